@@ -1,0 +1,103 @@
+"""What the floors share: alarms, results and secrets, as plain frozen values."""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, final
+
+
+@final
+class Secret:
+    """A password: shown by no `str`, `repr`, format or traceback, only by `reveal`."""
+
+    __slots__ = ("_value",)
+
+    def __init__(self, value: str | Secret) -> None:
+        self._value: str = value.reveal() if isinstance(value, Secret) else value
+
+    def reveal(self) -> str:
+        return self._value
+
+    def __eq__(self, other: object) -> bool:
+        """Compare in constant time."""
+        if not isinstance(other, Secret):
+            return NotImplemented
+        return hmac.compare_digest(self._value.encode(), other._value.encode())
+
+    def __hash__(self) -> int:
+        return hash(self._value)
+
+    def __len__(self) -> int:
+        return len(self._value)
+
+    def __repr__(self) -> str:
+        return "Secret('**********')"
+
+    def __str__(self) -> str:
+        return "**********"
+
+    def __reduce__(self) -> Any:  # noqa: ANN401 - the signature of object.__reduce__
+        raise TypeError("a Secret is not pickled")
+
+
+class Request(StrEnum):
+    """What was asked of a receiver, as results name it (MQTT contract, Transmitter)."""
+
+    ALARM = "alarm"
+    RESTORE = "restore"
+    PING = "ping"
+    AUTH = "auth"
+
+
+class Outcome(StrEnum):
+    """How a command ended (MQTT contract, Transmitter)."""
+
+    ACCEPTED = "accepted"
+    DUPLICATE = "duplicate"
+    REJECTED = "rejected"
+    UNAUTHORIZED = "unauthorized"
+    UNREACHABLE = "unreachable"
+    EXPIRED = "expired"
+    INVALID = "invalid"
+
+
+@dataclass(frozen=True, slots=True)
+class Alarm:
+    """The fields of the seed's `send_alarm` and `restore_alarm`, as a caller gives them."""
+
+    event_code: str
+    transmitter_time: datetime | str | None = None
+    reference: str | None = None
+    transmitter_area: str | None = None
+    section: str | None = None
+    section_text: str | None = None
+    detector: str | None = None
+    detector_text: str | None = None
+    additional_info: str | Mapping[str, object] | Iterable[object] | None = None
+    position: str | Mapping[str, float] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    """How one command ended; fields that do not apply are None (MQTT contract, "A result")."""
+
+    request: Request
+    outcome: Outcome
+    status: int | None = None
+    info: str | None = None
+    reference: str | None = None
+    event_code: str | None = None
+    receiver: str | None = None
+    """`primary` or `secondary`."""
+    attempts: int | None = None
+    arrival_time: datetime | None = None
+    clock_offset_s: float | None = None
+    """The receiver's clock minus ours, in seconds."""
+    accepted_at: datetime | None = None
+    completed_at: datetime | None = None
+    warnings: tuple[str, ...] = ()
+    error: str | None = None
