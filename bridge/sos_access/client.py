@@ -1,0 +1,301 @@
+"""The SOS Access v4 client: one exchange with one receiver, and attempt rounds over two (protocol page, Failover)."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Generic, Literal, TypeVar, overload
+
+from bridge.errors import ConfigError, FieldError
+from bridge.models import Alarm, Secret
+from bridge.sos_access import elements
+from bridge.sos_access.messages import (
+    RESPONSE_TO,
+    AlarmRequest,
+    AlarmResponse,
+    NewAuthRequest,
+    NewAuthResponse,
+    PingRequest,
+    PingResponse,
+    Response,
+)
+from bridge.sos_access.status import (
+    Failover,
+    MalformedMessage,
+    ReceiverName,
+    ReceiversUnavailable,
+    SOSAccessError,
+    error_for,
+)
+from bridge.sos_access.texts import prepare
+from bridge.sos_access.tls import TlsPolicy, tls_context
+from bridge.sos_access.transport import TCPTransport, peer_name
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+_log = logging.getLogger("bridge.sos_access")
+
+R = TypeVar("R", bound=Response)
+Address = tuple[str, int]
+AnyRequest = AlarmRequest | PingRequest | NewAuthRequest
+
+
+@dataclass(frozen=True, slots=True)
+class Exchange(Generic[R]):
+    """A delivered message: what was answered, by whom, at which attempt, and when it went and came (aware, UTC)."""
+
+    response: R
+    receiver: ReceiverName
+    attempts: int
+    sent_at: datetime
+    received_at: datetime
+
+    @property
+    def clock_offset_s(self) -> float | None:
+        """The receiver's clock minus ours in seconds, to a millisecond; None if it told no time.
+
+        Both are taken as times of our time zone, ours at the exchange's middle.
+        """
+        if self.response.arrival_time is None:
+            return None
+        middle = self.sent_at + (self.received_at - self.sent_at) / 2
+        return round((self.response.arrival_time - middle.astimezone().replace(tzinfo=None)).total_seconds(), 3)
+
+
+class SOSAccessClient:
+    """One transmitter at its receivers (seed, API Reference); exchanges do not share connections.
+
+    Times are in seconds. Raises `ConfigError` for what can never work: no secondary receiver without
+    `use_single_receiver`, a bad `tls_verify`, codes and passwords that do not fit their elements.
+    """
+
+    MAX_RETRY = 3
+    """Attempts on each receiver in a round; subclasses may have another."""
+
+    def __init__(
+        self,
+        transmitter_code: str,
+        transmitter_type: str,
+        authentication: str | Secret,
+        receiver_id: str,
+        receiver_address: Address,
+        secondary_receiver_address: Address | None = None,
+        use_single_receiver: bool = False,  # noqa: FBT001, FBT002 - the seed's parameter
+        use_tls: bool = False,  # noqa: FBT001, FBT002 - the seed's parameter
+        *,
+        tls_verify: str = "none",
+        connect_timeout: float = 5.0,
+        response_timeout: float = 10.0,
+    ) -> None:
+        if secondary_receiver_address is None and not use_single_receiver:
+            raise ConfigError("a secondary receiver is needed, or use_single_receiver")
+        self.transmitter_code = transmitter_code
+        self.transmitter_type = transmitter_type
+        self.receiver_id = receiver_id
+        self.receiver_address = receiver_address
+        self.secondary_receiver_address = secondary_receiver_address
+        self.use_single_receiver = use_single_receiver
+        self.use_tls = use_tls
+        self.connect_timeout = connect_timeout
+        self.response_timeout = response_timeout
+        self._tls_policy: TlsPolicy | None = tls_context(tls_verify) if use_tls else None
+        self.authentication = authentication
+        self._check()
+
+    def _check(self) -> None:
+        try:
+            self.ping_request()
+            elements.RECEIVER.check(self.receiver_id)
+        except FieldError as error:
+            raise ConfigError(str(error)) from None
+
+    @property
+    def authentication(self) -> Secret:
+        """The password that goes with the next message."""
+        return self._authentication
+
+    @authentication.setter
+    def authentication(self, value: str | Secret) -> None:
+        self._authentication = Secret(value)
+
+    def __repr__(self) -> str:
+        return (
+            f"{type(self).__name__}(transmitter_code={self.transmitter_code!r}, "
+            f"transmitter_type={self.transmitter_type!r}, authentication={self.authentication!r}, "
+            f"receiver_id={self.receiver_id!r}, receiver_address={self.receiver_address!r}, "
+            f"secondary_receiver_address={self.secondary_receiver_address!r}, "
+            f"use_single_receiver={self.use_single_receiver!r}, use_tls={self.use_tls!r})"
+        )
+
+    async def send_alarm(
+        self,
+        event_code: str,
+        transmitter_time: datetime | str | None = None,
+        reference: str | None = None,
+        transmitter_area: str | None = None,
+        section: str | None = None,
+        section_text: str | None = None,
+        detector: str | None = None,
+        detector_text: str | None = None,
+        additional_info: str | Mapping[str, object] | Iterable[object] | None = None,
+        position: str | Mapping[str, float] | None = None,
+    ) -> AlarmResponse:
+        """Send an alarm and return the response that took it (0 or 10).
+
+        Raises `FieldError` before anything is sent; `Rejected`, `Unauthorized` or, once the round has failed,
+        `ReceiversUnavailable`.
+        """
+        alarm = Alarm(
+            event_code,
+            transmitter_time,
+            reference,
+            transmitter_area,
+            section,
+            section_text,
+            detector,
+            detector_text,
+            additional_info,
+            position,
+        )
+        return (await self.exchange(self.alarm_request(alarm, "AL"))).response
+
+    async def restore_alarm(
+        self,
+        event_code: str,
+        transmitter_time: datetime | str | None = None,
+        reference: str | None = None,
+        transmitter_area: str | None = None,
+        section: str | None = None,
+        section_text: str | None = None,
+        detector: str | None = None,
+        detector_text: str | None = None,
+        additional_info: str | Mapping[str, object] | Iterable[object] | None = None,
+        position: str | Mapping[str, float] | None = None,
+    ) -> AlarmResponse:
+        """Restore an alarm; returns and raises as `send_alarm`."""
+        alarm = Alarm(
+            event_code,
+            transmitter_time,
+            reference,
+            transmitter_area,
+            section,
+            section_text,
+            detector,
+            detector_text,
+            additional_info,
+            position,
+        )
+        return (await self.exchange(self.alarm_request(alarm, "RE"))).response
+
+    async def ping(self, reference: str | None = None) -> PingResponse:
+        """Send a heartbeat; raises as `send_alarm`."""
+        return (await self.exchange(self.ping_request(reference))).response
+
+    async def request_new_auth(self, reference: str | None = None) -> NewAuthResponse:
+        """Ask for a new password; keeping it, and setting `authentication`, is the caller's. Raises as `send_alarm`."""
+        return (await self.exchange(self.new_auth_request(reference))).response
+
+    def alarm_request(self, alarm: Alarm, alarm_type: Literal["AL", "RE"]) -> AlarmRequest:
+        """Return the message for `alarm`, made fit by `texts.prepare`, with the current password."""
+        fields = prepare(alarm)[0]
+        return AlarmRequest(
+            event_code=fields.event_code,
+            transmitter_type=self.transmitter_type,
+            transmitter_code=self.transmitter_code,
+            authentication=self.authentication,
+            receiver=self.receiver_id,
+            alarm_type=alarm_type,
+            **{name: getattr(fields, name) for name in _OPTIONAL},
+        )
+
+    def ping_request(self, reference: str | None = None) -> PingRequest:
+        return PingRequest(self.authentication, self.transmitter_code, self.transmitter_type, reference or None)
+
+    def new_auth_request(self, reference: str | None = None) -> NewAuthRequest:
+        return NewAuthRequest(self.authentication, self.transmitter_code, self.transmitter_type, reference or None)
+
+    async def transmit(
+        self,
+        data: bytes | str,
+        response_class: type[R],
+        secondary: bool = False,  # noqa: FBT001, FBT002 - the seed's parameter
+    ) -> R:
+        """Make one exchange with one receiver and return its response, whatever its status.
+
+        Raises `TransportError`, with it `MalformedMessage` for nonsense.
+        """
+        address = self.secondary_receiver_address if secondary else self.receiver_address
+        if address is None:
+            raise ConfigError("there is no secondary receiver")
+        transport = TCPTransport(
+            address,
+            self.use_tls,
+            self.connect_timeout,
+            response_timeout=self.response_timeout,
+            tls_verify=self._tls_policy or "none",
+        )
+        async with transport:
+            await transport.send(data if isinstance(data, bytes) else data.encode("iso-8859-1"))
+            answer = await transport.receive()
+        try:
+            return response_class.from_xml(answer)
+        except MalformedMessage as error:
+            raise MalformedMessage(error.reason, f"nonsense from {peer_name(address)}: {error}") from None
+
+    @overload
+    async def exchange(self, request: AlarmRequest) -> Exchange[AlarmResponse]: ...
+    @overload
+    async def exchange(self, request: PingRequest) -> Exchange[PingResponse]: ...
+    @overload
+    async def exchange(self, request: NewAuthRequest) -> Exchange[NewAuthResponse]: ...
+    async def exchange(self, request: AnyRequest) -> Exchange[Response]:  # type: ignore[misc]
+        """Run one attempt round and return the exchange that delivered `request`.
+
+        Raises `Rejected` and `Unauthorized` at once, `ReceiversUnavailable` when no attempt of the round delivered.
+        """
+        data, response_class = request.to_xml(), RESPONSE_TO[type(request)]
+        failures: list[tuple[ReceiverName, Failover]] = []
+        for attempt, receiver in enumerate(self._round(), 1):
+            sent_at = datetime.now(UTC)
+            try:
+                response = await self._attempt(data, response_class, receiver)
+            except SOSAccessError as error:
+                error.receiver, error.attempts = receiver, attempt
+                _log.warning("%s to %s, attempt %d: %s", request.ROOT, self._name(receiver), attempt, error)
+                if not isinstance(error, Failover):
+                    raise
+                failures.append((receiver, error))
+                continue
+            _log.info("%s to %s, attempt %d: %d", request.ROOT, self._name(receiver), attempt, response.status)
+            return Exchange(response, receiver, attempt, sent_at, datetime.now(UTC))
+        raise ReceiversUnavailable(tuple(failures))
+
+    def _round(self) -> list[ReceiverName]:
+        """Return whom the attempts of a round go to, in order."""
+        receivers: list[ReceiverName] = ["primary"] if self.use_single_receiver else ["primary", "secondary"]
+        return receivers * self.MAX_RETRY
+
+    async def _attempt(self, data: bytes, response_class: type[R], receiver: ReceiverName) -> R:
+        response = await self.transmit(data, response_class, secondary=receiver == "secondary")
+        if (error := error_for(response)) is not None:
+            raise error
+        return response
+
+    def _name(self, receiver: ReceiverName) -> str:
+        address = self.receiver_address if receiver == "primary" else self.secondary_receiver_address
+        return receiver if address is None else f"{receiver} {peer_name(address)}"
+
+
+_OPTIONAL = (
+    "transmitter_time",
+    "reference",
+    "transmitter_area",
+    "section",
+    "section_text",
+    "detector",
+    "detector_text",
+    "additional_info",
+    "position",
+)

@@ -1,0 +1,168 @@
+"""XML documents of SOS Access: when one is whole, what it holds, how one is written (protocol page, "One exchange").
+
+A document has no length prefix: it is whole when its root element closes. `DocumentBuffer` finds that place without
+parsing, in one pass however the bytes are cut, and refuses what no message needs: DTDs, with them entities, and depth.
+Only then does xmltodict read it. One byte is one character throughout: the character set is ISO-8859-1, whatever a
+peer declares.
+"""
+
+from __future__ import annotations
+
+import re
+from xml.parsers.expat import ExpatError
+
+import xmltodict
+
+from bridge.sos_access.status import MalformedMessage, Status
+from bridge.text import clean
+
+LONGEST = 100_000
+"""Characters of a message at most, header and tags included (seed, Alarm Transmission)."""
+ENCODING = "ISO-8859-1"
+
+_DEEPEST = 8  # the deepest message has three levels
+_AROUND = b" \t\r\n\xef\xbb\xbf"  # white space, and the byte order mark of an UTF-8 editor
+_HEADER = re.compile(
+    rb"""<\?xml\s+version\s*=\s*(["'])1\.0\1\s+encoding\s*=\s*(["'])iso-8859-1\2\s*\?>""", re.IGNORECASE
+)
+_IN_TAG = re.compile(rb"""["'>]""")
+
+Content = dict[str, object]
+"""Elements by name: text as it stands, None when empty, a dict of inner elements, a list of repeated ones."""
+
+
+class DocumentBuffer:
+    """Bytes of one document as they arrive; `feed` tells when its root element has closed.
+
+    What follows the root is ignored. Raises `MalformedMessage` past 100 000 characters and for what cannot become a
+    message.
+    """
+
+    def __init__(self) -> None:
+        self._data = bytearray()
+        self._at = 0  # everything before is scanned
+        self._until: bytes | None = None  # what ends the comment, instruction, section or quotation that we are in
+        self._tag_at: int | None = None  # where the tag that we are in began
+        self._depth = 0
+        self._end: int | None = None
+
+    def __len__(self) -> int:
+        return len(self._data)
+
+    @property
+    def complete(self) -> bool:
+        return self._end is not None
+
+    @property
+    def document(self) -> bytes:
+        """What came so far, without surrounding white space and without what followed the root."""
+        return bytes(self._data[: self._end]).strip(_AROUND)
+
+    def feed(self, data: bytes) -> bool:
+        """Take `data` in; return whether the document is whole."""
+        if not self.complete:
+            self._data += data[: LONGEST + 1]
+            while not self.complete and self._step():
+                pass
+            if (self._end or len(self._data)) > LONGEST:
+                raise MalformedMessage(Status.INVALID_LENGTH, f"longer than {LONGEST} characters")
+        return self.complete
+
+    def _step(self) -> bool:
+        """Scan the next piece; False when it has not arrived yet."""
+        if self._until is not None:
+            return self._skip(self._until)
+        if self._tag_at is not None:
+            return self._tag(self._tag_at)
+        return self._text()
+
+    def _skip(self, until: bytes) -> bool:
+        found = self._data.find(until, self._at)
+        if found < 0:
+            self._at = max(self._at, len(self._data) - len(until) + 1)
+            return False
+        self._at = found + len(until)
+        self._until = None
+        return True
+
+    def _text(self) -> bool:
+        start = self._data.find(b"<", self._at)
+        text_end = len(self._data) if start < 0 else start
+        if self._depth == 0:
+            self._refuse_text(text_end)
+        self._at = text_end
+        return start >= 0 and self._markup(start)
+
+    def _refuse_text(self, end: int) -> None:
+        text = bytes(self._data[self._at : end]).strip(_AROUND)
+        if text:
+            raise MalformedMessage(Status.INVALID_XML, f"not XML: {clean(text.decode(ENCODING), 40)}")
+
+    def _markup(self, start: int) -> bool:
+        head = bytes(self._data[start : start + 9])
+        for opening, closing in ((b"<!--", b"-->"), (b"<![CDATA[", b"]]>"), (b"<?", b"?>")):
+            if head.startswith(opening):
+                self._at, self._until = start + len(opening), closing
+                return True
+            if opening.startswith(head):
+                return False
+        if head.startswith(b"<!"):
+            raise MalformedMessage(Status.INVALID_XML, "a DTD, which no message has")
+        self._at, self._tag_at = start + 1, start
+        return True
+
+    def _tag(self, start: int) -> bool:
+        found = _IN_TAG.search(self._data, self._at)
+        if found is None:
+            self._at = len(self._data)
+            return False
+        self._at = found.end()
+        if found[0] != b">":
+            self._until = bytes(found[0])
+        else:
+            self._tag_at = None
+            self._nest(
+                bytes(self._data[start : start + 2]) == b"</", bytes(self._data[self._at - 2 : self._at]) == b"/>"
+            )
+        return True
+
+    def _nest(self, closes: bool, empty: bool) -> None:  # noqa: FBT001 - both are facts about one tag
+        if not empty:
+            self._depth += -1 if closes else 1
+        if self._depth > _DEEPEST:
+            raise MalformedMessage(Status.INVALID_XML, f"elements nested more than {_DEEPEST} deep")
+        if self._depth <= 0:
+            self._end = self._at
+
+
+def read(data: bytes, *, header: bool) -> tuple[str, Content]:
+    """Return the root's name and what is in it; `header` demands the first line that the protocol prescribes.
+
+    Raises `MalformedMessage`, whose reason is 1 (too long), 2 (no XML) or 100 (header missing or another).
+    """
+    buffer = DocumentBuffer()
+    whole = buffer.feed(data)
+    document = buffer.document
+    if header and document.startswith(b"<?xml") and not _HEADER.match(document):
+        raise MalformedMessage(Status.XML_HEADER_MISSING_OR_INVALID, "another XML header")
+    if not whole:
+        raise MalformedMessage(Status.INVALID_XML, f"cut off after {len(buffer)} characters")
+    root = _parse(document)
+    if header and not document.startswith(b"<?xml"):
+        raise MalformedMessage(Status.XML_HEADER_MISSING_OR_INVALID, "no XML header")
+    return root
+
+
+def _parse(document: bytes) -> tuple[str, Content]:
+    try:
+        parsed = xmltodict.parse(document, encoding=ENCODING, xml_attribs=False, strip_whitespace=False)
+    except (ExpatError, ValueError) as error:  # xmltodict says ValueError to entities
+        raise MalformedMessage(Status.INVALID_XML, f"not XML: {clean(error)}") from None
+    ((name, content),) = parsed.items()
+    return name, content if isinstance(content, dict) else {}
+
+
+def write(root: str, content: Content) -> bytes:
+    """Return the document; the caller has checked that all of it is ISO-8859-1."""
+    document: str = xmltodict.unparse({root: content}, encoding=ENCODING)
+    return document.encode(ENCODING)

@@ -1,0 +1,127 @@
+"""The elements of the messages: names, lengths and characters, as the seed's element definitions give them."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import datetime
+
+from bridge.errors import FieldError
+from bridge.text import clean
+
+WHITE_SPACE = " \t\r\n"
+"""What XML calls white space; a no-break space is a character like others."""
+
+_RT90 = re.compile(r"x[0-9]{7}y[0-9]{7}")
+_WGS84 = re.compile(r"N[0-9]{6}E[0-9]{7}")
+_TIME = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2} [0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{3}")
+
+
+@dataclass(frozen=True, slots=True)
+class Element:
+    """One element: `field` is its name in Python, `name` in XML; lengths are in characters."""
+
+    field: str
+    name: str
+    shortest: int
+    longest: int
+    mandatory: bool = False
+    lines: bool = False
+
+    def check(self, value: object) -> None:
+        """Raise `FieldError` unless `value` can be sent as it is."""
+        if value is None:
+            if self.mandatory:
+                raise FieldError(self.field, "is missing and mandatory")
+            return
+        if not isinstance(value, str):
+            raise FieldError(self.field, f"is of type {type(value).__name__} and should be text")
+        self._check_length(len(value))
+        self._check_characters(value)
+        if value != value.strip(WHITE_SPACE):
+            raise FieldError(self.field, "begins or ends with white space, which receivers drop")
+        if (special := _SPECIAL.get(self.field)) is not None:
+            special(self.field, value)
+
+    def _check_length(self, length: int) -> None:
+        if not self.shortest <= length <= self.longest:
+            allowed = f"{self.shortest}" if self.shortest == self.longest else f"{self.shortest} to {self.longest}"
+            raise FieldError(self.field, f"has {length} characters and should have {allowed}")
+
+    def _check_characters(self, value: str) -> None:
+        wrong = next((c for c in value if not (printable(c) or (self.lines and c in "\r\n"))), None)
+        if wrong is not None:
+            # The character, but not where it stands: the value may be a password.
+            shown = clean(wrong) if self.field not in PASSWORDS else "a character"
+            raise FieldError(self.field, f"has {shown}, which is no printable character of ISO-8859-1")
+
+
+PASSWORDS = ("authentication", "new_authentication")
+
+
+def printable(character: str) -> bool:
+    """Whether `character` may stand in a message (seed: printable 8-bit characters of ISO-8859-1)."""
+    return " " <= character <= "~" or "\xa0" <= character <= "\xff"
+
+
+def _check_time(field: str, value: str) -> None:
+    if _TIME.fullmatch(value):
+        try:
+            datetime.fromisoformat(value)
+        except ValueError:
+            raise FieldError(field, f"{value} is no date and time that exists") from None
+    else:
+        raise FieldError(field, f"{clean(value)} should look like 2002-05-28 11:35:20.022")
+
+
+def _check_position(field: str, value: str) -> None:
+    if not (_RT90.fullmatch(value) or _WGS84.fullmatch(value)):
+        raise FieldError(field, f"{clean(value)} should look like x1234567y1234567 or N597295E0176288")
+
+
+def _check_alarm_type(field: str, value: str) -> None:
+    if value not in {"AL", "RE"}:
+        raise FieldError(field, f"{clean(value)} should be AL (alarm) or RE (restore)")
+
+
+_SPECIAL = {"transmitter_time": _check_time, "position": _check_position, "alarm_type": _check_alarm_type}
+
+REFERENCE = Element("reference", "reference", 1, 50)
+AUTHENTICATION = Element("authentication", "authentication", 15, 15, mandatory=True)
+NEW_AUTHENTICATION = Element("new_authentication", "newauthentication", 15, 15)
+RECEIVER = Element("receiver", "receiver", 1, 20, mandatory=True)
+TRANSMITTER_TIME = Element("transmitter_time", "transmittertime", 23, 23)
+ALARM_TYPE = Element("alarm_type", "alarmtype", 2, 2)
+TRANSMITTER_TYPE = Element("transmitter_type", "transmittertype", 5, 5, mandatory=True)
+TRANSMITTER_CODE = Element("transmitter_code", "transmittercode", 1, 15, mandatory=True)
+TRANSMITTER_AREA = Element("transmitter_area", "transmitterarea", 1, 5)
+EVENT_CODE = Element("event_code", "eventcode", 1, 25, mandatory=True)
+SECTION = Element("section", "section", 1, 5)
+SECTION_TEXT = Element("section_text", "sectiontext", 1, 40)
+DETECTOR = Element("detector", "detector", 1, 5)
+DETECTOR_TEXT = Element("detector_text", "detectortext", 1, 40)
+ADDITIONAL_INFO = Element("additional_info", "additionalinfo", 1, 2000, lines=True)
+POSITION = Element("position", "position", 15, 16)
+INFO = Element("info", "info", 0, 255)
+"""Unbounded in the seed; 255 keeps a log line readable."""
+
+ALARM_ELEMENTS = (
+    REFERENCE,
+    AUTHENTICATION,
+    RECEIVER,
+    TRANSMITTER_TIME,
+    ALARM_TYPE,
+    TRANSMITTER_TYPE,
+    TRANSMITTER_CODE,
+    TRANSMITTER_AREA,
+    EVENT_CODE,
+    SECTION,
+    SECTION_TEXT,
+    DETECTOR,
+    DETECTOR_TEXT,
+    ADDITIONAL_INFO,
+    POSITION,
+)
+"""In the order of the wire (protocol page, Order of elements)."""
+LINK_ELEMENTS = (AUTHENTICATION, REFERENCE, TRANSMITTER_CODE, TRANSMITTER_TYPE)
+"""Those of a ping and of a request for a new password, in the order of the seed's definitions."""

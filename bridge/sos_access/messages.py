@@ -1,0 +1,307 @@
+"""The six messages of SOS Access v4: frozen values that are checked when they are made, and their XML both ways.
+
+What we write is exact: order, header, lengths, characters. What we read is judged by its use. A request is judged as
+strictly as a receiver would; of a response only root, status and a new password matter: an alarm that was accepted
+is not sent again because an `info` is odd. Reading raises `MalformedMessage` and nothing else, making a message
+`FieldError`.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, ClassVar, Self
+
+from bridge.errors import FieldError
+from bridge.models import Secret
+from bridge.sos_access import documents, elements
+from bridge.sos_access.elements import WHITE_SPACE, Element
+from bridge.sos_access.status import MalformedMessage, Status
+from bridge.text import clean
+
+if TYPE_CHECKING:
+    from bridge.sos_access.documents import Content
+
+_STATUS = re.compile(r"-?[0-9]{1,9}")
+_TIME = re.compile(r"\d{4}-\d{2}-\d{2}[ T]\d{2}:\d{2}:\d{2}\S*", re.ASCII)
+
+
+class _Message:
+    """What all six share; subclasses are frozen dataclasses whose fields bear the names that `ELEMENTS` gives."""
+
+    __slots__ = ()
+    ROOT: ClassVar[str]
+    ELEMENTS: ClassVar[tuple[Element, ...]]
+
+    def __post_init__(self) -> None:
+        for element in self.ELEMENTS:
+            value = getattr(self, element.field)
+            if element.field in elements.PASSWORDS and isinstance(value, str):
+                value = Secret(value)
+                object.__setattr__(self, element.field, value)
+            element.check(value.reveal() if isinstance(value, Secret) else value)
+
+    def to_xml(self) -> bytes:
+        """Return the document as it goes over the wire."""
+        return documents.write(self.ROOT, self._content())
+
+    def _content(self) -> Content:
+        """Return what the root holds, in the order of the wire."""
+        return _elements(self)
+
+
+class Request(_Message):
+    """A message of the transmitter."""
+
+    __slots__ = ()
+
+    @classmethod
+    def from_xml(cls, data: bytes) -> Self:
+        """Read as a receiver does.
+
+        Raises `MalformedMessage`; its reason is 1, 2, 3 (length, characters, repeated), 7 (mandatory missing) or 100.
+        """
+        content = _read(cls.ROOT, data, header=True)
+        values = {element.field: _value(content, element) for element in cls.ELEMENTS}
+        for element in cls.ELEMENTS:
+            if element.mandatory and values[element.field] is None:
+                raise MalformedMessage(Status.MANDATORY_DATA_MISSING, f"no {element.name}")
+        try:
+            return cls(**values)
+        except FieldError as error:
+            raise MalformedMessage(Status.WRONG_CONTENT, str(error)) from None
+
+
+@dataclass(frozen=True, slots=True)
+class AlarmRequest(Request):
+    """An alarm or its restore.
+
+    `transmitter_time` is local time in 23 characters; `alarm_type` is AL or RE, and None means AL.
+    """
+
+    ROOT: ClassVar[str] = "alarmrequest"
+    ELEMENTS: ClassVar[tuple[Element, ...]] = elements.ALARM_ELEMENTS
+
+    event_code: str
+    transmitter_type: str
+    transmitter_code: str
+    authentication: Secret
+    receiver: str
+    alarm_type: str | None = None
+    transmitter_time: str | None = None
+    reference: str | None = None
+    transmitter_area: str | None = None
+    section: str | None = None
+    section_text: str | None = None
+    detector: str | None = None
+    detector_text: str | None = None
+    additional_info: str | None = None
+    position: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PingRequest(Request):
+    """A heartbeat."""
+
+    ROOT: ClassVar[str] = "pingrequest"
+    ELEMENTS: ClassVar[tuple[Element, ...]] = elements.LINK_ELEMENTS
+
+    authentication: Secret
+    transmitter_code: str
+    transmitter_type: str
+    reference: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class NewAuthRequest(Request):
+    """A request for a new password, authenticated by the current one."""
+
+    ROOT: ClassVar[str] = "requestnewauthentication"
+    ELEMENTS: ClassVar[tuple[Element, ...]] = elements.LINK_ELEMENTS
+
+    authentication: Secret
+    transmitter_code: str
+    transmitter_type: str
+    reference: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Response(_Message):
+    """What the three responses share. `arrival_time` is the receiver's local time without a zone, if it told one."""
+
+    ROOT: ClassVar[str] = ""
+    ELEMENTS: ClassVar[tuple[Element, ...]] = (elements.REFERENCE,)
+
+    status: int
+    info: str = ""
+    arrival_time: datetime | None = None
+    reference: str | None = None
+
+    def __post_init__(self) -> None:
+        _Message.__post_init__(self)
+        elements.INFO.check(self.info)
+        if not isinstance(self.status, int) or isinstance(self.status, bool):
+            raise FieldError("status", "should be a whole number")
+        if not isinstance(self.arrival_time, datetime | None):
+            raise FieldError("arrival_time", "should be a date and time")
+
+    @property
+    def accepted(self) -> bool:
+        return self.status == Status.OK
+
+    @property
+    def duplicate(self) -> bool:
+        """The receiver had it already: delivered."""
+        return self.status == Status.DUPLICATED_ALARM
+
+    @classmethod
+    def from_xml(cls, data: bytes) -> Self:
+        """Read as a transmitter does. Raises `MalformedMessage` without the right root or a readable status."""
+        content = _read(cls.ROOT, data, header=False)
+        status = _lenient(content, "status")
+        if not _STATUS.fullmatch(status):
+            raise MalformedMessage(Status.WRONG_CONTENT, f"{cls.ROOT} without a readable status: {clean(status, 40)}")
+        return cls._of(content, int(status))
+
+    @classmethod
+    def _of(cls, content: Content, status: int) -> Self:
+        info, arrival_time, reference = _told(content)
+        return cls(status, info, arrival_time, reference)
+
+    def _content(self) -> Content:
+        rest = _elements(self)
+        content: Content = {"reference": rest.pop("reference")} if "reference" in rest else {}
+        content["status"] = str(self.status)
+        if self.info:
+            content["info"] = self.info
+        content |= rest
+        if self.arrival_time is not None:
+            content["arrivaltime"] = self.arrival_time.replace(tzinfo=None).isoformat(" ", "milliseconds")
+        return content
+
+
+@dataclass(frozen=True, slots=True)
+class AlarmResponse(Response):
+    """The receiver's answer to an alarm or a restore."""
+
+    ROOT: ClassVar[str] = "alarmresponse"
+
+
+@dataclass(frozen=True, slots=True)
+class PingResponse(Response):
+    """The receiver's answer to a heartbeat."""
+
+    ROOT: ClassVar[str] = "pingresponse"
+
+
+@dataclass(frozen=True, slots=True)
+class NewAuthResponse(Response):
+    """The receiver's answer to a request for a new password; with status 0 the new one is in it."""
+
+    ROOT: ClassVar[str] = "requestnewauthenticationresponse"
+    ELEMENTS: ClassVar[tuple[Element, ...]] = (elements.REFERENCE, elements.NEW_AUTHENTICATION)
+
+    new_authentication: Secret | None = None
+
+    def __post_init__(self) -> None:
+        Response.__post_init__(self)
+        if self.accepted and self.new_authentication is None:
+            raise FieldError("new_authentication", "is missing although the status is 0")
+
+    @classmethod
+    def _of(cls, content: Content, status: int) -> Self:
+        info, arrival_time, reference = _told(content)
+        password = _password(content, elements.NEW_AUTHENTICATION)
+        try:
+            elements.NEW_AUTHENTICATION.check(password)
+            return cls(status, info, arrival_time, reference, None if password is None else Secret(password))
+        except FieldError as error:
+            if status == Status.OK:
+                raise MalformedMessage(Status.WRONG_CONTENT, f"status 0 without a new password: {error}") from None
+            return cls(status, info, arrival_time, reference)
+
+
+RESPONSE_TO: dict[type[Request], type[Response]] = {
+    AlarmRequest: AlarmResponse,
+    PingRequest: PingResponse,
+    NewAuthRequest: NewAuthResponse,
+}
+
+
+def parse_request(data: bytes) -> AlarmRequest | PingRequest | NewAuthRequest:
+    """Read a request of any kind, as a receiver does. Raises `MalformedMessage` with the status to answer."""
+    name, _ = documents.read(data, header=True)
+    for kind in (AlarmRequest, PingRequest, NewAuthRequest):
+        if name == kind.ROOT:
+            return kind.from_xml(data)
+    raise MalformedMessage(Status.INVALID_XML, f"{clean(name, 40)} is no request")
+
+
+def _elements(message: _Message) -> Content:
+    """Return the elements that `message` has, by their names on the wire."""
+    content: Content = {}
+    for element in message.ELEMENTS:
+        value = getattr(message, element.field)
+        if value is not None:
+            text = value.reveal() if isinstance(value, Secret) else value
+            content[element.name] = {"pos": text} if element is elements.POSITION else text
+    return content
+
+
+def _read(root: str, data: bytes, *, header: bool) -> Content:
+    name, content = documents.read(data, header=header)
+    if name != root:
+        raise MalformedMessage(Status.INVALID_XML, f"{clean(name, 40)} instead of {root}")
+    return content
+
+
+def _value(content: Content, element: Element) -> str | None:
+    """Return the text of `element`, or None where it is absent or empty."""
+    value = content.get(element.name)
+    if element is elements.POSITION and isinstance(value, dict):
+        value = value.get("pos")
+    if value is None:
+        return None
+    if not isinstance(value, str):
+        raise MalformedMessage(Status.WRONG_CONTENT, f"{element.name} is repeated or has elements inside")
+    if element.field in elements.PASSWORDS and len(value) == element.longest:
+        return value
+    return value.strip(WHITE_SPACE) or None
+
+
+def _password(content: Content, element: Element) -> str | None:
+    try:
+        return _value(content, element)
+    except MalformedMessage:
+        return None
+
+
+def _lenient(content: Content, name: str) -> str:
+    """Return the text of an element, "" where there is none; of repeated ones the first."""
+    value = content.get(name)
+    if isinstance(value, list):
+        value = value[0]
+    return value.strip(WHITE_SPACE) if isinstance(value, str) else ""
+
+
+def _told(content: Content) -> tuple[str, datetime | None, str | None]:
+    """Return info, arrival time and reference, each as far as it can be used."""
+    info = "".join(c if elements.printable(c) else "?" for c in _lenient(content, "info"))[: elements.INFO.longest]
+    reference: str | None = _lenient(content, "reference")
+    try:
+        elements.REFERENCE.check(reference)
+    except FieldError:
+        reference = None
+    return info.strip(WHITE_SPACE), _arrival_time(_lenient(content, "arrivaltime")), reference
+
+
+def _arrival_time(text: str) -> datetime | None:
+    """Read a receiver's time: with or without milliseconds, T or zone; in local time. Anything else is None."""
+    if not _TIME.fullmatch(text):
+        return None
+    try:
+        time = datetime.fromisoformat(text)
+        return time if time.tzinfo is None else time.astimezone().replace(tzinfo=None)
+    except (ValueError, OverflowError):
+        return None

@@ -1,0 +1,175 @@
+# ruff: noqa: N818 - the errors bear the names of the status table and of what the sender does next
+"""The status table of SOS Access v4 and the errors made of it (seed, Response Codes).
+
+They are sorted by what the sender does next. `Rejected`: no retry can help. `Unauthorized`: another password, or a
+person. `Failover`: the other receiver, then again. 0 and 10 are no errors: the receiver has the alarm.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from typing import TYPE_CHECKING, Literal
+
+from bridge.errors import BridgeError
+from bridge.text import clean
+
+if TYPE_CHECKING:
+    from bridge.sos_access.messages import Response
+
+ReceiverName = Literal["primary", "secondary"]
+
+
+class Status(IntEnum):
+    """The codes of the seed's table; a receiver may answer others."""
+
+    OK = 0
+    INVALID_LENGTH = 1
+    INVALID_XML = 2
+    WRONG_CONTENT = 3
+    NOT_AUTHORIZED = 4
+    NOT_TREATED_NOT_DISTRIBUTED = 5
+    NOT_AUTHORIZED_6 = 6
+    """Not in the table, but in the seed's example of a wrong password."""
+    MANDATORY_DATA_MISSING = 7
+    SERVICE_UNAVAILABLE = 9
+    DUPLICATED_ALARM = 10
+    SERVER_ERROR = 98
+    OTHER_ERROR = 99
+    XML_HEADER_MISSING_OR_INVALID = 100
+    PING_TOO_OFTEN = 101
+
+    @property
+    def info(self) -> str:
+        """The text that goes with the code on the wire, spelled as the table spells it."""
+        return _SPELLED.get(self, self.name)
+
+
+_SPELLED = {
+    Status.NOT_AUTHORIZED_6: "NOT_AUTHORIZED",
+    Status.SERVICE_UNAVAILABLE: "SERVICE_UNAVAIVABLE",
+    Status.PING_TOO_OFTEN: "PING_TO_OFTEN",
+}
+
+
+class SOSAccessError(BridgeError):
+    """An exchange that did not end in delivery; the client fills in `receiver` and `attempts`."""
+
+    def __init__(self, text: str, response: Response | None = None) -> None:
+        super().__init__(text)
+        self.response = response
+        self.status: int | None = None if response is None else response.status
+        self.info: str | None = None if response is None else response.info
+        self.receiver: ReceiverName | None = None
+        self.attempts = 0
+
+
+class Rejected(SOSAccessError):
+    """The receiver will never take this message: do not retry, show it to a person."""
+
+
+class InvalidLength(Rejected):
+    """1: the message is too long."""
+
+
+class InvalidXML(Rejected):
+    """2: the receiver could not read the message."""
+
+
+class WrongContent(Rejected):
+    """3: an element has a value that the receiver does not take."""
+
+
+class MandatoryDataMissing(Rejected):
+    """7: a mandatory element is missing."""
+
+
+class ServiceUnavailable(Rejected):
+    """9: heartbeats are not enabled there for this transmitter: stop the schedule."""
+
+
+class XMLHeaderMissingOrInvalid(Rejected):
+    """100: the first line of the message is missing or another."""
+
+
+class PingTooOften(Rejected):
+    """101: wait longer between heartbeats; the link itself is up."""
+
+
+class Unauthorized(SOSAccessError):
+    """4 and 6: wrong transmitter, type or password."""
+
+
+class NotAuthorized(Unauthorized):
+    """4, and 6 as in the seed's example."""
+
+
+class Failover(SOSAccessError):
+    """This receiver did not take the message now: try the other, then again."""
+
+
+class NotTreatedNotDistributed(Failover):
+    """5: neither treated nor distributed."""
+
+
+class ServerError(Failover):
+    """98: unknown error of the server."""
+
+
+class OtherError(Failover):
+    """99, and every code outside the table, kept as it came."""
+
+
+class TransportError(Failover):
+    """No readable answer: refused, timeout, reset, TLS failure, cut off or nonsense. The text says which."""
+
+
+class MalformedMessage(TransportError):
+    """What arrived is no message of this protocol; `reason` is the status that a receiver answers to it."""
+
+    def __init__(self, reason: Status, text: str) -> None:
+        super().__init__(text)
+        self.reason = reason
+
+
+class ReceiversUnavailable(SOSAccessError):
+    """A whole attempt round failed. `failures` has one (receiver, error) for each attempt, in order.
+
+    `status`, `info` and `response` are those of the last attempt that was answered, if any was.
+    """
+
+    def __init__(self, failures: tuple[tuple[ReceiverName, Failover], ...]) -> None:
+        said = "; ".join(dict.fromkeys(f"{receiver}: {error}" for receiver, error in failures))
+        last = next((error.response for _, error in reversed(failures) if error.response is not None), None)
+        super().__init__(f"no receiver took it in {len(failures)} attempts ({said})", last)
+        self.failures = failures
+        self.attempts = len(failures)
+        self.receiver = failures[-1][0] if failures else None
+
+    @property
+    def answered(self) -> bool:
+        """Whether at least one receiver answered with a status: the link is up, but the message was not taken."""
+        return any(error.status is not None for _, error in self.failures)
+
+
+_ERRORS: dict[int, type[SOSAccessError]] = {
+    Status.INVALID_LENGTH: InvalidLength,
+    Status.INVALID_XML: InvalidXML,
+    Status.WRONG_CONTENT: WrongContent,
+    Status.NOT_AUTHORIZED: NotAuthorized,
+    Status.NOT_TREATED_NOT_DISTRIBUTED: NotTreatedNotDistributed,
+    Status.NOT_AUTHORIZED_6: NotAuthorized,
+    Status.MANDATORY_DATA_MISSING: MandatoryDataMissing,
+    Status.SERVICE_UNAVAILABLE: ServiceUnavailable,
+    Status.SERVER_ERROR: ServerError,
+    Status.OTHER_ERROR: OtherError,
+    Status.XML_HEADER_MISSING_OR_INVALID: XMLHeaderMissingOrInvalid,
+    Status.PING_TOO_OFTEN: PingTooOften,
+}
+
+
+def error_for(response: Response) -> SOSAccessError | None:
+    """Return the error that `response` means, or None where the receiver has the message (0 and 10)."""
+    if response.accepted or response.duplicate:
+        return None
+    kind = _ERRORS.get(response.status, OtherError)
+    return kind(f"answered {response.status} {clean(response.info)}".rstrip(), response)
