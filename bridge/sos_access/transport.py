@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from types import TracebackType
 
+__all__ = ["TCPTransport", "TlsPolicy", "peer_name", "tls_context"]
+
 _CLOSE_TIMEOUT = 1.0
 """Seconds for a TLS peer to say goodbye: the answer is in hand, nothing is lost by hanging up."""
 _HAPPY_EYEBALLS = 0.25
