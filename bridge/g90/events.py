@@ -1,0 +1,139 @@
+"""What a panel reported (`Alert`, `Notice`) and what it means to users (`PanelEvent`), as frozen values.
+
+A panel tells the same thing in up to three forms, so a report carries the form it came in.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Final
+
+
+class Form(StrEnum):
+    """The form in which a report came; one physical event comes at most once in each."""
+
+    STATUS = "status"
+    """0x21."""
+    ALERT = "alert"
+    """0x22 with code 208."""
+    NOTICE = "notice"
+    """0x22 with code 170."""
+    READ = "read"
+    """An answer to a status request of ours."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Alert:
+    """One status change (0x21) or alert (0x22, 208); what its form does not tell is None."""
+
+    form: Form
+    type: int
+    event: int
+    """The state of a state change, else the sensor's index."""
+    state: int = 0
+    source: int | None = None
+    sensor_type: int | None = None
+    name: str = ""
+    guid: str | None = None
+    time: int | None = None
+    """Unix time by the panel's clock, in seconds."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Notice:
+    """One notification (0x22, 170). It has no time; `value` is the state or the action of its kind."""
+
+    kind: int
+    sensor: int | None = None
+    name: str = ""
+    value: int | None = None
+
+
+Report = Alert | Notice
+
+
+class EventType(StrEnum):
+    """Types of a panel's events (MQTT contract, Panel)."""
+
+    ALARM = "alarm"
+    TAMPER = "tamper"
+    SOS = "sos"
+    SENSOR_ACTIVITY = "sensor_activity"
+    DOOR_OPENED = "door_opened"
+    DOOR_CLOSED = "door_closed"
+    LOW_BATTERY = "low_battery"
+    ARMED_AWAY = "armed_away"
+    ARMED_HOME = "armed_home"
+    DISARMED = "disarmed"
+    REMOTE_BUTTON = "remote_button"
+    RFID = "rfid"
+    DOORBELL = "doorbell"
+    DOOR_OPEN_WHEN_ARMING = "door_open_when_arming"
+    AC_POWER_LOST = "ac_power_lost"
+    AC_POWER_RESTORED = "ac_power_restored"
+    PANEL_BATTERY_LOW = "panel_battery_low"
+    WIFI_CONNECTED = "wifi_connected"
+    WIFI_DISCONNECTED = "wifi_disconnected"
+    SENSOR_CHANGED = "sensor_changed"
+    PANEL_OFFLINE = "panel_offline"
+    PANEL_ONLINE = "panel_online"
+
+
+PANEL_EVENTS: Final = frozenset(
+    {
+        EventType.ARMED_AWAY,
+        EventType.ARMED_HOME,
+        EventType.DISARMED,
+        EventType.AC_POWER_LOST,
+        EventType.AC_POWER_RESTORED,
+        EventType.PANEL_BATTERY_LOW,
+        EventType.WIFI_CONNECTED,
+        EventType.WIFI_DISCONNECTED,
+        EventType.PANEL_OFFLINE,
+        EventType.PANEL_ONLINE,
+    }
+)
+"""Events of the panel itself: they never carry a sensor."""
+
+_FAMILIES: Final = {EventType.SOS: "alarm", EventType.DOOR_OPENED: "activity", EventType.SENSOR_ACTIVITY: "activity"}
+"""Types that one physical event may be told as, depending on the form: they share an identity."""
+
+
+def slot(event: EventType, sensor: int | None, action: str | None) -> str:
+    """Return what two reports must have in common to be one event, their time aside."""
+    family = _FAMILIES.get(event, event.value)
+    return f"{family}:{'' if sensor is None else sensor}:{action or ''}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PanelEvent:
+    """One physical event at a panel, told once."""
+
+    guid: str
+    type: EventType
+    at: datetime
+    """When we heard of it."""
+    sensor: int | None = None
+    name: str | None = None
+    sensor_type: str | None = None
+    source: str | None = None
+    action: str | None = None
+    """The remote's button, the keypad's action, what happened to a sensor."""
+    panel_time: int | None = None
+    """Unix time by the panel's clock, in seconds."""
+
+    @property
+    def key(self) -> str:
+        """The identity of the physical event: the same whatever form tells it, also after a restart."""
+        moment = int(self.at.timestamp()) if self.panel_time is None else self.panel_time
+        return f"{self.guid}:{slot(self.type, self.sensor, self.action)}:{moment}"
+
+    def as_json(self) -> dict[str, object]:
+        """Return the payload of `B/panel/P/event`; fields that do not apply are absent."""
+        payload: dict[str, object] = {"type": self.type.value}
+        for field in ("sensor", "name", "sensor_type", "source", "action", "panel_time"):
+            if (value := getattr(self, field)) is not None:
+                payload[field] = value
+        return payload | {"at": self.at.isoformat()}
