@@ -1,0 +1,81 @@
+"""What an event changes in a panel's state."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any, Final
+
+from bridge.g90.constants import SensorType
+from bridge.g90.events import EventType, PanelEvent
+from bridge.g90.meaning import ARM_EVENTS, Meaning, door_like
+from bridge.g90.state import Options, PanelState, Sensor
+
+_E = EventType
+ARM_TYPES: Final = frozenset(ARM_EVENTS.values())
+_FIELDS: Final[dict[EventType, dict[str, Any]]] = {
+    _E.AC_POWER_LOST: {"ac_power": False},
+    _E.AC_POWER_RESTORED: {"ac_power": True},
+    _E.PANEL_BATTERY_LOW: {"battery_low": True},
+    _E.WIFI_CONNECTED: {"wifi": True},
+    _E.WIFI_DISCONNECTED: {"wifi": False},
+}
+
+
+def learn(state: PanelState, meaning: Meaning, name: str | None, sensor_type: int | None) -> PanelState:
+    """Take a sensor's name and type from any report that tells them."""
+    if meaning.sensor is None:
+        return state
+    known = state.sensors.get(meaning.sensor) or Sensor(index=meaning.sensor)
+    kind = sensor_type if known.type is None else known.type
+    return _with(state, replace(known, name=name or known.name, type=kind))
+
+
+def apply(state: PanelState, meaning: Meaning, event: PanelEvent, options: Options) -> PanelState:
+    """Return `state` after an event that was not told before; its sensor is known by now."""
+    if event.type in ARM_TYPES:
+        return after_arming(state, event.type)
+    if event.type in _FIELDS:
+        return replace(state, **_FIELDS[event.type])
+    if meaning.alarms:
+        state = replace(state, triggered=True, alarm_due=None)
+    if event.sensor is None:
+        return state
+    return _with(state, _sensor(state.sensors[event.sensor], meaning, event, options))
+
+
+def after_arming(state: PanelState, arm: EventType) -> PanelState:
+    """Return `state` once the panel is armed or disarmed: that ends an alarm and what only an alarm had set."""
+    sensors = {
+        index: replace(s, tamper=False, on=s.on and (door_like(s.type) or s.off_at is not None))
+        for index, s in state.sensors.items()
+    }
+    return replace(state, arm=arm, triggered=False, alarm_due=None, sensors=sensors)
+
+
+def _sensor(sensor: Sensor, meaning: Meaning, event: PanelEvent, options: Options) -> Sensor:
+    sensor = replace(sensor, last_activity=event.at)
+    if event.type == _E.TAMPER:
+        return replace(sensor, tamper=True)
+    if event.type == _E.LOW_BATTERY:
+        return replace(sensor, battery_low=True)
+    if event.type == _E.SENSOR_CHANGED:
+        return replace(sensor, battery_low=False, tamper=False)
+    says_nothing = event.type == _E.SENSOR_ACTIVITY and sensor.type in (SensorType.DOOR, SensorType.WIRED)
+    if meaning.on is None or says_nothing:
+        return sensor
+    stays = _stays_on(sensor.type, event.type, options) if meaning.on else None
+    return replace(sensor, on=meaning.on, off_at=None if stays is None else event.at + stays)
+
+
+def _stays_on(sensor_type: int | None, event: EventType, options: Options) -> timedelta | None:
+    """Return how long a sensor stays on that may never tell its end."""
+    if sensor_type == SensorType.MOTION or event == _E.SENSOR_ACTIVITY:
+        return options.motion_off
+    if event in (_E.ALARM, _E.SOS):
+        return None
+    return options.door_off
+
+
+def _with(state: PanelState, sensor: Sensor) -> PanelState:
+    return replace(state, sensors={**state.sensors, sensor.index: sensor})
