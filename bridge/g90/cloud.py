@@ -1,0 +1,82 @@
+"""Commands to a panel over the connection that it keeps (experimental: read off two captured messages)."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Protocol
+
+from bridge.g90.commands import CommandError, CommandRefused, CommandTimeout, answer_data, body
+from bridge.g90.control import PanelControl
+from bridge.g90.frames import MessageError
+from bridge.g90.messages import CommandRequest, CommandResponse, build_command
+
+_SEQUENCES = 0x10000
+
+
+class Line(Protocol):
+    """A panel's connection, as commands see it."""
+
+    on_response: Callable[[CommandResponse], None] | None
+
+    async def between(self) -> None:
+        """Wait until a message of ours would not get inside one of the upstream's."""
+
+    def write(self, data: bytes) -> None: ...
+
+
+class CloudControl(PanelControl):
+    """Cloud control of panel `guid`. `newest` returns its newest connection; `timeout`: seconds for each attempt."""
+
+    def __init__(self, guid: str, newest: Callable[[], Line | None], *, timeout: float = 5.0, retries: int = 2) -> None:
+        self._guid = guid
+        self._newest = newest
+        self._timeout = timeout
+        self._retries = retries
+        self._sequence = 0
+        self._one_at_a_time = asyncio.Lock()
+
+    async def ask(self, code: int, data: list[object] | None = None) -> list[object]:
+        """Send one command and return the data of its answer.
+
+        Raises `CommandTimeout` if no attempt is answered, `CommandRefused` if the panel says no, `CommandError` if it
+        is not connected.
+        """
+        async with self._one_at_a_time:
+            for _ in range(1 + self._retries):
+                try:
+                    async with asyncio.timeout(self._timeout):
+                        return await self._attempt(code, data)
+                except TimeoutError:
+                    continue
+        attempts = f"{1 + self._retries} attempts of {self._timeout:g} s"
+        raise CommandTimeout(f"panel {self._guid} did not answer command {code} in {attempts}")
+
+    async def _attempt(self, code: int, data: list[object] | None) -> list[object]:
+        line = self._newest()
+        if line is None:
+            raise CommandError(f"panel {self._guid} is not connected")
+        await line.between()
+        self._sequence = (self._sequence + 1) % _SEQUENCES
+        wanted = (self._sequence, code)
+        answer: asyncio.Future[CommandResponse] = asyncio.get_running_loop().create_future()
+
+        def take(response: CommandResponse) -> None:
+            if (response.sequence, response.code) == wanted and not answer.done():
+                answer.set_result(response)
+
+        line.on_response = take
+        try:
+            line.write(build_command(CommandRequest(self._sequence, code, body(code, data))))
+            return self._read(code, await answer)
+        finally:
+            line.on_response = None
+
+    def _read(self, code: int, response: CommandResponse) -> list[object]:
+        try:
+            found = answer_data(code, response.body)
+        except MessageError as error:
+            raise CommandRefused(f"panel {self._guid}: {error}") from error
+        if found is None:
+            raise CommandRefused(f"panel {self._guid} answered command {code} with another one's data")
+        return found

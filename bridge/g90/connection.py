@@ -1,0 +1,213 @@
+"""One panel's TCP connection: the session's bytes and the roster's panels, joined.
+
+What changes nothing (a ping, another hello) is answered at once. For anything else reading pauses until the event is
+stored, so one message is done with before the next is read and a flood stays in the panel's own socket.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Coroutine
+from datetime import UTC, datetime
+from ipaddress import ip_address
+from typing import Any, Protocol, cast
+
+from bridge.g90.events import Alert, Notice
+from bridge.g90.frames import FrameError, MessageError
+from bridge.g90.messages import CommandResponse, Discovery, Hello, Ping
+from bridge.g90.relay import Relay, Upstream
+from bridge.g90.roster import Panel, Roster
+from bridge.g90.session import Reading, Session, Unreadable
+
+_log = logging.getLogger(__name__)
+
+
+class Owner(Protocol):
+    """The server, as a connection sees it."""
+
+    roster: Roster
+    upstream: Upstream | None
+
+    def opened(self, connection: Connection) -> bool:
+        """Take a new connection; False if there are too many."""
+
+    def closed(self, connection: Connection) -> None: ...
+
+    def announced(self, local: tuple[str, int]) -> tuple[str, int]:
+        """Return what a panel that dialled `local` is told to dial."""
+
+    def spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None] | None:
+        """Run `work` as a task that the server owns; None when it is stopping."""
+
+
+class Connection(asyncio.Protocol):
+    """A connection from its first byte to its last; `panel` is whose it is, once a hello said so."""
+
+    def __init__(self, owner: Owner) -> None:
+        self._owner = owner
+        self._working = False
+        self._congested = False
+        self._reading = True
+        self._writable = asyncio.Event()
+        self._writable.set()
+        self._relay: Relay | None = None
+        self._relay_task: asyncio.Task[None] | None = None
+        self.address = ""
+        self.heard = time.monotonic()
+        self.panel: Panel | None = None
+        self.on_response: Callable[[CommandResponse], None] | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.Transport", transport)
+        self.address = _plain(transport.get_extra_info("peername")[0])
+        self._session = Session(*self._owner.announced(transport.get_extra_info("sockname")[:2]))
+        if not self._owner.opened(self):
+            self.abort()
+        elif self._owner.upstream:
+            self._relay = Relay(self._owner.upstream, self, self._upstream_spoke)
+            self._relay_task = self._owner.spawn(self._relay.run())
+
+    def data_received(self, data: bytes) -> None:
+        self._session.feed(data)
+        if not self._working:
+            self._advance()
+
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's
+        self._writable.set()
+        if self._relay_task:
+            self._relay_task.cancel()
+        self._owner.closed(self)
+
+    def pause_writing(self) -> None:
+        self._congested = True
+        self._writable.clear()
+        self._balance()
+
+    def resume_writing(self) -> None:
+        self._congested = False
+        self._writable.set()
+        self._balance()
+
+    @property
+    def is_open(self) -> bool:
+        return not self._transport.is_closing()
+
+    async def between(self) -> None:
+        """Wait until bytes of ours do not get inside a message of the upstream."""
+        if self._relay:
+            await self._relay.between.wait()
+
+    def write(self, data: bytes) -> None:
+        if data and not self._transport.is_closing():
+            self._transport.write(data)
+
+    async def send(self, data: bytes) -> None:
+        """Send bytes, waiting while the panel does not take them."""
+        self.write(data)
+        await self._writable.wait()
+
+    def close(self) -> None:
+        """Close once what was written is sent."""
+        self._transport.close()
+
+    def abort(self) -> None:
+        self._transport.abort()
+
+    def _advance(self) -> None:
+        while reading := self._next():
+            if not self._quick(reading):
+                self._working = self._owner.spawn(self._work(reading)) is not None
+                self._balance()
+                return
+
+    async def _work(self, reading: Reading | None) -> None:
+        while reading:
+            await self._take(reading)
+            reading = self._next()
+        self._working = False
+        self._balance()
+
+    def _next(self) -> Reading | None:
+        try:
+            reading = self._session.read(int(time.time()))
+        except FrameError as error:
+            if self.is_open:
+                _log.warning("%s was disconnected: %s", self.address, error)
+            self.abort()
+            return None
+        if reading:
+            self.heard = time.monotonic()
+        return reading
+
+    def _quick(self, reading: Reading) -> bool:
+        """Answer what changes nothing; False for what needs more."""
+        if self._relay or not isinstance(reading.message, Ping | Hello):
+            return False
+        panel, hello = self.panel, isinstance(reading.message, Hello)
+        if hello and (panel is None or panel.config.guid != self._session.guid):
+            return False
+        firmware = reading.message.firmware if isinstance(reading.message, Hello) else None
+        if panel and not self._owner.roster.is_quiet(panel, self.address, firmware):
+            return False
+        self.write(reading.answer)
+        return True
+
+    async def _take(self, reading: Reading) -> None:
+        match reading.message:
+            case Hello() | Discovery() as hello:
+                await self._greet(hello)
+            case Ping() if self.panel:
+                await self._owner.roster.alive(self.panel, self.address)
+            case CommandResponse() as response if self.on_response:
+                self.on_response(response)
+            case Alert() | Notice() as report:
+                await self._report(report)
+            case Unreadable(reason):
+                self._skip(reason)
+        if self._relay is None or await self._relay.declined(reading.raw):
+            await self.send(reading.answer)
+
+    async def _greet(self, hello: Hello | Discovery) -> None:
+        roster = self._owner.roster
+        self.panel = await roster.admit(hello.guid, self.address)
+        if self.panel:
+            await roster.alive(self.panel, self.address, hello.firmware)
+        elif hello.guid in roster.panels:
+            self.abort()
+
+    async def _report(self, report: Alert | Notice) -> None:
+        roster = self._owner.roster
+        guid = (report.guid if isinstance(report, Alert) else None) or self._session.guid
+        panel = await (roster.admit(guid, self.address) if guid else roster.at_address(self.address))
+        if panel is None:
+            return
+        try:
+            await roster.report(panel, report)
+        except MessageError as error:
+            self._skip(str(error))
+        await roster.alive(panel, self.address)
+
+    def _skip(self, reason: str) -> None:
+        self._owner.roster.counters["skipped"] += 1
+        _log.info("%s: skipped %s", self.address, reason)
+
+    def _balance(self) -> None:
+        """Read exactly while nothing is being worked on and the panel takes our bytes."""
+        wanted = not (self._working or self._congested)
+        if wanted == self._reading or self._transport.is_closing():
+            return
+        self._reading = wanted
+        (self._transport.resume_reading if wanted else self._transport.pause_reading)()
+
+    def _upstream_spoke(self) -> None:
+        if self.panel:
+            self.panel.upstream_time = datetime.now(UTC)
+
+
+def _plain(address: str) -> str:
+    """Return an IPv4 address that came over an IPv6 socket as what it is."""
+    parsed = ip_address(address.partition("%")[0])
+    mapped = getattr(parsed, "ipv4_mapped", None)
+    return str(mapped or parsed)

@@ -1,0 +1,64 @@
+"""What can be asked of a panel, whichever way it is asked."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+from bridge.g90.commands import (
+    GET_HOST_INFO,
+    GET_SENSORS,
+    GET_STATUS,
+    PAGE,
+    SET_STATUS,
+    CommandRefused,
+    HostInfo,
+    HostStatus,
+    SensorRecord,
+    expand,
+    host_info,
+    host_status,
+    sensor_page,
+)
+from bridge.g90.constants import ArmCode
+
+_MOST_SENSORS = 1000
+
+
+class PanelControl(ABC):
+    """Commands to one panel, one at a time. All raise `CommandTimeout`, `CommandRefused` or another `CommandError`."""
+
+    @abstractmethod
+    async def ask(self, code: int, data: list[object] | None = None) -> list[object]:
+        """Send one command and return the data of its answer."""
+
+    async def status(self) -> HostStatus:
+        return host_status(await self.ask(GET_STATUS))
+
+    async def host_info(self) -> HostInfo:
+        return host_info(await self.ask(GET_HOST_INFO))
+
+    async def arm_away(self) -> None:
+        await self.ask(SET_STATUS, [int(ArmCode.ARMED_AWAY)])
+
+    async def arm_home(self) -> None:
+        await self.ask(SET_STATUS, [int(ArmCode.ARMED_HOME)])
+
+    async def disarm(self) -> None:
+        await self.ask(SET_STATUS, [int(ArmCode.DISARMED)])
+
+    async def records(self) -> tuple[SensorRecord, ...]:
+        """Return the panel's sensors as it lists them, page by page."""
+        found: list[SensorRecord] = []
+        while len(found) < _MOST_SENSORS:
+            first = len(found) + 1
+            page = sensor_page(await self.ask(GET_SENSORS, [first, first + PAGE - 1]))
+            if page.first != first and page.count:
+                raise CommandRefused(f"sensors from {page.first} on instead of from {first} on")
+            found += page.sensors
+            if not page.count or len(found) >= page.total:
+                break
+        return tuple(found)
+
+    async def sensors(self) -> tuple[SensorRecord, ...]:
+        """Return the panel's sensors, one with several nodes as `name#1`, `name#2`..."""
+        return tuple(node for record in await self.records() for node in expand(record))

@@ -1,0 +1,208 @@
+"""The cloud server that panels dial: listens, holds the connections within bounds, and takes commands to panels."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Coroutine, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from types import MappingProxyType
+from typing import Any, Final
+
+from bridge.errors import ConfigError
+from bridge.g90.cloud import CloudControl
+from bridge.g90.connection import Connection
+from bridge.g90.panel import Step
+from bridge.g90.relay import Upstream
+from bridge.g90.roster import PanelConfig, PanelHandler, Roster
+from bridge.g90.state import PanelState
+
+_SWEEP_S: Final = 0.5
+_CLOSE_S: Final = 2.0
+_BACKLOG: Final = 1024
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """Bounds of the server; times in seconds."""
+
+    max_connections: int = 5000
+    per_stranger_address: int = 4
+    """Connections of one address at which no panel is known."""
+    idle_timeout: float = 300.0
+    """Without a whole message."""
+    offline_after: float = 180.0
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """How one panel is connected."""
+
+    guid: str
+    address: str | None
+    connections: int
+    last_device_packet_time: datetime | None
+    last_upstream_packet_time: datetime | None
+
+
+class PanelServer:
+    """All panels' connections. `announce`: what panels are told to dial; None: what they dialled.
+
+    `panels` by GUID; `states` what the store kept of them. With `accept_unknown`, any GUID becomes a panel.
+    """
+
+    def __init__(
+        self,
+        handler: PanelHandler,
+        *,
+        host: str = "0.0.0.0",  # noqa: S104 - panels are other machines
+        port: int = 5678,
+        announce: tuple[str, int] | None = None,
+        upstream: Upstream | None = None,
+        panels: Mapping[str, PanelConfig] = MappingProxyType({}),
+        states: Mapping[str, PanelState] = MappingProxyType({}),
+        accept_unknown: bool = False,
+        limits: Limits | None = None,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self._listen = (host, port)
+        self._announce = announce
+        self._limits = limits or Limits()
+        self._connections: dict[Connection, None] = {}
+        self._controls: dict[str, CloudControl] = {}
+        self._tasks: asyncio.TaskGroup | None = None
+        self.upstream = upstream
+        self.started = asyncio.Event()
+        self._empty = asyncio.Event()
+        self._empty.set()
+        self.roster = Roster(
+            handler,
+            panels,
+            states,
+            accept_unknown=accept_unknown,
+            offline_after=self._limits.offline_after,
+            clock=clock,
+        )
+
+    async def run(self) -> None:
+        """Serve until cancelled; raise `ConfigError` if the address cannot be listened on."""
+        loop = asyncio.get_running_loop()
+        try:
+            server = await loop.create_server(lambda: Connection(self), *self._listen, backlog=_BACKLOG)
+        except OSError as error:
+            raise ConfigError(f"panels: cannot listen on {self._listen[0]}:{self._listen[1]}: {error}") from error
+        self.address: tuple[str, int] = server.sockets[0].getsockname()[:2]
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                self._tasks = tasks
+                self.started.set()
+                await self._sweep_for_ever()
+        finally:
+            await self._close(server)
+
+    def control(self, guid: str) -> CloudControl:
+        """Return the (experimental) control of a panel over its newest connection."""
+        return self._controls.setdefault(guid, CloudControl(guid, lambda: self._newest(guid)))
+
+    async def command(self, guid: str, code: int, data: list[object] | None = None) -> list[object]:
+        """Send one command over the panel's newest connection; see `CloudControl.ask`."""
+        return await self.control(guid).ask(code, data)
+
+    async def apply(self, guid: str, take: Callable[[PanelState], Step]) -> None:
+        """Take a step of a panel that did not come over its connection: what it answered to a request of ours."""
+        if panel := self.roster.panels.get(guid):
+            await self.roster.step(panel, take)
+
+    @property
+    def states(self) -> dict[str, PanelState]:
+        return {guid: panel.state for guid, panel in self.roster.panels.items()}
+
+    @property
+    def counters(self) -> dict[str, int]:
+        """Events told, messages skipped, things refused or of nobody, connections held and turned away."""
+        return self.roster.counters | {"connections": len(self._connections)}
+
+    def link(self, guid: str) -> Link | None:
+        """Return how a panel is connected, None for a GUID that is not known."""
+        panel = self.roster.panels.get(guid)
+        if panel is None:
+            return None
+        held = sum(connection.panel is panel for connection in self._connections)
+        return Link(guid, panel.state.address, held, panel.device_time, panel.upstream_time)
+
+    def opened(self, connection: Connection) -> bool:
+        """Take a new connection; False if there are too many."""
+        if self._tasks is None or self._crowded(connection.address) or not self._make_room():
+            self.roster.counters["turned_away"] = self.roster.counters.get("turned_away", 0) + 1
+            return False
+        self._connections[connection] = None
+        self._empty.clear()
+        return True
+
+    def closed(self, connection: Connection) -> None:
+        self._connections.pop(connection, None)
+        if not self._connections:
+            self._empty.set()
+
+    def announced(self, local: tuple[str, int]) -> tuple[str, int]:
+        return self._announce or local
+
+    def spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None] | None:
+        """Run `work` as a task of the server's group; None when it is stopping."""
+        if self._tasks is None:
+            work.close()
+            return None
+        return self._tasks.create_task(work)
+
+    def _newest(self, guid: str) -> Connection | None:
+        """Return the connection for commands: the newest on which the panel said hello (connections are in order)."""
+        own = (c for c in reversed(self._connections) if c.is_open and c.panel and c.panel.config.guid == guid)
+        return next(own, None)
+
+    def _crowded(self, address: str) -> bool:
+        if self.roster.knows_address(address):
+            return False
+        held = sum(connection.address == address and connection.panel is None for connection in self._connections)
+        return held >= self._limits.per_stranger_address
+
+    def _make_room(self) -> bool:
+        """Close a stranger's connection, or one that its panel replaced, if there is no room; False if none can go."""
+        if len(self._connections) < self._limits.max_connections:
+            return True
+        spare = next((c for c in self._connections if c.panel is None), None) or self._replaced()
+        if spare is None:
+            return False
+        self.closed(spare)
+        spare.abort()
+        return True
+
+    def _replaced(self) -> Connection | None:
+        newest = {connection.panel.config.guid: connection for connection in self._connections if connection.panel}
+        return next((c for c in self._connections if c not in newest.values()), None)
+
+    async def _sweep_for_ever(self) -> None:
+        try:
+            while True:
+                await self.roster.sweep()
+                self._close_idle()
+                await asyncio.sleep(_SWEEP_S)
+        finally:
+            self._tasks = None
+
+    def _close_idle(self) -> None:
+        late = time.monotonic() - self._limits.idle_timeout
+        for connection in [c for c in self._connections if c.heard < late]:
+            connection.abort()
+
+    async def _close(self, server: asyncio.Server) -> None:
+        server.close()
+        for connection in list(self._connections):
+            connection.close()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_CLOSE_S):
+                await self._empty.wait()
+                await server.wait_closed()
+        for connection in list(self._connections):
+            connection.abort()
