@@ -1,0 +1,281 @@
+"""A panel for the demo, for trying a setup and for the tests, on real sockets: it dials the cloud and answers UDP.
+
+It tells each event as a panel does, as 0x22 and as 0x21, and can send its bytes in pieces or glued together.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import re
+import time
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final, cast
+
+from bridge.g90.commands import (
+    GET_HOST_INFO,
+    GET_SENSORS,
+    GET_STATUS,
+    SET_STATUS,
+    body,
+    local_response,
+    unwrap,
+)
+from bridge.g90.constants import AlertType, ArmCode, NoticeKind, SensorCode, SensorType, Source, StateCode
+from bridge.g90.events import Alert, Form, Notice, Report
+from bridge.g90.frames import FrameBuffer, MessageError
+from bridge.g90.messages import (
+    PING,
+    CommandRequest,
+    CommandResponse,
+    Discovery,
+    FromCloud,
+    Hello,
+    build_hello,
+    build_report,
+    build_response,
+    parse_from_cloud,
+)
+from bridge.g90.reports import load_json
+
+_log = logging.getLogger(__name__)
+_CHUNK: Final = 64 * 1024
+_POINT: Final = re.compile(rb"AT\^IWT=1,78=([0-9.]+)&[0-9.]+&([0-9]+),IWT")
+_STATES: Final = {
+    ArmCode.ARMED_AWAY: StateCode.ARMED_AWAY,
+    ArmCode.ARMED_HOME: StateCode.ARMED_HOME,
+    ArmCode.DISARMED: StateCode.DISARMED,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class SimulatedSensor:
+    index: int
+    name: str
+    type: SensorType = SensorType.DOOR
+    nodes: int = 1
+
+
+class PanelSimulator:
+    """One simulated panel. `cloud`: what it dials; `local`: where it answers UDP; None: not at all.
+
+    `interval`: seconds between hellos and between pings. `chop`: bytes a segment; `glue`: an event's messages, and a
+    ping, in one piece.
+    """
+
+    def __init__(
+        self,
+        guid: str = "GB7F20C14D05A91",
+        *,
+        cloud: tuple[str, int] | None = None,
+        local: tuple[str, int] | None = None,
+        sensors: Sequence[SimulatedSensor] = (),
+        interval: float = 60.0,
+        chop: int | None = None,
+        glue: bool = False,
+    ) -> None:
+        self.guid = guid
+        self.cloud = cloud
+        self.local = local
+        self.sensors = {sensor.index: sensor for sensor in sensors}
+        self.arm_state = ArmCode.DISARMED
+        self.received: deque[FromCloud] = deque(maxlen=100)
+        self.answered = asyncio.Event()
+        """Set once the cloud said anything on the present connection."""
+        self.listening = asyncio.Event()
+        """Set once UDP is answered at `local`."""
+        self._interval = interval
+        self._chop = chop
+        self._glue = glue
+        self._writer: asyncio.StreamWriter | None = None
+        self._sending = asyncio.Lock()
+
+    async def run(self) -> None:
+        """Live until cancelled; dial again, after a second, whenever the connection is lost."""
+        async with asyncio.TaskGroup() as tasks:
+            if self.local:
+                tasks.create_task(self._answer_locally(self.local))
+            while True:
+                if self.cloud:
+                    await self._one_connection(self.cloud)
+                await asyncio.sleep(1)
+
+    async def arm(self, state: ArmCode) -> None:
+        """Arm or disarm, and say so."""
+        self.arm_state = state
+        await self.tell(
+            Notice(kind=NoticeKind.ARM_DISARM, value=state),
+            self._alert(AlertType.STATE_CHANGE, _STATES[state]),
+        )
+
+    async def panel_state(self, state: StateCode) -> None:
+        """Tell of mains, battery or Wi-Fi."""
+        await self.tell(self._alert(AlertType.STATE_CHANGE, state))
+
+    async def activity(self, index: int, state: int = SensorCode.OPEN, source: int | None = None) -> None:
+        """Tell what a sensor does: `state` is a `SensorCode`, or of the table of its source."""
+        name = self._sensor(index).name
+        notices = [Notice(kind=NoticeKind.SENSOR_ACTIVITY, sensor=index, name=name)] if state == SensorCode.OPEN else []
+        await self.tell(*notices, self._alert(AlertType.SENSOR_ACTIVITY, index, state, source))
+
+    async def alarm(self, index: int, state: int = SensorCode.ALARM, source: int | None = None) -> None:
+        """Go into alarm by a sensor, or tell its tamper (`SensorCode.TAMPER`)."""
+        self.arm_state = ArmCode.ALARMED
+        await self.tell(
+            Notice(kind=NoticeKind.ARM_DISARM, value=ArmCode.ALARMED),
+            self._alert(AlertType.ALARM, index, state, source),
+        )
+
+    async def sos(self) -> None:
+        """Press SOS on the panel itself."""
+        await self.tell(self._alert(AlertType.PANEL_SOS, 0, source=Source.PANEL))
+
+    async def tell(self, *reports: Report) -> None:
+        """Send reports, an alert as JSON and as a status change; `ConnectionError` if the cloud is away."""
+        messages = [build_report(report, as_json=True) for report in reports]
+        messages += [build_report(report, as_json=False) for report in reports if isinstance(report, Alert)]
+        await self.send([b"".join([*messages, PING])] if self._glue else messages)
+
+    async def send(self, messages: Sequence[bytes]) -> None:
+        """Send bytes, in pieces if so asked."""
+        async with self._sending:
+            writer = self._writer
+            if writer is None:
+                raise ConnectionError("the simulated panel is not connected")
+            for message in messages:
+                step = self._chop or len(message)
+                for start in range(0, len(message), step):
+                    writer.write(message[start : start + step])
+                    await writer.drain()
+                    await asyncio.sleep(0)
+
+    def _sensor(self, index: int) -> SimulatedSensor:
+        return self.sensors.get(index) or SimulatedSensor(index, f"Sensor {index}")
+
+    def _alert(self, kind: AlertType, event: int, state: int = 0, source: int | None = None) -> Alert:
+        about_sensor = kind in (AlertType.ALARM, AlertType.SENSOR_ACTIVITY)
+        sensor = self._sensor(event) if about_sensor else None
+        default = Source.SENSOR if about_sensor else Source.PANEL
+        return Alert(
+            form=Form.ALERT,
+            type=kind,
+            event=event,
+            state=state,
+            source=default if source is None else source,
+            sensor_type=sensor.type if sensor else None,
+            name=sensor.name if sensor else "",
+            guid=self.guid,
+            time=int(time.time()),
+        )
+
+    async def _one_connection(self, cloud: tuple[str, int]) -> None:
+        try:
+            async with asyncio.timeout(10):
+                reader, writer = await asyncio.open_connection(*cloud)
+        except (OSError, TimeoutError) as error:
+            _log.warning("the cloud at %s:%d cannot be reached: %s", *cloud, error)
+            return
+        self._writer = writer
+        self.answered.clear()
+        beat = asyncio.create_task(self._beat())
+        try:
+            await self._listen(reader)
+        except (OSError, MessageError) as error:
+            _log.warning("the connection to the cloud was lost: %s", error)
+        finally:
+            self._writer = None
+            writer.close()
+            beat.cancel()
+            await asyncio.wait([beat])
+
+    async def _beat(self) -> None:
+        """Look for the cloud, then say hello and ping for as long as the connection lasts."""
+        with contextlib.suppress(OSError):
+            await self.send([build_hello(Discovery(self.guid, "206"))])
+            while True:
+                await self.send([build_hello(Hello(self.guid, "206")), PING])
+                await asyncio.sleep(self._interval)
+
+    async def _listen(self, reader: asyncio.StreamReader) -> None:
+        frames = FrameBuffer()
+        while data := await reader.read(_CHUNK):
+            frames.feed(data)
+            while frame := frames.take():
+                message = parse_from_cloud(frame)
+                self.received.append(message)
+                self.answered.set()
+                if isinstance(message, CommandRequest):
+                    await self._obey(message)
+
+    async def _obey(self, request: CommandRequest) -> None:
+        arming = request.code == SET_STATUS
+        data = await self._do(request.code, load_json(request.body) if request.body else None)
+        text = b"fail" if data is None else body(request.code, data)
+        await self.send([build_response(CommandResponse(request.sequence, request.code, text))])
+        if arming and data is not None:
+            await self.arm(self.arm_state)
+
+    async def _do(self, code: int, request: object) -> list[object] | None:
+        """Carry out a command; return the answer's data, None if it fails."""
+        match code, request:
+            case 100, _ if code == GET_STATUS:
+                return [int(self.arm_state), "", "Simulated panel", "206", "206"]
+            case 101, [_, [1 | 2 | 3 as state]] if code == SET_STATUS:
+                self.arm_state = ArmCode(state)
+                return [state]
+            case 102, [_, [int(first), int(last)]] if code == GET_SENSORS:
+                return self._page(first, last)
+            case 206, _ if code == GET_HOST_INFO:
+                return [self.guid, "Simulated panel", "1.2", "1.1", "206", "206", 3, 3, 0, 2, "4100", 70, 90]
+        return None
+
+    def _page(self, first: int, last: int) -> list[object]:
+        every = list(self.sensors.values())
+        page = every[first - 1 : last]
+        records = [[s.name, s.index, 0, int(s.type), 0, 0, 33, 0, 0, 16, s.nodes, 0, ""] for s in page]
+        return [[len(every), first, len(page)], *records]
+
+    async def _answer_locally(self, local: tuple[str, int]) -> None:
+        loop = asyncio.get_running_loop()
+        requests: asyncio.Queue[tuple[bytes, tuple[str, int]]] = asyncio.Queue(100)
+        transport, _ = await loop.create_datagram_endpoint(lambda: _Datagrams(requests), local_addr=local)
+        self.local = transport.get_extra_info("sockname")[:2]
+        self.listening.set()
+        try:
+            while True:
+                request, sender = await requests.get()
+                with contextlib.suppress(MessageError, ConnectionError):
+                    if answer := await self._local(request):
+                        transport.sendto(answer, sender)
+                    await self._after_local(request)
+        finally:
+            transport.close()
+
+    async def _local(self, request: bytes) -> bytes | None:
+        """Return the answer to one datagram; pointing the panel elsewhere has none."""
+        if found := _POINT.search(request):
+            self.cloud = (found[1].decode(), int(found[2]))
+            if self._writer:
+                self._writer.close()
+            return None
+        match load_json(unwrap(request)):
+            case [int(code), _, parameters]:
+                data = await self._do(code, parameters)
+                return b"ISTARTfailIEND\0" if data is None else local_response(code, data)
+        return None
+
+    async def _after_local(self, request: bytes) -> None:
+        if request.startswith(b"ISTART[%d," % SET_STATUS) and self._writer and self.arm_state in _STATES:
+            await self.arm(self.arm_state)
+
+
+class _Datagrams(asyncio.DatagramProtocol):
+    def __init__(self, requests: asyncio.Queue[tuple[bytes, tuple[str, int]]]) -> None:
+        self._requests = requests
+
+    def datagram_received(self, data: bytes, addr: tuple[str | object, int]) -> None:
+        with contextlib.suppress(asyncio.QueueFull):
+            self._requests.put_nowait((data, cast("tuple[str, int]", addr[:2])))
