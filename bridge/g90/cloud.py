@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from bridge.g90.commands import CommandError, CommandRefused, CommandTimeout, answer_data, body
 from bridge.g90.control import PanelControl
 from bridge.g90.frames import MessageError
 from bridge.g90.messages import CommandRequest, CommandResponse, build_command
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 _SEQUENCES = 0x10000
 

@@ -1,7 +1,7 @@
 """One panel's TCP connection: the session's bytes and the roster's panels, joined.
 
-What changes nothing (a ping, another hello) is answered at once. For anything else reading pauses until the event is
-stored, so one message is done with before the next is read and a flood stays in the panel's own socket.
+What changes nothing (a ping, another hello) is answered at once. Anything else is done with, its event stored, before
+the next message is looked at; reading pauses if more comes meanwhile, so a flood stays in the panel's own socket.
 """
 
 from __future__ import annotations
@@ -9,17 +9,20 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Coroutine
 from datetime import UTC, datetime
 from ipaddress import ip_address
-from typing import Any, Protocol, cast
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from bridge.g90.events import Alert, Notice
 from bridge.g90.frames import FrameError, MessageError
 from bridge.g90.messages import CommandResponse, Discovery, Hello, Ping
 from bridge.g90.relay import Relay, Upstream
-from bridge.g90.roster import Panel, Roster
 from bridge.g90.session import Reading, Session, Unreadable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+
+    from bridge.g90.roster import Panel, Roster
 
 _log = logging.getLogger(__name__)
 
@@ -48,6 +51,7 @@ class Connection(asyncio.Protocol):
     def __init__(self, owner: Owner) -> None:
         self._owner = owner
         self._working = False
+        self._flooded = False
         self._congested = False
         self._reading = True
         self._writable = asyncio.Event()
@@ -61,9 +65,10 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
-        self.address = _plain(transport.get_extra_info("peername")[0])
+        peer = transport.get_extra_info("peername")
+        self.address = _plain(peer[0]) if peer else ""
         self._session = Session(*self._owner.announced(transport.get_extra_info("sockname")[:2]))
-        if not self._owner.opened(self):
+        if not peer or not self._owner.opened(self):  # without a peer: gone before it was taken
             self.abort()
         elif self._owner.upstream:
             self._relay = Relay(self._owner.upstream, self, self._upstream_spoke)
@@ -71,7 +76,10 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         self._session.feed(data)
-        if not self._working:
+        if self._working:
+            self._flooded = True
+            self._balance()
+        else:
             self._advance()
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's
@@ -119,14 +127,13 @@ class Connection(asyncio.Protocol):
         while reading := self._next():
             if not self._quick(reading):
                 self._working = self._owner.spawn(self._work(reading)) is not None
-                self._balance()
                 return
 
     async def _work(self, reading: Reading | None) -> None:
         while reading:
             await self._take(reading)
             reading = self._next()
-        self._working = False
+        self._working = self._flooded = False
         self._balance()
 
     def _next(self) -> Reading | None:
@@ -194,8 +201,8 @@ class Connection(asyncio.Protocol):
         _log.info("%s: skipped %s", self.address, reason)
 
     def _balance(self) -> None:
-        """Read exactly while nothing is being worked on and the panel takes our bytes."""
-        wanted = not (self._working or self._congested)
+        """Read as long as what came is worked on in time and the panel takes our bytes."""
+        wanted = not (self._flooded or self._congested)
         if wanted == self._reading or self._transport.is_closing():
             return
         self._reading = wanted

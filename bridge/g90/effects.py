@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import timedelta
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from bridge.g90.constants import SensorType
 from bridge.g90.events import EventType, PanelEvent
 from bridge.g90.meaning import ARM_EVENTS, Meaning, door_like
 from bridge.g90.state import Options, PanelState, Sensor
+
+if TYPE_CHECKING:
+    from datetime import timedelta
 
 _E = EventType
 ARM_TYPES: Final = frozenset(ARM_EVENTS.values())
@@ -26,7 +28,10 @@ def learn(state: PanelState, meaning: Meaning, name: str | None, sensor_type: in
     """Take a sensor's name and type from any report that tells them."""
     if meaning.sensor is None:
         return state
-    known = state.sensors.get(meaning.sensor) or Sensor(index=meaning.sensor)
+    known = state.sensors.get(meaning.sensor)
+    if known and (known.type is not None or sensor_type is None) and name in (None, known.name):
+        return state
+    known = known or Sensor(index=meaning.sensor)
     kind = sensor_type if known.type is None else known.type
     return _with(state, replace(known, name=name or known.name, type=kind))
 

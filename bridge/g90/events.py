@@ -6,9 +6,11 @@ A panel tells the same thing in up to three forms, so a report carries the form 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
 from enum import StrEnum
-from typing import Final
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from datetime import datetime
 
 
 class Form(StrEnum):

@@ -104,21 +104,20 @@ def _alarmed(state: PanelState, now: datetime) -> PanelState:
 def _event(state: PanelState, report: Report, meaning: Meaning, sensor_type: int | None, now: datetime) -> PanelEvent:
     """Describe what `report` means; a mere change of state is described as a door that closes, and told to nobody."""
     source = report.source if isinstance(report, Alert) else None
-    panel_time = report.time if isinstance(report, Alert) else None
-    event = PanelEvent(
+    index = meaning.sensor
+    known = None if index is None else state.sensors.get(index)
+    name = report.name or (known.name if known else "")
+    return PanelEvent(
         guid=state.guid,
         type=meaning.event or _E.DOOR_CLOSED,
         at=now,
-        sensor=meaning.sensor,
-        source=source_name(source) or ("panel" if meaning.sensor is None else "sensor"),
+        sensor=index,
+        name=None if index is None else name or None,
+        sensor_type=None if index is None else type_name(sensor_type),
+        source=source_name(source) or ("panel" if index is None else "sensor"),
         action=meaning.action,
-        panel_time=panel_time,
+        panel_time=report.time if isinstance(report, Alert) else None,
     )
-    if meaning.sensor is None:
-        return event
-    known = state.sensors.get(meaning.sensor)
-    name = report.name or (known.name if known else "")
-    return replace(event, name=name or None, sensor_type=type_name(sensor_type))
 
 
 def _judge(state: PanelState, report: Report, meaning: Meaning, event: PanelEvent, options: Options) -> Step:
@@ -137,6 +136,8 @@ def _judge(state: PanelState, report: Report, meaning: Meaning, event: PanelEven
     if better:
         state = apply(state, meaning, event, options)
         merged = replace(merged, held=None)
+    if merged is state.told[place]:
+        return Step(state)
     told = (*state.told[:place], merged, *state.told[place + 1 :])
     return Step(replace(state, told=told), (better,) if better else ())
 

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import datetime
+from typing import TYPE_CHECKING
 
-from bridge.g90.commands import HostInfo, HostStatus, SensorRecord
 from bridge.g90.constants import ArmCode
 from bridge.g90.effects import after_arming
 from bridge.g90.events import Form, PanelEvent, slot
@@ -13,6 +12,11 @@ from bridge.g90.meaning import ARM_EVENTS
 from bridge.g90.panel import Step
 from bridge.g90.state import PanelState, Sensor
 from bridge.g90.told import Told, remember
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from bridge.g90.commands import HostInfo, HostStatus, SensorRecord
 
 
 def with_status(state: PanelState, status: HostStatus, now: datetime) -> Step:

@@ -9,23 +9,28 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from ipaddress import IPv4Network, IPv6Network, ip_address
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from bridge.errors import BridgeError
-from bridge.g90.events import PanelEvent, Report
 from bridge.g90.panel import Step, heard, next_due, reduce, silent, tick
 from bridge.g90.state import Options, PanelState
 from bridge.text import clean
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from bridge.g90.events import PanelEvent, Report
 
 _log = logging.getLogger(__name__)
 _SEEN_EVERY: Final = timedelta(minutes=10)
 """How old `last_seen` may get while nothing else changes."""
 _MOST_STRANGERS: Final = 1024
+_MOST_ACCEPTED: Final = 5000
+"""Panels beyond which nobody unknown is taken: GUIDs cost a liar nothing."""
 _LONGEST_PAUSE_S: Final = 60.0
 
 
@@ -104,7 +109,7 @@ class Roster:
     async def admit(self, guid: str, address: str) -> Panel | None:
         """Return the panel that says to be `guid` at `address`, None (told once) if it is refused."""
         panel = self.panels.get(guid)
-        if panel is None and self._accept_unknown:
+        if panel is None and self._accept_unknown and len(self.panels) < _MOST_ACCEPTED:
             panel = self.panels[guid] = self._panel(PanelConfig(guid=guid), None)
         if panel is None:
             self._note_stranger(guid, address)
@@ -151,9 +156,10 @@ class Roster:
         """Take one step of one panel: hand its events to the handler, then keep its state."""
         async with panel.lock:
             step = take(panel.state)
-            if step.state != panel.state or step.events:
-                await self._offer(step)
-                self.counters["events"] += len(step.events)
+            if step.state is panel.state and not step.events:
+                return
+            await self._offer(step)
+            self.counters["events"] += len(step.events)
             self._moved(panel.state, step.state)
             panel.state, panel.due = step.state, next_due(step.state)
 

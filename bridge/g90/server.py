@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Coroutine, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from types import MappingProxyType
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from bridge.errors import ConfigError
 from bridge.g90.cloud import CloudControl
 from bridge.g90.connection import Connection
-from bridge.g90.panel import Step
-from bridge.g90.relay import Upstream
 from bridge.g90.roster import PanelConfig, PanelHandler, Roster
-from bridge.g90.state import PanelState
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine, Mapping
+
+    from bridge.g90.panel import Step
+    from bridge.g90.relay import Upstream
+    from bridge.g90.state import PanelState
 
 _SWEEP_S: Final = 0.5
 _CLOSE_S: Final = 2.0

@@ -11,9 +11,8 @@ import logging
 import re
 import time
 from collections import deque
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final, cast
+from typing import TYPE_CHECKING, Final, cast
 
 from bridge.g90.commands import (
     GET_HOST_INFO,
@@ -40,6 +39,9 @@ from bridge.g90.messages import (
     parse_from_cloud,
 )
 from bridge.g90.reports import load_json
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 _log = logging.getLogger(__name__)
 _CHUNK: Final = 64 * 1024
@@ -118,7 +120,8 @@ class PanelSimulator:
     async def activity(self, index: int, state: int = SensorCode.OPEN, source: int | None = None) -> None:
         """Tell what a sensor does: `state` is a `SensorCode`, or of the table of its source."""
         name = self._sensor(index).name
-        notices = [Notice(kind=NoticeKind.SENSOR_ACTIVITY, sensor=index, name=name)] if state == SensorCode.OPEN else []
+        opens = state == SensorCode.OPEN and source is None
+        notices = [Notice(kind=NoticeKind.SENSOR_ACTIVITY, sensor=index, name=name)] if opens else []
         await self.tell(*notices, self._alert(AlertType.SENSOR_ACTIVITY, index, state, source))
 
     async def alarm(self, index: int, state: int = SensorCode.ALARM, source: int | None = None) -> None:

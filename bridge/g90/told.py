@@ -7,12 +7,14 @@ of them. Whole sequences stay right, too: open, close, open in one form and then
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from bridge.g90.events import Form, PanelEvent
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from bridge.g90.events import Form, PanelEvent
 
 CLOCK_TOLERANCE_S: Final = 2
 """The forms of one event were seen to differ by a second at most."""
@@ -50,6 +52,8 @@ def merge(entry: Told, report: Told) -> Told:
     """Return `entry` with the form of `report` added, and its time where none was known."""
     forms = (*entry.forms, *(form for form in report.forms if form not in entry.forms))
     moment = report.panel_time if entry.panel_time is None else entry.panel_time
+    if (forms, moment) == (entry.forms, entry.panel_time):
+        return entry
     return replace(entry, forms=forms, panel_time=moment)
 
 
