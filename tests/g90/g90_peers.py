@@ -1,20 +1,25 @@
 """What the tests about panels share: the page's vectors, a recording handler, a served server, a bare client."""
 
+# ruff: noqa: ANN401 - settings, peers and parsed arguments of any type go through here
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from bridge.g90.constants import AlertType
 from bridge.g90.events import Alert, Form, PanelEvent
 from bridge.g90.roster import PanelConfig, Refused
 from bridge.g90.server import PanelServer
-from bridge.g90.state import PanelState
 
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Coroutine
+
+    from bridge.g90.constants import AlertType
+    from bridge.g90.state import PanelState
+
+T = TypeVar("T")
 GUID = "GB7F20C14D05A91"
 OTHER = "GB7F20C14D05A92"
 NEW_YEAR = 1767225600
@@ -53,10 +58,10 @@ COMMAND_STATUS = bytes.fromhex("29 50 00 10 17 00 00 00 01 00 06 00 02 00 64 00 
 STREAM = (HELLO, DISCOVERY, PING, ARMED_AWAY, DOOR_OPENED, SMOKE_ALARM, NOTIFICATION)
 
 
-def run(work: Any) -> Any:
+def run(work: Coroutine[Any, Any, T]) -> T:
     """Run one test's coroutine, bounded."""
 
-    async def bounded() -> Any:
+    async def bounded() -> T:
         async with asyncio.timeout(6 * PATIENCE):
             return await work
 

@@ -1,5 +1,6 @@
 """A panel's life: what reports mean, what they change, and that one physical event is one event."""
 
+# ruff: noqa: ANN401 - settings, peers and parsed arguments of any type go through here
 from __future__ import annotations
 
 import itertools
@@ -183,9 +184,9 @@ def test_whole_sequences_told_twice_one_after_the_other_or_interleaved() -> None
 
 def test_arming_and_disarming_quickly_in_all_forms_is_told_as_often_as_it_happened() -> None:
     reports: list[Report] = []
-    for step, (state, notice) in enumerate([(4, 1), (3, 3), (4, 1), (3, 3)]):
-        reports += [arm(notice), alert(STATUS, C, state, time=NEW_YEAR + 3 * step)]
-        reports += [alert(ALERT, C, state, time=NEW_YEAR + 3 * step)]
+    for step, (code, notice) in enumerate([(4, 1), (3, 3), (4, 1), (3, 3)]):
+        reports += [arm(notice), alert(STATUS, C, code, time=NEW_YEAR + 3 * step)]
+        reports += [alert(ALERT, C, code, time=NEW_YEAR + 3 * step)]
     state, events = play(START, *reports, apart=1.0)
     assert types(events) == ["armed_away", "disarmed"] * 2
     assert state.state == "disarmed"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from ipaddress import ip_network
+from typing import TYPE_CHECKING
 
 import pytest
 from g90.g90_peers import (
@@ -26,11 +27,13 @@ from g90.g90_peers import (
 
 from bridge.errors import ConfigError, StoreError
 from bridge.g90.commands import CommandError, CommandTimeout
-from bridge.g90.events import PanelEvent
 from bridge.g90.messages import CommandResponse, build_response
 from bridge.g90.roster import PanelConfig, Refused
 from bridge.g90.server import Limits, PanelServer
-from bridge.g90.state import PanelState
+
+if TYPE_CHECKING:
+    from bridge.g90.events import PanelEvent
+    from bridge.g90.state import PanelState
 
 ANNOUNCE = ("192.0.2.10", 5678)
 OTHER_HELLO = HELLO.replace(GUID.encode(), OTHER.encode())
@@ -387,5 +390,56 @@ def test_a_cloud_command_is_asked_again_and_then_times_out() -> None:
             with pytest.raises(CommandTimeout, match="2 attempts"):
                 await control.status()
             assert len(await panel.receive(2 * 23)) == 46
+
+    run(scenario())
+
+
+def test_one_physical_event_is_one_event_also_when_the_bridge_is_killed_between_its_forms() -> None:
+    async def scenario() -> None:
+        before, after = Recorder(), Recorder()
+        async with serving(before) as server, dialled(server.address) as panel:
+            await panel.send(HELLO + SMOKE_ALARM)
+            await before.told("alarm")
+        async with serving(after, states=before.states) as server, dialled(server.address) as panel:
+            await panel.send(NOTIFICATION + PING)
+            await panel.receive(8)
+            assert after.events == []
+            assert server.states[GUID].state == "triggered"
+            assert server.states[GUID].sensors[9].name == "Kitchen smoke"
+
+    run(scenario())
+
+
+def test_two_forms_at_once_on_two_connections_are_one_event() -> None:
+    async def scenario() -> None:
+        recorder = Recorder()
+        async with serving(recorder) as server, dialled(server.address) as one, dialled(server.address) as two:
+            await asyncio.gather(one.send(HELLO + NOTIFICATION + PING, 1), two.send(HELLO + SMOKE_ALARM + PING, 1))
+            await asyncio.gather(one.receive(50), two.receive(50))
+            assert recorder.types() == ["panel_online", "alarm"]
+
+    run(scenario())
+
+
+def test_nothing_is_ever_sent_to_a_panel_that_did_not_ask() -> None:
+    async def scenario() -> None:
+        async with serving(Recorder()) as server, dialled(server.address) as panel:
+            await panel.send(HELLO + ARMED_AWAY + SMOKE_ALARM + NOTIFICATION + PING)
+            panel.writer.write_eof()
+            assert len(await panel.closed()) <= 42 + 8
+
+    run(scenario())
+
+
+def test_a_panel_that_takes_no_answers_is_not_read_until_it_does() -> None:
+    async def scenario() -> None:
+        async with serving(Recorder()) as server, dialled(server.address) as deaf, dialled(server.address) as ours:
+            count = 400_000
+            sending = asyncio.create_task(deaf.send(PING * count, 1 << 20))
+            await ours.send(PING)
+            assert await ours.receive(8) == PING
+            await asyncio.wait({sending}, timeout=0.5)
+            assert await deaf.receive(8 * count) == PING * count
+            await sending
 
     run(scenario())
