@@ -8,16 +8,18 @@ is sent, so that a restart neither repeats an alarm nor forgets to restore one.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from datetime import datetime, timedelta
 from fnmatch import fnmatchcase
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from bridge.errors import ConfigError, StoreError
 from bridge.g90.constants import SENSOR_TYPE_NAMES
 from bridge.g90.events import PANEL_EVENTS, EventType, PanelEvent
 from bridge.models import Alarm, Request
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
 _E = EventType
 _PLACEHOLDER: Final = re.compile(r"\{([^{}]*)\}")
