@@ -11,7 +11,7 @@ import logging
 import time
 from datetime import UTC, datetime
 from ipaddress import ip_address
-from typing import TYPE_CHECKING, Any, Protocol, cast
+from typing import TYPE_CHECKING, Any, Final, Protocol, cast
 
 from bridge.g90.events import Alert, Notice
 from bridge.g90.frames import FrameError, MessageError
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from bridge.g90.roster import Panel, Roster
 
 _log = logging.getLogger(__name__)
+_MOST_SKIPPED_TOLD: Final = 3
+"""Of one connection: a flood of garbage does not fill the log."""
 
 
 class Owner(Protocol):
@@ -50,6 +52,7 @@ class Connection(asyncio.Protocol):
 
     def __init__(self, owner: Owner) -> None:
         self._owner = owner
+        self._skipped = 0
         self._working = False
         self._flooded = False
         self._congested = False
@@ -198,7 +201,9 @@ class Connection(asyncio.Protocol):
 
     def _skip(self, reason: str) -> None:
         self._owner.roster.counters["skipped"] += 1
-        _log.info("%s: skipped %s", self.address, reason)
+        self._skipped += 1
+        if self._skipped <= _MOST_SKIPPED_TOLD:
+            _log.info("%s: skipped %s", self.address, reason)
 
     def _balance(self) -> None:
         """Read as long as what came is worked on in time and the panel takes our bytes."""

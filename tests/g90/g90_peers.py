@@ -138,6 +138,12 @@ class Client:
         self.reader = reader
         self.writer = writer
 
+    @property
+    def name(self) -> tuple[str, int]:
+        """What the other side knows this client as."""
+        name: tuple[str, int] = self.writer.get_extra_info("sockname")
+        return name
+
     async def send(self, data: bytes, piece: int | None = None) -> None:
         for start in range(0, len(data), piece or len(data)):
             self.writer.write(data[start : start + (piece or len(data))])

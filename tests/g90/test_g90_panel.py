@@ -182,6 +182,14 @@ def test_whole_sequences_told_twice_one_after_the_other_or_interleaved() -> None
         assert not state.sensors[1].on
 
 
+def test_one_form_alone_tells_what_happened_within_a_second_and_repeats_nothing() -> None:
+    opened, closed = activity(STATUS, 1, 1), activity(STATUS, 1, 0)
+    state, events = play(LISTED, opened, closed, opened)
+    assert types(events) == ["door_opened", "door_closed", "door_opened"]
+    assert state.sensors[1].on
+    assert types(play(LISTED, opened, opened)[1]) == ["door_opened"]
+
+
 def test_arming_and_disarming_quickly_in_all_forms_is_told_as_often_as_it_happened() -> None:
     reports: list[Report] = []
     for step, (code, notice) in enumerate([(4, 1), (3, 3), (4, 1), (3, 3)]):

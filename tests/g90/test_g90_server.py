@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import struct
 from ipaddress import ip_network
 from typing import TYPE_CHECKING
 
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from bridge.g90.state import PanelState
 
 ANNOUNCE = ("192.0.2.10", 5678)
+UNKNOWN = struct.pack("<BBBBi", 0x77, 0x10, 0, 0x20, 60_000) + bytes(60_000 - 8)
 OTHER_HELLO = HELLO.replace(GUID.encode(), OTHER.encode())
 
 
@@ -434,12 +436,72 @@ def test_nothing_is_ever_sent_to_a_panel_that_did_not_ask() -> None:
 def test_a_panel_that_takes_no_answers_is_not_read_until_it_does() -> None:
     async def scenario() -> None:
         async with serving(Recorder()) as server, dialled(server.address) as deaf, dialled(server.address) as ours:
-            count = 400_000
-            sending = asyncio.create_task(deaf.send(PING * count, 1 << 20))
+            await deaf.send(PING)
+            await deaf.receive(8)
+            (connection,) = [c for c in server._connections if c._transport.get_extra_info("peername") == deaf.name]
+            connection._transport.set_write_buffer_limits(0)
+            connection.pause_writing()
+            sending = asyncio.create_task(deaf.send(UNKNOWN * 500))
             await ours.send(PING)
             assert await ours.receive(8) == PING
-            await asyncio.wait({sending}, timeout=0.5)
-            assert await deaf.receive(8 * count) == PING * count
+            assert not connection._transport.is_reading()
+            connection.resume_writing()
+            assert connection._transport.is_reading()
+            sending.cancel()
+
+    run(scenario())
+
+
+class Slow(Recorder):
+    """A handler that takes an alarm only when the test lets it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked, self.let = asyncio.Event(), asyncio.Event()
+
+    async def panel_changed(self, state: PanelState, events: tuple[PanelEvent, ...]) -> None:
+        if any(event.type == "alarm" for event in events):
+            self.asked.set()
+            await self.let.wait()
+        await super().panel_changed(state, events)
+
+
+def test_the_second_form_waits_for_the_first_and_other_panels_do_not() -> None:
+    async def scenario() -> None:
+        recorder = Slow()
+        async with (
+            serving(recorder, panels=known(GUID, OTHER)) as server,
+            dialled(server.address) as one,
+            dialled(server.address) as two,
+            dialled(server.address) as other,
+        ):
+            await one.send(HELLO + SMOKE_ALARM + PING)
+            await recorder.asked.wait()
+            await two.send(NOTIFICATION + PING)
+            await other.send(OTHER_HELLO + ARMED_AWAY + PING)
+            await other.receive(42 + 8)
+            recorder.let.set()
+            await two.receive(8)
+            assert recorder.types() == ["panel_online", "alarm"]
+            assert recorder.types(OTHER) == ["panel_online", "armed_away"]
+
+    run(scenario())
+
+
+def test_a_flood_while_an_alarm_is_stored_stays_in_the_panels_socket() -> None:
+    async def scenario() -> None:
+        recorder = Slow()
+        async with serving(recorder) as server, dialled(server.address) as panel:
+            await panel.send(HELLO + SMOKE_ALARM)
+            await recorder.asked.wait()
+            (connection,) = server._connections
+            sending = asyncio.create_task(panel.send(UNKNOWN * 400 + PING))
+            while connection._transport.is_reading():  # noqa: ASYNC110 - a transport tells nobody that it pauses
+                await asyncio.sleep(0.01)
+            assert len(connection._session._buffer) < 1 << 20
+            recorder.let.set()
             await sending
+            assert (await panel.receive(42 + 8))[42:] == PING
+            assert server.counters["skipped"] == 400
 
     run(scenario())
