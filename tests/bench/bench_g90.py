@@ -59,28 +59,29 @@ class Nobody:
 
 
 async def serve_ours(pipe: Connection, panels: int) -> None:
+    start = rss()
     known = {guid_of(n): PanelConfig(guid=guid_of(n)) for n in range(panels)} | {GUID: PanelConfig(guid=GUID)}
     limits = Limits(max_connections=panels + 10, per_stranger_address=panels + 10)
     server = PanelServer(Nobody(), host="127.0.0.1", port=0, panels=known, limits=limits)
     task = asyncio.create_task(server.run())
     await server.started.wait()
-    await attend(pipe, server.address[1])
+    await attend(pipe, server.address[1], start)
     task.cancel()
     await asyncio.wait([task])
 
 
 async def serve_peer(pipe: Connection, panels: int) -> None:
+    start = rss()
     server = G90CloudNotifications(G90NotificationProtocol, "127.0.0.1", 0, "127.0.0.1", 5678)
     await server.listen()
     assert server._server is not None
-    await attend(pipe, server._server.sockets[0].getsockname()[1])
+    await attend(pipe, server._server.sockets[0].getsockname()[1], start)
     await server.close()
 
 
-async def attend(pipe: Connection, port: int) -> None:
-    """Tell the port, then answer each question with this process's memory, until told to end."""
-    gc.collect()
-    pipe.send((port, rss()))
+async def attend(pipe: Connection, port: int, start: int) -> None:
+    """Tell port and memory at the start, then answer each question with the memory now, until told to end."""
+    pipe.send((port, start))
     while await asyncio.to_thread(pipe.recv) == "memory":
         gc.collect()
         pipe.send(rss())
