@@ -31,6 +31,7 @@ from bridge.sos_access.status import (
 from bridge.sos_access.texts import prepare
 from bridge.sos_access.tls import TlsPolicy, tls_context
 from bridge.sos_access.transport import TCPTransport, peer_name
+from bridge.text import clean
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -268,7 +269,8 @@ class SOSAccessClient:
                     raise
                 failures.append((receiver, error))
                 continue
-            _log.info("%s to %s, attempt %d: %d", request.ROOT, self._name(receiver), attempt, response.status)
+            said = f"{response.status} {clean(response.info)}"
+            _log.info("%s to %s, attempt %d: %s", request.ROOT, self._name(receiver), attempt, said)
             return Exchange(response, receiver, attempt, sent_at, datetime.now(UTC))
         raise ReceiversUnavailable(tuple(failures))
 

@@ -62,7 +62,7 @@ class Rules:
     def respond(self, request: AnyRequest, status: int, at: datetime) -> Response:
         """Return the response with `status`; a rotation that succeeds gets its new password here."""
         kind = RESPONSE_TO[type(request)]
-        info, arrival_time = info_for(status), local(at)
+        status, info, arrival_time = int(status), info_for(status), local(at)
         if isinstance(request, NewAuthRequest) and status == Status.OK:
             password = self.accounts.rotate(request.transmitter_code)
             return NewAuthResponse(status, info, arrival_time, request.reference, password)
@@ -96,7 +96,7 @@ def refuse(raw: bytes, status: int, at: datetime) -> Response:
     reference = None if isinstance(request, Status) else request.reference
     if kind is NewAuthResponse and status == Status.OK:
         status = Status.OTHER_ERROR  # there is no new password to go with 0
-    return kind(status, info_for(status), local(at), reference)
+    return kind(int(status), info_for(status), local(at), reference)
 
 
 def kind_of(request: AnyRequest | Status) -> Kind:

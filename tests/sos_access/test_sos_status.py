@@ -1,0 +1,77 @@
+"""The status table: which error each code means, and what the sender learns from it."""
+
+from __future__ import annotations
+
+import pytest
+
+from bridge.sos_access import status
+from bridge.sos_access.messages import AlarmResponse
+from bridge.sos_access.status import Failover, ReceiversUnavailable, Rejected, Status, TransportError, Unauthorized
+
+
+@pytest.mark.parametrize(
+    ("code", "kind", "group"),
+    [
+        (1, status.InvalidLength, Rejected),
+        (2, status.InvalidXML, Rejected),
+        (3, status.WrongContent, Rejected),
+        (4, status.NotAuthorized, Unauthorized),
+        (5, status.NotTreatedNotDistributed, Failover),
+        (6, status.NotAuthorized, Unauthorized),
+        (7, status.MandatoryDataMissing, Rejected),
+        (9, status.ServiceUnavailable, Rejected),
+        (98, status.ServerError, Failover),
+        (99, status.OtherError, Failover),
+        (100, status.XMLHeaderMissingOrInvalid, Rejected),
+        (101, status.PingTooOften, Rejected),
+        (42, status.OtherError, Failover),
+        (-1, status.OtherError, Failover),
+    ],
+)
+def test_each_code_is_one_error_of_one_group(code: int, kind: type, group: type) -> None:
+    response = AlarmResponse(code, "SAID")
+    error = status.error_for(response)
+    assert error is not None
+    assert type(error) is kind
+    assert isinstance(error, group)
+    assert (error.status, error.info, error.response) == (code, "SAID", response)
+    assert str(error) == f"answered {code} SAID"
+
+
+@pytest.mark.parametrize("code", [0, 10])
+def test_delivered_is_no_error(code: int) -> None:
+    response = AlarmResponse(code)
+    assert status.error_for(response) is None
+    assert (response.accepted, response.duplicate) == (code == 0, code == 10)
+
+
+def test_the_texts_of_the_table_are_spelled_as_receivers_spell_them() -> None:
+    assert {int(code): code.info for code in Status} == {
+        0: "OK",
+        1: "INVALID_LENGTH",
+        2: "INVALID_XML",
+        3: "WRONG_CONTENT",
+        4: "NOT_AUTHORIZED",
+        5: "NOT_TREATED_NOT_DISTRIBUTED",
+        6: "NOT_AUTHORIZED",
+        7: "MANDATORY_DATA_MISSING",
+        9: "SERVICE_UNAVAIVABLE",
+        10: "DUPLICATED_ALARM",
+        98: "SERVER_ERROR",
+        99: "OTHER_ERROR",
+        100: "XML_HEADER_MISSING_OR_INVALID",
+        101: "PING_TO_OFTEN",
+    }
+
+
+def test_a_failed_round_tells_whether_anybody_answered() -> None:
+    refused = TransportError("connection refused by a:1")
+    answered = status.error_for(AlarmResponse(5, "NO"))
+    assert isinstance(answered, Failover)
+    silent = ReceiversUnavailable((("primary", refused), ("secondary", refused), ("primary", refused)))
+    assert not silent.answered
+    assert (silent.status, silent.attempts, silent.receiver) == (None, 3, "primary")
+    assert str(silent).count("connection refused") == 2  # once for each receiver
+    heard = ReceiversUnavailable((("primary", answered), ("secondary", refused)))
+    assert heard.answered
+    assert (heard.status, heard.info) == (5, "NO")
