@@ -101,3 +101,67 @@ class Result:
     completed_at: datetime | None = None
     warnings: tuple[str, ...] = ()
     error: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AlarmIdentity:
+    """What tells one active alarm from another; '' where not given (MQTT contract, Rules)."""
+
+    event_code: str = ""
+    area: str = ""
+    section: str = ""
+    detector: str = ""
+
+    @classmethod
+    def of(cls, alarm: Alarm) -> AlarmIdentity:
+        return cls(alarm.event_code, alarm.transmitter_area or "", alarm.section or "", alarm.detector or "")
+
+    @property
+    def whole_code(self) -> bool:
+        """Whether a restore of it ends every active alarm of the event code."""
+        return not (self.area or self.section or self.detector)
+
+
+NO_ALARM = AlarmIdentity()
+"""What a ping or a rotation is about."""
+
+
+@dataclass(frozen=True, slots=True)
+class ActiveAlarm:
+    """An alarm that was raised and accepted, and not restored."""
+
+    identity: AlarmIdentity
+    since: datetime
+    reference: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class NamedAlarm:
+    """An alarm of the configuration, set by `ON` and `OFF`."""
+
+    key: str
+    name: str
+    alarm: Alarm
+    restore_event_code: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """Where an MQTT 5 command wants its result, beside the topic that always gets it."""
+
+    topic: str
+    correlation: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Command:
+    """A command that was understood: `alarm` is prepared for sending, or None for a ping or a rotation."""
+
+    transmitter: str
+    request: Request
+    accepted_at: datetime
+    alarm: Alarm | None = None
+    identity: AlarmIdentity = NO_ALARM
+    reference: str | None = None
+    warnings: tuple[str, ...] = ()
+    reply: Reply | None = None

@@ -1,0 +1,147 @@
+"""From MQTT into the outbox: each batch of messages is understood, stored in one transaction, then acknowledged."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import logging
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+from bridge.broker import Incoming
+from bridge.errors import StoreError
+from bridge.models import Command, Outcome, Request, Result
+from bridge.mqtt import Handler
+from bridge.outbox import Delivery, Entry, Outbox
+from bridge.publisher import Publisher
+from bridge.schedule import Backoff
+from bridge.text import clean
+from bridge.topics import CommandError, ParsedCommand, Topics, result_payload
+
+log = logging.getLogger(__name__)
+
+_TIME_FORMAT = "%Y-%m-%d %H:%M:%S.%f"
+_MICROSECONDS = -3
+"""What a transmitter time has not: its last three digits."""
+
+
+class Intake(Handler):
+    """The handler of the MQTT door."""
+
+    def __init__(
+        self, topics: Topics, outbox: Outbox, publisher: Publisher, wake: Callable[[Iterable[str]], None]
+    ) -> None:
+        self._topics = topics
+        self._outbox = outbox
+        self._publisher = publisher
+        self._wake = wake
+        self._confirmed: list[Delivery] = []
+        self._last_stamp = datetime.fromtimestamp(0).astimezone()
+
+    async def commands(self, batch: Sequence[Incoming]) -> None:
+        """Store what `batch` commands; returns once it is on disk, however long a full disk makes that take."""
+        entries = [entry for entry in map(self._entry, batch) if entry is not None]
+        if not entries:
+            return
+        touched = await self._store(entries)
+        self._wake(touched)
+        for name in touched:
+            self._publisher.changed(name)
+
+    def acknowledged(self, batch: Sequence[Incoming]) -> None:
+        self._confirmed += [delivery for delivery in map(_delivery, batch) if delivery is not None]
+
+    async def new_session(self) -> None:
+        try:
+            await self._outbox.forget_deliveries()
+        except StoreError as error:
+            log.warning("%s", error)
+
+    async def _store(self, entries: Sequence[Entry]) -> set[str]:
+        backoff, failing = Backoff(), False
+        while True:
+            confirmed = list(self._confirmed)
+            try:
+                touched = await self._outbox.add(entries, confirmed)
+            except StoreError as error:
+                log.critical("%d commands are not stored and not acknowledged: %s", len(entries), error)
+                self._publisher.event("store_failed", waiting=len(entries), error=str(error))
+                failing = True
+                await asyncio.sleep(backoff.fail())
+                continue
+            del self._confirmed[: len(confirmed)]
+            if failing:
+                log.warning("the store takes commands again")
+                self._publisher.event("store_recovered", stored=len(entries))
+            return touched
+
+    def _entry(self, message: Incoming) -> Entry | None:
+        if message.retained:
+            self._refuse_retained(message)
+            return None
+        try:
+            parsed = self._topics.parse(message.topic, message.payload)
+        except CommandError as error:
+            return self._rejected(message, error)
+        command = self._command(parsed, message)
+        log.info("%s: command %s: %s", parsed.transmitter, parsed.request, clean(message.payload.decode(), 120) or "-")
+        return Entry(parsed.transmitter, command=command, reply=message.reply, delivery=_delivery(message))
+
+    def _command(self, parsed: ParsedCommand, message: Incoming) -> Command:
+        accepted_at = self._stamp()
+        alarm = parsed.alarm
+        if alarm is not None and alarm.transmitter_time is None:
+            # When it happened, however late it is delivered; and what tells it from the same alarm raised again.
+            alarm = replace(alarm, transmitter_time=accepted_at.strftime(_TIME_FORMAT)[:_MICROSECONDS])
+        return Command(
+            transmitter=parsed.transmitter,
+            request=parsed.request,
+            accepted_at=accepted_at,
+            alarm=alarm,
+            identity=parsed.identity,
+            reference=parsed.reference,
+            warnings=parsed.warnings,
+            reply=message.reply,
+        )
+
+    def _stamp(self) -> datetime:
+        """Return the time, a millisecond at least after the last one: receivers take the same alarm twice for one."""
+        now = datetime.now().astimezone()
+        soonest = self._last_stamp + timedelta(milliseconds=1)
+        clock_was_set_back = soonest - now > timedelta(seconds=1)
+        self._last_stamp = now if clock_was_set_back else max(now, soonest)
+        return self._last_stamp
+
+    def _refuse_retained(self, message: Incoming) -> None:
+        if not message.payload:  # somebody clears a retained command
+            return
+        topic = clean(message.topic)
+        how = f"clear it with: mosquitto_pub -r -n -t '{topic}'"
+        log.warning("ignored a retained command on %s; %s", topic, how)
+        self._publisher.event("retained_command_ignored", topic=topic, reason=f"commands must not be retained; {how}")
+
+    def _rejected(self, message: Incoming, error: CommandError) -> Entry | None:
+        log.warning("rejected a command on %s: %s", clean(message.topic), error)
+        self._publisher.event("command_rejected", topic=clean(message.topic), reason=str(error))
+        now = datetime.now().astimezone()
+        result = Result(
+            request=error.request or Request.ALARM,
+            outcome=Outcome.INVALID,
+            accepted_at=now,
+            completed_at=now,
+            error=str(error),
+        )
+        if error.transmitter is not None:
+            return Entry(error.transmitter, invalid=result, reply=message.reply, delivery=_delivery(message))
+        if message.reply is not None:
+            self._publisher.answer(message.reply, json.dumps(result_payload(result)))
+        return None
+
+
+def _delivery(message: Incoming) -> Delivery | None:
+    if message.mid is None:
+        return None
+    digest = hashlib.sha256(message.topic.encode() + b"\0" + message.payload).digest()
+    return Delivery(message.mid, message.duplicate, digest)

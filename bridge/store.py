@@ -1,0 +1,244 @@
+"""One SQLite file on disk, used from one thread of its own.
+
+Writers that wait at the same moment share one transaction: a flash card costs the same for twenty rows as for one.
+A job's result is given back only once the transaction is on disk (WAL, synchronous=FULL).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import queue
+import sqlite3
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self, TypeVar
+
+from bridge.errors import StoreError
+
+T = TypeVar("T")
+Work = Callable[[sqlite3.Connection], T]
+
+# Each entry takes the schema one version up; what was released is never edited, only followed by the next.
+MIGRATIONS: tuple[str, ...] = (
+    """
+    CREATE TABLE command (
+        id INTEGER PRIMARY KEY AUTOINCREMENT,   -- the order in which commands were accepted
+        transmitter TEXT NOT NULL,
+        request TEXT NOT NULL,                  -- alarm, restore, ping, auth
+        event_code TEXT NOT NULL DEFAULT '',    -- these four: which alarm it is about ('' where not given)
+        area TEXT NOT NULL DEFAULT '',
+        section TEXT NOT NULL DEFAULT '',
+        detector TEXT NOT NULL DEFAULT '',
+        body TEXT NOT NULL,                     -- JSON: the message's fields, the warnings
+        accepted_at REAL NOT NULL,              -- Unix time, s
+        state TEXT NOT NULL DEFAULT 'pending',  -- pending, rejected (set aside for a person)
+        unauthorized INTEGER NOT NULL DEFAULT 0,
+        undelivered INTEGER NOT NULL DEFAULT 0, -- 1: the event is owed, 2: it was published
+        attempts INTEGER NOT NULL DEFAULT 0,
+        error TEXT NOT NULL DEFAULT '',
+        reply_topic TEXT,
+        correlation BLOB
+    );
+    CREATE INDEX command_order ON command (transmitter, state, id);
+    CREATE TABLE history (
+        id INTEGER PRIMARY KEY AUTOINCREMENT,
+        command_id INTEGER,
+        transmitter TEXT NOT NULL,
+        request TEXT NOT NULL,
+        completed_at REAL NOT NULL,
+        result TEXT NOT NULL,                   -- JSON, as published
+        reply_topic TEXT,
+        correlation BLOB,
+        published INTEGER NOT NULL DEFAULT 0
+    );
+    CREATE INDEX history_owed ON history (id) WHERE published = 0;
+    CREATE INDEX history_last ON history (transmitter, request, id);
+    CREATE TABLE active (
+        transmitter TEXT NOT NULL, event_code TEXT NOT NULL,
+        area TEXT NOT NULL, section TEXT NOT NULL, detector TEXT NOT NULL,
+        since REAL NOT NULL, reference TEXT,
+        PRIMARY KEY (transmitter, event_code, area, section, detector)
+    ) WITHOUT ROWID;
+    CREATE TABLE seen (mid INTEGER PRIMARY KEY, digest BLOB NOT NULL);
+    """,
+)
+
+_BUSY_S = 5.0
+_FAULTS = (
+    ("disk is full", "the disk is full"),
+    ("readonly", "it is read-only"),
+    ("read-only", "it is read-only"),
+    ("malformed", "it is damaged; move it away, or bring back a backup"),
+    ("not a database", "it is damaged or no SQLite file; move it away, or bring back a backup"),
+    ("unable to open", "it cannot be opened; see that its directory exists and may be written"),
+    ("locked", "another program holds it locked"),
+)
+
+
+@dataclass(slots=True)
+class _Job:
+    work: Work[Any]
+    write: bool
+    loop: asyncio.AbstractEventLoop
+    done: asyncio.Future[Any]
+
+    def settle(self, result: object, error: BaseException | None) -> None:
+        with suppress(RuntimeError):  # the loop is gone: nobody waits any more
+            self.loop.call_soon_threadsafe(self._settle, result, error)
+
+    def _settle(self, result: object, error: BaseException | None) -> None:
+        if self.done.done():  # its waiter was cancelled; what was written stays written
+            return
+        if error is None:
+            self.done.set_result(result)
+        else:
+            self.done.set_exception(error)
+
+
+class Store:
+    """The open database. `write` and `read` run a function with the connection, in the store's thread."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._connection = _connect(path)
+        self._thread = threading.Thread(target=self._serve, name="store", daemon=True)
+        self._thread.start()
+
+    @classmethod
+    async def open(cls, path: Path) -> Self:
+        """Open or create the database, check it and bring its schema up to date.
+
+        Raises StoreError with the reason in words: damaged, read-only, full, or of a newer version.
+        """
+        return await asyncio.to_thread(cls, path)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Finish what is queued, then close the file."""
+        self._jobs.put(None)
+        await asyncio.to_thread(self._thread.join)
+
+    async def write(self, work: Work[T]) -> T:
+        """Run `work` in a transaction; on return it is on disk. Raises StoreError: then nothing of it was written."""
+        return await self._run(work, write=True)
+
+    async def read(self, work: Work[T]) -> T:
+        """Run `work`, which only reads. Raises StoreError."""
+        return await self._run(work, write=False)
+
+    async def _run(self, work: Work[T], *, write: bool) -> T:
+        loop = asyncio.get_running_loop()
+        job = _Job(work, write, loop, loop.create_future())
+        self._jobs.put(job)
+        result: T = await job.done
+        return result
+
+    def _serve(self) -> None:
+        while True:
+            batch = [self._jobs.get()]
+            while not self._jobs.empty():
+                batch.append(self._jobs.get())
+            self._perform([job for job in batch if job])
+            if None in batch:
+                self._connection.close()
+                return
+
+    def _perform(self, jobs: list[_Job]) -> None:
+        try:
+            settled = self._transact(jobs)
+        except sqlite3.Error as error:
+            fault = _fault(self.path, error)
+            settled = [(job, None, fault) for job in jobs]
+        for job, result, failure in settled:
+            job.settle(result, failure)
+
+    def _transact(self, jobs: list[_Job]) -> list[tuple[_Job, Any, BaseException | None]]:
+        """Run `jobs` in one transaction, each undone alone if it fails, all undone if the commit fails."""
+        write = any(job.write for job in jobs)
+        connection = self._connection
+        try:
+            if write:
+                connection.execute("BEGIN IMMEDIATE")
+            settled = [self._attempt(job) for job in jobs]
+            if write:
+                connection.execute("COMMIT")
+        except sqlite3.Error:
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+            raise
+        return settled
+
+    def _attempt(self, job: _Job) -> tuple[_Job, Any, BaseException | None]:
+        connection = self._connection
+        if job.write:
+            connection.execute("SAVEPOINT job")
+        try:
+            result = job.work(connection)
+        except (sqlite3.Error, StoreError, ValueError, LookupError) as error:
+            if not connection.in_transaction and job.write:  # SQLite itself rolled the whole transaction back
+                raise
+            if job.write:
+                connection.execute("ROLLBACK TO job")
+            return job, None, _fault(self.path, error) if isinstance(error, sqlite3.Error) else error
+        finally:
+            if job.write and connection.in_transaction:
+                connection.execute("RELEASE job")
+        return job, result, None
+
+
+def _fault(path: Path, error: sqlite3.Error) -> StoreError:
+    text = str(error)
+    reason = next((words for sign, words in _FAULTS if sign in text), text)
+    return StoreError(f"the store {path}: {reason}")
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    try:
+        # Made here and not by SQLite, so that nobody else can ever read it.
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+        connection = sqlite3.connect(path, timeout=_BUSY_S, isolation_level=None, check_same_thread=False)
+    except OSError as error:
+        raise StoreError(
+            f"the store {path}: {error.strerror}; see that its directory exists and may be written"
+        ) from None
+    except sqlite3.Error as error:
+        raise _fault(path, error) from None
+    try:
+        _prepare(connection, path)
+    except sqlite3.Error as error:
+        connection.close()
+        raise _fault(path, error) from None
+    except StoreError:
+        connection.close()
+        raise
+    return connection
+
+
+def _prepare(connection: sqlite3.Connection, path: Path) -> None:
+    connection.row_factory = sqlite3.Row
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("PRAGMA synchronous = FULL")
+    # A log that is kept and reused lets small changes still be written when the disk has filled up.
+    connection.execute("PRAGMA journal_size_limit = 8388608")
+    check = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
+    if check != "ok":
+        raise StoreError(f"the store {path}: it is damaged ({check}); move it away, or bring back a backup")
+    version = connection.execute("PRAGMA user_version").fetchone()[0]
+    if version > len(MIGRATIONS):
+        raise StoreError(
+            f"the store {path}: a newer sosbridge wrote it (schema {version}, this one knows {len(MIGRATIONS)})"
+        )
+    for number, script in enumerate(MIGRATIONS[version:], version + 1):
+        connection.executescript(f"BEGIN IMMEDIATE; {script}; PRAGMA user_version = {number}; COMMIT;")
+    # Proves at start, not at the first alarm, that the file can be written.
+    connection.executescript(f"BEGIN IMMEDIATE; PRAGMA user_version = {len(MIGRATIONS)}; COMMIT;")
