@@ -39,15 +39,16 @@ if TYPE_CHECKING:
 _log = logging.getLogger("bridge.sos_access")
 
 R = TypeVar("R", bound=Response)
+R_co = TypeVar("R_co", bound=Response, covariant=True)
 Address = tuple[str, int]
 AnyRequest = AlarmRequest | PingRequest | NewAuthRequest
 
 
 @dataclass(frozen=True, slots=True)
-class Exchange(Generic[R]):
+class Exchange(Generic[R_co]):
     """A delivered message: what was answered, by whom, at which attempt, and when it went and came (aware, UTC)."""
 
-    response: R
+    response: R_co
     receiver: ReceiverName
     attempts: int
     sent_at: datetime
@@ -251,7 +252,7 @@ class SOSAccessClient:
     async def exchange(self, request: PingRequest) -> Exchange[PingResponse]: ...
     @overload
     async def exchange(self, request: NewAuthRequest) -> Exchange[NewAuthResponse]: ...
-    async def exchange(self, request: AnyRequest) -> Exchange[Response]:  # type: ignore[misc]
+    async def exchange(self, request: AnyRequest) -> Exchange[Response]:
         """Run one attempt round and return the exchange that delivered `request`.
 
         Raises `Rejected` and `Unauthorized` at once, `ReceiversUnavailable` when no attempt of the round delivered.
