@@ -88,6 +88,7 @@ class Bridge:
             ]
             await stop.wait()
             log.info("stopping")
+            self._door.stop()
             for group in (others, lines, publishing, [door]):
                 await _end(group)
             await self._publisher.flush()

@@ -8,7 +8,7 @@ from __future__ import annotations
 import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -111,7 +111,7 @@ class Client(aiomqtt.Client):
 
 
 def make_client(
-    broker: Broker, inbox: Callable[[paho.MQTTMessage], None], context: ssl.SSLContext | None, status_topic: str
+    broker: Broker, inbox: Callable[[paho.MQTTMessage], None], context: ssl.SSLContext | None, status_topic: str | None
 ) -> Client:
     """Return a client that is not connected yet."""
     modern = broker.protocol == "5"
@@ -127,10 +127,10 @@ def make_client(
         username=broker.username,
         password=broker.password.reveal() if broker.password else None,
         protocol=aiomqtt.ProtocolVersion.V5 if modern else aiomqtt.ProtocolVersion.V311,
-        clean_session=None if modern else False,
-        clean_start=False if modern else paho.MQTT_CLEAN_START_FIRST_ONLY,
+        clean_session=None if modern else broker.session_expiry_s == 0,
+        clean_start=broker.session_expiry_s == 0 if modern else paho.MQTT_CLEAN_START_FIRST_ONLY,
         properties=properties,
-        will=aiomqtt.Will(status_topic, "offline", qos=1, retain=True),
+        will=aiomqtt.Will(status_topic, "offline", qos=1, retain=True) if status_topic else None,
         keepalive=broker.keepalive_s,
         timeout=TIMEOUT_S,
         transport=broker.transport,
@@ -183,3 +183,15 @@ def explain(error: BaseException) -> str:
     if "CERTIFICATE_VERIFY_FAILED" in text:
         return f"its certificate is not trusted (mqtt.tls.ca_file): {text}"
     return text or type(error).__name__
+
+
+async def try_connection(broker: Broker) -> None:
+    """Log in and out again, under a client id of its own. Raises BrokerError with what is in the way."""
+    context = tls_context(broker) if broker.tls else None
+    trial = replace(broker, client_id=f"{broker.client_id}-check", session_expiry_s=0)
+    client = make_client(trial, lambda _: None, context, status_topic=None)
+    try:
+        async with client.connection():
+            pass
+    except (aiomqtt.MqttError, OSError, ValueError) as error:
+        raise BrokerError(explain(error)) from None

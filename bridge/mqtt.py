@@ -102,6 +102,7 @@ class Door:
         self._dirty: dict[str, None] = {}
         self._events: deque[_Event] = deque()
         self._work = asyncio.Event()
+        self._stopping = False
 
     # What the owner publishes
 
@@ -138,6 +139,10 @@ class Door:
 
     # The connection
 
+    def stop(self) -> None:
+        """Let `run`, which is to be cancelled now, not begin another connection."""
+        self._stopping = True
+
     async def run(self) -> None:
         """Keep connected until cancelled; then publish what is left and `offline`, and leave."""
         backoff = Backoff()
@@ -146,7 +151,8 @@ class Door:
                 await self._session(backoff)
             except (aiomqtt.MqttError, BrokerError, OSError, ValueError) as error:
                 wait = backoff.fail()
-                _stop_if_cancelled()
+                if self._stopping:
+                    return
                 where = f"{self._broker.host}:{self._broker.port}"
                 log.warning("broker %s: %s; next try in %.0f s", where, explain(error), wait)
                 await asyncio.sleep(wait)
@@ -196,7 +202,7 @@ class Door:
         for pattern in filters:
             # A command published as retained is to be seen as such even while we are there.
             options = SubscribeOptions(qos=qos, retainAsPublished=True) if modern else None
-            codes = await client.subscribe(pattern, qos=qos, options=options)
+            codes = await client.subscribe(pattern, qos=0 if options else qos, options=options)
             if any(failed(code) for code in codes):
                 who = self._broker.username or "an anonymous client"
                 raise BrokerError(f"it does not let {who} subscribe to {pattern}; see the broker's access list")
@@ -286,13 +292,6 @@ class Door:
                     del self._dirty[topic]
             sent = sent or bool(changed)
         return sent
-
-
-def _stop_if_cancelled() -> None:
-    """Raise the cancellation that an error in a task group at the same moment has hidden."""
-    task = asyncio.current_task()
-    if task and task.cancelling():
-        raise asyncio.CancelledError
 
 
 def _first(errors: BaseExceptionGroup[BaseException]) -> BaseException:

@@ -1,0 +1,76 @@
+"""The command line: `sosbridge COMMAND`. Errors are a line on standard error, never a traceback.
+
+Exit status: 0 done; 1 it failed (a receiver, the broker, the store; `check`, `healthcheck`: not well); 2 wrong usage or
+configuration; 3 the running service holds what the command needs; 4 an alarm or password was refused by the receiver.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import logging
+import sys
+from collections.abc import Sequence
+
+from bridge import __version__
+from bridge.cli import alarm, check, config, demo, healthcheck, outbox, panel, run, simulate
+from bridge.cli.common import add_config_options, load_settings
+from bridge.cli.logs import setup_logging
+from bridge.errors import BridgeError, BusyError, ConfigError, FieldError
+from bridge.sos_access.status import Rejected, Unauthorized
+
+_STATUS = (
+    (ConfigError, 2),
+    (FieldError, 2),
+    (BusyError, 3),
+    (Rejected, 4),
+    (Unauthorized, 4),
+    (BridgeError, 1),
+)
+_INTERRUPTED = 130
+_EPILOG = """\
+exit status: 0 done; 1 it failed; 2 wrong usage or configuration; 3 the running service is in the way;
+4 refused by the receiver. The configuration: --config FILE, else $SOSBRIDGE_CONFIG, /config/sosbridge.toml,
+./sosbridge.toml. Try it without any: sosbridge demo
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run one command and exit with its status."""
+    sys.exit(call(arguments))
+
+
+def call(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit status."""
+    args = parser().parse_args(arguments)
+    args.load_settings = lambda: load_settings(args)
+    setup_logging(args.log_level or "warning", "human")
+    try:
+        status: int = asyncio.run(args.run(args))
+    except BridgeError as error:
+        print(f"sosbridge: {error}", file=sys.stderr)
+        return next(status for kind, status in _STATUS if isinstance(error, kind))
+    except KeyboardInterrupt:
+        return _INTERRUPTED
+    except BrokenPipeError:  # the reader, such as head, has seen enough
+        sys.stderr.close()
+        return 1
+    else:
+        return status
+    finally:
+        logging.shutdown()
+
+
+def parser() -> argparse.ArgumentParser:
+    top = argparse.ArgumentParser(
+        prog="sosbridge",
+        description="MQTT bridge between alarm panels, Home Assistant and alarm receiving centres (SOS Access v4).",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    top.add_argument("--version", action="version", version=f"sosbridge {__version__}")
+    add_config_options(top)
+    commands = top.add_subparsers(metavar="COMMAND", required=True)
+    for module in (run, check, alarm, outbox, panel, simulate, demo, healthcheck, config):
+        module.register(commands)
+    return top

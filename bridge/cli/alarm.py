@@ -1,0 +1,120 @@
+"""`sosbridge alarm raise|restore`, `ping`, `rotate`: one exchange without MQTT, for commissioning."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+from collections.abc import Callable
+from dataclasses import fields
+
+from bridge.app import client, credentials
+from bridge.cli.common import add_transmitter_option, coloured, find_transmitter
+from bridge.lock import hold, is_held
+from bridge.models import Alarm, Secret
+from bridge.settings import Settings, Transmitter
+from bridge.sos_access.client import AnyRequest, SOSAccessClient
+from bridge.sos_access.messages import NewAuthResponse
+from bridge.sos_access.status import Unauthorized
+from bridge.sos_access.texts import prepare
+from bridge.text import clean
+from bridge.transmitter import AnyExchange
+
+_OPTIONS = [field.name for field in fields(Alarm) if field.name != "event_code"]
+
+
+def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    alarm = commands.add_parser("alarm", help="raise or restore one alarm directly, for commissioning")
+    kinds = alarm.add_subparsers(metavar="KIND", required=True)
+    for kind, alarm_type in (("raise", "AL"), ("restore", "RE")):
+        parser = kinds.add_parser(
+            kind,
+            help=f"send one alarm ({alarm_type})",
+            description="Send one alarm to the receiver, without MQTT and without the outbox. It is a real alarm: "
+            "agree with the operator first.",
+            epilog=f"example: sosbridge alarm {kind} BA --section 1 --section-text House",
+        )
+        parser.add_argument("event_code", help="such as BA (burglary) or FA (fire)")
+        for option in _OPTIONS:
+            parser.add_argument(f"--{option.replace('_', '-')}", metavar="TEXT")
+        parser.set_defaults(run=send_alarm, alarm_type=alarm_type)
+        add_transmitter_option(parser)
+    ping = commands.add_parser("ping", help="send one heartbeat directly")
+    ping.set_defaults(run=send_ping)
+    rotate = commands.add_parser(
+        "rotate",
+        help="get a new password from the receiver and store it",
+        description="Ask the receiver for a new password and store it beside the outbox, where the service finds it. "
+        "Refused while the service runs: publish to .../auth/rotate instead.",
+    )
+    rotate.set_defaults(run=rotate_password)
+    for parser in (ping, rotate):
+        parser.add_argument("--reference", metavar="TEXT", help="found again in the receiver's log")
+        add_transmitter_option(parser)
+
+
+async def send_alarm(args: argparse.Namespace) -> int:
+    settings = args.load_settings()
+    each = find_transmitter(settings, args.transmitter)
+    alarm, warnings = prepare(Alarm(args.event_code, **{name: getattr(args, name) for name in _OPTIONS}))
+    for warning in warnings:
+        print(coloured(f"warning: {warning}", good=None))
+    exchange = await _exchange(settings, each, lambda sender: sender.alarm_request(alarm, args.alarm_type))
+    _report(each, exchange)
+    return 0
+
+
+async def send_ping(args: argparse.Namespace) -> int:
+    settings = args.load_settings()
+    each = find_transmitter(settings, args.transmitter)
+    _report(each, await _exchange(settings, each, lambda sender: sender.ping_request(args.reference)))
+    return 0
+
+
+async def rotate_password(args: argparse.Namespace) -> int:
+    settings = args.load_settings()
+    each = find_transmitter(settings, args.transmitter)
+    with hold(settings.store.path):
+        exchange = await _exchange(settings, each, lambda sender: sender.new_auth_request(args.reference), owner=True)
+        response = exchange.response
+        if isinstance(response, NewAuthResponse) and response.new_authentication is not None:
+            stored = credentials(settings.store.path, each)
+            await asyncio.to_thread(stored.rotated, response.new_authentication)
+    _report(each, exchange)
+    print("the new password is stored; it counts from the next message on")
+    return 0
+
+
+async def _exchange(
+    settings: Settings, each: Transmitter, message: Callable[[SOSAccessClient], AnyRequest], *, owner: bool = False
+) -> AnyExchange:
+    """Exchange one message, with the other password too where a rotation is open; what was learnt is stored.
+
+    Beside the running service the passwords are only read: it is their owner.
+    """
+    path = settings.store.path
+    stored = credentials(path, each)
+    sender = client(each, stored.candidates()[0])
+    refused: list[Secret] = []
+    for password in stored.candidates():
+        sender.authentication = password
+        try:
+            exchange = await sender.exchange(message(sender))
+        except Unauthorized as error:
+            refused.append(password)
+            last = error
+            continue
+        if stored.rotation_open and (owner or not is_held(path)):
+            await asyncio.to_thread(stored.treated, password, tuple(refused))
+        return exchange
+    raise last
+
+
+def _report(each: Transmitter, exchange: AnyExchange) -> None:
+    response = exchange.response
+    address = each.receiver if exchange.receiver == "primary" else each.secondary_receiver
+    answer = f"{response.status} {clean(response.info)}"
+    print(f"{coloured('accepted', good=True)} by the {exchange.receiver} receiver {address}: {answer}")
+    if exchange.attempts > 1:
+        print(f"attempts: {exchange.attempts}")
+    if exchange.clock_offset_s is not None:
+        print(f"arrived: {response.arrival_time} (its clock minus ours: {exchange.clock_offset_s:+.3f} s)")

@@ -1,0 +1,96 @@
+"""`sosbridge check`: is everything that the service needs there? A table, and an exit status."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from bridge.app import broker, client, credentials
+from bridge.broker import try_connection
+from bridge.cli.common import coloured, print_table
+from bridge.errors import BridgeError
+from bridge.lock import is_held
+from bridge.settings import Settings, Transmitter
+from bridge.sos_access.status import PingTooOften, ServiceUnavailable
+from bridge.store import Store
+
+
+@dataclass(frozen=True, slots=True)
+class _Finding:
+    what: str
+    good: bool | None
+    """None: it works, but should be known."""
+    words: str
+
+
+def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = commands.add_parser(
+        "check",
+        help="validate the configuration, reach the broker, ping each receiver",
+        description="Validate the configuration, open the store, log in to the broker and ping each receiver. "
+        "Exit status 0 where all works, 1 where something does not, 2 where the configuration is wrong.",
+    )
+    parser.set_defaults(run=run)
+
+
+async def run(args: argparse.Namespace) -> int:
+    settings = args.load_settings()
+    findings = [_Finding("configuration", good=True, words=f"{len(settings.transmitters)} transmitters")]
+    findings += [await _store(settings), await _broker(settings)]
+    for each in settings.transmitters:
+        findings += [_Finding(f"transmitter {each.name}", None, warning) for warning in each.warnings]
+        findings += await asyncio.gather(*(_receiver(settings, each, which) for which in _receivers(each)))
+    rows = [(finding.what, _word(finding), finding.words) for finding in findings]
+    print_table(("what", "works", "details"), rows)
+    return 1 if any(finding.good is False for finding in findings) else 0
+
+
+def _word(finding: _Finding) -> str:
+    words = {True: "ok", False: "FAILED", None: "warning"}
+    return coloured(words[finding.good], good=finding.good)
+
+
+async def _store(settings: Settings) -> _Finding:
+    path = settings.store.path
+    try:
+        async with await Store.open(path):
+            pass
+    except BridgeError as error:
+        return _Finding("store", good=False, words=str(error))
+    return _Finding("store", good=True, words=f"{path}{', in use by the running service' if is_held(path) else ''}")
+
+
+async def _broker(settings: Settings) -> _Finding:
+    target = broker(settings.mqtt)
+    where = f"{target.host}:{target.port}, MQTT {target.protocol}"
+    try:
+        await try_connection(target)
+    except BridgeError as error:
+        return _Finding("broker", good=False, words=f"{where}: {error}")
+    return _Finding("broker", good=True, words=where)
+
+
+def _receivers(each: Transmitter) -> Iterator[str]:
+    yield "primary"
+    if each.secondary_receiver is not None:
+        yield "secondary"
+
+
+async def _receiver(settings: Settings, each: Transmitter, which: str) -> _Finding:
+    """Ping one receiver with the password that the service would use; a rotation that is open stays open."""
+    what = f"{each.name}, {which} receiver {each.receiver if which == 'primary' else each.secondary_receiver}"
+    try:
+        sender = client(each, credentials(settings.store.path, each).candidates()[0])
+        sender.use_single_receiver, sender.MAX_RETRY = True, 1
+        if which == "secondary" and sender.secondary_receiver_address is not None:
+            sender.receiver_address = sender.secondary_receiver_address
+        exchange = await sender.exchange(sender.ping_request())
+    except (ServiceUnavailable, PingTooOften) as error:
+        return _Finding(what, good=None, words=str(error))
+    except BridgeError as error:
+        return _Finding(what, good=False, words=str(error))
+    offset = exchange.clock_offset_s
+    clock = f", its clock minus ours: {offset:+.3f} s" if offset is not None else ""
+    return _Finding(what, good=True, words=f"{exchange.response.status} {exchange.response.info}{clock}")

@@ -1,0 +1,32 @@
+"""`sosbridge config`: an example to begin with, and the schema for editors."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from importlib.resources import files
+
+from bridge.settings import Settings
+
+
+def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = commands.add_parser("config", help="print an example configuration, or its JSON schema")
+    kinds = parser.add_subparsers(metavar="KIND", required=True)
+    example = kinds.add_parser(
+        "example",
+        help="a commented example",
+        epilog="example: sosbridge config example > sosbridge.toml",
+    )
+    example.set_defaults(run=print_example)
+    schema = kinds.add_parser("schema", help="the JSON schema, for editors that check TOML")
+    schema.set_defaults(run=print_schema)
+
+
+async def print_example(_: argparse.Namespace) -> int:
+    print(files("bridge").joinpath("example.toml").read_text("utf-8"), end="")
+    return 0
+
+
+async def print_schema(_: argparse.Namespace) -> int:
+    print(json.dumps(Settings.model_json_schema(), indent=2))
+    return 0

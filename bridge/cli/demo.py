@@ -1,0 +1,8 @@
+"""placeholder"""
+
+from __future__ import annotations
+
+import argparse
+
+
+def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None: ...

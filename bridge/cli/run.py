@@ -1,0 +1,25 @@
+"""`sosbridge run`: the service."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+
+from bridge import app
+from bridge.cli.logs import setup_logging
+
+
+def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = commands.add_parser("run", help="run the bridge until SIGTERM or Ctrl-C")
+    parser.set_defaults(run=run)
+
+
+async def run(args: argparse.Namespace) -> int:
+    """Run the service. Raises ConfigError, BusyError or StoreError where it cannot start."""
+    settings = args.load_settings()
+    setup_logging(settings.log.level, settings.log.format)
+    await app.run(settings)
+    # All is written and closed. A thread that looks up the broker's name could still hang on for minutes.
+    logging.shutdown()
+    os._exit(0)
