@@ -38,6 +38,8 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("bridge.sos_access")
 
+_LAST_PORT = 65535
+
 R = TypeVar("R", bound=Response)
 R_co = TypeVar("R_co", bound=Response, covariant=True)
 Address = tuple[str, int]
@@ -112,6 +114,9 @@ class SOSAccessClient:
             elements.RECEIVER.check(self.receiver_id)
         except FieldError as error:
             raise ConfigError(str(error)) from None
+        for address in (self.receiver_address, self.secondary_receiver_address):
+            if address is not None and not 0 < address[1] <= _LAST_PORT:
+                raise ConfigError(f"{peer_name(address)} has no port of 1 to {_LAST_PORT}")
 
     @property
     def authentication(self) -> Secret:

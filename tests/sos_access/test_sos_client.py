@@ -285,6 +285,8 @@ def test_there_is_no_secondary_to_transmit_to() -> None:
         ({"transmitter_type": "SV"}, "transmitter_type"),
         ({"authentication": "a secret"}, "authentication: has 8 characters"),
         ({"receiver_id": ""}, "receiver"),
+        ({"receiver_address": ("receiver.example", 0)}, "receiver.example:0 has no port"),
+        ({"secondary_receiver_address": ("::1", 65536)}, "has no port"),
         ({"use_tls": True, "tls_verify": "maybe"}, "tls_verify"),
     ],
 )

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+import sys
 import warnings
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import datetime
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -21,8 +23,23 @@ from bridge.sos_access.messages import AlarmRequest, AlarmResponse, PingResponse
 from bridge.sos_access.receiver import Accounts, Fault, Receiver
 from bridge.sos_access.status import Status
 
-with warnings.catch_warnings():
-    warnings.simplefilter("ignore", DeprecationWarning)  # its marshmallow looks at distutils' versions
+
+def distutils_version() -> ModuleType:
+    """The one class that the library's marshmallow wants of distutils, which Python has no more from 3.12 on."""
+
+    class LooseVersion:
+        def __init__(self, text: str) -> None:
+            self.version = [int(part) for part in text.split(".")]
+
+    module = ModuleType("distutils.version")
+    vars(module)["LooseVersion"] = LooseVersion
+    return module
+
+
+with warnings.catch_warnings(), pytest.MonkeyPatch.context() as patch:
+    warnings.simplefilter("ignore", DeprecationWarning)
+    patch.setitem(sys.modules, "distutils", ModuleType("distutils"))
+    patch.setitem(sys.modules, "distutils.version", distutils_version())
     import sos_access.client as peer
     import sos_access.exceptions as peer_exceptions
     import sos_access.schemas as peer_schemas
