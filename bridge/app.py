@@ -17,6 +17,7 @@ from bridge.broker import Broker
 from bridge.credentials import Credentials
 from bridge.errors import StoreError
 from bridge.intake import Intake
+from bridge.line import Line
 from bridge.lock import hold
 from bridge.models import Secret
 from bridge.mqtt import Door, Interface
@@ -27,7 +28,7 @@ from bridge.settings import Transmitter as TransmitterSettings
 from bridge.sos_access.client import SOSAccessClient
 from bridge.store import Store
 from bridge.topics import Topics, timestamp
-from bridge.transmitter import Line, Transmitter
+from bridge.transmitter import Transmitter
 
 log = logging.getLogger(__name__)
 

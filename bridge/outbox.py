@@ -9,14 +9,30 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Collection, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
+from typing import Any
 
 from bridge.errors import StoreError
-from bridge.models import ActiveAlarm, Alarm, AlarmIdentity, Command, Outcome, Reply, Request, Result
+from bridge.models import ActiveAlarm, Outcome, Request, Result
+from bridge.rows import (
+    Counts,
+    Delivery,
+    Entry,
+    Owed,
+    Queued,
+    follow,
+    insert_command,
+    insert_result,
+    read_identity,
+    read_owed,
+    read_queued,
+    read_time,
+    seen_before,
+)
 from bridge.store import Store
-from bridge.topics import result_payload
+
+__all__ = ["Counts", "Delivery", "Entry", "Outbox", "Owed", "Queued"]
 
 _SAME_ALARM = """
     e.event_code = c.event_code
@@ -35,61 +51,6 @@ _NEXT = f"""
     ORDER BY request IN ('ping', 'auth'), id LIMIT 1
 """  # noqa: S608 - built from constants
 _ALARMS = (Request.ALARM, Request.RESTORE)
-
-
-@dataclass(frozen=True, slots=True)
-class Delivery:
-    """How an MQTT message came, so that its redelivery is recognised."""
-
-    mid: int
-    duplicate: bool
-    digest: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """One message to store: a command, or the result of one that was wrong from the start."""
-
-    transmitter: str
-    command: Command | None = None
-    invalid: Result | None = None
-    reply: Reply | None = None
-    delivery: Delivery | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Queued:
-    """A command in the outbox."""
-
-    id: int
-    command: Command
-    state: str
-    attempts: int
-    unauthorized: bool
-    undelivered: bool
-    """Whether the `undelivered` event was made for it."""
-    error: str
-
-
-@dataclass(frozen=True, slots=True)
-class Owed:
-    """A result that MQTT has not got yet."""
-
-    id: int
-    transmitter: str
-    request: Request
-    payload: str
-    reply: Reply | None
-
-
-@dataclass(frozen=True, slots=True)
-class Counts:
-    """What waits for one transmitter, alarms and restores only."""
-
-    pending: int = 0
-    oldest_at: datetime | None = None
-    rejected: int = 0
-    unauthorized: int = 0
 
 
 class Outbox:
@@ -113,15 +74,15 @@ class Outbox:
         room = self._max_commands - db.execute("SELECT count(*) FROM command").fetchone()[0]
         touched = set()
         for entry in entries:
-            if entry.delivery and _seen_before(db, entry.delivery):
+            if entry.delivery and seen_before(db, entry.delivery):
                 continue
             touched.add(entry.transmitter)
             if entry.command and room > 0:
                 room -= 1
-                _insert(db, entry.command)
+                insert_command(db, entry.command)
             else:
                 result = entry.invalid or self._full(entry)
-                _insert_result(db, entry.transmitter, None, result, entry.reply)
+                insert_result(db, entry.transmitter, None, result, entry.reply)
         return touched
 
     def _full(self, entry: Entry) -> Result:
@@ -141,7 +102,7 @@ class Outbox:
         """Return the command to send now: alarms in order, then pings and rotations; `later` are ids to leave out."""
         values = {"transmitter": transmitter, "later": json.dumps(list(later)), "alarms": alarms}
         row = await self._store.read(lambda db: db.execute(_NEXT, values).fetchone())
-        return _queued(row) if row else None
+        return read_queued(row) if row else None
 
     async def older_than(self, transmitter: str, moment: datetime) -> list[Queued]:
         """Return the pending alarms that were accepted before `moment`, oldest first, a thousand at most."""
@@ -150,7 +111,7 @@ class Outbox:
             " AND accepted_at < ? ORDER BY id LIMIT 1000"
         )
         rows = await self._store.read(lambda db: db.execute(sql, (transmitter, moment.timestamp())).fetchall())
-        return [_queued(row) for row in rows]
+        return [read_queued(row) for row in rows]
 
     async def failed(self, queued: Queued, *, attempts: int, error: str, unauthorized: Result | None = None) -> None:
         """Keep a command for another round, with what went wrong; the `undelivered` event is owed from now on.
@@ -165,7 +126,7 @@ class Outbox:
                 (attempts, error, unauthorized is not None, queued.id),
             )
             if unauthorized and not queued.unauthorized:
-                _insert_result(db, queued.command.transmitter, queued.id, unauthorized, queued.command.reply)
+                insert_result(db, queued.command.transmitter, queued.id, unauthorized, queued.command.reply)
 
         await self._store.write(work)
 
@@ -182,8 +143,8 @@ class Outbox:
             else:
                 db.execute("DELETE FROM command WHERE id = ?", (queued.id,))
             if result.outcome in (Outcome.ACCEPTED, Outcome.DUPLICATE):
-                _follow(db, command)
-            _insert_result(db, command.transmitter, queued.id, result, command.reply)
+                follow(db, command)
+            insert_result(db, command.transmitter, queued.id, result, command.reply)
 
         await self._store.write(work)
 
@@ -197,7 +158,7 @@ class Outbox:
         pending, rejected = by_state.get("pending"), by_state.get("rejected")
         return Counts(
             pending=pending["n"] if pending else 0,
-            oldest_at=_time(pending["oldest"]) if pending else None,
+            oldest_at=read_time(pending["oldest"]) if pending else None,
             rejected=rejected["n"] if rejected else 0,
             unauthorized=pending["unauthorized"] if pending else 0,
         )
@@ -206,13 +167,13 @@ class Outbox:
         """Return the alarms raised and not restored, oldest first."""
         sql = "SELECT * FROM active WHERE transmitter = ? ORDER BY since, event_code, section, detector, area"
         rows = await self._store.read(lambda db: db.execute(sql, (transmitter,)).fetchall())
-        return [ActiveAlarm(_identity(row), _time(row["since"]), row["reference"]) for row in rows]
+        return [ActiveAlarm(read_identity(row), read_time(row["since"]), row["reference"]) for row in rows]
 
     async def owed_results(self, after: int = 0) -> list[Owed]:
         """Return the results that MQTT has not got, in order, with numbers above `after`."""
         sql = "SELECT * FROM history WHERE published = 0 AND id > ? ORDER BY id"
         rows = await self._store.read(lambda db: db.execute(sql, (after,)).fetchall())
-        return [_owed(row) for row in rows]
+        return [read_owed(row) for row in rows]
 
     async def published(self, results: Sequence[Owed]) -> None:
         values = [(result.id,) for result in results]
@@ -233,7 +194,7 @@ class Outbox:
         rows = await self._store.read(
             lambda db: db.execute("SELECT * FROM command WHERE undelivered = 1 ORDER BY id LIMIT 1000").fetchall()
         )
-        return [_queued(row) for row in rows]
+        return [read_queued(row) for row in rows]
 
     async def told_undelivered(self, queued: Queued) -> None:
         await self._store.write(lambda db: db.execute("UPDATE command SET undelivered = 2 WHERE id = ?", (queued.id,)))
@@ -248,6 +209,7 @@ class Outbox:
 
         def work(db: sqlite3.Connection) -> None:
             db.execute("DELETE FROM history WHERE published AND completed_at < ?", (before,))
+            db.execute("DELETE FROM forwarded WHERE at < ?", (before,))
             db.execute("DELETE FROM history WHERE published AND id <= (SELECT max(id) FROM history) - ?", (bound,))
 
         await self._store.write(work)
@@ -256,11 +218,11 @@ class Outbox:
         """Return all that is waiting or set aside, in order."""
         sql = "SELECT * FROM command WHERE ? IS NULL OR transmitter = ? ORDER BY id"
         rows = await self._store.read(lambda db: db.execute(sql, (transmitter, transmitter)).fetchall())
-        return [_queued(row) for row in rows]
+        return [read_queued(row) for row in rows]
 
     async def get(self, number: int) -> Queued | None:
         row = await self._store.read(lambda db: db.execute("SELECT * FROM command WHERE id = ?", (number,)).fetchone())
-        return _queued(row) if row else None
+        return read_queued(row) if row else None
 
     async def retry(self, number: int, now: datetime) -> bool:
         """Put a rejected command back in the queue, as new as if it came `now`; False where there is none."""
@@ -277,109 +239,31 @@ class Outbox:
             await self._store.write(lambda db: db.execute("DELETE FROM command WHERE id = ?", (number,)).rowcount)
         )
 
+    async def keep_panel(self, guid: str, content: Mapping[str, Any], entries: Mapping[str, Entry]) -> set[str]:
+        """Store what is known of a panel together with the commands that its events make; `entries` by their keys.
+
+        A key that was stored before adds nothing: one physical event is one alarm. Returns as `add`.
+        """
+
+        def work(db: sqlite3.Connection) -> set[str]:
+            db.execute("INSERT OR REPLACE INTO panel (guid, content) VALUES (?, ?)", (guid, json.dumps(content)))
+            new = []
+            for key, entry in entries.items():
+                values = (key, entry.command.accepted_at.timestamp() if entry.command else 0)
+                if db.execute("INSERT OR IGNORE INTO forwarded (key, at) VALUES (?, ?)", values).rowcount:
+                    new.append(entry)
+            return self._add(db, new, ())
+
+        return await self._store.write(work)
+
+    async def panels(self) -> dict[str, Any]:
+        """Return what is known of each panel, by GUID. A damaged entry is a StoreError."""
+        rows = await self._store.read(lambda db: db.execute("SELECT guid, content FROM panel").fetchall())
+        try:
+            return {row["guid"]: json.loads(row["content"]) for row in rows}
+        except ValueError as error:
+            raise StoreError(f"the store: a panel's state cannot be read: {error}") from None
+
     async def change_mark(self) -> int:
         """Return a number that changes when another program wrote to the store."""
         return int(await self._store.read(lambda db: db.execute("PRAGMA data_version").fetchone()[0]))
-
-
-def _seen_before(db: sqlite3.Connection, delivery: Delivery) -> bool:
-    known = db.execute("SELECT digest FROM seen WHERE mid = ?", (delivery.mid,)).fetchone()
-    if delivery.duplicate and known and known["digest"] == delivery.digest:
-        return True
-    db.execute("INSERT OR REPLACE INTO seen (mid, digest) VALUES (?, ?)", (delivery.mid, delivery.digest))
-    return False
-
-
-def _insert(db: sqlite3.Connection, command: Command) -> None:
-    identity, reply = command.identity, command.reply
-    body = {
-        "alarm": {k: v for k, v in asdict(command.alarm).items() if v is not None} if command.alarm else None,
-        "reference": command.reference,
-        "warnings": command.warnings,
-    }
-    db.execute(
-        "INSERT INTO command (transmitter, request, event_code, area, section, detector, body, accepted_at,"
-        " reply_topic, correlation) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        (
-            command.transmitter, command.request, identity.event_code, identity.area, identity.section,
-            identity.detector, json.dumps(body), command.accepted_at.timestamp(),
-            reply.topic if reply else None, reply.correlation if reply else None,
-        ),
-    )  # fmt: skip
-
-
-def _insert_result(
-    db: sqlite3.Connection, transmitter: str, command_id: int | None, result: Result, reply: Reply | None
-) -> None:
-    completed = result.completed_at.timestamp() if result.completed_at else 0
-    db.execute(
-        "INSERT INTO history (command_id, transmitter, request, completed_at, result, reply_topic, correlation)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?)",
-        (
-            command_id, transmitter, result.request, completed, json.dumps(result_payload(result)),
-            reply.topic if reply else None, reply.correlation if reply else None,
-        ),
-    )  # fmt: skip
-
-
-def _follow(db: sqlite3.Connection, command: Command) -> None:
-    """Change the active alarms as an accepted command says."""
-    identity = command.identity
-    key = (command.transmitter, identity.event_code, identity.area, identity.section, identity.detector)
-    if command.request is Request.ALARM:
-        db.execute(
-            "INSERT OR IGNORE INTO active (transmitter, event_code, area, section, detector, since, reference)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?)",
-            (*key, command.accepted_at.timestamp(), command.reference),
-        )
-    elif command.request is Request.RESTORE and identity.whole_code:
-        db.execute("DELETE FROM active WHERE transmitter = ? AND event_code = ?", key[:2])
-    elif command.request is Request.RESTORE:
-        sql = (
-            "DELETE FROM active WHERE transmitter = ? AND event_code = ? AND area = ? AND section = ? AND detector = ?"
-        )
-        db.execute(sql, key)
-
-
-def _queued(row: sqlite3.Row) -> Queued:
-    try:
-        body = json.loads(row["body"])
-        alarm = Alarm(**body["alarm"]) if body["alarm"] else None
-        reference, warnings = body["reference"], tuple(body["warnings"])
-    except (ValueError, LookupError, TypeError) as error:
-        raise StoreError(f"the store: command {row['id']} cannot be read ({type(error).__name__}); drop it") from None
-    command = Command(
-        transmitter=row["transmitter"],
-        request=Request(row["request"]),
-        accepted_at=_time(row["accepted_at"]),
-        alarm=alarm,
-        identity=_identity(row),
-        reference=reference,
-        warnings=warnings,
-        reply=_reply(row),
-    )
-    return Queued(
-        id=row["id"],
-        command=command,
-        state=row["state"],
-        attempts=row["attempts"],
-        unauthorized=bool(row["unauthorized"]),
-        undelivered=bool(row["undelivered"]),
-        error=row["error"],
-    )
-
-
-def _owed(row: sqlite3.Row) -> Owed:
-    return Owed(row["id"], row["transmitter"], Request(row["request"]), row["result"], _reply(row))
-
-
-def _reply(row: sqlite3.Row) -> Reply | None:
-    return Reply(row["reply_topic"], row["correlation"]) if row["reply_topic"] else None
-
-
-def _identity(row: sqlite3.Row) -> AlarmIdentity:
-    return AlarmIdentity(row["event_code"], row["area"], row["section"], row["detector"])
-
-
-def _time(seconds: float) -> datetime:
-    return datetime.fromtimestamp(seconds).astimezone()

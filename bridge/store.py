@@ -65,6 +65,10 @@ MIGRATIONS: tuple[str, ...] = (
     ) WITHOUT ROWID;
     CREATE TABLE seen (mid INTEGER PRIMARY KEY, digest BLOB NOT NULL);
     """,
+    """
+    CREATE TABLE panel (guid TEXT PRIMARY KEY, content TEXT NOT NULL) WITHOUT ROWID;  -- JSON: state, alarms to restore
+    CREATE TABLE forwarded (key TEXT PRIMARY KEY, at REAL NOT NULL) WITHOUT ROWID;    -- physical events told already
+    """,
 )
 
 _BUSY_S = 5.0

@@ -15,23 +15,15 @@ import logging
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Protocol
 
-from bridge.credentials import Credentials
 from bridge.errors import FieldError, StoreError
-from bridge.models import Outcome, Request, Result, Secret
+from bridge.line import AnyExchange, Line
+from bridge.models import Outcome, Request, Result
 from bridge.outbox import Outbox, Queued
 from bridge.schedule import Backoff, Heartbeat
-from bridge.sos_access.client import Exchange, SOSAccessClient
-from bridge.sos_access.messages import (
-    AlarmRequest,
-    AlarmResponse,
-    NewAuthRequest,
-    NewAuthResponse,
-    PingRequest,
-    PingResponse,
-)
+from bridge.sos_access.messages import NewAuthResponse
 from bridge.sos_access.status import (
     PingTooOften,
     ReceiversUnavailable,
@@ -46,13 +38,6 @@ log = logging.getLogger(__name__)
 
 _LONGEST_SLEEP_S = 30.0
 """Bounds the wait for anything that wakes nobody: an alarm growing too old, a command put back by hand."""
-_KEEPS_PASSWORD = (PingTooOften, ServiceUnavailable)
-"""Rejections that a receiver gives only to a transmitter that it has recognised."""
-
-Message = AlarmRequest | PingRequest | NewAuthRequest
-
-
-AnyExchange = Exchange[AlarmResponse] | Exchange[PingResponse] | Exchange[NewAuthResponse]
 
 
 class Reporter(Protocol):
@@ -65,18 +50,6 @@ class Reporter(Protocol):
 
     def event(self, kind: str, **details: object) -> None:
         """Something for `bridge/event`."""
-
-
-@dataclass(frozen=True, slots=True)
-class Line:
-    """What a transmitter is made of, apart from who it reports to."""
-
-    name: str
-    client: SOSAccessClient
-    credentials: Credentials
-    heartbeat: float | None = None
-    """The level agreed with the operator, in seconds."""
-    max_age: timedelta = timedelta(hours=24)
 
 
 @dataclass(slots=True)
@@ -180,7 +153,7 @@ class Transmitter:
 
     async def _send(self, queued: Queued) -> None:
         try:
-            exchange = await self._exchange(lambda: self._message(queued))
+            exchange = await self._line.exchange(lambda: self._line.message(queued.command))
         except FieldError as error:  # stored by another version, or the configuration has changed since
             await self._complete(queued, Outcome.INVALID, error=str(error))
         except Rejected as error:
@@ -296,44 +269,11 @@ class Transmitter:
             error=str(failure) if failure else None,
         )
 
-    def _message(self, queued: Queued) -> Message:
-        command, client = queued.command, self._line.client
-        if command.alarm is not None:
-            return client.alarm_request(command.alarm, "AL" if command.request is Request.ALARM else "RE")
-        if command.request is Request.AUTH:
-            return client.new_auth_request(command.reference)
-        return client.ping_request(command.reference)
-
-    async def _exchange(self, message: Callable[[], Message]) -> AnyExchange:
-        """Exchange one message, with the other password too where a rotation is open. Raises SOSAccessError."""
-        client, credentials = self._line.client, self._line.credentials
-        refused: list[Secret] = []
-        for password in credentials.candidates():
-            client.authentication = password
-            try:
-                exchange = await client.exchange(message())
-            except Unauthorized as error:
-                refused.append(password)
-                last = error
-            except _KEEPS_PASSWORD:
-                await self._treated(password, refused)
-                raise
-            else:
-                await self._treated(password, refused)
-                return exchange
-        raise last
-
-    async def _treated(self, password: Secret, refused: list[Secret]) -> None:
-        try:
-            await asyncio.to_thread(self._line.credentials.treated, password, tuple(refused))
-        except StoreError as error:  # both passwords stay on disk, as before: no reason to send the message again
-            self._store_failed(error)
-
     # Heartbeats and the state of the line
 
     async def _beat(self) -> None:
         try:
-            exchange = await self._exchange(lambda: self._line.client.ping_request(None))
+            exchange = await self._line.exchange(self._line.client.ping_request)
         except ServiceUnavailable as error:
             self._reached()
             self._heartbeat.disable()

@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-from collections.abc import Callable
-from dataclasses import fields
+from dataclasses import fields, replace
 
-from bridge.app import client, credentials
+from bridge.app import line
 from bridge.cli.common import add_transmitter_option, coloured, find_transmitter
+from bridge.line import AnyExchange, Line
 from bridge.lock import hold, is_held
-from bridge.models import Alarm, Secret
+from bridge.models import Alarm
 from bridge.settings import Settings, Transmitter
-from bridge.sos_access.client import AnyRequest, SOSAccessClient
 from bridge.sos_access.messages import NewAuthResponse
-from bridge.sos_access.status import Unauthorized
 from bridge.sos_access.texts import prepare
 from bridge.text import clean
-from bridge.transmitter import AnyExchange
 
 _OPTIONS = [field.name for field in fields(Alarm) if field.name != "event_code"]
 
@@ -58,15 +55,17 @@ async def send_alarm(args: argparse.Namespace) -> int:
     alarm, warnings = prepare(Alarm(args.event_code, **{name: getattr(args, name) for name in _OPTIONS}))
     for warning in warnings:
         print(coloured(f"warning: {warning}", good=None))
-    exchange = await _exchange(settings, each, lambda sender: sender.alarm_request(alarm, args.alarm_type))
-    _report(each, exchange)
+    # Beside the running service the passwords are only read: it is their owner.
+    sender = _line(settings, each, owner=not is_held(settings.store.path))
+    _report(each, await sender.exchange(lambda: sender.client.alarm_request(alarm, args.alarm_type)))
     return 0
 
 
 async def send_ping(args: argparse.Namespace) -> int:
     settings = args.load_settings()
     each = find_transmitter(settings, args.transmitter)
-    _report(each, await _exchange(settings, each, lambda sender: sender.ping_request(args.reference)))
+    sender = _line(settings, each, owner=not is_held(settings.store.path))
+    _report(each, await sender.exchange(lambda: sender.client.ping_request(args.reference)))
     return 0
 
 
@@ -74,39 +73,18 @@ async def rotate_password(args: argparse.Namespace) -> int:
     settings = args.load_settings()
     each = find_transmitter(settings, args.transmitter)
     with hold(settings.store.path):
-        exchange = await _exchange(settings, each, lambda sender: sender.new_auth_request(args.reference), owner=True)
+        sender = _line(settings, each, owner=True)
+        exchange = await sender.exchange(lambda: sender.client.new_auth_request(args.reference))
         response = exchange.response
         if isinstance(response, NewAuthResponse) and response.new_authentication is not None:
-            stored = credentials(settings.store.path, each)
-            await asyncio.to_thread(stored.rotated, response.new_authentication)
+            await asyncio.to_thread(sender.credentials.rotated, response.new_authentication)
     _report(each, exchange)
     print("the new password is stored; it counts from the next message on")
     return 0
 
 
-async def _exchange(
-    settings: Settings, each: Transmitter, message: Callable[[SOSAccessClient], AnyRequest], *, owner: bool = False
-) -> AnyExchange:
-    """Exchange one message, with the other password too where a rotation is open; what was learnt is stored.
-
-    Beside the running service the passwords are only read: it is their owner.
-    """
-    path = settings.store.path
-    stored = credentials(path, each)
-    sender = client(each, stored.candidates()[0])
-    refused: list[Secret] = []
-    for password in stored.candidates():
-        sender.authentication = password
-        try:
-            exchange = await sender.exchange(message(sender))
-        except Unauthorized as error:
-            refused.append(password)
-            last = error
-            continue
-        if stored.rotation_open and (owner or not is_held(path)):
-            await asyncio.to_thread(stored.treated, password, tuple(refused))
-        return exchange
-    raise last
+def _line(settings: Settings, each: Transmitter, *, owner: bool) -> Line:
+    return replace(line(settings, each), owns_passwords=owner)
 
 
 def _report(each: Transmitter, exchange: AnyExchange) -> None:
