@@ -8,25 +8,25 @@ import logging
 import os
 import signal
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Coroutine, Iterable, Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 
-from bridge import __version__, health
-from bridge.broker import Broker
-from bridge.credentials import Credentials
-from bridge.errors import StoreError
+from bridge import __version__, building, health
+from bridge.broker import Incoming
+from bridge.errors import BridgeError, StoreError, first
+from bridge.g90.state import PanelState
 from bridge.intake import Intake
-from bridge.line import Line
 from bridge.lock import hold
-from bridge.models import Secret
 from bridge.mqtt import Door, Interface
 from bridge.outbox import Outbox
+from bridge.panel_topics import PanelTopics
+from bridge.panels import Panels
 from bridge.publisher import Publisher
-from bridge.settings import Mqtt, Settings, split_address
-from bridge.settings import Transmitter as TransmitterSettings
-from bridge.sos_access.client import SOSAccessClient
+from bridge.settings import G90, Settings
 from bridge.store import Store
+from bridge.text import clean
 from bridge.topics import Topics, timestamp
 from bridge.transmitter import Transmitter
 
@@ -47,7 +47,11 @@ async def run(settings: Settings) -> None:
     path = settings.store.path
     with hold(path):
         async with await Store.open(path) as store:
-            await Bridge(settings, store).run(stop)
+            try:
+                await Bridge(settings, store).run(stop)
+            except* BridgeError as errors:
+                # Such as an address that cannot be listened on: one line, not a tree of them.
+                raise first(errors) from None
     log.info("stopped")
 
 
@@ -59,23 +63,26 @@ class Bridge:
         self._started_at = datetime.now().astimezone()
         self._started = time.monotonic()
         self._outbox = Outbox(store, settings.store.max_commands, timedelta(seconds=settings.store.history))
-        self._topics = topics(settings)
+        self._topics = building.topics(settings)
+        self._panel_topics = PanelTopics(self._topics.base)
         self._publisher = Publisher(self._topics, self._outbox)
         self._transmitters = {
-            each.name: Transmitter(line(settings, each), self._outbox, self._publisher)
+            each.name: Transmitter(building.line(settings, each), self._outbox, self._publisher)
             for each in settings.transmitters
         }
-        intake = Intake(self._topics, self._outbox, self._publisher, self._wake)
-        self._door = Door(broker(settings.mqtt), _interface(self._topics), intake)
+        intake = Intake(self._topics, self._outbox, self._publisher, self._wake, self._panel_command)
+        interface = _interface(self._topics, self._panel_topics, self._knows_panel)
+        self._door = Door(building.broker(settings.mqtt), interface, intake)
         self._publisher.attach(self._door)
+        self._panels = self._make_panels(settings.g90) if settings.g90 else None
 
     async def run(self, stop: asyncio.Event) -> None:
         """Run until `stop` is set: then the lines end, what is left is published, `offline`, and the broker is left."""
-        for each in self._settings.transmitters:
-            for warning in each.warnings:
-                log.warning("%s: %s", each.name, warning)
+        for warning in self._settings.warnings:
+            log.warning("%s", warning)
         log.info("sosbridge %s, transmitters: %s", __version__, ", ".join(self._transmitters) or "none")
         await self._publisher.restore()
+        states = await self._panels.restore() if self._panels else {}
         self._tell_info()
         async with asyncio.TaskGroup() as tasks:
             lines = [tasks.create_task(each.run(), name=each.name) for each in self._transmitters.values()]
@@ -87,12 +94,54 @@ class Bridge:
                 tasks.create_task(self._prune()),
                 tasks.create_task(health.serve(self._settings.store.path, self._problems)),
             ]
+            listening = [tasks.create_task(each) for each in self._listen_to_panels(states)]
             await stop.wait()
             log.info("stopping")
             self._door.stop()
-            for group in (others, lines, publishing, [door]):
+            for group in (listening, others, lines, publishing, [door]):
                 await _end(group)
             await self._publisher.flush()
+
+    def _make_panels(self, g90: G90) -> Panels:
+        return Panels(
+            self._panel_topics,
+            self._outbox,
+            self._door,
+            panels=building.controlled(g90),
+            rules=[each.rule() for each in self._settings.forward],
+            accept_unknown=g90.unknown_panels == "accept",
+            tell=self._publisher.event,
+            stored=self._stored,
+        )
+
+    def _listen_to_panels(self, states: dict[str, PanelState]) -> Iterator[Coroutine[Any, Any, None]]:
+        g90 = self._settings.g90
+        if g90 is not None and self._panels is not None:
+            server = building.server(g90, self._panels, building.controlled(g90), states)
+            yield server.run()
+            yield self._panels.run(server)
+
+    def _knows_panel(self, guid: str) -> bool:
+        return self._panels is not None and guid in self._panels.guids
+
+    def _panel_command(self, message: Incoming) -> bool:
+        """Take a message that is for a panel; return whether it is."""
+        guid = self._panel_topics.guid(message.topic)
+        if guid is None:
+            return False
+        if self._panels is not None and self._knows_panel(guid):
+            self._panels.take(message.topic, message.payload)
+        else:
+            reason = f"there is no panel {clean(guid)!r} in the configuration"
+            self._publisher.event("command_rejected", topic=clean(message.topic), reason=reason)
+        return True
+
+    def _stored(self, names: Iterable[str]) -> None:
+        """Something new to send was stored for these transmitters."""
+        touched = list(names)
+        self._wake(touched)
+        for name in touched:
+            self._publisher.changed(name)
 
     def _wake(self, names: Iterable[str]) -> None:
         for name in names:
@@ -104,7 +153,7 @@ class Bridge:
             "started_at": timestamp(self._started_at),
             "mqtt_protocol": self._settings.mqtt.protocol,
             "transmitters": list(self._transmitters),
-            "panels": [],
+            "panels": self._panels.guids if self._panels else [],
         }
         self._door.state(self._topics.bridge_info, json.dumps(info))
 
@@ -127,7 +176,7 @@ class Bridge:
             "alarms_delivered": sum(each.delivered for each in lines),
             "send_failures": sum(each.failures for each in lines),
             "mqtt_reconnects": max(0, self._door.connects - 1),
-            "panels_online": 0,
+            "panels_online": self._panels.online if self._panels else 0,
         }
 
     async def _problems(self) -> list[str]:
@@ -167,66 +216,14 @@ class Bridge:
             await asyncio.sleep(_PRUNE_S)
 
 
-def topics(settings: Settings) -> Topics:
-    named = {each.name: {alarm.key: alarm.named() for alarm in each.alarms} for each in settings.transmitters}
-    return Topics(settings.mqtt.base_topic, named)
+def _interface(names: Topics, panels: PanelTopics, is_known: Callable[[str], bool]) -> Interface:
+    """Return all topics to watch; `is_known` tells a panel that is ours by its GUID."""
 
+    def is_stale(topic: str) -> bool:
+        guid = panels.guid(topic)
+        return names.is_stale(topic) if guid is None else not is_known(guid)
 
-def _interface(names: Topics) -> Interface:
-    return Interface(names.bridge_state, names.commands, names.states, names.is_stale)
-
-
-def broker(mqtt: Mqtt) -> Broker:
-    tls = mqtt.tls if mqtt.tls and mqtt.tls.enabled else None
-    return Broker(
-        host=mqtt.host,
-        port=mqtt.port,
-        username=mqtt.username,
-        password=Secret(mqtt.password.get_secret_value()) if mqtt.password else None,
-        protocol=mqtt.protocol,
-        client_id=mqtt.client_id or mqtt.base_topic.replace("/", "-"),
-        session_expiry_s=int(mqtt.session_expiry),
-        keepalive_s=int(mqtt.keepalive),
-        transport=mqtt.transport,
-        websocket_path=mqtt.websocket_path,
-        tls=tls is not None,
-        ca_file=tls.ca_file if tls else None,
-        cert_file=tls.cert_file if tls else None,
-        key_file=tls.key_file if tls else None,
-    )
-
-
-def client(each: TransmitterSettings, authentication: Secret) -> SOSAccessClient:
-    return SOSAccessClient(
-        each.transmitter_code,
-        each.transmitter_type,
-        authentication,
-        each.receiver_id,
-        split_address(each.receiver),
-        split_address(each.secondary_receiver) if each.secondary_receiver else None,
-        each.use_single_receiver,
-        each.use_tls,
-        tls_verify=each.tls_verify,
-        connect_timeout=each.connect_timeout,
-        response_timeout=each.response_timeout,
-    )
-
-
-def credentials(store: Path, each: TransmitterSettings) -> Credentials:
-    """Return the passwords of a transmitter, which lie beside the store. Raises StoreError."""
-    directory = store.with_name(f"{store.stem}.passwords")
-    return Credentials(directory / f"{each.name}.json", Secret(each.authentication.get_secret_value()))
-
-
-def line(settings: Settings, each: TransmitterSettings) -> Line:
-    passwords = credentials(settings.store.path, each)
-    return Line(
-        name=each.name,
-        client=client(each, passwords.candidates()[0]),
-        credentials=passwords,
-        heartbeat=each.heartbeat_s,
-        max_age=timedelta(seconds=each.max_age),
-    )
+    return Interface(names.bridge_state, names.commands + panels.commands, names.states + panels.states, is_stale)
 
 
 async def _end(tasks: Iterable[asyncio.Task[None]]) -> None:

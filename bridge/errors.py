@@ -27,3 +27,11 @@ class StoreError(BridgeError):
 
 class BusyError(BridgeError):
     """The running service holds what this command needs: stop it, or ask it over MQTT."""
+
+
+def first(errors: BaseExceptionGroup[BaseException]) -> BaseException:
+    """Return the first single error within nested groups: what a task group raised, as if there were no group."""
+    error: BaseException = errors
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error

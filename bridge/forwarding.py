@@ -94,12 +94,16 @@ class Forwarded:
 
 @dataclass(frozen=True, slots=True)
 class Sending:
-    """One command for a transmitter. `key`: what is sent once, however often it is asked for."""
+    """One command for a transmitter.
+
+    `key`: what is sent once, however often it is asked for. `raised_code`: the event code that the alarm is known by.
+    """
 
     transmitter: str
     request: Request
     alarm: Alarm
     key: str
+    raised_code: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,7 +214,7 @@ def _raise(rule: Rule, event: PanelEvent, panel_name: str | None) -> Sending:
         templates["detector_text"] = templates["detector_text"] or "{name}"
     texts = {name: _filled(template, values) for name, template in templates.items() if template}
     alarm = Alarm(rule.event_code, event.at, **{name: text for name, text in texts.items() if text})
-    return Sending(rule.transmitter, Request.ALARM, alarm, f"{event.key}>{rule.transmitter}")
+    return Sending(rule.transmitter, Request.ALARM, alarm, f"{event.key}>{rule.transmitter}", rule.event_code)
 
 
 def _entry(rule: Rule, event: PanelEvent, raised: Sending) -> Forwarded:
@@ -227,7 +231,8 @@ def _entry(rule: Rule, event: PanelEvent, raised: Sending) -> Forwarded:
 
 
 def _restore(active: Forwarded, now: datetime) -> Sending:
-    return Sending(active.transmitter, Request.RESTORE, replace(active.alarm, transmitter_time=now), active.key)
+    alarm = replace(active.alarm, transmitter_time=now)
+    return Sending(active.transmitter, Request.RESTORE, alarm, active.key, active.raised_code)
 
 
 def _filled(template: str, values: Mapping[str, str]) -> str:

@@ -31,8 +31,15 @@ class Intake(Handler):
     """The handler of the MQTT door."""
 
     def __init__(
-        self, topics: Topics, outbox: Outbox, publisher: Publisher, wake: Callable[[Iterable[str]], None]
+        self,
+        topics: Topics,
+        outbox: Outbox,
+        publisher: Publisher,
+        wake: Callable[[Iterable[str]], None],
+        panels: Callable[[Incoming], bool] = lambda _: False,
     ) -> None:
+        """`panels` takes the messages that are for a panel, and says which are."""
+        self._panels = panels
         self._topics = topics
         self._outbox = outbox
         self._publisher = publisher
@@ -80,6 +87,8 @@ class Intake(Handler):
     def _entry(self, message: Incoming) -> Entry | None:
         if message.retained:
             self._refuse_retained(message)
+            return None
+        if self._panels(message):
             return None
         try:
             parsed = self._topics.parse(message.topic, message.payload)

@@ -32,6 +32,7 @@ from bridge.broker import (
     make_client,
     tls_context,
 )
+from bridge.errors import first
 from bridge.models import Reply
 from bridge.schedule import Backoff
 from bridge.text import clean
@@ -166,7 +167,7 @@ class Door:
                     tasks.create_task(client.until_lost())
                     tasks.create_task(self._converse(client, link, backoff))
             except BaseExceptionGroup as group:
-                raise _first(group) from None
+                raise first(group) from None
             except asyncio.CancelledError:
                 with suppress(aiomqtt.MqttError, TimeoutError):
                     await self._leave(client)
@@ -292,11 +293,3 @@ class Door:
                     del self._dirty[topic]
             sent = sent or bool(changed)
         return sent
-
-
-def _first(errors: BaseExceptionGroup[BaseException]) -> BaseException:
-    """Return the first single error within nested groups."""
-    error: BaseException = errors
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    return error

@@ -13,6 +13,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from bridge.durations import seconds
 from bridge.errors import BridgeError
+from bridge.forwarding import Rule, faults, parse_event, parse_restore_on
 from bridge.models import Alarm, AlarmIdentity, NamedAlarm
 from bridge.sos_access.texts import prepare
 from bridge.sos_access.tls import tls_context
@@ -225,7 +226,7 @@ class Panel(Table):
     host: str | None = None
     address: Network | None = Field(None, description="the network its GUID may come from")
     code: SecretStr | None = None
-    code_arm_required: bool = False
+    code_arm_required: bool = Field(default=False, description="whether arming, too, needs the code")
 
     @model_validator(mode="after")
     def _reachable(self) -> Self:
@@ -242,9 +243,11 @@ class G90(Table):
     unknown_panels: Literal["ignore", "accept"] = "ignore"
     upstream: Address | None = None
     max_connections: int = Field(5000, ge=1)
+    connections_per_stranger: int = Field(4, ge=1)
     idle_timeout: Duration = Field(300.0, gt=0)
     offline_after: Duration = Field(180.0, gt=0)
     motion_off_after: Duration = Field(30.0, gt=0)
+    door_off_after: Duration | None = Field(None, description="for door sensors that never report closing")
     panels: tuple[Panel, ...] = ()
 
     @model_validator(mode="after")
@@ -269,6 +272,23 @@ class Forward(Table):
     detector: str | None = None
     detector_text: str | None = None
     transmitter_area: str | None = None
+    additional_info: str | None = None
+
+    @model_validator(mode="after")
+    def _understood(self) -> Self:
+        try:
+            self.rule()
+            for code in (self.event_code, self.restore_event_code):
+                prepare(Alarm(event_code=code or self.event_code))
+        except BridgeError as error:
+            raise ValueError(str(error)) from None
+        return self
+
+    def rule(self) -> Rule:
+        """Return the rule. Raises ConfigError."""
+        given = self.model_dump(exclude={"event", "restore_on"})
+        restore_on = parse_restore_on(self.restore_on, seconds) if self.restore_on else None
+        return Rule(event=parse_event(self.event), restore_on=restore_on, **given)
 
 
 class Settings(BaseSettings):
@@ -302,11 +322,23 @@ class Settings(BaseSettings):
         """Take what `bridge.configuration` has laid together, and nothing beside it."""
         return (init_settings,)
 
+    @property
+    def warnings(self) -> list[str]:
+        """What is allowed but should be known."""
+        found = [f"{each.name}: {warning}" for each in self.transmitters for warning in each.warnings]
+        if self.g90 is not None:
+            known = None if self.g90.unknown_panels == "accept" else {panel.guid for panel in self.g90.panels}
+            names = {each.name for each in self.transmitters}
+            found += faults([rule.rule() for rule in self.forward], panels=known, transmitters=names)
+        return found
+
     @model_validator(mode="after")
     def _together(self) -> Self:
         names = [transmitter.name for transmitter in self.transmitters]
         _once("transmitters", "name", names)
         for rule in self.forward:
+            if self.g90 is None:
+                raise ValueError("forward: there is no [g90] table, so no panel can ever report anything")
             if rule.transmitter not in names:
                 raise ValueError(
                     f"forward: there is no transmitter {rule.transmitter!r}; configured: {', '.join(names) or 'none'}"

@@ -6,7 +6,7 @@ import argparse
 import asyncio
 from dataclasses import fields, replace
 
-from bridge.app import line
+from bridge.building import line
 from bridge.cli.common import add_transmitter_option, coloured, find_transmitter
 from bridge.line import AnyExchange, Line
 from bridge.lock import hold, is_held

@@ -7,8 +7,8 @@ import asyncio
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from bridge.app import broker, client, credentials
 from bridge.broker import try_connection
+from bridge.building import broker, client, credentials
 from bridge.cli.common import coloured, print_table
 from bridge.errors import BridgeError
 from bridge.lock import is_held
@@ -39,8 +39,8 @@ async def run(args: argparse.Namespace) -> int:
     settings = args.load_settings()
     findings = [_Finding("configuration", good=True, words=f"{len(settings.transmitters)} transmitters")]
     findings += [await _store(settings), await _broker(settings)]
+    findings += [_Finding("configuration", None, warning) for warning in settings.warnings]
     for each in settings.transmitters:
-        findings += [_Finding(f"transmitter {each.name}", None, warning) for warning in each.warnings]
         findings += await asyncio.gather(*(_receiver(settings, each, which) for which in _receivers(each)))
     rows = [(finding.what, _word(finding), finding.words) for finding in findings]
     print_table(("what", "works", "details"), rows)

@@ -1,0 +1,135 @@
+"""Parts of the bridge, made from the settings."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+from ipaddress import ip_network
+from pathlib import Path
+
+from bridge.broker import Broker
+from bridge.credentials import Credentials
+from bridge.g90.codes import CodeLock
+from bridge.g90.constants import LOCAL_PORT
+from bridge.g90.control import PanelControl
+from bridge.g90.local import LocalControl
+from bridge.g90.relay import Upstream
+from bridge.g90.roster import PanelConfig, PanelHandler
+from bridge.g90.server import Limits, PanelServer
+from bridge.g90.state import Options, PanelState
+from bridge.line import Line
+from bridge.models import Secret
+from bridge.panels import Controlled
+from bridge.settings import G90, Mqtt, Panel, Settings, split_address
+from bridge.settings import Transmitter as TransmitterSettings
+from bridge.sos_access.client import SOSAccessClient
+from bridge.topics import Topics
+
+
+def topics(settings: Settings) -> Topics:
+    named = {each.name: {alarm.key: alarm.named() for alarm in each.alarms} for each in settings.transmitters}
+    return Topics(settings.mqtt.base_topic, named)
+
+
+def broker(mqtt: Mqtt) -> Broker:
+    tls = mqtt.tls if mqtt.tls and mqtt.tls.enabled else None
+    return Broker(
+        host=mqtt.host,
+        port=mqtt.port,
+        username=mqtt.username,
+        password=Secret(mqtt.password.get_secret_value()) if mqtt.password else None,
+        protocol=mqtt.protocol,
+        client_id=mqtt.client_id or mqtt.base_topic.replace("/", "-"),
+        session_expiry_s=int(mqtt.session_expiry),
+        keepalive_s=int(mqtt.keepalive),
+        transport=mqtt.transport,
+        websocket_path=mqtt.websocket_path,
+        tls=tls is not None,
+        ca_file=tls.ca_file if tls else None,
+        cert_file=tls.cert_file if tls else None,
+        key_file=tls.key_file if tls else None,
+    )
+
+
+def client(each: TransmitterSettings, authentication: Secret) -> SOSAccessClient:
+    return SOSAccessClient(
+        each.transmitter_code,
+        each.transmitter_type,
+        authentication,
+        each.receiver_id,
+        split_address(each.receiver),
+        split_address(each.secondary_receiver) if each.secondary_receiver else None,
+        each.use_single_receiver,
+        each.use_tls,
+        tls_verify=each.tls_verify,
+        connect_timeout=each.connect_timeout,
+        response_timeout=each.response_timeout,
+    )
+
+
+def credentials(store: Path, each: TransmitterSettings) -> Credentials:
+    """Return the passwords of a transmitter, which lie beside the store. Raises StoreError."""
+    directory = store.with_name(f"{store.stem}.passwords")
+    return Credentials(directory / f"{each.name}.json", Secret(each.authentication.get_secret_value()))
+
+
+def line(settings: Settings, each: TransmitterSettings) -> Line:
+    """Return a transmitter's line. Raises ConfigError and StoreError."""
+    passwords = credentials(settings.store.path, each)
+    return Line(
+        name=each.name,
+        client=client(each, passwords.candidates()[0]),
+        credentials=passwords,
+        heartbeat=each.heartbeat_s,
+        max_age=timedelta(seconds=each.max_age),
+    )
+
+
+def controlled(g90: G90) -> dict[str, Controlled]:
+    """Return the configured panels, by GUID."""
+    motion, door = timedelta(seconds=g90.motion_off_after), g90.door_off_after
+    options = Options(motion, timedelta(seconds=door) if door else None)
+    return {panel.guid: _controlled(panel, options) for panel in g90.panels}
+
+
+def _controlled(panel: Panel, options: Options) -> Controlled:
+    network = ip_network(panel.address, strict=False) if panel.address else None
+    code = Secret(panel.code.get_secret_value()) if panel.code else None
+    return Controlled(
+        config=PanelConfig(guid=panel.guid, name=panel.name, address=network, options=options),
+        control=_control(panel),
+        lock=CodeLock(code, panel.code_arm_required),
+    )
+
+
+def _control(panel: Panel) -> Callable[[PanelServer], PanelControl] | None:
+    if panel.control == "local" and panel.host:
+        host, port = split_address(panel.host)
+        local = LocalControl(host, port) if port else LocalControl(panel.host, LOCAL_PORT)
+        return lambda _: local
+    if panel.control == "cloud":
+        return lambda server: server.control(panel.guid)
+    return None
+
+
+def server(
+    g90: G90, handler: PanelHandler, panels: dict[str, Controlled], states: dict[str, PanelState]
+) -> PanelServer:
+    host, port = split_address(g90.listen)
+    upstream = split_address(g90.upstream) if g90.upstream else None
+    return PanelServer(
+        handler,
+        host=host,
+        port=port,
+        announce=split_address(g90.announce) if g90.announce else None,
+        upstream=Upstream(host=upstream[0], port=upstream[1]) if upstream else None,
+        panels={guid: panel.config for guid, panel in panels.items()},
+        states=states,
+        accept_unknown=g90.unknown_panels == "accept",
+        limits=Limits(
+            max_connections=g90.max_connections,
+            per_stranger_address=g90.connections_per_stranger,
+            idle_timeout=g90.idle_timeout,
+            offline_after=g90.offline_after,
+        ),
+    )

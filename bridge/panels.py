@@ -1,0 +1,276 @@
+"""Panels joined to the rest: their events become alarms in the outbox first, then states and events on MQTT.
+
+What a panel reports is never said again, so its new state and the alarms that its events make are one transaction.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from collections import defaultdict
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from datetime import datetime
+from typing import Any
+
+from bridge.errors import FieldError, StoreError
+from bridge.forwarding import Forwarded, Rule, Sending, Step, expire, forward, next_due
+from bridge.g90.codes import CodeLock
+from bridge.g90.commands import CommandError as PanelCommandError
+from bridge.g90.commands import CommandTimeout
+from bridge.g90.control import PanelControl
+from bridge.g90.events import EventType, PanelEvent
+from bridge.g90.panel import Step as PanelStep
+from bridge.g90.readings import with_info, with_sensors, with_status
+from bridge.g90.roster import PanelConfig, Refused
+from bridge.g90.server import PanelServer
+from bridge.g90.state import PanelState
+from bridge.models import Alarm, AlarmIdentity, Command, Request
+from bridge.mqtt import Door
+from bridge.outbox import Entry, Outbox
+from bridge.panel_topics import Action, PanelCommand, PanelTopics, SetOutcome, state_payloads
+from bridge.schedule import Backoff
+from bridge.sos_access.texts import prepare
+from bridge.text import clean
+from bridge.topics import CommandError, timestamp
+
+log = logging.getLogger(__name__)
+
+_LONGEST_WAIT_S = 60.0
+_ASK_AGAIN = frozenset({EventType.PANEL_ONLINE, EventType.SENSOR_CHANGED})
+"""Events after which status and sensor list are read, where there is a way to."""
+
+
+Order = Callable[[PanelServer], Coroutine[Any, Any, None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Controlled:
+    """A panel with the way to command it; `control` None: off."""
+
+    config: PanelConfig
+    control: Callable[[PanelServer], PanelControl] | None
+    lock: CodeLock
+
+
+class Panels:
+    """The handler of the panel server, and the one that commands panels."""
+
+    def __init__(
+        self,
+        topics: PanelTopics,
+        outbox: Outbox,
+        door: Door,
+        *,
+        panels: Mapping[str, Controlled],
+        rules: Sequence[Rule],
+        accept_unknown: bool,
+        tell: Callable[..., None],
+        stored: Callable[[Iterable[str]], None],
+    ) -> None:
+        """`tell` publishes on `bridge/event`; `stored` is told the transmitters that have something new to send."""
+        self._topics = topics
+        self._outbox = outbox
+        self._door = door
+        self._panels = panels
+        self._rules = rules
+        self._accept_unknown = accept_unknown
+        self._tell = tell
+        self._stored = stored
+        self._active: dict[str, tuple[Forwarded, ...]] = {}
+        self._states: dict[str, PanelState] = {}
+        self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+        self._due = asyncio.Event()
+        self._orders: asyncio.Queue[Order] = asyncio.Queue()
+
+    async def restore(self) -> dict[str, PanelState]:
+        """Take up what the store knows, publish it, and return it for the server. Raises StoreError."""
+        for guid, content in (await self._outbox.panels()).items():
+            self._active[guid] = tuple(Forwarded.from_json(entry) for entry in content["forwarded"])
+            if guid in self._panels or self._accept_unknown:
+                self._states[guid] = PanelState.from_json(content["state"])
+                self._declare(self._states[guid])
+        return dict(self._states)
+
+    @property
+    def online(self) -> int:
+        return sum(bool(state.online) for state in self._states.values())
+
+    @property
+    def guids(self) -> list[str]:
+        return sorted({*self._panels, *self._states})
+
+    async def run(self, server: PanelServer) -> None:
+        """Restore what is due and obey orders until cancelled."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._restore_in_time())
+            while True:
+                order = await self._orders.get()
+                tasks.create_task(order(server))
+
+    # What panels report
+
+    async def panel_changed(self, state: PanelState, events: tuple[PanelEvent, ...]) -> None:
+        """Store and publish. Raises StoreError where it could not be stored: it is offered again."""
+        guid = state.guid
+        async with self._locks[guid]:
+            step = Step(self._active.get(guid, ()))
+            for event in events:
+                taken = forward(self._rules, step.active, event, state.name)
+                step = Step(taken.active, step.sendings + taken.sendings)
+            await self._keep(guid, state, step)
+            self._states[guid] = state
+        for event in events:
+            log.info("panel %s: %s%s", state.name or guid, event.type, f" ({event.name})" if event.name else "")
+            self._door.publish(self._topics.of(guid, "event"), json.dumps(event.as_json()))
+        self._declare(state)
+        if guid in self._panels and any(event.type in _ASK_AGAIN for event in events):
+            self.ask(guid)
+
+    async def panel_refused(self, reason: Refused, guid: str | None, address: str) -> None:
+        self._tell(str(reason), guid=guid, address=address)
+
+    async def _keep(self, guid: str, state: PanelState, step: Step) -> None:
+        content = {"state": state.as_json(), "forwarded": [entry.as_json() for entry in step.active]}
+        entries = {sending.key: Entry(sending.transmitter, command=_command(sending)) for sending in step.sendings}
+        touched = await self._outbox.keep_panel(guid, content, entries)
+        self._active[guid] = step.active
+        if step.sendings:
+            self._stored(touched)
+        self._due.set()
+
+    def _declare(self, state: PanelState) -> None:
+        for leaf, payload in state_payloads(state).items():
+            self._door.state(self._topics.of(state.guid, leaf), payload)
+
+    async def _restore_in_time(self) -> None:
+        backoff = Backoff()
+        while True:
+            self._due.clear()
+            try:
+                await self._restore_due(datetime.now().astimezone())
+                wait = self._until_due()
+                backoff.reset()
+            except StoreError as error:
+                log.error("alarms of panels are not restored yet: %s", error)
+                wait = backoff.fail()
+            try:
+                async with asyncio.timeout(wait):
+                    await self._due.wait()
+            except TimeoutError:
+                pass
+
+    def _until_due(self) -> float:
+        moments = [due for active in self._active.values() if (due := next_due(active)) is not None]
+        if not moments:
+            return _LONGEST_WAIT_S
+        return min(max((min(moments) - datetime.now().astimezone()).total_seconds(), 0.0), _LONGEST_WAIT_S)
+
+    async def _restore_due(self, now: datetime) -> None:
+        for guid in list(self._active):
+            async with self._locks[guid]:
+                step = expire(self._active[guid], now)
+                if step.sendings:
+                    state = self._states.get(guid) or PanelState(guid=guid)
+                    await self._keep(guid, state, step)
+
+    # What panels are told
+
+    def ask(self, guid: str) -> None:
+        """Read status, sensors and host info of a panel, where it has a control path."""
+        self._orders.put_nowait(lambda server: self._read(server, guid))
+
+    def take(self, topic: str, payload: bytes) -> None:
+        """Carry out what a command topic asks for; its result goes to `set/response`."""
+        try:
+            command = self._topics.parse(topic, payload)
+        except CommandError as error:
+            self._tell("command_rejected", topic=clean(topic), reason=str(error))
+            self._respond(self._topics.guid(topic) or "", None, SetOutcome.FAILED, str(error))
+        else:
+            self._orders.put_nowait(lambda server: self._obey(server, command))
+
+    async def _obey(self, server: PanelServer, command: PanelCommand) -> None:
+        outcome, error = await self._carry_out(server, command)
+        log.info("panel %s: %s: %s%s", command.guid, command.action, outcome, f" ({error})" if error else "")
+        self._respond(command.guid, command.action, outcome, error)
+
+    def _respond(self, guid: str, action: str | None, outcome: SetOutcome, error: str | None) -> None:
+        found = {
+            "action": action,
+            "outcome": outcome,
+            "error": error,
+            "completed_at": timestamp(datetime.now().astimezone()),
+        }
+        payload = json.dumps({name: value for name, value in found.items() if value is not None})
+        self._door.publish(self._topics.of(guid, "set/response"), payload, retain=True)
+
+    async def _carry_out(self, server: PanelServer, command: PanelCommand) -> tuple[SetOutcome, str | None]:
+        panel = self._panels.get(command.guid)
+        if panel is None:
+            return SetOutcome.FAILED, "this panel is not configured"
+        if panel.control is None:
+            return SetOutcome.DISABLED, 'this panel is not controlled; see control = "local" in its configuration'
+        now = asyncio.get_running_loop().time()
+        verdict = panel.lock.check(command.code, disarms=command.action is Action.DISARM, now=now)
+        if verdict != "ok":
+            locked = "too many wrong codes: nothing is taken for a minute"
+            return SetOutcome.WRONG_CODE, locked if verdict == "locked" else "the code is missing or wrong"
+        control = panel.control(server)
+        actions = {
+            Action.ARM_AWAY: control.arm_away,
+            Action.ARM_HOME: control.arm_home,
+            Action.DISARM: control.disarm,
+        }
+        try:
+            await actions[command.action]()
+        except CommandTimeout as error:
+            return SetOutcome.TIMEOUT, str(error)
+        except PanelCommandError as error:
+            return SetOutcome.FAILED, str(error)
+        return SetOutcome.DONE, None
+
+    async def _read(self, server: PanelServer, guid: str) -> None:
+        panel = self._panels[guid]
+        if panel.control is None:
+            return
+        control = panel.control(server)
+        try:
+            status, records, info = await control.status(), await control.records(), await control.host_info()
+        except PanelCommandError as error:
+            log.warning("panel %s: status and sensors are not read: %s", guid, error)
+            return
+        now = datetime.now().astimezone()
+        await server.apply(guid, lambda state: _with_state(state, with_sensors(state, records)))
+        await server.apply(guid, lambda state: _with_state(state, with_info(state, info)))
+        await server.apply(guid, lambda state: with_status(state, status, now))
+
+
+def _with_state(before: PanelState, after: PanelState) -> PanelStep:
+    return PanelStep(before if before == after else after)
+
+
+def _without(alarm: Alarm, field: str) -> Alarm:
+    kept: dict[str, Any] = {f.name: getattr(alarm, f.name) for f in fields(alarm) if f.name != field}
+    return Alarm(**kept)
+
+
+def _command(sending: Sending) -> Command:
+    """Return a rule's alarm as a command; texts are made fit, a code that is not becomes none."""
+    warnings: tuple[str, ...]
+    try:
+        alarm, warnings = prepare(sending.alarm)
+    except FieldError as error:
+        # A sensor's index may be too long for a detector; the alarm itself must not be lost to it.
+        alarm, warnings = prepare(_without(sending.alarm, error.field))
+        warnings = (*warnings, str(error))
+    return Command(
+        transmitter=sending.transmitter,
+        request=Request(sending.request),
+        accepted_at=datetime.now().astimezone(),
+        alarm=alarm,
+        identity=AlarmIdentity.of(replace(alarm, event_code=sending.raised_code)),
+        reference=alarm.reference,
+        warnings=warnings,
+    )
