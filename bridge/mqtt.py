@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import suppress
@@ -41,6 +42,8 @@ log = logging.getLogger(__name__)
 
 _GOODBYE_S = 1.0
 _MOST_EVENTS = 10_000
+_STEADY_S = 10.0
+"""A connection that lasted so long was a good one: two bridges that throw each other out wait longer and longer."""
 _AT_ONCE = 10
 """States published before their acknowledgements are awaited."""
 
@@ -104,6 +107,7 @@ class Door:
         self._events: deque[_Event] = deque()
         self._work = asyncio.Event()
         self._stopping = False
+        self._connected_at = math.inf
 
     # What the owner publishes
 
@@ -149,7 +153,7 @@ class Door:
         backoff = Backoff()
         while True:
             try:
-                await self._session(backoff)
+                await self._session()
             except (aiomqtt.MqttError, BrokerError, OSError, ValueError) as error:
                 wait = backoff.fail()
                 if self._stopping:
@@ -158,14 +162,21 @@ class Door:
                 log.warning("broker %s: %s; next try in %.0f s", where, explain(error), wait)
                 await asyncio.sleep(wait)
 
-    async def _session(self, backoff: Backoff) -> None:
+    def _connected_for(self) -> float:
+        """Return how long the connection that just ended had lasted, in seconds."""
+        now = asyncio.get_running_loop().time()
+        lasted = now - self._connected_at
+        self._connected_at = now
+        return lasted
+
+    async def _session(self) -> None:
         link = _Link()
         client = make_client(self._broker, partial(self._receive, link), self._context, self._interface.status)
         async with client.connection():
             try:
                 async with asyncio.TaskGroup() as tasks:
                     tasks.create_task(client.until_lost())
-                    tasks.create_task(self._converse(client, link, backoff))
+                    tasks.create_task(self._converse(client, link))
             except BaseExceptionGroup as group:
                 raise first(group) from None
             except asyncio.CancelledError:
@@ -175,7 +186,7 @@ class Door:
             finally:
                 self.connected.clear()
 
-    async def _converse(self, client: Client, link: _Link, backoff: Backoff) -> None:
+    async def _converse(self, client: Client, link: _Link) -> None:
         if not client.session_present:
             await self._handler.new_session()
         await self._subscribe(client, self._interface.commands, qos=1)
@@ -187,7 +198,7 @@ class Door:
             await client.publish(self._interface.status, "online", qos=1, retain=True)
             self.connects += 1
             self.connected.set()
-            backoff.reset()
+            self._connected_at = asyncio.get_running_loop().time()
             log.info("connected to broker %s:%d", self._broker.host, self._broker.port)
             tasks.create_task(self._publish(client, link))
 

@@ -170,8 +170,8 @@ class Outbox:
         return [ActiveAlarm(read_identity(row), read_time(row["since"]), row["reference"]) for row in rows]
 
     async def owed_results(self, after: int = 0) -> list[Owed]:
-        """Return the results that MQTT has not got, in order, with numbers above `after`."""
-        sql = "SELECT * FROM history WHERE published = 0 AND id > ? ORDER BY id"
+        """Return the results that MQTT has not got, in order, with numbers above `after`; 500 at most."""
+        sql = "SELECT * FROM history WHERE published = 0 AND id > ? ORDER BY id LIMIT 500"
         rows = await self._store.read(lambda db: db.execute(sql, (after,)).fetchall())
         return [read_owed(row) for row in rows]
 

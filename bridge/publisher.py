@@ -31,6 +31,7 @@ class Publisher:
         self._work = asyncio.Event()
         self._work.set()
         self._last_handed = 0
+        self._owed = 0
         self._telling: set[int] = set()
         self._published: list[Owed] = []
 
@@ -104,14 +105,20 @@ class Publisher:
             self.door.state(self._topics.of(name, f"alarm/{key}/state"), alarm_state(named, active))
 
     async def _hand_results(self) -> None:
+        if self._owed:
+            return
         for result in await self._outbox.owed_results(self._last_handed):
             self._last_handed = result.id
             if result.transmitter not in self._topics.transmitters:
                 self._published.append(result)
                 continue
+            self._owed += 1
 
             async def done(result: Owed = result) -> None:
                 self._published.append(result)
+                self._owed -= 1
+                if not self._owed:
+                    self._work.set()
 
             topic = self._topics.response(result.transmitter, result.request)
             self.door.publish(topic, result.payload, retain=True, reply=result.reply, done=done)
@@ -123,6 +130,7 @@ class Publisher:
             self._telling.add(queued.id)
 
             async def done(queued: Queued = queued) -> None:
+                self._telling.discard(queued.id)
                 try:
                     await self._outbox.told_undelivered(queued)
                 except StoreError as error:

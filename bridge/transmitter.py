@@ -36,6 +36,7 @@ from bridge.text import clean
 
 log = logging.getLogger(__name__)
 
+_EXPIRE_EACH_S = 1.0
 _LONGEST_SLEEP_S = 30.0
 """Bounds the wait for anything that wakes nobody: an alarm growing too old, a command put back by hand."""
 
@@ -75,6 +76,7 @@ class Transmitter:
         self._later: dict[int, _Deferred] = {}
         self._unrecorded: dict[int, tuple[Queued, Result]] = {}
         self._record_at = 0.0
+        self._expire_at = 0.0
         self._hold = 0.0
         self._unauthorized = False
         self._backoff = Backoff()
@@ -142,6 +144,9 @@ class Transmitter:
     # Alarms and commands
 
     async def _expire(self) -> None:
+        if self._expire_at > self._now():
+            return
+        self._expire_at = self._now() + _EXPIRE_EACH_S
         for queued in await self._outbox.older_than(self.name, self._clock() - self._line.max_age):
             if queued.id in self._unrecorded:
                 continue
