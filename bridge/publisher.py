@@ -5,19 +5,21 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import time
 from dataclasses import asdict
 
 from bridge.errors import StoreError
-from bridge.models import Reply, Request
+from bridge.models import Outcome, Reply, Request, Result
 from bridge.mqtt import Door
 from bridge.outbox import Counts, Outbox, Owed, Queued
-from bridge.topics import Topics, active_payload, alarm_state, timestamp
+from bridge.topics import Topics, active_payload, alarm_state, result_payload, timestamp
 
 log = logging.getLogger(__name__)
 
 _GATHER_S = 0.5
 """Results that MQTT has are marked together after this time: a flash card is spared a write for each."""
 _RETRY_S = 5.0
+_HEARTBEAT_TOLD_S = 600.0
 
 
 class Publisher:
@@ -33,6 +35,7 @@ class Publisher:
         self._last_handed = 0
         self._owed = 0
         self._telling: set[int] = set()
+        self._heartbeats: dict[str, tuple[Outcome, float]] = {}
         self._published: list[Owed] = []
 
     def attach(self, door: Door) -> None:
@@ -53,6 +56,15 @@ class Publisher:
 
     def link(self, transmitter: str, up: bool) -> None:  # noqa: FBT001 - a state, told by one caller
         self.door.state(self._topics.of(transmitter, "link"), "ON" if up else "OFF")
+
+    def heartbeat(self, transmitter: str, result: Result) -> None:
+        """Publish how a heartbeat ended, like a ping's result: when that changes, else every ten minutes at most."""
+        now = time.monotonic()
+        outcome, told_at = self._heartbeats.get(transmitter, (None, 0.0))
+        if outcome != result.outcome or now - told_at >= _HEARTBEAT_TOLD_S:
+            self._heartbeats[transmitter] = result.outcome, now
+            topic = self._topics.response(transmitter, Request.PING)
+            self.door.state(topic, json.dumps(result_payload(result)))
 
     def event(self, kind: str, **details: object) -> None:
         self.door.publish(self._topics.bridge_event, json.dumps({"type": kind, **details}))

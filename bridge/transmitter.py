@@ -16,7 +16,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Protocol
+from typing import Any, Protocol
 
 from bridge.errors import FieldError, StoreError
 from bridge.line import AnyExchange, Line
@@ -48,6 +48,9 @@ class Reporter(Protocol):
         """Results, active alarms or the waiting ones have changed in the outbox."""
 
     def link(self, transmitter: str, up: bool) -> None: ...  # noqa: FBT001
+
+    def heartbeat(self, transmitter: str, result: Result) -> None:
+        """How a scheduled heartbeat ended."""
 
     def event(self, kind: str, **details: object) -> None:
         """Something for `bridge/event`."""
@@ -256,22 +259,18 @@ class Transmitter:
     ) -> Result:
         command = queued.command
         source = exchange or failure
-        response = source.response if source else None
+        found = _answer(source) if source else {}
+        if source:
+            found["attempts"] = queued.attempts + source.attempts
         return Result(
             request=command.request,
             outcome=outcome,
-            status=response.status if response else None,
-            info=clean(response.info) if response and response.info else None,
             reference=command.reference,
             event_code=command.alarm.event_code if command.alarm else None,
-            receiver=source.receiver if source else None,
-            attempts=queued.attempts + source.attempts if source else None,
-            arrival_time=response.arrival_time if response else None,
-            clock_offset_s=exchange.clock_offset_s if exchange else None,
             accepted_at=command.accepted_at,
             completed_at=self._clock(),
             warnings=command.warnings,
-            error=str(failure) if failure else None,
+            **found,
         )
 
     # Heartbeats and the state of the line
@@ -284,22 +283,30 @@ class Transmitter:
             self._heartbeat.disable()
             log.error("%s: heartbeats are not enabled at the operator, none are sent any more: %s", self.name, error)
             self._reporter.event("heartbeat_disabled", transmitter=self.name, error=str(error))
+            self._tell_heartbeat(Outcome.REJECTED, error)
         except PingTooOften as error:
             self._reached()
             self._heartbeat.too_often(self._now())
             log.warning("%s: heartbeats come too often, the next one waits longer: %s", self.name, error)
+            self._tell_heartbeat(Outcome.REJECTED, error)
         except (Rejected, ReceiversUnavailable) as error:
             self._lost()
             self._heartbeat.failed(self._now())
             log.warning("%s: heartbeat failed: %s", self.name, error)
+            self._tell_heartbeat(Outcome.REJECTED if isinstance(error, Rejected) else Outcome.UNREACHABLE, error)
         except Unauthorized as error:
             self._lost()
             self._refused(error)
             self._heartbeat.refused(self._now())
+            self._tell_heartbeat(Outcome.UNAUTHORIZED, error)
         else:
             self._reached()
             self._heartbeat.accepted(self._now())
-            log.debug("%s: heartbeat accepted, clock offset %s s", self.name, exchange.clock_offset_s)
+            self._tell_heartbeat(Outcome.ACCEPTED, exchange)
+
+    def _tell_heartbeat(self, outcome: Outcome, source: AnyExchange | SOSAccessError) -> None:
+        result = Result(request=Request.PING, outcome=outcome, completed_at=self._clock(), **_answer(source))
+        self._reporter.heartbeat(self.name, result)
 
     def _refused(self, error: Unauthorized) -> None:
         """Say loudly that the password is wrong, and wait: asking again and again could lock the transmitter out."""
@@ -335,6 +342,20 @@ class Transmitter:
 
     def _now(self) -> float:
         return asyncio.get_running_loop().time()
+
+
+def _answer(source: AnyExchange | SOSAccessError) -> dict[str, Any]:
+    """Return the fields of a Result that a receiver's answer, or what became of it, fills."""
+    response = source.response
+    return {
+        "status": response.status if response else None,
+        "info": clean(response.info) if response and response.info else None,
+        "receiver": source.receiver,
+        "attempts": source.attempts,
+        "arrival_time": response.arrival_time if response else None,
+        "clock_offset_s": None if isinstance(source, SOSAccessError) else source.clock_offset_s,
+        "error": str(source) if isinstance(source, SOSAccessError) else None,
+    }
 
 
 def _named(queued: Queued) -> str:
