@@ -7,7 +7,7 @@ import hashlib
 import json
 import logging
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from bridge.broker import Incoming
@@ -25,6 +25,15 @@ log = logging.getLogger(__name__)
 _TIME_FORMAT = "%Y-%m-%d %H:%M:%S.%f"
 _MICROSECONDS = -3
 """What a transmitter time has not: its last three digits."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Rejection:
+    """A wrong command, of which an event tells."""
+
+    topic: str
+    reason: str
+    delivery: Delivery | None
 
 
 class Intake(Handler):
@@ -45,14 +54,18 @@ class Intake(Handler):
         self._publisher = publisher
         self._wake = wake
         self._confirmed: list[Delivery] = []
+        self._rejections: list[_Rejection] = []
         self._last_stamp = datetime.fromtimestamp(0).astimezone()
 
     async def commands(self, batch: Sequence[Incoming]) -> None:
         """Store what `batch` commands; returns once it is on disk, however long a full disk makes that take."""
         entries = [entry for entry in map(self._entry, batch) if entry is not None]
-        if not entries:
-            return
-        touched = await self._store(entries)
+        rejections, self._rejections = self._rejections, []
+        told = await self._told([rejection.delivery for rejection in rejections])
+        touched = await self._store(entries) if entries else set()
+        for rejection in rejections:
+            if rejection.delivery is None or rejection.delivery not in told:
+                self._publisher.event("command_rejected", topic=rejection.topic, reason=rejection.reason)
         self._wake(touched)
         for name in touched:
             self._publisher.changed(name)
@@ -65,6 +78,17 @@ class Intake(Handler):
             await self._outbox.forget_deliveries()
         except StoreError as error:
             log.warning("%s", error)
+
+    async def _told(self, deliveries: Sequence[Delivery | None]) -> list[Delivery]:
+        """Return those that came before: an event is never repeated."""
+        repeated = [delivery for delivery in deliveries if delivery is not None and delivery.duplicate]
+        if not repeated:
+            return []
+        try:
+            return await self._outbox.known(repeated)
+        except StoreError as error:  # better told twice than never
+            log.warning("%s", error)
+            return []
 
     async def _store(self, entries: Sequence[Entry]) -> set[str]:
         backoff, failing = Backoff(), False
@@ -133,7 +157,7 @@ class Intake(Handler):
 
     def _rejected(self, message: Incoming, error: CommandError) -> Entry | None:
         log.warning("rejected a command on %s: %s", clean(message.topic), error)
-        self._publisher.event("command_rejected", topic=clean(message.topic), reason=str(error))
+        self._rejections.append(_Rejection(clean(message.topic), str(error), _delivery(message)))
         now = datetime.now().astimezone()
         result = Result(
             request=error.request or Request.ALARM,

@@ -24,6 +24,7 @@ from bridge.rows import (
     follow,
     insert_command,
     insert_result,
+    is_known,
     read_identity,
     read_owed,
     read_queued,
@@ -198,6 +199,10 @@ class Outbox:
 
     async def told_undelivered(self, queued: Queued) -> None:
         await self._store.write(lambda db: db.execute("UPDATE command SET undelivered = 2 WHERE id = ?", (queued.id,)))
+
+    async def known(self, deliveries: Sequence[Delivery]) -> list[Delivery]:
+        """Return those of `deliveries` that were stored before."""
+        return await self._store.read(lambda db: [each for each in deliveries if is_known(db, each)])
 
     async def forget_deliveries(self) -> None:
         """Forget all deliveries: the broker began a new session and repeats none of them."""

@@ -67,9 +67,13 @@ class Counts:
     unauthorized: int = 0
 
 
-def seen_before(db: sqlite3.Connection, delivery: Delivery) -> bool:
+def is_known(db: sqlite3.Connection, delivery: Delivery) -> bool:
     known = db.execute("SELECT digest FROM seen WHERE mid = ?", (delivery.mid,)).fetchone()
-    if delivery.duplicate and known and known["digest"] == delivery.digest:
+    return bool(delivery.duplicate and known and known["digest"] == delivery.digest)
+
+
+def seen_before(db: sqlite3.Connection, delivery: Delivery) -> bool:
+    if is_known(db, delivery):
         return True
     db.execute("INSERT OR REPLACE INTO seen (mid, digest) VALUES (?, ?)", (delivery.mid, delivery.digest))
     return False
