@@ -8,26 +8,30 @@ import logging
 import os
 import signal
 import time
-from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
+from collections.abc import Coroutine, Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 from bridge import __version__, building, health
+from bridge.announcer import Announcer
 from bridge.broker import Incoming
+from bridge.discovery import bridge_device, transmitter_device, transmitter_id
+from bridge.entities import Names
 from bridge.errors import BridgeError, StoreError, first
 from bridge.g90.state import PanelState
 from bridge.intake import Intake
 from bridge.lock import hold
 from bridge.mqtt import Door, Interface
 from bridge.outbox import Outbox
+from bridge.panel_discovery import PanelControlled, panel_device, panel_id
 from bridge.panel_topics import PanelTopics
 from bridge.panels import Panels
 from bridge.publisher import Publisher
 from bridge.settings import G90, Settings
 from bridge.store import Store
 from bridge.text import clean
-from bridge.topics import Topics, timestamp
+from bridge.topics import timestamp
 from bridge.transmitter import Transmitter
 
 log = logging.getLogger(__name__)
@@ -70,9 +74,18 @@ class Bridge:
             each.name: Transmitter(building.line(settings, each), self._outbox, self._publisher)
             for each in settings.transmitters
         }
-        intake = Intake(self._topics, self._outbox, self._publisher, self._wake, self._panel_command)
-        interface = _interface(self._topics, self._panel_topics, self._knows_panel)
-        self._door = Door(building.broker(settings.mqtt), interface, intake)
+        self._names = Names(settings.homeassistant.discovery_prefix, settings.mqtt.base_topic, __version__)
+        intake = Intake(
+            self._topics,
+            self._outbox,
+            self._publisher,
+            self._wake,
+            elsewhere=self._panel_command,
+            notices={f"{self._names.prefix}/status": self._home_assistant_status},
+            learned=lambda held: self._announcer.learned(held),  # noqa: PLW0108 - it is made below
+        )
+        self._door = Door(building.broker(settings.mqtt), self._interface(), intake)
+        self._announcer = Announcer(self._names, self._door, enabled=settings.homeassistant.enabled)
         self._publisher.attach(self._door)
         self._panels = self._make_panels(settings.g90) if settings.g90 else None
 
@@ -84,6 +97,7 @@ class Bridge:
         await self._publisher.restore()
         states = await self._panels.restore() if self._panels else {}
         self._tell_info()
+        self._announce()
         async with asyncio.TaskGroup() as tasks:
             lines = [tasks.create_task(each.run(), name=each.name) for each in self._transmitters.values()]
             publishing = [tasks.create_task(self._publisher.run()), tasks.create_task(self._publisher.mark())]
@@ -92,6 +106,7 @@ class Bridge:
                 tasks.create_task(self._tell_health()),
                 tasks.create_task(self._watch_others()),
                 tasks.create_task(self._prune()),
+                tasks.create_task(self._announcer.run()),
                 tasks.create_task(health.serve(self._settings.store.path, self._problems)),
             ]
             listening = [tasks.create_task(each) for each in self._listen_to_panels(states)]
@@ -101,6 +116,44 @@ class Bridge:
             for group in (listening, others, lines, publishing, [door]):
                 await _end(group)
             await self._publisher.flush()
+
+    def _interface(self) -> Interface:
+        """Return all topics to watch."""
+        own, panels, names = self._topics, self._panel_topics, self._names
+
+        def is_ours(topic: str) -> bool:
+            return topic.startswith(f"{own.base}/") or names.is_ours(topic)
+
+        def is_stale(topic: str) -> bool:
+            if names.is_ours(topic):
+                return self._announcer.is_stale(topic)
+            guid = panels.guid(topic)
+            return own.is_stale(topic) if guid is None else not self._knows_panel(guid)
+
+        commands = (*own.commands, *panels.commands, f"{names.prefix}/status")
+        return Interface(own.bridge_state, commands, (*own.states, *panels.states, names.filter), is_ours, is_stale)
+
+    def _announce(self) -> None:
+        """Tell Home Assistant of the bridge and the transmitters; panels follow as they are known."""
+        self._announcer.announce(self._names.root, bridge_device(self._names))
+        for each in self._settings.transmitters:
+            alarms = self._topics.transmitters[each.name]
+            payload = transmitter_device(self._names, each.name, alarms, each.test_event_code)
+            self._announcer.announce(transmitter_id(self._names, each.name), payload)
+
+    def _announce_panel(self, state: PanelState) -> None:
+        g90 = self._settings.g90
+        panel = next((each for each in g90.panels if each.guid == state.guid), None) if g90 else None
+        control = PanelControlled(
+            possible=panel is not None and panel.control != "off",
+            code=panel is not None and panel.code is not None,
+            code_to_arm=panel is not None and panel.code is not None and panel.code_arm_required,
+        )
+        self._announcer.announce(panel_id(self._names, state.guid), panel_device(self._names, state, control))
+
+    def _home_assistant_status(self, payload: bytes) -> None:
+        if payload == b"online":
+            self._announcer.born()
 
     def _make_panels(self, g90: G90) -> Panels:
         return Panels(
@@ -112,6 +165,7 @@ class Bridge:
             accept_unknown=g90.unknown_panels == "accept",
             tell=self._publisher.event,
             stored=self._stored,
+            known=self._announce_panel,
         )
 
     def _listen_to_panels(self, states: dict[str, PanelState]) -> Iterator[Coroutine[Any, Any, None]]:
@@ -214,16 +268,6 @@ class Bridge:
             except StoreError as error:
                 log.error("%s", error)
             await asyncio.sleep(_PRUNE_S)
-
-
-def _interface(names: Topics, panels: PanelTopics, is_known: Callable[[str], bool]) -> Interface:
-    """Return all topics to watch; `is_known` tells a panel that is ours by its GUID."""
-
-    def is_stale(topic: str) -> bool:
-        guid = panels.guid(topic)
-        return names.is_stale(topic) if guid is None else not is_known(guid)
-
-    return Interface(names.bridge_state, names.commands + panels.commands, names.states + panels.states, is_stale)
 
 
 async def _end(tasks: Sequence[asyncio.Task[None]]) -> None:

@@ -6,9 +6,10 @@ import asyncio
 import hashlib
 import json
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from types import MappingProxyType
 
 from bridge.broker import Incoming
 from bridge.errors import StoreError
@@ -45,10 +46,18 @@ class Intake(Handler):
         outbox: Outbox,
         publisher: Publisher,
         wake: Callable[[Iterable[str]], None],
-        panels: Callable[[Incoming], bool] = lambda _: False,
+        *,
+        elsewhere: Callable[[Incoming], bool] = lambda _: False,
+        notices: Mapping[str, Callable[[bytes], None]] = MappingProxyType({}),
+        learned: Callable[[Mapping[str, str]], None] = lambda _: None,
     ) -> None:
-        """`panels` takes the messages that are for a panel, and says which are."""
-        self._panels = panels
+        """`elsewhere` takes the commands that are no transmitter's, and says which are.
+
+        `notices` take what comes on topics that command nothing, retained or not; `learned` as in Handler.
+        """
+        self._notices = notices
+        self._elsewhere = elsewhere
+        self._learned = learned
         self._topics = topics
         self._outbox = outbox
         self._publisher = publisher
@@ -72,6 +81,9 @@ class Intake(Handler):
 
     def acknowledged(self, batch: Sequence[Incoming]) -> None:
         self._confirmed += [delivery for delivery in map(_delivery, batch) if delivery is not None]
+
+    def learned(self, held: Mapping[str, str]) -> None:
+        self._learned(held)
 
     async def new_session(self) -> None:
         try:
@@ -109,10 +121,13 @@ class Intake(Handler):
             return touched
 
     def _entry(self, message: Incoming) -> Entry | None:
+        if message.topic in self._notices:
+            self._notices[message.topic](message.payload)
+            return None
         if message.retained:
             self._refuse_retained(message)
             return None
-        if self._panels(message):
+        if self._elsewhere(message):
             return None
         try:
             parsed = self._topics.parse(message.topic, message.payload)

@@ -11,7 +11,7 @@ import asyncio
 import logging
 import math
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -57,6 +57,9 @@ class Handler:
     def acknowledged(self, batch: Sequence[Incoming]) -> None:
         """The broker has the acknowledgements of these: it will not repeat them."""
 
+    def learned(self, held: Mapping[str, str]) -> None:
+        """What the broker holds on the state topics, before anything is published there."""
+
     async def new_session(self) -> None:
         """The broker knows nothing of an earlier session: nothing of it will be repeated."""
 
@@ -69,6 +72,8 @@ class Interface:
     """Holds `online` or `offline`."""
     commands: tuple[str, ...]
     states: tuple[str, ...]
+    is_ours: Callable[[str], bool]
+    """Whether a topic that the filters of the states match is ours."""
     is_stale: Callable[[str], bool]
     """Whether a retained topic of ours is nobody's any more."""
 
@@ -117,6 +122,12 @@ class Door:
             self._wanted[topic] = payload
             self._dirty[topic] = None
             self._work.set()
+
+    def state_again(self, topic: str) -> None:
+        """Publish a retained state once more, though the broker holds it."""
+        self._held.pop(topic, None)
+        self._dirty[topic] = None
+        self._work.set()
 
     def publish(
         self,
@@ -228,6 +239,7 @@ class Door:
             log.warning("%s; all states are published again", error)
         for pattern in self._interface.states:
             await client.unsubscribe(pattern)
+        self._handler.learned(self._held)
         for topic in filter(self._interface.is_stale, list(self._held)):
             await client.publish(topic, None, qos=1, retain=True)
             del self._held[topic]
@@ -237,7 +249,7 @@ class Door:
         topic = message.topic
         if any(paho.topic_matches_sub(pattern, topic) for pattern in self._interface.commands):
             link.inbox.put_nowait(incoming(message))
-        elif message.retain:
+        elif message.retain and self._interface.is_ours(topic):
             self._held[topic] = message.payload.decode("utf-8", "replace")
 
     async def _take(self, client: Client, link: _Link) -> None:

@@ -76,7 +76,8 @@ class PanelTopics:
         if text.startswith("{"):
             text, code = _object(text)
         if text not in list(Action):
-            raise CommandError(f"{clean(text, 40)!r} is no action; there are: {', '.join(Action)}")
+            # Not what it is instead: it may be a code, or hold one.
+            raise CommandError(f"the payload is no action; there are: {', '.join(Action)}")
         return PanelCommand(guid, Action(text), code)
 
 

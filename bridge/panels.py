@@ -68,8 +68,13 @@ class Panels:
         accept_unknown: bool,
         tell: Callable[..., None],
         stored: Callable[[Iterable[str]], None],
+        known: Callable[[PanelState], None] = lambda _: None,
     ) -> None:
-        """`tell` publishes on `bridge/event`; `stored` is told the transmitters that have something new to send."""
+        """`tell` publishes on `bridge/event`; `stored` is told the transmitters that have something new to send.
+
+        `known` is told each state of a panel, after it is stored.
+        """
+        self._known = known
         self._topics = topics
         self._outbox = outbox
         self._door = door
@@ -91,6 +96,9 @@ class Panels:
             if guid in self._panels or self._accept_unknown:
                 self._states[guid] = PanelState.from_json(content["state"])
                 self._declare(self._states[guid])
+        for guid, panel in self._panels.items():
+            if guid not in self._states:
+                self._known(PanelState(guid=guid, name=panel.config.name))
         return dict(self._states)
 
     @property
@@ -143,6 +151,7 @@ class Panels:
     def _declare(self, state: PanelState) -> None:
         for leaf, payload in state_payloads(state).items():
             self._door.state(self._topics.of(state.guid, leaf), payload)
+        self._known(state)
 
     async def _restore_in_time(self) -> None:
         backoff = Backoff()

@@ -182,6 +182,7 @@ class Transmitter(Table):
     response_timeout: Duration = Field(10.0, gt=0, le=300)
     heartbeat: Literal["off", "90s", "180s", "5h", "25h"] = "off"
     max_age: Duration = Field(86400.0, gt=0)
+    test_event_code: str | None = Field(None, description="what a test button in Home Assistant raises")
     alarms: tuple[ConfiguredAlarm, ...] = ()
 
     @property
@@ -208,6 +209,10 @@ class Transmitter(Table):
             raise ValueError("secondary_receiver is missing; give it, or write use_single_receiver = true")
         if self.secondary_receiver is not None and self.use_single_receiver:
             raise ValueError("use_single_receiver is true but there is a secondary_receiver; drop one of them")
+        try:
+            prepare(Alarm(event_code=self.test_event_code or "-"))
+        except BridgeError as error:
+            raise ValueError(f"test_event_code: {error}") from None
         _once("alarms", "key", [alarm.key for alarm in self.alarms])
         identities = [AlarmIdentity.of(alarm.named().alarm) for alarm in self.alarms]
         if len(set(identities)) < len(identities):

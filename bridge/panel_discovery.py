@@ -1,0 +1,130 @@
+"""Home Assistant discovery of a panel: its alarm, a sensor each for its sensors, its states and events. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from bridge.entities import Component, Device, Names, Payload, event
+from bridge.g90.events import EventType
+from bridge.g90.state import PanelState, Sensor
+
+_SENSOR_CLASSES = {
+    "door": "door",
+    "wired": "opening",
+    "glass_break": "sound",
+    "gas": "gas",
+    "smoke": "smoke",
+    "sos": "safety",
+    "vibration": "vibration",
+    "water": "moisture",
+    "infrared": "motion",
+    "beam": "motion",
+}
+"""Home Assistant's device class for each sensor type that is one."""
+_REPORTING_TYPES = frozenset({"doorbell", "remote", "rfid", "button", "watch"})
+"""Types that tell events and have no state worth a binary sensor."""
+
+
+def panel_id(names: Names, guid: str) -> str:
+    return f"{names.root}_panel_{guid.lower()}"
+
+
+@dataclass(frozen=True, slots=True)
+class PanelControlled:
+    """How a panel can be commanded from Home Assistant."""
+
+    possible: bool
+    code: bool = False
+    code_to_arm: bool = False
+
+
+def panel_device(names: Names, state: PanelState, control: PanelControlled) -> Payload:
+    """Return the device of a panel, with an entity for each sensor that is known."""
+    own = f"{names.base}/panel/{state.guid}"
+    device = Device(names, panel_id(names, state.guid), (f"{names.base}/bridge/state", f"{own}/availability"))
+    components = [_alarm_panel(device, own, control)]
+    for sensor in state.sensors.values():
+        components += _sensor(device, own, sensor)
+    components += [*_panel_states(device, own), *_panel_events(device, own)]
+    about: Payload = {"name": state.name or f"Panel {state.guid}", "manufacturer": "Golden Security", "model": "G90"}
+    about |= {"sw_version": state.firmware} if state.firmware else {}
+    return device.payload(about | {"serial_number": state.guid}, components)
+
+
+def _alarm_panel(device: Device, own: str, control: PanelControlled) -> Component:
+    options: Payload = {
+        "state_topic": f"{own}/state",
+        "command_topic": f"{own}/set",
+        "supported_features": ["arm_home", "arm_away"] if control.possible else [],
+        "code_arm_required": control.code_to_arm,
+        "code_disarm_required": control.code,
+    }
+    if control.code:
+        with_code = "{{ dict(action=action, code=code) | to_json if code else dict(action=action) | to_json }}"
+        options |= {"code": "REMOTE_CODE_TEXT", "command_template": with_code}
+    return device.component("alarm_control_panel", "alarm", "Alarm", **options)
+
+
+def _sensor(device: Device, own: str, sensor: Sensor) -> list[Component]:
+    kind, key, name = sensor.type_name, f"sensor_{sensor.index}", sensor.name or f"Sensor {sensor.index}"
+    topic = f"{own}/sensor/{sensor.index}"
+    found = []
+    if kind not in _REPORTING_TYPES:
+        device_class = _SENSOR_CLASSES.get(kind or "")
+        options = {"device_class": device_class} if device_class else {}
+        found.append(device.component("binary_sensor", key, name, state_topic=f"{topic}/state", **options))
+    for flag, words, device_class in (("tamper", "tamper", "tamper"), ("battery_low", "battery", "battery")):
+        if getattr(sensor, flag):
+            component = device.component(
+                "binary_sensor",
+                f"{key}_{words}",
+                f"{name} {words}",
+                state_topic=f"{topic}/info",
+                value_template=f"{{{{ 'ON' if value_json.{flag} else 'OFF' }}}}",
+                device_class=device_class,
+                entity_category="diagnostic",
+            )
+            found.append(component)
+    return found
+
+
+def _panel_states(device: Device, own: str) -> list[Component]:
+    info = f"{own}/info"
+
+    def flag(key: str, name: str, field: str, device_class: str) -> Component:
+        template = f"{{{{ {{true: 'ON', false: 'OFF'}}.get(value_json.{field} | default(none), 'None') }}}}"
+        return device.component(
+            "binary_sensor",
+            key,
+            name,
+            state_topic=info,
+            value_template=template,
+            device_class=device_class,
+            entity_category="diagnostic",
+        )
+
+    return [
+        flag("mains", "Mains power", "ac_power", "plug"),
+        flag("battery", "Panel battery", "battery_low", "battery"),
+        flag("wifi", "Wi-Fi", "wifi", "connectivity"),
+        device.component(
+            "sensor",
+            "last_contact",
+            "Last contact",
+            state_topic=info,
+            value_template="{{ value_json.last_seen | default(none) }}",
+            device_class="timestamp",
+            entity_category="diagnostic",
+        ),
+    ]
+
+
+def _panel_events(device: Device, own: str) -> list[Component]:
+    topic = f"{own}/event"
+    every = [str(event) for event in EventType]
+    return [
+        event(device, "keypad", "Keypad", topic, ["rfid"], icon="mdi:dialpad"),
+        event(device, "remote", "Remote", topic, ["remote_button"], icon="mdi:remote"),
+        event(device, "doorbell", "Doorbell", topic, ["doorbell"], device_class="doorbell"),
+        event(device, "event", "Panel event", topic, every),
+    ]
