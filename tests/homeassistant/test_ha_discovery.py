@@ -1,0 +1,158 @@
+"""Discovery payloads: every entity with what Home Assistant needs of it, ids that stay, removal of what is gone."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from bridge.discovery import bridge_device, removal, transmitter_device, transmitter_id
+from bridge.entities import Names, Payload
+from bridge.g90.events import EventType
+from bridge.g90.state import PanelState, Sensor
+from bridge.models import Alarm, NamedAlarm
+from bridge.panel_discovery import PanelControlled, panel_device, panel_id
+
+NAMES = Names("homeassistant", "sosbridge", "1.2.3")
+BURGLARY = NamedAlarm("burglary", "Burglary", Alarm("BA", section="1"))
+PANEL = PanelState(
+    guid="GB7F20C14D05A91",
+    name="House",
+    firmware="206",
+    arm=EventType.DISARMED,
+    sensors={
+        1: Sensor(index=1, name="Front door", type=1),
+        9: Sensor(index=9, name="Kitchen smoke", type=4, tamper=True, battery_low=True),
+        11: Sensor(index=11, name="Keypad", type=11),
+    },
+)
+CONTROLLED = PanelControlled(possible=True)
+
+
+def devices() -> dict[str, Payload]:
+    return {
+        "bridge": bridge_device(NAMES),
+        "transmitter": transmitter_device(NAMES, "home", {"burglary": BURGLARY}, "TA"),
+        "panel": panel_device(NAMES, PANEL, CONTROLLED),
+    }
+
+
+def components(payload: Payload) -> dict[str, dict[str, Any]]:
+    found: dict[str, dict[str, Any]] = payload["components"]
+    return found
+
+
+@pytest.mark.parametrize(
+    ("device", "expected"),
+    [
+        (
+            "bridge",
+            {
+                "connectivity": ("binary_sensor", "Connectivity", "connectivity"),
+                "version": ("sensor", "Version", None),
+                "waiting": ("sensor", "Alarms waiting", None),
+                "set_aside": ("sensor", "Alarms set aside", None),
+                "delivered": ("sensor", "Alarms delivered", None),
+                "mqtt_restarts": ("sensor", "MQTT reconnects", None),
+                "events": ("event", "Bridge", None),
+            },
+        ),
+        (
+            "transmitter",
+            {
+                "alarm_burglary": ("switch", "Burglary", None),
+                "heartbeat": ("button", "Send heartbeat", None),
+                "rotate": ("button", "Change password", None),
+                "test": ("button", "Send test alarm", None),
+                "link": ("binary_sensor", "Receiver link", "connectivity"),
+                "last_result": ("sensor", "Last result", "enum"),
+                "last_heartbeat": ("sensor", "Last heartbeat", "timestamp"),
+                "clock_offset": ("sensor", "Clock offset", "duration"),
+                "waiting": ("sensor", "Alarms waiting", None),
+                "problem": ("binary_sensor", "Problem", "problem"),
+            },
+        ),
+        (
+            "panel",
+            {
+                "alarm": ("alarm_control_panel", "Alarm", None),
+                "sensor_1": ("binary_sensor", "Front door", "door"),
+                "sensor_9": ("binary_sensor", "Kitchen smoke", "smoke"),
+                "sensor_9_tamper": ("binary_sensor", "Kitchen smoke tamper", "tamper"),
+                "sensor_9_battery": ("binary_sensor", "Kitchen smoke battery", "battery"),
+                "mains": ("binary_sensor", "Mains power", "plug"),
+                "battery": ("binary_sensor", "Panel battery", "battery"),
+                "wifi": ("binary_sensor", "Wi-Fi", "connectivity"),
+                "last_contact": ("sensor", "Last contact", "timestamp"),
+                "keypad": ("event", "Keypad", None),
+                "remote": ("event", "Remote", None),
+                "doorbell": ("event", "Doorbell", "doorbell"),
+                "event": ("event", "Panel event", None),
+            },
+        ),
+    ],
+)
+def test_entities(device: str, expected: dict[str, tuple[str, str, str | None]]) -> None:
+    found = components(devices()[device])
+    assert {key: (c["platform"], c["name"], c.get("device_class")) for key, c in found.items()} == expected
+
+
+@pytest.mark.parametrize("device", ["bridge", "transmitter", "panel"])
+def test_what_home_assistant_needs_of_every_component(device: str) -> None:
+    payload = devices()[device]
+    own = payload["device"]["identifiers"][0]
+    for key, component in components(payload).items():
+        assert component["unique_id"] == component["object_id"] == f"{own}_{key}"
+        assert component["default_entity_id"] == f"{component['platform']}.{own}_{key}"
+        assert not component["name"].startswith(payload["device"]["name"])
+        assert {"name", "sw_version", "support_url"} == payload["origin"].keys()
+    json.dumps(payload)
+
+
+def test_availability_follows_the_bridge_and_the_panel() -> None:
+    found = components(devices()["panel"])["alarm"]
+    topics = [entry["topic"] for entry in found["availability"]]
+    assert topics == ["sosbridge/bridge/state", "sosbridge/panel/GB7F20C14D05A91/availability"]
+    assert found["availability_mode"] == "all"
+    assert "availability" not in components(devices()["bridge"])["connectivity"]
+
+
+def test_a_panel_without_a_control_path_offers_nothing_to_press() -> None:
+    found = components(panel_device(NAMES, PANEL, PanelControlled(possible=False)))["alarm"]
+    assert found["supported_features"] == []
+    assert "code" not in found
+
+
+def test_the_code_is_never_in_the_payload() -> None:
+    found = components(panel_device(NAMES, PANEL, PanelControlled(possible=True, code=True)))["alarm"]
+    assert found["code"] == "REMOTE_CODE_TEXT"
+    assert found["code_disarm_required"] is True
+    assert found["code_arm_required"] is False
+    assert found["supported_features"] == ["arm_home", "arm_away"]
+
+
+def test_ids_differ_between_two_bridges_and_stay_over_a_rename() -> None:
+    other = replace(NAMES, base="cottage")
+    assert transmitter_id(NAMES, "home") != transmitter_id(other, "home")
+    renamed = panel_device(NAMES, replace(PANEL, name="Villa"), CONTROLLED)
+    assert components(renamed).keys() == components(devices()["panel"]).keys()
+    assert panel_id(NAMES, PANEL.guid) == renamed["device"]["identifiers"][0]
+
+
+def test_only_our_own_topics_are_ours() -> None:
+    assert NAMES.is_ours(NAMES.topic(transmitter_id(NAMES, "home")))
+    assert NAMES.is_ours(NAMES.topic(NAMES.root))
+    assert not NAMES.is_ours(NAMES.topic("zigbee2mqtt_bridge"))
+    assert not NAMES.is_ours(replace(NAMES, base="cottage").topic("sosbridge_cottage"))
+
+
+def test_a_component_that_is_gone_leaves_a_marker() -> None:
+    before = transmitter_device(NAMES, "home", {"burglary": BURGLARY}, None)
+    after = transmitter_device(NAMES, "home", {}, None)
+    markers = removal(before, after)
+    assert markers is not None
+    assert components(markers)["alarm_burglary"] == {"platform": "switch"}
+    assert components(markers).keys() == components(before).keys()
+    assert removal(after, after) is None
