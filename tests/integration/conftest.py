@@ -35,5 +35,11 @@ def base() -> str:
 
 
 @pytest.fixture
+def apart(own_broker: Mosquitto, tmp_path: Path, base: str) -> Site:
+    """A site with a broker of its own."""
+    return Site(own_broker, tmp_path, base)
+
+
+@pytest.fixture
 def site(shared_broker: Mosquitto, tmp_path: Path, base: str) -> Site:
     return Site(shared_broker, tmp_path, base)

@@ -7,10 +7,11 @@ import functools
 import json
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Self
 
-from integration.brokers import Mosquitto
+from integration.brokers import Mosquitto, Proxy
 from integration.processes import Bridge
 from integration.recorder import WAIT_S, Recorder, Seen, retained
 
@@ -121,11 +122,21 @@ class Site:
 
     async def start(self) -> None:
         """Start the bridge and wait until it is online."""
-        if not self.mqtt.connected.is_set():
-            await self.stack.enter_async_context(self.mqtt)
+        await self.listen()
         mark = self.mqtt.mark
         self.launch()
         await self.mqtt.wait("bridge/state", lambda value: value == "online", after=mark)
+
+    async def listen(self) -> None:
+        """Record from now on, before the bridge is started."""
+        if not self.mqtt.connected.is_set():
+            await self.stack.enter_async_context(self.mqtt)
+
+    async def behind_proxy(self) -> Proxy:
+        """Put a proxy between the bridge and its broker."""
+        proxy = await self.stack.enter_async_context(Proxy(self.broker.port))
+        self.settings["mqtt"]["port"] = proxy.port
+        return proxy
 
     async def restart(self) -> None:
         """Kill the bridge and start it again."""
@@ -133,7 +144,14 @@ class Site:
         await self.start()
 
     async def retained(self) -> dict[str, str]:
+        """Return what the broker holds below the base topic."""
         return await retained(self.broker.port, self.base)
+
+    async def becomes(self, topic: str, payload: str) -> None:
+        """Wait until the broker holds `payload`, for where nobody could listen from the beginning."""
+        async with asyncio.timeout(WAIT_S):
+            while (await self.retained()).get(topic) != payload:  # noqa: ASYNC110 - the broker is asked anew
+                await asyncio.sleep(0.05)
 
     # Commands
 
@@ -157,10 +175,14 @@ class Site:
         return value
 
     async def do(self, leaf: str, payload: object = "", **options: Any) -> dict[str, Any]:  # noqa: ANN401
-        """Publish a command and return its result."""
-        mark = self.mqtt.mark
+        """Publish a command and return its result, not one that a killed bridge tells once more."""
+        begun = datetime.now().astimezone() - timedelta(milliseconds=1)
+
+        def ours(value: dict[str, Any]) -> bool:  # a heartbeat's result has no such time
+            return "accepted_at" in value and datetime.fromisoformat(value["accepted_at"]) >= begun
+
         await self.send(leaf, payload, **options)
-        return await self.result(kind=leaf.split("/", 1)[0], after=mark)
+        return await self.result(ours, kind=leaf.split("/", 1)[0])
 
     def event(self, kind: str, after: int = 0) -> Awaitable[Seen]:
         """Return the first `bridge/event` of a type."""

@@ -44,6 +44,7 @@ class Recorder:
         self.base = base
         self.seen: list[Seen] = []
         self.connected = asyncio.Event()
+        self.lost = asyncio.Event()
         self._port = port
         self._client: aiomqtt.Client | None = None
         self._arrived = asyncio.Condition()
@@ -64,6 +65,12 @@ class Recorder:
         async with asyncio.timeout(WAIT_S):
             await self.connected.wait()
 
+    async def back(self) -> None:
+        """Wait until it listens again, after the broker has gone."""
+        async with asyncio.timeout(WAIT_S):
+            await self.lost.wait()
+            await self.connected.wait()
+
     async def _run(self) -> None:
         while True:
             try:
@@ -77,12 +84,14 @@ class Recorder:
         async with connect(self._port) as client:
             await client.subscribe(f"{self.base}/#", options=options)
             self._client = client
+            self.lost.clear()
             self.connected.set()
             try:
                 async for message in client.messages:
                     await self._note(message)
             finally:
                 self.connected.clear()
+                self.lost.set()
 
     async def _note(self, message: aiomqtt.Message) -> None:
         payload = bytes(message.payload) if isinstance(message.payload, bytes | bytearray) else b""
