@@ -10,7 +10,7 @@ import json
 import logging
 from collections import defaultdict
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -38,10 +38,6 @@ from bridge.topics import CommandError, timestamp
 log = logging.getLogger(__name__)
 
 _LONGEST_WAIT_S = 60.0
-_ASK_AGAIN = frozenset({EventType.PANEL_ONLINE, EventType.SENSOR_CHANGED})
-"""Events after which status and sensor list are read, where there is a way to."""
-
-
 Order = Callable[[PanelServer], Coroutine[Any, Any, None]]
 
 
@@ -94,12 +90,15 @@ class Panels:
         for guid, content in (await self._outbox.panels()).items():
             self._active[guid] = tuple(Forwarded.from_json(entry) for entry in content["forwarded"])
             if guid in self._panels or self._accept_unknown:
-                self._states[guid] = PanelState.from_json(content["state"])
+                state = PanelState.from_json(content["state"])
+                name = self._panels[guid].config.name if guid in self._panels else None
+                self._states[guid] = replace(state, name=name)
                 self._declare(self._states[guid])
         for guid, panel in self._panels.items():
             if guid not in self._states:
                 self._known(PanelState(guid=guid, name=panel.config.name))
-        return dict(self._states)
+        # Not connected yet in this life: their first sign of life makes us ask what was missed.
+        return {guid: replace(state, connected_since=None) for guid, state in self._states.items()}
 
     @property
     def online(self) -> int:
@@ -128,12 +127,15 @@ class Panels:
                 taken = forward(self._rules, step.active, event, state.name)
                 step = Step(taken.active, step.sendings + taken.sendings)
             await self._keep(guid, state, step)
+            before = self._states.get(guid) or PanelState(guid=guid)
             self._states[guid] = state
         for event in events:
             log.info("panel %s: %s%s", state.name or guid, event.type, f" ({event.name})" if event.name else "")
             self._door.publish(self._topics.of(guid, "event"), json.dumps(event.as_json()))
         self._declare(state)
-        if guid in self._panels and any(event.type in _ASK_AGAIN for event in events):
+        self._retract(before, state)
+        connected = state.connected_since is not None and state.connected_since != before.connected_since
+        if guid in self._panels and (connected or any(event.type == EventType.SENSOR_CHANGED for event in events)):
             self.ask(guid)
 
     async def panel_refused(self, reason: Refused, guid: str | None, address: str) -> None:
@@ -152,6 +154,12 @@ class Panels:
         for leaf, payload in state_payloads(state).items():
             self._door.state(self._topics.of(state.guid, leaf), payload)
         self._known(state)
+
+    def _retract(self, before: PanelState, state: PanelState) -> None:
+        """Clear the topics of sensors that there are no more."""
+        for leaf in state_payloads(before).keys() - state_payloads(state).keys():
+            if leaf.startswith("sensor/"):
+                self._door.state(self._topics.of(state.guid, leaf), "")
 
     async def _restore_in_time(self) -> None:
         backoff = Backoff()
@@ -246,34 +254,39 @@ class Panels:
             return
         control = panel.control(server)
         try:
-            status, records, info = await control.status(), await control.records(), await control.host_info()
+            # The status last: what it says is taken before it can have changed.
+            records, info, status = await control.records(), await control.host_info(), await control.status()
         except PanelCommandError as error:
             log.warning("panel %s: status and sensors are not read: %s", guid, error)
             return
         now = datetime.now().astimezone()
+        await server.apply(guid, lambda state: with_status(state, status, now))
         await server.apply(guid, lambda state: _with_state(state, with_sensors(state, records)))
         await server.apply(guid, lambda state: _with_state(state, with_info(state, info)))
-        await server.apply(guid, lambda state: with_status(state, status, now))
 
 
 def _with_state(before: PanelState, after: PanelState) -> PanelStep:
     return PanelStep(before if before == after else after)
 
 
-def _without(alarm: Alarm, field: str) -> Alarm:
-    kept: dict[str, Any] = {f.name: getattr(alarm, f.name) for f in fields(alarm) if f.name != field}
-    return Alarm(**kept)
+def _prepared(alarm: Alarm) -> tuple[Alarm, tuple[str, ...]]:
+    """Return the alarm made fit, without the fields that cannot be: the alarm must not be lost to them."""
+    faults: tuple[str, ...] = ()
+    while True:
+        try:
+            fit, warnings = prepare(alarm)
+        except FieldError as error:
+            if error.field == "event_code":  # the configuration was checked for it
+                raise
+            alarm = replace(alarm, **{error.field: None})  # type: ignore[arg-type]  # a field of Alarm that may be None
+            faults = (*faults, str(error))
+        else:
+            return fit, (*warnings, *faults)
 
 
 def _command(sending: Sending) -> Command:
     """Return a rule's alarm as a command; texts are made fit, a code that is not becomes none."""
-    warnings: tuple[str, ...]
-    try:
-        alarm, warnings = prepare(sending.alarm)
-    except FieldError as error:
-        # A sensor's index may be too long for a detector; the alarm itself must not be lost to it.
-        alarm, warnings = prepare(_without(sending.alarm, error.field))
-        warnings = (*warnings, str(error))
+    alarm, warnings = _prepared(sending.alarm)
     return Command(
         transmitter=sending.transmitter,
         request=Request(sending.request),

@@ -70,7 +70,7 @@ class LocalControl(PanelControl):
             async with asyncio.timeout(self._timeout):
                 remote = (self._host, self._port)
                 _, exchange = await loop.create_datagram_endpoint(lambda: _Exchange(code), remote_addr=remote)
-        except OSError as error:
+        except (OSError, ValueError, OverflowError) as error:  # a name that cannot be one, a port that there is not
             raise CommandError(f"{self._host}:{self._port} cannot be asked: {error}") from error
         return exchange
 

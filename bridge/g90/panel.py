@@ -72,7 +72,7 @@ def next_due(state: PanelState) -> datetime | None:
 
 def heard(state: PanelState, now: datetime, address: str, firmware: str | None = None) -> Step:
     """Take any sign of life from `address`; an event if it ends a silence."""
-    since = state.connected_since if state.online else now
+    since = (state.connected_since if state.online else None) or now
     firmware = firmware or state.firmware
     seen = replace(state, online=True, last_seen=now, connected_since=since, address=address, firmware=firmware)
     return Step(seen, () if state.online else (_own(state, _E.PANEL_ONLINE, now),))

@@ -136,7 +136,7 @@ class Roster:
         now = self._clock()
         if not state.online or state.address != address or firmware not in (None, state.firmware):
             return False
-        if state.last_seen is None or now - state.last_seen >= _SEEN_EVERY:
+        if state.connected_since is None or state.last_seen is None or now - state.last_seen >= _SEEN_EVERY:
             return False
         panel.heard, panel.device_time = time.monotonic(), now
         return True

@@ -1,0 +1,226 @@
+"""What the tests of joined panels share: a door and a server that remember, a store in a folder, events of a panel."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+from bridge.errors import StoreError
+from bridge.forwarding import Rule
+from bridge.g90.codes import CodeLock
+from bridge.g90.commands import CommandError, HostInfo, HostStatus, SensorRecord
+from bridge.g90.constants import ArmCode
+from bridge.g90.control import PanelControl
+from bridge.g90.events import EventType, PanelEvent
+from bridge.g90.panel import Step
+from bridge.g90.roster import PanelConfig
+from bridge.g90.server import PanelServer
+from bridge.g90.state import PanelState
+from bridge.models import Secret
+from bridge.mqtt import Door
+from bridge.outbox import Outbox, Queued
+from bridge.panel_topics import PanelTopics
+from bridge.panels import Controlled, Panels
+from bridge.store import Store
+
+T = TypeVar("T")
+GUID = "GB7F20C14D05A91"
+OTHER = "GB7F20C14D05A92"
+NEW_YEAR = 1767225600
+WAIT_S = 30.0
+"""Generous: what is awaited comes within milliseconds, unless it never comes."""
+TRANSMITTERS = ("home", "office")
+
+
+def now() -> datetime:
+    return datetime.now(UTC)
+
+
+def run(work: Coroutine[Any, Any, T]) -> T:
+    """Run one test's coroutine, bounded."""
+
+    async def bounded() -> T:
+        async with asyncio.timeout(4 * WAIT_S):
+            return await work
+
+    return asyncio.run(bounded())
+
+
+def event(kind: EventType, sensor: int | None = None, **known: Any) -> PanelEvent:  # noqa: ANN401 - any field
+    return PanelEvent(**{"guid": GUID, "type": kind, "at": now(), "sensor": sensor, **known})
+
+
+def smoke(panel_time: int = NEW_YEAR, **known: Any) -> PanelEvent:  # noqa: ANN401 - any field
+    return event(
+        EventType.ALARM, 9, **{"name": "Kitchen smoke", "sensor_type": "smoke", **known}, panel_time=panel_time
+    )
+
+
+def fire(**known: Any) -> Rule:  # noqa: ANN401 - any field
+    plain = {"event": EventType.ALARM, "transmitter": "home", "event_code": "FA", "restore_on": EventType.DISARMED}
+    return Rule(**{**plain, **known})
+
+
+class FakeDoor:
+    """Remembers what is declared and published."""
+
+    def __init__(self) -> None:
+        self.states: dict[str, str] = {}
+        self.published: list[tuple[str, Any]] = []
+        self.changed = asyncio.Condition()
+
+    def state(self, topic: str, payload: str) -> None:
+        self.states[topic] = payload
+
+    def publish(self, topic: str, payload: str, *, retain: bool = False) -> None:
+        self.published.append((topic, json.loads(payload)))
+        assert retain is topic.endswith("/set/response")
+
+    def of(self, leaf: str) -> list[Any]:
+        return [payload for topic, payload in self.published if topic == f"b/panel/{GUID}/{leaf}"]
+
+    async def responded(self, count: int = 1) -> list[Any]:
+        """Wait until so many commands ended."""
+        async with asyncio.timeout(WAIT_S):
+            while len(found := self.of("set/response")) < count:  # noqa: ASYNC110 - a fake has no event
+                await asyncio.sleep(0.01)
+        return found
+
+
+class FakeControl(PanelControl):
+    """Says what the test wants; `asked` holds the codes in order."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[int, object]] = []
+        self.fault: CommandError | None = None
+        self.arm = ArmCode.DISARMED
+        self.listed: tuple[SensorRecord, ...] = ()
+
+    async def ask(self, code: int, data: list[object] | None = None) -> list[object]:
+        self.asked.append((code, data))
+        if self.fault:
+            raise self.fault
+        return []
+
+    async def status(self) -> HostStatus:
+        await self.ask(100)
+        return HostStatus(self.arm, "Fake")
+
+    async def host_info(self) -> HostInfo:
+        await self.ask(206)
+        return HostInfo(GUID, "Fake", "206/206", 4100, 70, 90)
+
+    async def records(self) -> tuple[SensorRecord, ...]:
+        await self.ask(102)
+        return self.listed
+
+
+class FakeServer:
+    """Takes steps as the roster does."""
+
+    def __init__(self, panels: Panels) -> None:
+        self._panels = panels
+        self.states: dict[str, PanelState] = {}
+        self.taken = asyncio.Queue[PanelState]()
+
+    async def apply(self, guid: str, take: Callable[[PanelState], Step]) -> None:
+        before = self.states.get(guid) or PanelState(guid=guid)
+        step = take(before)
+        if step.state is not before or step.events:
+            await self._panels.panel_changed(step.state, step.events)
+            self.states[guid] = step.state
+        self.taken.put_nowait(self.states.get(guid, before))
+
+
+class BrokenOutbox(Outbox):
+    """Fails as a full disk does for as long as `broken`."""
+
+    broken = False
+
+    async def keep_panel(self, *args: Any, **kwargs: Any) -> set[str]:  # noqa: ANN401 - passed on
+        if self.broken:
+            raise StoreError("the disk is full")
+        return await super().keep_panel(*args, **kwargs)
+
+
+@dataclass
+class Joined:
+    """Panels over a real outbox, and fakes around them."""
+
+    panels: Panels
+    outbox: BrokenOutbox
+    door: FakeDoor
+    server: FakeServer
+    control: FakeControl
+    restored: dict[str, PanelState]
+    told: list[tuple[str, dict[str, object]]]
+    stored: list[set[str]] = field(default_factory=list)
+
+    async def queue(self, transmitter: str = "home") -> list[Queued]:
+        return await self.outbox.list(transmitter)
+
+    async def queued(self, transmitter: str = "home") -> list[tuple[str, str, str | None]]:
+        """Return what waits: request, event code, detector."""
+        found = await self.queue(transmitter)
+        return [
+            (q.command.request, q.command.alarm.event_code, q.command.alarm.detector) for q in found if q.command.alarm
+        ]
+
+    async def until(self, ready: Callable[[], Awaitable[bool]]) -> None:
+        async with asyncio.timeout(WAIT_S):
+            while not await ready():  # noqa: ASYNC110 - the store has no event
+                await asyncio.sleep(0.01)
+
+    def take(self, payload: str | bytes, guid: str = GUID) -> None:
+        self.panels.take(f"b/panel/{guid}/set", payload.encode() if isinstance(payload, str) else payload)
+
+
+@asynccontextmanager
+async def joined(
+    folder: Path,
+    rules: Sequence[Rule] = (),
+    *,
+    controlled: bool = True,
+    code: str | None = None,
+    code_for_arm: bool = False,
+    accept_unknown: bool = False,
+) -> AsyncIterator[Joined]:
+    """Panels as the bridge joins them, running, over the store in `folder`."""
+    async with await Store.open(folder / "bridge.db") as store:
+        outbox, door, control = BrokenOutbox(store), FakeDoor(), FakeControl()
+        told: list[tuple[str, dict[str, object]]] = []
+        touched: list[set[str]] = []
+
+        def stored(names: Iterable[str]) -> None:
+            touched.append(set(names))
+
+        panel = Controlled(
+            config=PanelConfig(guid=GUID, name="House"),
+            control=(lambda _: control) if controlled else None,
+            lock=CodeLock(Secret(code) if code else None, code_for_arm),
+        )
+        panels = Panels(
+            PanelTopics("b"),
+            outbox,
+            cast("Door", door),
+            panels={GUID: panel},
+            rules=rules,
+            accept_unknown=accept_unknown,
+            tell=lambda kind, **details: told.append((kind, details)),
+            stored=stored,
+        )
+        restored = await panels.restore()
+        server = FakeServer(panels)
+        task = asyncio.create_task(panels.run(cast("PanelServer", server)))
+        try:
+            yield Joined(panels, outbox, door, server, control, restored, told, touched)
+        finally:
+            task.cancel()
+            await asyncio.wait([task])
+        assert task.cancelled(), task.exception()
