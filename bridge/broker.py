@@ -26,6 +26,7 @@ TIMEOUT_S = 10.0
 """For whatever the broker has to answer."""
 _CONNECT_TIMEOUT_S = 4.0
 _TAKEN_OVER = 0x8E
+_HUNG_UP = "it hung up before the login; see its log, mqtt.port and mqtt.tls (does it want a client certificate?)"
 _LOGIN_REFUSED = (0x86, 0x87, 4, 5)
 """Bad user name or password, not authorised: MQTT 5, then 3.1.1."""
 
@@ -87,6 +88,19 @@ class Client(aiomqtt.Client):
     ) -> None:
         self.session_present = flags.session_present
         super()._on_connect(client, userdata, flags, reason_code, properties)
+
+    def _on_disconnect(  # aiomqtt would wait for the whole timeout, and then not know why
+        self,
+        client: paho.Client,
+        userdata: object,
+        flags: paho.DisconnectFlags,
+        reason_code: ReasonCode,
+        properties: Properties | None = None,
+    ) -> None:
+        if not self._connected.done():
+            self._connected.set_exception(aiomqtt.MqttError(_HUNG_UP))
+            return
+        super()._on_disconnect(client, userdata, flags, reason_code, properties)
 
     def _on_message(self, _client: paho.Client, _userdata: object, message: paho.MQTTMessage) -> None:
         self._inbox(message)
