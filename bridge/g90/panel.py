@@ -16,7 +16,7 @@ from bridge.g90.effects import ARM_TYPES, apply, learn
 from bridge.g90.events import Alert, EventType, Form, Notice, PanelEvent, Report, slot
 from bridge.g90.meaning import Meaning, interpret, told_type
 from bridge.g90.state import Options, PanelState, Sensor
-from bridge.g90.told import WITHOUT_CLOCK, Told, match, merge, remember
+from bridge.g90.told import WITHOUT_CLOCK, Told, match, merge, remember, unread
 
 _E = EventType
 HOLD: Final = timedelta(seconds=2)
@@ -151,6 +151,10 @@ def _waits(report: Report, event: PanelEvent) -> bool:
 
 
 def _flushed(state: PanelState) -> tuple[PanelState, tuple[PanelEvent, ...]]:
-    """Tell what is held before the panel is armed or disarmed: a disarm restores what came before it."""
+    """Tell what is held before the panel is armed or disarmed: a disarm restores what came before it.
+
+    What was only read is over then: the next report of that state is an event of its own.
+    """
     held = tuple(t.held for t in state.told if t.held)
-    return replace(state, told=tuple(replace(t, held=None) for t in state.told)), held
+    told = tuple(replace(t, held=None) for t in unread(state.told))
+    return replace(state, told=told), held

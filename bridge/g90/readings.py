@@ -11,7 +11,7 @@ from bridge.g90.events import Form, PanelEvent, slot
 from bridge.g90.meaning import ARM_EVENTS
 from bridge.g90.panel import Step
 from bridge.g90.state import PanelState, Sensor
-from bridge.g90.told import Told, remember
+from bridge.g90.told import Told, remember, unread
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -30,7 +30,7 @@ def with_status(state: PanelState, status: HostStatus, now: datetime) -> Step:
     known_before = state.arm is not None
     event_told = PanelEvent(guid=state.guid, type=event, at=now, source="status")
     report = Told(slot(event, None, None), None, (Form.READ,), None, now)
-    state = replace(after_arming(state, event), told=remember(state.told, report))
+    state = replace(after_arming(state, event), told=remember(unread(state.told), report))
     return Step(state, (event_told,) if known_before else ())
 
 

@@ -11,10 +11,12 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
+from bridge.g90.events import Form
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from bridge.g90.events import Form, PanelEvent
+    from bridge.g90.events import PanelEvent
 
 CLOCK_TOLERANCE_S: Final = 2
 """The forms of one event were seen to differ by a second at most."""
@@ -61,6 +63,11 @@ def remember(told: tuple[Told, ...], report: Told) -> tuple[Told, ...]:
     """Return `told` with a new event and without those too old to be told again."""
     recent = tuple(t for t in told if t.held or report.received - t.received < REMEMBERED)
     return (*recent[-(_MOST - 1) :], report)
+
+
+def unread(told: tuple[Told, ...]) -> tuple[Told, ...]:
+    """Return `told` without what nothing but an answer to a request of ours told."""
+    return tuple(t for t in told if t.forms != (Form.READ,))
 
 
 def _agree(entry: Told, report: Told) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -24,7 +24,7 @@ from bridge.g90.server import PanelServer
 from bridge.g90.state import PanelState
 from bridge.models import Secret
 from bridge.mqtt import Door
-from bridge.outbox import Outbox, Queued
+from bridge.outbox import Entry, Outbox, Queued
 from bridge.panel_topics import PanelTopics
 from bridge.panels import Controlled, Panels
 from bridge.store import Store
@@ -143,10 +143,10 @@ class BrokenOutbox(Outbox):
 
     broken = False
 
-    async def keep_panel(self, *args: Any, **kwargs: Any) -> set[str]:  # noqa: ANN401 - passed on
+    async def keep_panel(self, guid: str, content: Mapping[str, Any], entries: Mapping[str, Entry]) -> Any:  # noqa: ANN401 - passed on
         if self.broken:
             raise StoreError("the disk is full")
-        return await super().keep_panel(*args, **kwargs)
+        return await super().keep_panel(guid, content, entries)
 
 
 @dataclass

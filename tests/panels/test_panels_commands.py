@@ -10,10 +10,12 @@ from pathlib import Path
 import pytest
 from panels.panels_kit import GUID, OTHER, Joined, event, joined, now, run
 
-from bridge.g90.commands import CommandError, CommandRefused, CommandTimeout, SensorRecord
-from bridge.g90.constants import ArmCode
-from bridge.g90.events import EventType
+from bridge.g90.commands import CommandError, CommandRefused, CommandTimeout, HostStatus, SensorRecord
+from bridge.g90.constants import ArmCode, NoticeKind
+from bridge.g90.events import EventType, Notice, PanelEvent
 from bridge.g90.local import LocalControl
+from bridge.g90.panel import reduce
+from bridge.g90.readings import with_status
 from bridge.g90.state import PanelState, Sensor
 
 CODE = "73519"
@@ -200,3 +202,16 @@ def test_a_panel_that_does_not_tell_changes_nothing(tmp_path: Path, caplog: pyte
 def test_an_address_that_cannot_be_is_an_error_of_the_command(host: str, port: int) -> None:
     with pytest.raises(CommandError, match="cannot be asked"):
         run(LocalControl(host, port, timeout=1, retries=0).status())
+
+
+def test_a_state_that_was_read_does_not_swallow_a_later_event() -> None:
+    """Disarmed when it connected, armed, disarmed again: all within the seconds in which forms of one event agree."""
+    state = with_status(PanelState(guid=GUID), HostStatus(ArmCode.DISARMED, "G90"), now()).state
+    told: list[PanelEvent] = []
+    for code in (ArmCode.ARMED_AWAY, ArmCode.DISARMED):
+        step = reduce(state, Notice(kind=NoticeKind.ARM_DISARM, value=code), now())
+        state, told = step.state, [*told, *step.events]
+    assert [each.type.value for each in told] == ["armed_away", "disarmed"]
+    # But what was read and is then reported is one event.
+    state = with_status(state, HostStatus(ArmCode.ARMED_HOME, "G90"), now()).state
+    assert reduce(state, Notice(kind=NoticeKind.ARM_DISARM, value=ArmCode.ARMED_HOME), now()).events == ()
