@@ -8,7 +8,7 @@ import logging
 import os
 import signal
 import time
-from collections.abc import Coroutine, Iterable, Iterator, Sequence
+from collections.abc import Coroutine, Iterator, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ from bridge.g90.state import PanelState
 from bridge.intake import Intake
 from bridge.lock import hold
 from bridge.mqtt import Door, Interface
-from bridge.outbox import Outbox
+from bridge.outbox import Outbox, Touched
 from bridge.panel_discovery import PanelControlled, panel_device, panel_id
 from bridge.panel_topics import PanelTopics
 from bridge.panels import Panels
@@ -79,7 +79,7 @@ class Bridge:
             self._topics,
             self._outbox,
             self._publisher,
-            self._wake,
+            self._stored,
             elsewhere=self._panel_command,
             notices={f"{self._names.prefix}/status": self._home_assistant_status},
             learned=lambda held: self._announcer.learned(held),  # noqa: PLW0108 - it is made below
@@ -190,16 +190,12 @@ class Bridge:
             self._publisher.event("command_rejected", topic=clean(message.topic), reason=reason)
         return True
 
-    def _stored(self, names: Iterable[str]) -> None:
-        """Something new to send was stored for these transmitters."""
-        touched = list(names)
-        self._wake(touched)
-        for name in touched:
-            self._publisher.changed(name)
-
-    def _wake(self, names: Iterable[str]) -> None:
-        for name in names:
-            self._transmitters[name].wake()
+    def _stored(self, touched: Touched) -> None:
+        """Something new was stored for these transmitters."""
+        for name, queued in touched.items():
+            if name in self._transmitters:
+                self._transmitters[name].wake(queued)
+                self._publisher.changed_soon(name)
 
     def _tell_info(self) -> None:
         info = {
@@ -256,9 +252,7 @@ class Bridge:
                 log.error("%s", error)
             else:
                 if before is not None and before != mark:
-                    self._wake(self._transmitters)
-                    for name in self._transmitters:
-                        self._publisher.changed(name)
+                    self._stored(dict.fromkeys(self._transmitters))
             await asyncio.sleep(_OTHERS_WRITE_S)
 
     async def _prune(self) -> None:

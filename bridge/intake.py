@@ -6,7 +6,7 @@ import asyncio
 import hashlib
 import json
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from types import MappingProxyType
@@ -15,7 +15,7 @@ from bridge.broker import Incoming
 from bridge.errors import StoreError
 from bridge.models import Command, Outcome, Request, Result
 from bridge.mqtt import Handler
-from bridge.outbox import Delivery, Entry, Outbox
+from bridge.outbox import Delivery, Entry, Outbox, Touched
 from bridge.publisher import Publisher
 from bridge.schedule import Backoff
 from bridge.text import clean
@@ -45,7 +45,7 @@ class Intake(Handler):
         topics: Topics,
         outbox: Outbox,
         publisher: Publisher,
-        wake: Callable[[Iterable[str]], None],
+        stored: Callable[[Touched], None],
         *,
         elsewhere: Callable[[Incoming], bool] = lambda _: False,
         notices: Mapping[str, Callable[[bytes], None]] = MappingProxyType({}),
@@ -61,7 +61,7 @@ class Intake(Handler):
         self._topics = topics
         self._outbox = outbox
         self._publisher = publisher
-        self._wake = wake
+        self._stored = stored
         self._confirmed: list[Delivery] = []
         self._rejections: list[_Rejection] = []
         self._last_stamp = datetime.fromtimestamp(0).astimezone()
@@ -71,13 +71,14 @@ class Intake(Handler):
         entries = [entry for entry in map(self._entry, batch) if entry is not None]
         rejections, self._rejections = self._rejections, []
         told = await self._told([rejection.delivery for rejection in rejections])
-        touched = await self._store(entries) if entries else set()
+        touched = await self._store(entries) if entries else {}
         for rejection in rejections:
             if rejection.delivery is None or rejection.delivery not in told:
                 self._publisher.event("command_rejected", topic=rejection.topic, reason=rejection.reason)
-        self._wake(touched)
-        for name in touched:
-            self._publisher.changed(name)
+        self._stored(touched)
+        if log.isEnabledFor(logging.DEBUG):  # the result is told by the transmitter; before it is out, time counts
+            for entry in entries:
+                log.debug("%s: %s stored", entry.transmitter, _named(entry.command) if entry.command else "a fault")
 
     def acknowledged(self, batch: Sequence[Incoming]) -> None:
         self._confirmed += [delivery for delivery in map(_delivery, batch) if delivery is not None]
@@ -102,7 +103,7 @@ class Intake(Handler):
             log.warning("%s", error)
             return []
 
-    async def _store(self, entries: Sequence[Entry]) -> set[str]:
+    async def _store(self, entries: Sequence[Entry]) -> Touched:
         backoff, failing = Backoff(), False
         while True:
             confirmed = list(self._confirmed)
@@ -134,7 +135,6 @@ class Intake(Handler):
         except CommandError as error:
             return self._rejected(message, error)
         command = self._command(parsed, message)
-        log.info("%s: command %s: %s", parsed.transmitter, parsed.request, clean(message.payload.decode(), 120) or "-")
         return Entry(parsed.transmitter, command=command, reply=message.reply, delivery=_delivery(message))
 
     def _command(self, parsed: ParsedCommand, message: Incoming) -> Command:
@@ -186,6 +186,11 @@ class Intake(Handler):
         if message.reply is not None:
             self._publisher.answer(message.reply, json.dumps(result_payload(result)))
         return None
+
+
+def _named(command: Command) -> str:
+    words = [command.request, command.alarm.event_code if command.alarm else "", command.reference or ""]
+    return clean(" ".join(word for word in words if word))
 
 
 def _delivery(message: Incoming) -> Delivery | None:

@@ -39,7 +39,7 @@ class Line:
     def message(self, command: Command) -> AnyRequest:
         """Return the message that `command` asks for, with the password to use. Raises FieldError."""
         if command.alarm is not None:
-            return self.client.alarm_request(command.alarm, "AL" if command.request is Request.ALARM else "RE")
+            return self.client.prepared_request(command.alarm, "AL" if command.request is Request.ALARM else "RE")
         if command.request is Request.AUTH:
             return self.client.new_auth_request(command.reference)
         return self.client.ping_request(command.reference)
@@ -66,7 +66,7 @@ class Line:
         raise last
 
     async def _treated(self, password: Secret, refused: list[Secret]) -> None:
-        if not self.owns_passwords:
+        if not (self.owns_passwords and self.credentials.rotation_open):
             return
         try:
             await asyncio.to_thread(self.credentials.treated, password, tuple(refused))

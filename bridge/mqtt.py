@@ -18,6 +18,7 @@ from functools import partial
 
 import aiomqtt
 import paho.mqtt.client as paho
+from paho.mqtt.matcher import MQTTMatcher
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.subscribeoptions import SubscribeOptions
@@ -105,6 +106,9 @@ class Door:
         self._broker = broker
         self._interface = interface
         self._handler = handler
+        self._is_command = MQTTMatcher()  # type: ignore[no-untyped-call]
+        for pattern in interface.commands:
+            self._is_command[pattern] = True
         self._context = tls_context(broker) if broker.tls else None
         self._wanted: dict[str, str] = {}
         self._held: dict[str, str] = {}
@@ -247,7 +251,7 @@ class Door:
 
     def _receive(self, link: _Link, message: paho.MQTTMessage) -> None:
         topic = message.topic
-        if any(paho.topic_matches_sub(pattern, topic) for pattern in self._interface.commands):
+        if any(self._is_command.iter_match(topic)):  # type: ignore[no-untyped-call]
             link.inbox.put_nowait(incoming(message))
         elif message.retain and self._interface.is_ours(topic):
             self._held[topic] = message.payload.decode("utf-8", "replace")

@@ -33,7 +33,10 @@ from bridge.rows import (
 )
 from bridge.store import Store
 
-__all__ = ["Counts", "Delivery", "Entry", "Outbox", "Owed", "Queued"]
+__all__ = ["Counts", "Delivery", "Entry", "Outbox", "Owed", "Queued", "Touched"]
+
+Touched = Mapping[str, Queued | None]
+"""The transmitters that have something new, each with the first of its new commands."""
 
 _SAME_ALARM = """
     e.event_code = c.event_code
@@ -62,7 +65,7 @@ class Outbox:
         self._max_commands = max_commands
         self._history = history
 
-    async def add(self, entries: Sequence[Entry], confirmed: Collection[Delivery] = ()) -> set[str]:
+    async def add(self, entries: Sequence[Entry], confirmed: Collection[Delivery] = ()) -> Touched:
         """Store `entries` together and return the transmitters that have something new; redeliveries add nothing.
 
         What finds the outbox full ends as an invalid command: its result says so. `confirmed` are earlier deliveries
@@ -70,17 +73,18 @@ class Outbox:
         """
         return await self._store.write(lambda db: self._add(db, entries, confirmed))
 
-    def _add(self, db: sqlite3.Connection, entries: Sequence[Entry], confirmed: Collection[Delivery]) -> set[str]:
+    def _add(self, db: sqlite3.Connection, entries: Sequence[Entry], confirmed: Collection[Delivery]) -> Touched:
         db.executemany("DELETE FROM seen WHERE mid = ? AND digest = ?", [(d.mid, d.digest) for d in confirmed])
         room = self._max_commands - db.execute("SELECT count(*) FROM command").fetchone()[0]
-        touched = set()
+        touched: dict[str, Queued | None] = {}
         for entry in entries:
             if entry.delivery and seen_before(db, entry.delivery):
                 continue
-            touched.add(entry.transmitter)
+            touched.setdefault(entry.transmitter, None)
             if entry.command and room > 0:
                 room -= 1
-                insert_command(db, entry.command)
+                queued = insert_command(db, entry.command)
+                touched[entry.transmitter] = touched[entry.transmitter] or queued
             else:
                 result = entry.invalid or self._full(entry)
                 insert_result(db, entry.transmitter, None, result, entry.reply)
@@ -244,13 +248,13 @@ class Outbox:
             await self._store.write(lambda db: db.execute("DELETE FROM command WHERE id = ?", (number,)).rowcount)
         )
 
-    async def keep_panel(self, guid: str, content: Mapping[str, Any], entries: Mapping[str, Entry]) -> set[str]:
+    async def keep_panel(self, guid: str, content: Mapping[str, Any], entries: Mapping[str, Entry]) -> Touched:
         """Store what is known of a panel together with the commands that its events make; `entries` by their keys.
 
         A key that was stored before adds nothing: one physical event is one alarm. Returns as `add`.
         """
 
-        def work(db: sqlite3.Connection) -> set[str]:
+        def work(db: sqlite3.Connection) -> Touched:
             db.execute("INSERT OR REPLACE INTO panel (guid, content) VALUES (?, ?)", (guid, json.dumps(content)))
             new = []
             for key, entry in entries.items():

@@ -19,6 +19,7 @@ log = logging.getLogger(__name__)
 _GATHER_S = 0.5
 """Results that MQTT has are marked together after this time: a flash card is spared a write for each."""
 _RETRY_S = 5.0
+_AFTER_STORED_S = 0.03
 _HEARTBEAT_TOLD_S = 600.0
 
 
@@ -53,6 +54,11 @@ class Publisher:
     def changed(self, transmitter: str) -> None:
         self._changed.add(transmitter)
         self._work.set()
+
+    def changed_soon(self, transmitter: str) -> None:
+        """Like `changed`, for what was stored just now: sending it goes before telling of it."""
+        self._changed.add(transmitter)
+        asyncio.get_running_loop().call_later(_AFTER_STORED_S, self._work.set)
 
     def link(self, transmitter: str, up: bool) -> None:  # noqa: FBT001 - a state, told by one caller
         self.door.state(self._topics.of(transmitter, "link"), "ON" if up else "OFF")

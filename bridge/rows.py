@@ -79,14 +79,14 @@ def seen_before(db: sqlite3.Connection, delivery: Delivery) -> bool:
     return False
 
 
-def insert_command(db: sqlite3.Connection, command: Command) -> None:
+def insert_command(db: sqlite3.Connection, command: Command) -> Queued:
     identity, reply = command.identity, command.reply
     body = {
         "alarm": {k: v for k, v in asdict(command.alarm).items() if v is not None} if command.alarm else None,
         "reference": command.reference,
         "warnings": command.warnings,
     }
-    db.execute(
+    number = db.execute(
         "INSERT INTO command (transmitter, request, event_code, area, section, detector, body, accepted_at,"
         " reply_topic, correlation) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (
@@ -94,7 +94,8 @@ def insert_command(db: sqlite3.Connection, command: Command) -> None:
             identity.detector, json.dumps(body), command.accepted_at.timestamp(),
             reply.topic if reply else None, reply.correlation if reply else None,
         ),
-    )  # fmt: skip
+    ).lastrowid or 0  # fmt: skip
+    return Queued(number, command, "pending", attempts=0, unauthorized=False, undelivered=False, error="")
 
 
 def insert_result(

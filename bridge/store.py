@@ -103,6 +103,10 @@ class _Job:
             self.done.set_exception(error)
 
 
+_Settled = tuple[_Job, Any, BaseException | None]
+"""A job with its result or its error."""
+
+
 class Store:
     """The open database. `write` and `read` run a function with the connection, in the store's thread."""
 
@@ -166,36 +170,37 @@ class Store:
         for job, result, failure in settled:
             job.settle(result, failure)
 
-    def _transact(self, jobs: list[_Job]) -> list[tuple[_Job, Any, BaseException | None]]:
+    def _transact(self, jobs: list[_Job]) -> list[_Settled]:
         """Run `jobs` in one transaction, each undone alone if it fails, all undone if the commit fails."""
-        write = any(job.write for job in jobs)
-        connection = self._connection
+        connection, write = self._connection, any(job.write for job in jobs)
+        alone = len(jobs) == 1
         try:
             if write:
                 connection.execute("BEGIN IMMEDIATE")
-            settled = [self._attempt(job) for job in jobs]
+            settled = [self._attempt(job, savepoint=write and not alone) for job in jobs]
             if write:
-                connection.execute("COMMIT")
+                failed = alone and settled[0][2] is not None
+                connection.execute("ROLLBACK" if failed else "COMMIT")
         except sqlite3.Error:
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
             raise
         return settled
 
-    def _attempt(self, job: _Job) -> tuple[_Job, Any, BaseException | None]:
+    def _attempt(self, job: _Job, *, savepoint: bool) -> _Settled:
         connection = self._connection
-        if job.write:
+        if savepoint:
             connection.execute("SAVEPOINT job")
         try:
             result = job.work(connection)
         except (sqlite3.Error, StoreError, ValueError, LookupError) as error:
-            if not connection.in_transaction and job.write:  # SQLite itself rolled the whole transaction back
+            if job.write and not connection.in_transaction:  # SQLite itself rolled the whole transaction back
                 raise
-            if job.write:
+            if savepoint:
                 connection.execute("ROLLBACK TO job")
             return job, None, _fault(self.path, error) if isinstance(error, sqlite3.Error) else error
         finally:
-            if job.write and connection.in_transaction:
+            if savepoint and connection.in_transaction:
                 connection.execute("RELEASE job")
         return job, result, None
 

@@ -85,9 +85,14 @@ class Transmitter:
         self._backoff = Backoff()
         self._store_backoff = Backoff()
         self._up: bool | None = None
+        self._drained = False
+        """Nothing of ours is in the outbox, and nothing was put into it since that was seen."""
+        self._offered: Queued | None = None
 
-    def wake(self) -> None:
-        """Look at the outbox again: something was put into it."""
+    def wake(self, queued: Queued | None = None) -> None:
+        """Look at the outbox again: something was put into it, `queued` first."""
+        if self._drained:
+            self._offered, self._drained = queued, False
         self._wake.set()
 
     async def run(self) -> None:
@@ -106,7 +111,8 @@ class Transmitter:
     async def _step(self) -> None:
         self._wake.clear()
         await self._record()
-        await self._expire()
+        if self._offered is None:  # else nothing is there that could be too old
+            await self._expire()
         queued = await self._next()
         if self._heartbeat.overdue(self._now()) or (queued is None and self._heartbeat_due <= self._now()):
             await self._beat()
@@ -124,9 +130,14 @@ class Transmitter:
 
     async def _next(self) -> Queued | None:
         now = self._now()
+        offered, self._offered = self._offered, None
+        if offered is not None and self._hold <= now:
+            return offered  # nothing was waiting before it: no need to read it back from the disk
         waiting = [number for number, deferred in self._later.items() if deferred.due > now]
         waiting += self._unrecorded
-        return await self._outbox.next(self.name, waiting, alarms=self._hold <= now)
+        queued = await self._outbox.next(self.name, waiting, alarms=self._hold <= now)
+        self._drained = queued is None and not waiting and self._hold <= now and not self._wake.is_set()
+        return queued
 
     async def _sleep(self) -> None:
         moments = [deferred.due for deferred in self._later.values()]

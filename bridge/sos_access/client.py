@@ -206,7 +206,10 @@ class SOSAccessClient:
 
     def alarm_request(self, alarm: Alarm, alarm_type: Literal["AL", "RE"]) -> AlarmRequest:
         """Return the message for `alarm`, made fit by `texts.prepare`, with the current password."""
-        fields = prepare(alarm)[0]
+        return self.prepared_request(prepare(alarm)[0], alarm_type)
+
+    def prepared_request(self, fields: Alarm, alarm_type: Literal["AL", "RE"]) -> AlarmRequest:
+        """Return the message for an alarm that `texts.prepare` gave."""
         return AlarmRequest(
             event_code=fields.event_code,
             transmitter_type=self.transmitter_type,

@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import socket
 import ssl
+from ipaddress import ip_address
 from typing import TYPE_CHECKING, Self
 
 from bridge.sos_access.documents import DocumentBuffer
@@ -103,6 +104,8 @@ class TCPTransport:
         loop = asyncio.get_running_loop()
         end = loop.time() + self.timeout
         host, port = self.address
+        if _is_literal(host):  # looking it up would cost a thread's time
+            return await self._open(host, port)
         found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
         addresses = list(dict.fromkeys(str(address[0]) for *_, address in found))[:_ADDRESSES]
         for left in range(len(addresses), 1, -1):
@@ -144,6 +147,14 @@ class TCPTransport:
             raise TransportError(timed_out) from None
         except (OSError, UnicodeError) as error:  # UnicodeError: a name that cannot be one in DNS
             raise TransportError(_describe(error, self.address)) from error
+
+
+def _is_literal(host: str) -> bool:
+    try:
+        ip_address(host)
+    except ValueError:
+        return False
+    return True
 
 
 def peer_name(address: tuple[str, int]) -> str:
