@@ -96,7 +96,10 @@ class Proxy:
         self._server: asyncio.Server | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self.swallows: Callable[[int, bytes], bool] = lambda kind, packet: False
-        """Asked for each packet with its MQTT type."""
+        """Asked for each packet with its MQTT type; past one that it says yes to, a connection lets none through.
+
+        The broker's own packets still come through.
+        """
         self.swallowed = asyncio.Condition()
         self.lost: list[bytes] = []
 
@@ -120,9 +123,14 @@ class Proxy:
         if self._tasks:
             await asyncio.wait(self._tasks)
 
+    def heal(self) -> None:
+        """Let all packets through, from the next connection on."""
+        self.swallows = lambda kind, packet: False
+
     async def wait_lost(self, count: int) -> None:
+        """Wait until so many acknowledgements did not get through."""
         async with asyncio.timeout(30), self.swallowed:
-            await self.swallowed.wait_for(lambda: len(self.lost) >= count)
+            await self.swallowed.wait_for(lambda: [each[0] >> 4 for each in self.lost].count(PUBACK) >= count)
 
     def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.create_task(self._relay(reader, writer))
@@ -143,9 +151,11 @@ class Proxy:
                     broker.transport.abort()
 
     async def _sift(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        deaf = False
         while True:
             packet = await _packet(reader)
-            if self.swallows(packet[0] >> 4, packet):
+            deaf = deaf or self.swallows(packet[0] >> 4, packet)
+            if deaf:
                 async with self.swallowed:
                     self.lost.append(packet)
                     self.swallowed.notify_all()
