@@ -34,7 +34,8 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         "demo",
         help="see it work on this machine alone: broker, receivers, failover, outbox",
         description="Start a broker, two simulated receivers and the bridge on this machine, and show what happens to "
-        "an alarm while receivers come and go. Then it stays up to be tried by hand. Needs: pip install 'sosbridge[demo]'",
+        "an alarm while receivers come and go. Then it stays up to be tried by hand. "
+        "Needs: pip install 'sosbridge[demo]'",
     )
     parser.add_argument("--once", action="store_true", help="end after the show: status 0 if all of it happened")
     parser.add_argument("--port", type=int, default=0, help="the broker's port (default: a free one)")

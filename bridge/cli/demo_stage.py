@@ -145,7 +145,7 @@ class Stage:
 async def _broker(port: int) -> AsyncIterator[None]:
     try:
         from amqtt.broker import Broker  # noqa: PLC0415 - of the extra `demo`
-        from amqtt.errors import AMQTTError  # noqa: PLC0415
+        from amqtt.errors import BrokerError  # noqa: PLC0415
     except ImportError:
         raise ConfigError("the demo brings its own broker; install it: pip install 'sosbridge[demo]'") from None
     config = {
@@ -155,7 +155,7 @@ async def _broker(port: int) -> AsyncIterator[None]:
     broker = Broker(config)
     try:
         await broker.start()
-    except (AMQTTError, OSError) as error:
+    except (BrokerError, OSError) as error:
         raise BridgeError(f"the demo's broker cannot listen on port {port}: {error}") from None
     try:
         yield
