@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any, Self
 
 from integration.brokers import Mosquitto, free_port
 from integration.harness import Site
-from integration.recorder import WAIT_S, Seen
+from integration.recorder import WAIT_S, Seen, connect
 
 from bridge.g90.constants import AlertType, SensorCode, SensorType
 from bridge.g90.messages import build_report
@@ -90,6 +91,24 @@ class House(Site):
         for code in self.codes:
             assert code not in self.bridge.log
             assert not [seen for seen in self.mqtt.seen if code in seen.payload and not seen.topic.endswith("/set")]
+
+    async def retained(self) -> dict[str, str]:
+        """Return what the broker holds below the base topic.
+
+        All of it with QoS 0: of QoS 1 a broker sends twenty before it waits for acknowledgements, and the end goes by.
+        """
+        end = f"end/{uuid.uuid4().hex}"
+        found: dict[str, str] = {}
+        async with asyncio.timeout(WAIT_S), connect(self.broker.port) as client:
+            for topic in (end, f"{self.base}/#"):
+                await client.subscribe(topic)
+            await client.publish(end, b"")
+            async for message in client.messages:
+                if message.topic.value == end:
+                    break
+                if message.retain:
+                    found[message.topic.value.removeprefix(f"{self.base}/")] = bytes(message.payload).decode()
+        return found
 
     @property
     def g90(self) -> dict[str, Any]:
