@@ -9,6 +9,7 @@ import signal
 import tempfile
 from pathlib import Path
 
+from bridge.cli.demo_panel import GUID
 from bridge.cli.demo_show import Failed, play
 from bridge.cli.demo_stage import Stage
 
@@ -25,6 +26,7 @@ It stays up now. In another terminal:
   named alarm        mosquitto_pub -p {port} -q 1 -t sosbridge/transmitter/home/alarm/burglary/set -m ON
   send a heartbeat   mosquitto_pub -p {port} -q 1 -t sosbridge/transmitter/home/ping -m PRESS
   change password    mosquitto_pub -p {port} -q 1 -t sosbridge/transmitter/home/auth/rotate -m PRESS
+  arm the panel      mosquitto_pub -p {port} -q 1 -t sosbridge/panel/{panel}/set -m ARM_AWAY
 
 Ctrl-C ends it."""
 
@@ -32,9 +34,9 @@ Ctrl-C ends it."""
 def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser = commands.add_parser(
         "demo",
-        help="see it work on this machine alone: broker, receivers, failover, outbox",
-        description="Start a broker, two simulated receivers and the bridge on this machine, and show what happens to "
-        "an alarm while receivers come and go. Then it stays up to be tried by hand. "
+        help="see it work on this machine alone: broker, panel, receivers, failover, outbox",
+        description="Start a broker, simulated receivers, a panel and the bridge on this machine. Show what happens "
+        "to an alarm while receivers come and go. Then it stays up to be tried by hand. "
         "Needs: pip install 'sosbridge[demo]'",
     )
     parser.add_argument("--once", action="store_true", help="end after the show: status 0 if all of it happened")
@@ -53,7 +55,7 @@ async def run(args: argparse.Namespace) -> int:
         async with Stage(Path(folder), args.port) as stage:
             good = await _play_until(stage, stop)
             if good and not args.once and not stop.is_set():
-                print(_BY_HAND.format(port=stage.port), flush=True)
+                print(_BY_HAND.format(port=stage.port, panel=GUID), flush=True)
                 stage.tell_arrivals = True
                 await stop.wait()
     return 0 if good else 1

@@ -1,4 +1,4 @@
-"""What the demo plays on: a broker, two receivers, the bridge with a durable store, and somebody who watches MQTT."""
+"""What the demo plays on: a broker, two receivers, a panel, the bridge with its store, and someone who watches MQTT."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from typing import Any, Self
 import aiomqtt
 
 from bridge.app import Bridge
+from bridge.cli.demo_panel import DemoPanel
 from bridge.errors import BridgeError, ConfigError
 from bridge.settings import Settings
 from bridge.sos_access.receiver import Accounts, Arrival, Receiver
@@ -40,6 +41,7 @@ class Stage:
         accounts = Accounts({CODE: _PASSWORD})
         self.primary = Receiver(accounts, HOST, free_port(), on_arrival=self._arrived)
         self.secondary = Receiver(accounts, HOST, free_port(), on_arrival=self._arrived)
+        self.panel = DemoPanel((HOST, free_port()), (HOST, free_port()))
         self._seen: dict[str, list[bytes]] = {}
         self._news = asyncio.Condition()
 
@@ -53,6 +55,7 @@ class Stage:
             self.client = await self._stack.enter_async_context(aiomqtt.Client(HOST, self.port))
             await self._stack.enter_async_context(self._watcher())
             await self.see("sosbridge/bridge/state", lambda payload: payload == "online")
+            await self._stack.enter_async_context(self.panel.living())
         except BaseException:
             await self._stack.aclose()
             raise
@@ -83,11 +86,15 @@ class Stage:
 
     async def arrival(self, receiver: Receiver, reference: str) -> Arrival:
         """Wait for the alarm with `reference` at `receiver`. Raises Missing."""
+        return await self.arrived(receiver, reference, lambda each: _reference(each) == reference)
+
+    async def arrived(self, receiver: Receiver, name: str, wanted: Callable[[Arrival], bool]) -> Arrival:
+        """Wait for the alarm that is as `wanted` at `receiver`. Raises Missing."""
         try:
-            arrivals = await receiver.wait_for(lambda each: _reference(each) == reference, timeout=_WAIT_S)
+            arrivals = await receiver.wait_for(wanted, timeout=_WAIT_S)
         except TimeoutError:
-            raise Missing(f"alarm {reference} did not come to the receiver within {_WAIT_S:.0f} s") from None
-        return next(each for each in arrivals if _reference(each) == reference)
+            raise Missing(f"alarm {name} did not come to the receiver within {_WAIT_S:.0f} s") from None
+        return next(filter(wanted, arrivals))
 
     def _arrived(self, arrival: Arrival) -> None:
         if self.tell_arrivals and arrival.kind != "ping":
@@ -121,6 +128,7 @@ class Stage:
                 "mqtt": {"host": HOST, "port": self.port, "protocol": "3.1.1"},
                 "store": {"path": self.folder / "demo.db"},
                 "transmitters": [transmitter],
+                **self.panel.settings,
             }
         )
 
