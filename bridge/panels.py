@@ -9,7 +9,7 @@ import asyncio
 import json
 import logging
 from collections import defaultdict
-from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -28,7 +28,7 @@ from bridge.g90.server import PanelServer
 from bridge.g90.state import PanelState
 from bridge.models import Alarm, AlarmIdentity, Command, Request
 from bridge.mqtt import Door
-from bridge.outbox import Entry, Outbox
+from bridge.outbox import Entry, Outbox, Touched
 from bridge.panel_topics import Action, PanelCommand, PanelTopics, SetOutcome, state_payloads
 from bridge.schedule import Backoff
 from bridge.sos_access.texts import prepare
@@ -63,7 +63,7 @@ class Panels:
         rules: Sequence[Rule],
         accept_unknown: bool,
         tell: Callable[..., None],
-        stored: Callable[[Iterable[str]], None],
+        stored: Callable[[Touched], None],
         known: Callable[[PanelState], None] = lambda _: None,
     ) -> None:
         """`tell` publishes on `bridge/event`; `stored` is told the transmitters that have something new to send.
