@@ -236,7 +236,7 @@ class Outbox:
     async def retry(self, number: int, now: datetime) -> bool:
         """Put a rejected command back in the queue, as new as if it came `now`; False where there is none."""
         sql = (
-            "UPDATE command SET state = 'pending', accepted_at = ?, undelivered = 0, error = ''"
+            "UPDATE command SET state = 'pending', accepted_at = ?, undelivered = 0, unauthorized = 0, error = ''"
             " WHERE id = ? AND state = 'rejected'"
         )
         values = (now.timestamp(), number)
