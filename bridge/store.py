@@ -241,7 +241,8 @@ def _prepare(connection: sqlite3.Connection, path: Path) -> None:
     connection.execute("PRAGMA journal_size_limit = 8388608")
     check = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
     if check != "ok":
-        raise StoreError(f"the store {path}: it is damaged ({check}); move it away, or bring back a backup")
+        fault = " ".join(check.split())  # SQLite's words go over two lines
+        raise StoreError(f"the store {path}: it is damaged ({fault}); move it away, or bring back a backup")
     version = connection.execute("PRAGMA user_version").fetchone()[0]
     if version > len(MIGRATIONS):
         raise StoreError(
