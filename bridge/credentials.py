@@ -74,6 +74,8 @@ class Credentials:
             stored = json.loads(self._path.read_text("utf-8"))
             salt, mark = stored["salt"], stored["configured"]
             passwords = [_Password(Secret(p["value"]), bool(p["refused"])) for p in stored["passwords"]]
+            if not passwords or not all(isinstance(p["value"], str) for p in stored["passwords"]):
+                raise ValueError("no usable password")  # noqa: TRY301 - told below, with the other kinds of damage
         except FileNotFoundError:
             return secrets.token_hex(16), [_Password(self._configured)]
         except OSError as error:
