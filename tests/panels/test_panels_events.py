@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
 from panels.panels_kit import GUID, OTHER, event, fire, joined, now, run, smoke
 
 from bridge.errors import StoreError
-from bridge.g90.events import EventType
-from bridge.g90.roster import Refused
+from bridge.g90.events import EventType, PanelEvent
+from bridge.g90.roster import PanelConfig, Refused, Roster
 from bridge.g90.state import PanelState, Sensor
 
 TRIGGERED = PanelState(
@@ -252,3 +252,30 @@ def test_refusals_are_told_on_the_bridges_event_topic(tmp_path: Path) -> None:
             assert site.door.published == []
 
     run(scenario())
+
+
+def test_a_minutes_hello_is_stored_and_told_every_ten_minutes_only() -> None:
+    async def scenario() -> list[datetime]:
+        told: list[datetime] = []
+
+        class Handler:
+            async def panel_changed(self, state: PanelState, events: tuple[PanelEvent, ...]) -> None:
+                assert state.last_seen
+                told.append(state.last_seen)
+
+            async def panel_refused(self, reason: Refused, guid: str | None, address: str) -> None:
+                raise AssertionError(reason)
+
+        roster = Roster(Handler(), {GUID: PanelConfig(guid=GUID)}, {}, clock=lambda: clock[-1])
+        panel = await roster.admit(GUID, "192.0.2.7")
+        assert panel
+        for _ in range(25):
+            await roster.alive(panel, "192.0.2.7", "206")
+            clock.append(clock[-1] + timedelta(minutes=1))
+        await roster.alive(panel, "192.0.2.8", "206")
+        return told
+
+    clock = [now()]
+    begun = clock[0]
+    minutes = [(moment - begun) / timedelta(minutes=1) for moment in run(scenario())]
+    assert minutes == [0, 10, 20, 25]

@@ -89,6 +89,23 @@ async def test_the_receivers_are_away_and_the_bridge_is_killed(site: House) -> N
 
 
 @live
+async def test_an_alarm_of_a_transmitter_that_is_configured_no_more(site: House) -> None:
+    office = {**site.transmitter("office", "IK00002"), "authentication": "secondpassword5"}
+    site.accounts.accept_unknown = True
+    site.settings["transmitters"].append(office)
+    site.settings["forward"].append({**site.settings["forward"][0], "transmitter": "office"})
+    await site.start()
+    panel = await site.panel()
+    await panel.alarm(SMOKE)
+    await site.arrived(2)
+    del site.settings["transmitters"][1], site.settings["forward"][1]
+    await site.back()
+    await panel.arm(ArmCode.DISARMED)
+    await site.state("disarmed")
+    assert (await site.arrived(3))[2] == RESTORED
+
+
+@live
 async def test_rules_by_panel_name_and_time_to_two_transmitters(site: House) -> None:
     site.accounts.accept_unknown = True
     site.passwords.add("secondpassword5")
