@@ -32,7 +32,8 @@ def position(value: object) -> str | None:
 
 
 def _number(name: str, value: object) -> float:
-    if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
+    # Compared, not math.isfinite: that fails for a whole number that no float can hold.
+    if isinstance(value, int | float) and not isinstance(value, bool) and -math.inf < value < math.inf:
         return value
     raise FieldError(_FIELD, f"{name} is {clean(value, 40)} and should be a number")
 
