@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from bridge.discovery import removal
 from bridge.entities import Names, Payload
 from bridge.mqtt import Door
+from bridge.panel_discovery import with_reported
 
 log = logging.getLogger(__name__)
 
@@ -40,18 +41,23 @@ class Announcer:
         if not self._enabled:
             return
         topic = self.names.topic(device)
-        self._remove(topic, self._devices.get(topic), payload)
+        before = self._devices.get(topic, {})
+        payload = with_reported(before, payload)
+        self._remove(topic, before, payload)
         self._devices[topic] = payload
         self._door.state(topic, json.dumps(payload))
 
     def learned(self, held: Mapping[str, str]) -> None:
         """Take what the broker holds, perhaps from a time with other alarms and sensors."""
-        for topic, payload in self._devices.items():
+        for topic, declared in list(self._devices.items()):
             try:
                 before = json.loads(held.get(topic, "{}"))
             except ValueError:
                 continue
-            self._remove(topic, before if isinstance(before, dict) else None, payload)
+            if isinstance(before, dict):
+                payload = self._devices[topic] = with_reported(before, declared)
+                self._door.state(topic, json.dumps(payload))
+                self._remove(topic, before, payload)
 
     def born(self) -> None:
         """Home Assistant has started: it gets all devices again."""
@@ -67,8 +73,8 @@ class Announcer:
                 self._door.state_again(topic)
                 await asyncio.sleep(_BETWEEN_S)
 
-    def _remove(self, topic: str, before: Payload | None, after: Payload) -> None:
-        markers = removal(before, after) if before else None
+    def _remove(self, topic: str, before: Payload, after: Payload) -> None:
+        markers = removal(before, after)
         if markers is not None:
             self._door.publish(topic, json.dumps(markers), retain=True)
             self._door.publish(topic, json.dumps(after), retain=True)

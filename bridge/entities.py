@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -73,8 +73,11 @@ class Device:
         }
 
 
-def event(device: Device, key: str, name: str, topic: str, types: Iterable[str], **options: object) -> Component:
-    template = "{{ dict(value_json, event_type=value_json.type) | to_json }}"
+def event(device: Device, key: str, name: str, topic: str, types: Sequence[str], **options: object) -> Component:
+    """Return an event entity; a message of another type is none of its events (an empty payload)."""
+    known = sorted(types)
+    found = "{{ dict(value_json, event_type=value_json.type) | to_json }}"
+    template = f"{{% if value_json.type in {known} %}}{found}{{% endif %}}"
     return device.component(
-        "event", key, name, state_topic=topic, event_types=list(types), value_template=template, **options
+        "event", key, name, state_topic=topic, event_types=known, value_template=template, **options
     )

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from bridge.entities import Component, Device, Names, Payload, event
 from bridge.g90.events import EventType
 from bridge.g90.state import PanelState, Sensor
 
+_FLAG = re.compile(r"(sensor_\d+)_(?:tamper|battery)")
 _SENSOR_CLASSES = {
     "door": "door",
     "wired": "opening",
@@ -86,6 +88,16 @@ def _sensor(device: Device, own: str, sensor: Sensor) -> list[Component]:
             )
             found.append(component)
     return found
+
+
+def with_reported(before: Payload, after: Payload) -> Payload:
+    """Return `after` with the tamper and battery entities of `before`: a sensor that reported one once keeps it."""
+    found = dict(after.get("components", {}))
+    for key, component in before.get("components", {}).items():
+        flag = _FLAG.fullmatch(key)
+        if flag and flag[1] in found:
+            found.setdefault(key, component)
+    return {**after, "components": found}
 
 
 def _panel_states(device: Device, own: str) -> list[Component]:

@@ -13,7 +13,7 @@ from bridge.entities import Names, Payload
 from bridge.g90.events import EventType
 from bridge.g90.state import PanelState, Sensor
 from bridge.models import Alarm, NamedAlarm
-from bridge.panel_discovery import PanelControlled, panel_device, panel_id
+from bridge.panel_discovery import PanelControlled, panel_device, panel_id, with_reported
 
 NAMES = Names("homeassistant", "sosbridge", "1.2.3")
 BURGLARY = NamedAlarm("burglary", "Burglary", Alarm("BA", section="1"))
@@ -156,3 +156,18 @@ def test_a_component_that_is_gone_leaves_a_marker() -> None:
     assert components(markers)["alarm_burglary"] == {"platform": "switch"}
     assert components(markers).keys() == components(before).keys()
     assert removal(after, after) is None
+
+
+def test_a_sensor_that_reported_a_flag_once_keeps_its_entity() -> None:
+    quiet = replace(PANEL, sensors={9: Sensor(index=9, name="Kitchen smoke", type=4)})
+    kept = with_reported(devices()["panel"], panel_device(NAMES, quiet, CONTROLLED))
+    assert {"sensor_9", "sensor_9_tamper", "sensor_9_battery"} <= components(kept).keys()
+    assert "sensor_1" not in components(kept)
+    gone = with_reported(devices()["panel"], panel_device(NAMES, replace(PANEL, sensors={}), CONTROLLED))
+    assert not [key for key in components(gone) if key.startswith("sensor_")]
+
+
+def test_an_event_entity_takes_its_own_types_only() -> None:
+    found = components(devices()["panel"])["doorbell"]
+    assert found["value_template"].startswith("{% if value_json.type in ['doorbell'] %}")
+    assert found["event_types"] == ["doorbell"]
