@@ -124,7 +124,9 @@ def _secret_files() -> Iterator[_Source]:
 
 def _put(values: Values, path: Sequence[str], value: object) -> None:
     for part in path[:-1]:
-        values = values.setdefault(part, {})
+        if not isinstance(values.get(part), dict):  # of two that contradict each other the later one counts
+            values[part] = {}
+        values = values[part]
     values[path[-1]] = value
 
 
@@ -165,7 +167,9 @@ def _listed(values: Any, path: tuple[str, ...] = ()) -> Any:  # noqa: ANN401 - w
 
 def _fault(fault: Any, sources: Sequence[_Source], merged: Values) -> str:  # noqa: ANN401 - a pydantic error
     path = _path(fault["loc"], merged)
-    source = next((source.name for source in sources if source.names(path)), sources[-1].name)
+    names = [source.name for source in sources if path and source.names(path)] or [sources[-1].name]
+    # A table is written in the file, although one value of it may come from elsewhere.
+    source = names[-1 if isinstance(fault.get("input"), dict) else 0]
     key = ".".join(path)
     return f"{source}: {key}: {_words(fault, path)}" if key else f"{source}: {_words(fault, path)}"
 
