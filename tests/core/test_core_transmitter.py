@@ -147,6 +147,17 @@ def test_in_an_open_rotation_the_other_password_is_tried_once(tmp_path: Path) ->
     on_bench(tmp_path, body)
 
 
+@pytest.mark.parametrize("status", [9, 101])
+def test_a_rejection_that_recognises_the_transmitter_ends_a_rotation(tmp_path: Path, status: int) -> None:
+    async def body(each: Bench) -> None:
+        each.credentials.rotated(NEW)
+        each.answer(status)
+        await each.settle()
+        assert each.credentials.candidates() == (NEW,)
+
+    on_bench(tmp_path, body, LEVEL)
+
+
 def test_an_alarm_that_is_too_old_expires_and_is_not_sent(tmp_path: Path) -> None:
     async def body(each: Bench) -> None:
         await put(each.outbox, command())
