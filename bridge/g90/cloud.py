@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Protocol
 
-from bridge.g90.commands import CommandError, CommandRefused, CommandTimeout, answer_data, body
+from bridge.g90.commands import CommandError, CommandRefused, answer_data, body
 from bridge.g90.control import PanelControl
 from bridge.g90.frames import MessageError
 from bridge.g90.messages import CommandRequest, CommandResponse, build_command
@@ -31,28 +31,10 @@ class CloudControl(PanelControl):
     """Cloud control of panel `guid`. `newest` returns its newest connection; `timeout`: seconds for each attempt."""
 
     def __init__(self, guid: str, newest: Callable[[], Line | None], *, timeout: float = 5.0, retries: int = 2) -> None:
+        super().__init__(f"panel {guid}", timeout, retries)
         self._guid = guid
         self._newest = newest
-        self._timeout = timeout
-        self._retries = retries
         self._sequence = 0
-        self._one_at_a_time = asyncio.Lock()
-
-    async def ask(self, code: int, data: list[object] | None = None) -> list[object]:
-        """Send one command and return the data of its answer.
-
-        Raises `CommandTimeout` if no attempt is answered, `CommandRefused` if the panel says no, `CommandError` if it
-        is not connected.
-        """
-        async with self._one_at_a_time:
-            for _ in range(1 + self._retries):
-                try:
-                    async with asyncio.timeout(self._timeout):
-                        return await self._attempt(code, data)
-                except TimeoutError:
-                    continue
-        attempts = f"{1 + self._retries} attempts of {self._timeout:g} s"
-        raise CommandTimeout(f"panel {self._guid} did not answer command {code} in {attempts}")
 
     async def _attempt(self, code: int, data: list[object] | None) -> list[object]:
         line = self._newest()

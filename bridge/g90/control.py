@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from abc import ABC, abstractmethod
 
 from bridge.g90.commands import (
@@ -11,6 +12,7 @@ from bridge.g90.commands import (
     PAGE,
     SET_STATUS,
     CommandRefused,
+    CommandTimeout,
     HostInfo,
     HostStatus,
     SensorRecord,
@@ -27,9 +29,32 @@ _MOST_SENSORS = 1000
 class PanelControl(ABC):
     """Commands to one panel, one at a time. All raise `CommandTimeout`, `CommandRefused` or another `CommandError`."""
 
-    @abstractmethod
+    def __init__(self, who: str, timeout: float, retries: int) -> None:
+        """`who` names the panel in errors; `timeout`: seconds for each of the 1 + `retries` attempts."""
+        self._who = who
+        self._timeout = timeout
+        self._retries = retries
+        self._one_at_a_time = asyncio.Lock()
+
     async def ask(self, code: int, data: list[object] | None = None) -> list[object]:
-        """Send one command and return the data of its answer."""
+        """Send one command and return the data of its answer.
+
+        Raises `CommandTimeout` if no attempt is answered, `CommandRefused` if the panel says no, `CommandError` if
+        there is no way to it.
+        """
+        async with self._one_at_a_time:
+            for _ in range(1 + self._retries):
+                try:
+                    async with asyncio.timeout(self._timeout):
+                        return await self._attempt(code, data)
+                except TimeoutError:
+                    continue
+        attempts = f"{1 + self._retries} attempts of {self._timeout:g} s"
+        raise CommandTimeout(f"{self._who} did not answer command {code} in {attempts}")
+
+    @abstractmethod
+    async def _attempt(self, code: int, data: list[object] | None) -> list[object]:
+        """Ask once; the answer may never come."""
 
     async def status(self) -> HostStatus:
         return host_status(await self.ask(GET_STATUS))

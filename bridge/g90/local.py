@@ -8,7 +8,6 @@ from typing import cast
 from bridge.g90.commands import (
     CommandError,
     CommandRefused,
-    CommandTimeout,
     answer_data,
     local_request,
     point_datagram,
@@ -23,27 +22,9 @@ class LocalControl(PanelControl):
     """Local control of the panel at `host`. `timeout`: seconds for each of the 1 + `retries` attempts."""
 
     def __init__(self, host: str, port: int = LOCAL_PORT, *, timeout: float = 2.0, retries: int = 3) -> None:
+        super().__init__(f"{host}:{port}", timeout, retries)
         self._host = host
         self._port = port
-        self._timeout = timeout
-        self._retries = retries
-        self._one_at_a_time = asyncio.Lock()
-
-    async def ask(self, code: int, data: list[object] | None = None) -> list[object]:
-        """Send one command and return the data of its answer.
-
-        Raises `CommandTimeout` if no attempt is answered, `CommandRefused` if the panel says no, `CommandError` if
-        the host has no address.
-        """
-        async with self._one_at_a_time:
-            for _ in range(1 + self._retries):
-                try:
-                    async with asyncio.timeout(self._timeout):
-                        return await self._attempt(code, data)
-                except TimeoutError:
-                    continue
-        attempts = f"{1 + self._retries} attempts of {self._timeout:g} s"
-        raise CommandTimeout(f"{self._host}:{self._port} did not answer command {code} in {attempts}")
 
     async def point_at(self, address: str, port: int) -> None:
         """Tell the panel to dial `address`, an IPv4 address; no answer comes. Raises `FieldError` for anything else."""
