@@ -97,12 +97,13 @@ class FakeControl(PanelControl):
     """Says what the test wants; `asked` holds the codes in order."""
 
     def __init__(self) -> None:
+        super().__init__("a fake panel", timeout=30, retries=0)
         self.asked: list[tuple[int, object]] = []
         self.fault: CommandError | None = None
         self.arm = ArmCode.DISARMED
         self.listed: tuple[SensorRecord, ...] = ()
 
-    async def ask(self, code: int, data: list[object] | None = None) -> list[object]:
+    async def _attempt(self, code: int, data: list[object] | None) -> list[object]:
         self.asked.append((code, data))
         if self.fault:
             raise self.fault
