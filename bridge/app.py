@@ -66,6 +66,7 @@ class Bridge:
         self._settings = settings
         self._started_at = datetime.now().astimezone()
         self._started = time.monotonic()
+        self._told_panels: list[str] = []
         self._outbox = Outbox(store, settings.store.max_commands, timedelta(seconds=settings.store.history))
         self._topics = building.topics(settings)
         self._panel_topics = PanelTopics(self._topics.base)
@@ -150,6 +151,8 @@ class Bridge:
             code_to_arm=panel is not None and panel.code is not None and panel.code_arm_required,
         )
         self._announcer.announce(panel_id(self._names, state.guid), panel_device(self._names, state, control))
+        if state.guid not in self._told_panels:
+            self._tell_info()
 
     def _home_assistant_status(self, payload: bytes) -> None:
         if payload == b"online":
@@ -198,12 +201,13 @@ class Bridge:
                 self._publisher.changed_soon(name)
 
     def _tell_info(self) -> None:
+        self._told_panels = self._panels.guids if self._panels else []
         info = {
             "version": __version__,
             "started_at": timestamp(self._started_at),
             "mqtt_protocol": self._settings.mqtt.protocol,
             "transmitters": list(self._transmitters),
-            "panels": self._panels.guids if self._panels else [],
+            "panels": self._told_panels,
         }
         self._door.state(self._topics.bridge_info, json.dumps(info))
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
-from pydantic_settings import EnvSettingsSource
+from pydantic_settings import EnvSettingsSource, SettingsError
 
 from bridge.errors import ConfigError
 from bridge.settings import Settings
@@ -54,7 +54,7 @@ def load(file: Path | None = None, overrides: Sequence[str] = ()) -> Settings:
     path = file or find()
     sources = [
         _Source("the command line", _overrides(overrides)),
-        _Source("the environment", _keyed(EnvSettingsSource(Settings)(), "the environment")),
+        _Source("the environment", _keyed(_environment(), "the environment")),
         *_secret_files(),
         _Source(str(path) if path else "the configuration", _toml(path) if path else {}),
     ]
@@ -90,6 +90,17 @@ def _toml(path: Path) -> Values:
     return keyed
 
 
+def _environment() -> Values:
+    try:
+        return EnvSettingsSource(Settings)()
+    except SettingsError as error:  # its text names the table; its cause could hold a password
+        table = next((name for name in Settings.model_fields if f'"{name}"' in str(error)), "")
+        raise ConfigError(
+            f"the environment: SOSBRIDGE_{table.upper()}: not JSON, as a whole table has to be; "
+            "set one value of it instead, such as SOSBRIDGE_MQTT__HOST=localhost"
+        ) from None
+
+
 def _overrides(assignments: Sequence[str]) -> Values:
     values: Values = {}
     for assignment in assignments:
@@ -98,7 +109,7 @@ def _overrides(assignments: Sequence[str]) -> Values:
             raise ConfigError(
                 f"the command line: --set {clean(key)}: write key=value, such as --set mqtt.host=localhost"
             )
-        _put(values, key.strip().split("."), value)
+        _put(values, key.strip().lower().split("."), value)
     return values
 
 

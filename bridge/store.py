@@ -113,6 +113,7 @@ class Store:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._closed = False
         self._connection = _connect(path)
         self._thread = threading.Thread(target=self._serve, name="store", daemon=True)
         self._thread.start()
@@ -133,6 +134,7 @@ class Store:
 
     async def close(self) -> None:
         """Finish what is queued, then close the file."""
+        self._closed = True
         self._jobs.put(None)
         await asyncio.to_thread(self._thread.join)
 
@@ -145,6 +147,8 @@ class Store:
         return await self._run(work, write=False)
 
     async def _run(self, work: Work[T], *, write: bool) -> T:
+        if self._closed:  # nobody would ever take the job
+            raise StoreError(f"the store {self.path}: it is closed")
         loop = asyncio.get_running_loop()
         job = _Job(work, write, loop, loop.create_future())
         self._jobs.put(job)
@@ -164,8 +168,8 @@ class Store:
     def _perform(self, jobs: list[_Job]) -> None:
         try:
             settled = self._transact(jobs)
-        except sqlite3.Error as error:
-            fault = _fault(self.path, error)
+        except Exception as error:  # noqa: BLE001 - told to each waiter; the thread goes on
+            fault = _fault(self.path, error) if isinstance(error, sqlite3.Error) else error
             settled = [(job, None, fault) for job in jobs]
         for job, result, failure in settled:
             job.settle(result, failure)
@@ -181,7 +185,7 @@ class Store:
             if write:
                 failed = alone and settled[0][2] is not None
                 connection.execute("ROLLBACK" if failed else "COMMIT")
-        except sqlite3.Error:
+        except Exception:
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
             raise
@@ -193,7 +197,7 @@ class Store:
             connection.execute("SAVEPOINT job")
         try:
             result = job.work(connection)
-        except (sqlite3.Error, StoreError, ValueError, LookupError) as error:
+        except Exception as error:  # whatever it is, it is its waiter's: the thread goes on for the others
             if job.write and not connection.in_transaction:  # SQLite itself rolled the whole transaction back
                 raise
             if savepoint:

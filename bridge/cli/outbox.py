@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import asdict
@@ -15,6 +16,9 @@ from bridge.outbox import Outbox, Queued
 from bridge.store import Store
 from bridge.text import clean
 from bridge.topics import timestamp
+
+_NUMBER = re.compile("[0-9]{1,18}")
+"""What SQLite can count to, about."""
 
 
 def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -33,8 +37,14 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         ("drop", "delete one command for good", drop),
     ):
         parser = kinds.add_parser(name, help=text)
-        parser.add_argument("number", type=int, help="as `sosbridge outbox list` shows it")
+        parser.add_argument("number", type=_number, help="as `sosbridge outbox list` shows it")
         parser.set_defaults(run=run)
+
+
+def _number(text: str) -> int:
+    if not _NUMBER.fullmatch(text):
+        raise argparse.ArgumentTypeError(f"{clean(text, 40)!r} is no number of a command; see: sosbridge outbox list")
+    return int(text)
 
 
 @asynccontextmanager

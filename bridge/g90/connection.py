@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, cast
 
 from bridge.g90.events import Alert, Notice
 from bridge.g90.frames import FrameError, MessageError
-from bridge.g90.messages import CommandResponse, Discovery, Hello, Ping
+from bridge.g90.messages import PING, CommandResponse, Discovery, Hello, Ping
 from bridge.g90.relay import Relay, Upstream
 from bridge.g90.session import Reading, Session, Unreadable
 
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from bridge.g90.roster import Panel, Roster
 
 _log = logging.getLogger(__name__)
+_WHOLE_PING: Final = Reading(Ping(), PING, PING)
 _MOST_SKIPPED_TOLD: Final = 3
 """Of one connection: a flood of garbage does not fill the log."""
 
@@ -78,6 +79,9 @@ class Connection(asyncio.Protocol):
             self._relay_task = self._owner.spawn(self._relay.run())
 
     def data_received(self, data: bytes) -> None:
+        if not self._working and self._session.is_whole_ping(data) and self._quick(_WHOLE_PING):
+            self.heard = time.monotonic()
+            return
         self._session.feed(data)
         if self._working:
             self._flooded = True

@@ -53,6 +53,10 @@ class Session:
     def feed(self, data: bytes) -> None:
         self._buffer.feed(data)
 
+    def is_whole_ping(self, data: bytes) -> bool:
+        """Whether `data`, if fed now, is one ping and nothing else: most of what panels send."""
+        return data == PING and not self._buffer
+
     def read(self, now: int) -> Reading | None:
         """Return the next message, None until it is whole. `now`: Unix time in seconds.
 
