@@ -181,7 +181,7 @@ def _fault(fault: Any, sources: Sequence[_Source], merged: Values) -> str:  # no
     names = [source.name for source in sources if path and source.names(path)] or [sources[-1].name]
     # A table is written in the file, although one value of it may come from elsewhere.
     source = names[-1 if isinstance(fault.get("input"), dict) else 0]
-    key = ".".join(path)
+    key = clean(".".join(path))
     return f"{source}: {key}: {_words(fault, path)}" if key else f"{source}: {_words(fault, path)}"
 
 
