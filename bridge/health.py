@@ -62,8 +62,10 @@ async def ask(store: Path) -> None:
     try:
         async with asyncio.timeout(_ANSWER_S):
             reader, writer = await asyncio.open_unix_connection(socket_path(store))
+            answer = b""
             try:
-                answer = await reader.read(_LARGEST_ANSWER)
+                while len(answer) < _LARGEST_ANSWER and (piece := await reader.read(_LARGEST_ANSWER)):
+                    answer += piece
             finally:
                 writer.close()
                 with suppress(OSError):
