@@ -158,7 +158,9 @@ def _keyed(values: Any, source: str, path: tuple[str, ...] = ()) -> Any:  # noqa
         return values
     name, tables = _NAMED[path], {}
     for number, table in enumerate(values):
-        key = str(table.get(name, number)).lower() if isinstance(table, dict) else str(number)
+        if isinstance(table, dict) and name not in table:  # else it would be called by its number
+            raise ConfigError(f"{source}: {path[-1]}.{number}.{name}: is missing; it is required")
+        key = str(table[name]).lower() if isinstance(table, dict) else str(number)
         if key in tables:
             raise ConfigError(f"{source}: {path[-1]}: {name} {clean(table[name])!r} is given twice")
         tables[key] = _keyed(table, source, (*path, "*"))

@@ -46,5 +46,7 @@ def setup_logging(level: str, style: Literal["human", "json"]) -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonFormatter() if style == "json" else HumanFormatter(colours=sys.stderr.isatty()))
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
+    # Its debugging begins before the settings have said in which style.
+    logging.getLogger("asyncio").setLevel(max(logging.INFO, logging.getLogger().level))
     # The library's own words for what we say ourselves, and better.
     logging.getLogger("mqtt").setLevel(logging.ERROR)

@@ -146,6 +146,20 @@ def test_a_password_of_the_wrong_kind_is_not_repeated(contract: Path, tmp_path: 
     assert "mqtt.password: " in fault(contract, ["mqtt.password.x=" + PASSWORD])
 
 
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ('name = "home"\n', "transmitters.0.name: is missing"),
+        ('key = "burglary"\n', "alarms.0.key: is missing"),
+        ('guid = "GB7F20C14D05A91"\n', "panels.0.guid: is missing"),
+    ],
+)
+def test_a_table_without_its_name_is_told(tmp_path: Path, name: str, words: str) -> None:
+    path = tmp_path / "nameless.toml"
+    path.write_text(CONTRACT.replace(name, "", 1))
+    assert fault(path).startswith(f"{path}: {words}")
+
+
 _leaf = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=9) | st.just(PASSWORD)
 _values = st.recursive(
     _leaf,
