@@ -125,12 +125,15 @@ class Outbox:
         """
 
         def work(db: sqlite3.Connection) -> None:
+            # unauthorized: 1 while the password is refused, 2 when it was and something else is wrong now
+            refused = unauthorized is not None
+            before = db.execute("SELECT unauthorized FROM command WHERE id = ?", (queued.id,)).fetchone()
             db.execute(
                 "UPDATE command SET attempts = attempts + ?, error = ?, undelivered = max(undelivered, 1),"
-                " unauthorized = ? WHERE id = ?",
-                (attempts, error, unauthorized is not None, queued.id),
+                " unauthorized = CASE WHEN ? THEN 1 WHEN unauthorized THEN 2 ELSE 0 END WHERE id = ?",
+                (attempts, error, refused, queued.id),
             )
-            if unauthorized and not queued.unauthorized:
+            if unauthorized and before and not before["unauthorized"]:
                 insert_result(db, queued.command.transmitter, queued.id, unauthorized, queued.command.reply)
 
         await self._store.write(work)
@@ -155,8 +158,8 @@ class Outbox:
 
     async def counts(self, transmitter: str) -> Counts:
         sql = (
-            "SELECT state, count(*) AS n, min(accepted_at) AS oldest, sum(unauthorized) AS unauthorized FROM command"
-            " WHERE transmitter = ? AND request IN ('alarm', 'restore') GROUP BY state"
+            "SELECT state, count(*) AS n, min(accepted_at) AS oldest, sum(unauthorized = 1) AS unauthorized"
+            " FROM command WHERE transmitter = ? AND request IN ('alarm', 'restore') GROUP BY state"
         )
         rows = await self._store.read(lambda db: db.execute(sql, (transmitter,)).fetchall())
         by_state = {row["state"]: row for row in rows}

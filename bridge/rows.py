@@ -153,7 +153,7 @@ def read_queued(row: sqlite3.Row) -> Queued:
         command=command,
         state=row["state"],
         attempts=row["attempts"],
-        unauthorized=bool(row["unauthorized"]),
+        unauthorized=row["unauthorized"] == 1,
         undelivered=bool(row["undelivered"]),
         error=row["error"],
     )
