@@ -161,8 +161,9 @@ class Transmitter:
         if self._expire_at > self._now():
             return
         self._expire_at = self._now() + _EXPIRE_EACH_S
+        ended = set(self._unrecorded)  # as it is now: what is written down in between has ended all the same
         for queued in await self._outbox.older_than(self.name, self._clock() - self._line.max_age):
-            if queued.id in self._unrecorded:
+            if queued.id in ended:
                 continue
             log.error(
                 "%s: %s expired, it was never delivered: %s", self.name, _named(queued), queued.error or "not sent"

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from core.core_kit import HOME, NOW, command, entry, opened
 from core.line_kit import DEAD, Bench
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from bridge.models import AlarmIdentity, Command, Request
@@ -139,7 +139,16 @@ def _active(delivered: list[Command]) -> set[AlarmIdentity]:
     return found
 
 
+_LATE: list[Step] = [
+    ("time", [command()], [5], 0.0),
+    ("full", [command(code="FA")], [0], 0.0),
+    ("age", [], [], 1.0),
+    ("age", [], [], 1.0),
+]
+
+
 @settings(max_examples=80, deadline=None)
+@example(_LATE)
 @given(st.lists(_steps, max_size=6))
 def test_every_command_ends_once_and_in_order(steps: list[Step]) -> None:
     with tempfile.TemporaryDirectory() as folder:
