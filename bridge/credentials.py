@@ -54,7 +54,7 @@ class Credentials:
     def rotated(self, new: Secret) -> None:
         """Store `new`, which a receiver gave out, before anything is sent with it. Raises StoreError."""
         others = [password for password in self._passwords if password.value != new]
-        self._save([_Password(new), *others][:_KEPT])
+        self._save(_kept([_Password(new), *others]))
 
     def treated(self, used: Secret, refused: tuple[Secret, ...] = ()) -> None:
         """Note that a receiver treated a message sent with `used`, having refused `refused` just before.
@@ -85,7 +85,8 @@ class Credentials:
             # Nothing of the file may get into the text: it holds passwords.
             raise StoreError(f"the password file {self._path} is damaged; bring back a backup") from None
         if mark != _mark(salt, self._configured):
-            passwords = [_Password(self._configured), *(p for p in passwords if p.value != self._configured)][:_KEPT]
+            others = [p for p in passwords if p.value != self._configured]
+            passwords = _kept([_Password(self._configured), *others])
         return salt, passwords
 
     def _save(self, passwords: list[_Password]) -> None:
@@ -99,6 +100,12 @@ class Credentials:
         except OSError as error:
             raise StoreError(f"the password file {self._path}: {error.strerror}") from None
         self._passwords = passwords
+
+
+def _kept(passwords: list[_Password]) -> list[_Password]:
+    """Return `passwords`, newest first, without those too many: one that was refused goes before one that may work."""
+    likeliest = sorted(passwords, key=lambda password: password.refused)[:_KEPT]
+    return [password for password in passwords if password in likeliest]
 
 
 def _mark(salt: str, password: Secret) -> str:

@@ -141,10 +141,12 @@ def _active(delivered: list[Command]) -> set[AlarmIdentity]:
 
 _LATE: list[Step] = [
     ("time", [command()], [5], 0.0),
-    ("full", [command(code="FA")], [0], 0.0),
-    ("age", [], [], 1.0),
+    ("full", [], [5], 0.0),
+    ("time", [command()], [], 1.0),
+    ("age", [], [], 0.0),
     ("age", [], [], 1.0),
 ]
+"""The round that looks for what is too old writes down, late, that the second alarm was accepted."""
 
 
 @settings(max_examples=80, deadline=None, derandomize=True)

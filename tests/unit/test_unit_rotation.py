@@ -159,6 +159,7 @@ STEPS: dict[str, Callable[[Site], None]] = {
 @given(st.lists(st.sampled_from(sorted(STEPS)), max_size=14))
 @example(["rotate", "rotate, response lost", "restart", "send, disk full", "rotate", "receiver forgets", "send"])
 @example(["rotate", "receiver forgets", "send, disk full", "rotate", "restart", "rotate, crash before it is stored"])
+@example(["rotate", "mistype", "rotate", "receiver forgets"])
 def test_nothing_locks_the_transmitter_out(steps: list[str]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         site = Site(Path(folder))
