@@ -26,6 +26,9 @@ _DEFAULT_SECRETS = Path("/run/secrets")
 _NAMED = {("transmitters",): "name", ("transmitters", "*", "alarms"): "key", ("g90", "panels"): "guid"}
 _SECRET = frozenset({"password", "authentication", "code"})
 _LARGEST_SECRET = 4096
+_DEEPEST = 16
+_LONGEST_FAULT = 600
+"""Characters of one fault: a fault may quote its value."""
 
 Values = dict[str, Any]
 
@@ -84,7 +87,7 @@ def _toml(path: Path) -> Values:
         raise ConfigError(
             f"{path}: {error.strerror}; write one with: sosbridge config example > sosbridge.toml"
         ) from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:  # also of a number with thousands of digits
         raise ConfigError(f"{path}: not TOML: {clean(error)}") from None
     keyed: Values = _keyed(values, str(path))
     return keyed
@@ -151,6 +154,8 @@ def _lay_over(below: Values, above: Values) -> None:
 
 def _keyed(values: Any, source: str, path: tuple[str, ...] = ()) -> Any:  # noqa: ANN401 - whatever a source holds
     """Return `values` with the lists of named tables as tables by name; what is no such list stays for the check."""
+    if len(path) > _DEEPEST:
+        raise ConfigError(f"{source}: {clean('.'.join(path[:2]))}: tables are nested more than {_DEEPEST} deep")
     if isinstance(values, dict):
         step = "*" if path in _NAMED else None
         return {key: _keyed(value, source, (*path, step or key)) for key, value in values.items()}
@@ -205,7 +210,7 @@ def _path(loc: Sequence[str | int], merged: Values) -> list[str]:
 
 
 def _words(fault: Any, path: Sequence[str]) -> str:  # noqa: ANN401 - a pydantic error
-    message = str(fault["msg"]).removeprefix("Value error, ")
+    message = clean(str(fault["msg"]).removeprefix("Value error, "), _LONGEST_FAULT)
     if fault["type"] == "extra_forbidden":
         return f"there is no such setting; known here: {', '.join(_fields_at(path[:-1]))}"
     if fault["type"] == "missing":

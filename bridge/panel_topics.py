@@ -63,7 +63,7 @@ class PanelTopics:
     def guid(self, topic: str) -> str | None:
         """Return the panel that `topic` belongs to, None for what is no panel's topic."""
         parts = topic.removeprefix(f"{self.base}/").split("/")
-        return parts[1] if parts[0] == "panel" else None
+        return parts[1] if parts[0] == "panel" and len(parts) > 1 else None
 
     def parse(self, topic: str, payload: bytes) -> PanelCommand:
         """Read a command. Raises CommandError with words for its author, never with a code."""

@@ -71,9 +71,16 @@ def _pin(text: str) -> bytes:
 
 
 def _with_ca_file(path: str) -> ssl.SSLContext:
-    if not path or not Path(path).is_file():
+    if not _is_file(path):
         raise ConfigError(f"tls_verify: {clean(path)} is neither none, system, sha256:... nor a file that exists")
     try:
         return ssl.create_default_context(cafile=path)
     except OSError as error:  # ssl.SSLError among them
         raise ConfigError(f"tls_verify: {clean(path)} holds no CA certificates in PEM: {clean(error)}") from None
+
+
+def _is_file(path: str) -> bool:
+    try:
+        return bool(path) and Path(path).is_file()
+    except OSError:  # a name too long to be one
+        return False

@@ -164,6 +164,9 @@ FAULTS = [
         HOME + FORWARD.replace('"alarm"', '"alert"'), "forward.0: ", id="forward of an unknown event"
     ),
     pytest.param("[mqtt\n", "not TOML: ", id="not TOML"),
+    pytest.param("a = " + "9" * 5000, "not TOML: ", id="a number of 5000 digits"),
+    pytest.param("a = " + "[" * 2000 + "]" * 2000, "not TOML: ", id="lists in lists"),
+    pytest.param(".".join("a" * 40) + " = 1", "a.a: tables are nested more than 16 deep", id="tables in tables"),
 ]  # fmt: skip
 
 

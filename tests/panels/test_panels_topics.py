@@ -122,5 +122,6 @@ def test_a_command_shows_no_code() -> None:
 def test_topics_tell_their_panel_and_only_panels_topics_do() -> None:
     assert TOPICS.guid(SET) == GUID
     assert TOPICS.guid("house/alarm/transmitter/home/ping") is None
+    assert TOPICS.guid("house/alarm/panel") is None
     assert TOPICS.of(GUID, "set") == SET
     assert not set(TOPICS.commands) & set(TOPICS.states)

@@ -328,6 +328,7 @@ def test_a_tls_peer_that_never_says_goodbye_is_left(server_tls: ssl.SSLContext) 
         ("sha256:", "64 hexadecimal digits"),
         ("sha256:" + "g" * 64, "64 hexadecimal digits"),
         ("/dev/null", "nor a file"),
+        ("/" + "n" * 5000, "nor a file"),
     ],
 )
 def test_a_bad_tls_verify_is_a_configuration_error(verify: str, said: str) -> None:

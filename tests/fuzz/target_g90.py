@@ -1,0 +1,251 @@
+"""What panels send: the stream of the cloud protocol, what a cloud server sends, answers to local commands."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from random import Random
+
+from fuzz.target import MARK, Target
+
+from bridge.forwarding import Forwarded, Rule, forward
+from bridge.g90.cloud import CloudControl
+from bridge.g90.commands import CommandError, answer_data, unwrap
+from bridge.g90.control import PanelControl
+from bridge.g90.events import Alert, EventType, Notice
+from bridge.g90.frames import FrameBuffer, FrameError, MessageError
+from bridge.g90.messages import CommandResponse, Discovery, Hello, parse_from_cloud
+from bridge.g90.panel import Step, heard, reduce, silent, tick
+from bridge.g90.readings import with_info, with_sensors, with_status
+from bridge.g90.session import Reading, Session, Unreadable
+from bridge.g90.state import PanelState
+from bridge.panel_topics import PanelTopics, state_payloads
+from bridge.panels import _command
+
+GUID = "GB7F20C14D05A91"
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+_RULES = tuple(
+    Rule(event=event, transmitter="home", event_code="BA", restore_on=EventType.DISARMED, section_text="{panel} {name}")
+    for event in EventType
+)
+_LONGEST_LINE = 400
+_TOPICS = PanelTopics("sosbridge")
+_LOOP = asyncio.new_event_loop()
+
+
+def stream(data: bytes) -> str:
+    """Read a panel's stream, however it is cut, and take what it reports all the way to alarms."""
+    random = Random(data)
+    readings, end = _readings([data])
+    pieces = _pieces(data, random)
+    assert _readings(pieces) == (readings, end), "the same stream, cut in other places, reads differently"
+    life = _Life()
+    for reading in readings:
+        life.take(reading)
+    return " ".join([*(_kind(reading) for reading in readings[:4]), *life.events[:3], end])
+
+
+def _readings(pieces: Sequence[bytes]) -> tuple[list[Reading], str]:
+    session = Session("192.0.2.10", 5678)
+    found: list[Reading] = []
+    try:
+        for piece in pieces:
+            session.feed(piece)
+            while reading := session.read(1767225600):
+                found.append(reading)
+    except FrameError as error:
+        return found, str(error)
+    return found, "open"
+
+
+def _pieces(data: bytes, random: Random) -> list[bytes]:
+    cuts = sorted(random.randrange(len(data) + 1) for _ in range(random.randrange(5)))
+    return [data[start:end] for start, end in zip([0, *cuts], [*cuts, len(data)], strict=True)]
+
+
+def _kind(reading: Reading) -> str:
+    message = reading.message
+    return message.reason.split(":")[0] if isinstance(message, Unreadable) else type(message).__name__
+
+
+class _Life:
+    """A panel that its reports change, with the rules that make alarms of its events."""
+
+    def __init__(self) -> None:
+        self.state = PanelState(guid=GUID, name="House")
+        self.active: tuple[Forwarded, ...] = ()
+        self.events: list[str] = []
+
+    def take(self, reading: Reading) -> None:
+        match reading.message:
+            case Alert() | Notice() as report:
+                try:
+                    self._step(reduce(self.state, report, NOW))
+                except MessageError as error:
+                    _line(error)
+                self._step(tick(self.state, NOW + timedelta(minutes=1)))
+            case Hello() | Discovery() as hello:
+                assert set(hello.guid) <= set("-_ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789")
+                self._step(heard(self.state, NOW, "192.0.2.1", hello.firmware))
+            case Unreadable(reason):
+                _line(reason)
+            case _:
+                self._step(silent(self.state, NOW))
+
+    def _step(self, step: Step) -> None:
+        self.state = step.state
+        assert PanelState.from_json(json.loads(json.dumps(step.state.as_json()))) == step.state
+        for leaf, payload in state_payloads(step.state).items():
+            assert _TOPICS.of(GUID, leaf).isprintable(), leaf
+            payload.encode()
+        for event in step.events:
+            self.events.append(event.type)
+            json.dumps(event.as_json()).encode()
+            taken = forward(_RULES, self.active, event, step.state.name)
+            for sending in taken.sendings:
+                assert _command(sending).alarm is not None
+            self.active = taken.active
+
+
+def _line(text: object) -> None:
+    """Whatever a peer sent, the log gets one bounded line of it."""
+    assert str(text).isprintable(), f"not one line: {text!r}"
+    assert len(str(text)) <= _LONGEST_LINE, f"a line of {len(str(text))} characters"
+
+
+def cloud(data: bytes) -> str:
+    """Read what a cloud server sends."""
+    buffer, found = FrameBuffer(), []
+    buffer.feed(data)
+    try:
+        while frame := buffer.take():
+            try:
+                found.append(type(parse_from_cloud(frame)).__name__)
+            except MessageError as error:
+                _line(error)
+                found.append(str(error).split(":")[0])
+    except FrameError as error:
+        _line(error)
+        found.append(str(error).split(":")[0])
+    return " ".join(found)
+
+
+class _Answers(PanelControl):
+    """A control whose panel answers everything with the same datagram."""
+
+    def __init__(self, datagram: bytes) -> None:
+        super().__init__("192.0.2.1:12901", timeout=60, retries=0)
+        self._datagram = datagram
+
+    async def _attempt(self, code: int, data: list[object] | None) -> list[object]:
+        found = answer_data(code, unwrap(self._datagram))
+        if found is None:
+            raise CommandError("the answer to another command")
+        return found
+
+
+class _Wire:
+    """A panel's connection whose every answer has the same body."""
+
+    def __init__(self, body: bytes) -> None:
+        self._body = body
+        self.on_response: Callable[[CommandResponse], None] | None = None
+
+    async def between(self) -> None:
+        pass
+
+    def write(self, data: bytes) -> None:
+        request = _request(data)
+        assert self.on_response is not None
+        self.on_response(CommandResponse(*request, self._body))
+
+
+def _request(data: bytes) -> tuple[int, int]:
+    buffer = FrameBuffer()
+    buffer.feed(data)
+    frame = buffer.take()
+    assert frame is not None
+    request = parse_from_cloud(frame)
+    return request.sequence, request.code  # type: ignore[union-attr]  # what was written is a command
+
+
+def local(data: bytes) -> str:
+    """Take one datagram for the answer to everything that is asked, over UDP and over the connection."""
+    return " ".join(_LOOP.run_until_complete(_ask(data)))
+
+
+async def _ask(data: bytes) -> list[str]:
+    found = []
+    ways: tuple[PanelControl, ...] = (_Answers(data), CloudControl(GUID, lambda: _Wire(data[6:-5]), timeout=60))
+    for control in ways:
+        state = PanelState(guid=GUID)
+        for ask in (control.status, control.host_info, control.sensors, control.disarm):
+            try:
+                answer = await ask()
+            except (CommandError, MessageError) as error:
+                _line(error)
+                found.append(str(error).split(":")[0])
+            else:
+                found.append(type(answer).__name__)
+        found.append(await _told(control, state))
+    return found
+
+
+async def _told(control: PanelControl, state: PanelState) -> str:
+    """Take answers into the state, as far as they can be read."""
+    try:
+        state = with_sensors(state, await control.records())
+        state = with_info(state, await control.host_info())
+        state = with_status(state, await control.status(), NOW).state
+    except (CommandError, MessageError) as error:
+        _line(error)
+    json.dumps(state_payloads(replace(state))).encode()
+    assert PanelState.from_json(json.loads(json.dumps(state.as_json()))) == state
+    return f"{len(state.sensors)} sensors"
+
+
+def _one_frame(data: bytes, random: Random) -> bytes:
+    """Make the length true of the first frame, or of all bytes as one."""
+    length = random.choice((len(data), max(8, len(data) - 8), len(data)))
+    return data[:4] + length.to_bytes(4, "little") + data[8:]
+
+
+def _marked(data: bytes, _: Random) -> bytes:
+    return b"ISTART" + data.removeprefix(b"ISTART").removesuffix(b"IEND\0") + b"IEND\0"
+
+
+_FRAMES = (
+    b"\x01\x10\x00\x00\x08\x00\x00\x00",
+    b"\x01\x10\x00\x20",
+    b"\x21\x10\x00\x20",
+    b"\x22\x10\x00\x20",
+    b"\x01\x30\x00\x20",
+    b"\x01\x00\x00\x20",
+    b"\x01\x00\x00\x00",
+)
+_JSON = (b"[170,[", b"[208,[", b"[1,[", b"[5,[", b"[6,[", b"[4,[", b"]]\0", b'"', b",", b"[", b"]", GUID.encode())
+_ANSWERS = (
+    b"[100,",
+    b"[102,",
+    b"[206,",
+    b"[101]",
+    b"fail",
+    b"error",
+    b"[[1,1,1],",
+    b"ISTART",
+    b"IEND\0",
+    MARK.encode(),
+)
+TARGETS = (
+    Target("g90-stream", stream, (*_FRAMES, *_JSON), _one_frame),
+    Target(
+        "g90-cloud",
+        cloud,
+        (b"\x41\x20\x00\x10", b"\x63\x20\x00\x10", b"\x01\xd0\x00\x10", b"\x29\x20\x00\x10"),
+        _one_frame,
+    ),
+    Target("g90-local", local, (*_ANSWERS, *_JSON[-5:]), _marked),
+)
