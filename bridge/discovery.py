@@ -13,7 +13,7 @@ from bridge.models import NamedAlarm, Outcome
 
 _BRIDGE_EVENTS = (
     "command_rejected", "retained_command_ignored", "store_failed", "store_recovered", "unauthorized",
-    "heartbeat_disabled", "unknown_panel", "wrong_address", "unattributed",
+    "heartbeat_disabled", "unknown_panel", "wrong_address", "unattributed", "panel_locked",
 )  # fmt: skip
 
 

@@ -16,7 +16,7 @@ from typing import Any
 
 from bridge.errors import FieldError, StoreError
 from bridge.forwarding import Forwarded, Rule, Sending, Step, expire, forward, next_due
-from bridge.g90.codes import CodeLock
+from bridge.g90.codes import LOCK_S, MOST_WRONG, CodeLock, Verdict
 from bridge.g90.commands import CommandError as PanelCommandError
 from bridge.g90.commands import CommandTimeout
 from bridge.g90.control import PanelControl
@@ -38,6 +38,7 @@ from bridge.topics import CommandError, timestamp
 log = logging.getLogger(__name__)
 
 _LONGEST_WAIT_S = 60.0
+_TOO_MANY = f"too many wrong codes, {MOST_WRONG}: nothing that needs the code is taken for {LOCK_S / 60:.0f} minutes"
 Order = Callable[[PanelServer], Coroutine[Any, Any, None]]
 
 
@@ -229,11 +230,8 @@ class Panels:
             return SetOutcome.FAILED, "this panel is not configured"
         if panel.control is None:
             return SetOutcome.DISABLED, 'this panel is not controlled; see control = "local" in its configuration'
-        now = asyncio.get_running_loop().time()
-        verdict = panel.lock.check(command.code, disarms=command.action is Action.DISARM, now=now)
-        if verdict != "ok":
-            locked = "too many wrong codes: nothing is taken for a minute"
-            return SetOutcome.WRONG_CODE, locked if verdict == "locked" else "the code is missing or wrong"
+        if fault := self._code_fault(panel, command):
+            return SetOutcome.WRONG_CODE, fault
         control = panel.control(server)
         actions = {
             Action.ARM_AWAY: control.arm_away,
@@ -247,6 +245,20 @@ class Panels:
         except PanelCommandError as error:
             return SetOutcome.FAILED, str(error)
         return SetOutcome.DONE, None
+
+    def _code_fault(self, panel: Controlled, command: PanelCommand) -> str | None:
+        """Return why a command's code does not let it pass; the wrong one that locks the panel is told as an event."""
+        now = asyncio.get_running_loop().time()
+        match panel.lock.check(command.code, disarms=command.action is Action.DISARM, now=now):
+            case Verdict.OK:
+                return None
+            case Verdict.LOCKED:
+                return f"{_TOO_MANY}, and this code was not even looked at"
+        if not panel.lock.locked(now):
+            return "the code is missing or wrong"
+        log.warning("panel %s: %s", command.guid, _TOO_MANY)
+        self._tell("panel_locked", guid=command.guid, reason=_TOO_MANY)
+        return f"the code is missing or wrong; {_TOO_MANY}"
 
     async def _read(self, server: PanelServer, guid: str) -> None:
         panel = self._panels[guid]

@@ -9,14 +9,16 @@ from typing import Final
 from bridge.models import Secret
 
 MOST_WRONG: Final = 5
-LOCK_S: Final = 60.0
+WITHIN_S: Final = 300.0
+LOCK_S: Final = 300.0
+"""At this pace somebody who tries every code of four digits needs a week."""
 
 
 class Verdict(StrEnum):
     OK = "ok"
     WRONG = "wrong"
     LOCKED = "locked"
-    """Five wrong codes in a row: for a minute not even the right one passes."""
+    """Five wrong codes within five minutes: for five more not even the right one passes."""
 
 
 @dataclass(slots=True)
@@ -28,23 +30,26 @@ class CodeLock:
 
     code: Secret | None
     code_for_arm: bool = False
-    _wrong: int = field(default=0, init=False)
+    _wrong: list[float] = field(default_factory=list, init=False)
     _locked_until: float = field(default=float("-inf"), init=False)
 
     def check(self, given: Secret | None, *, disarms: bool, now: float) -> Verdict:
         """Judge one command at `now`, in seconds of a clock that never goes back."""
         if self.code is None or not (disarms or self.code_for_arm):
             return Verdict.OK
-        if now < self._locked_until:
+        if self.locked(now):
             return Verdict.LOCKED
         if (given or Secret("")) == self.code and given is not None:
-            self._wrong = 0
+            self._wrong.clear()
             return Verdict.OK
         self._count(now)
         return Verdict.WRONG
 
+    def locked(self, now: float) -> bool:
+        return now < self._locked_until
+
     def _count(self, now: float) -> None:
-        self._wrong += 1
-        if self._wrong >= MOST_WRONG:
-            self._wrong = 0
+        self._wrong = [*(moment for moment in self._wrong if now - moment < WITHIN_S), now]
+        if len(self._wrong) >= MOST_WRONG:
+            self._wrong.clear()
             self._locked_until = now + LOCK_S

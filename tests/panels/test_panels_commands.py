@@ -137,7 +137,11 @@ def test_five_wrong_codes_lock_and_not_even_the_right_one_passes(tmp_path: Path)
             assert {each["outcome"] for each in responses} == {"wrong_code"}
             assert "too many" in responses[-1]["error"]
             assert "too many" not in responses[0]["error"]
+            assert "too many" in responses[4]["error"]
             assert site.control.asked == []
+            [(kind, details)] = site.told
+            assert kind == "panel_locked"
+            assert details["guid"] == GUID
 
     run(scenario())
 

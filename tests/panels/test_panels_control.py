@@ -114,6 +114,7 @@ async def test_codes_are_asked_for_lock_and_are_read_by_nobody(site: House) -> N
     # The other panel asks for it to arm, too, and is locked after five.
     for _ in range(5):
         assert await site.outcome({"action": "ARM_AWAY", "code": "9999992"}, OTHER) == "wrong_code"
+    assert (await site.event("panel_locked")).value["guid"] == OTHER
     locked = await site.command({"action": "ARM_AWAY", "code": CODE}, OTHER)
     assert locked["outcome"] == "wrong_code"
     assert "too many" in locked["error"]
