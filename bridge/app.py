@@ -9,11 +9,12 @@ import os
 import signal
 import time
 from collections.abc import Coroutine, Iterator, Sequence
+from contextlib import suppress
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from bridge import __version__, building, health
+from bridge import __version__, building, health, notify
 from bridge.announcer import Announcer
 from bridge.broker import Incoming
 from bridge.discovery import bridge_device, transmitter_device, transmitter_id
@@ -95,6 +96,7 @@ class Bridge:
         for warning in self._settings.warnings:
             log.warning("%s", warning)
         log.info("sosbridge %s, transmitters: %s", __version__, ", ".join(self._transmitters) or "none")
+        manager = notify.Manager()
         await self._publisher.restore()
         states = await self._panels.restore() if self._panels else {}
         self._tell_info()
@@ -109,10 +111,12 @@ class Bridge:
                 tasks.create_task(self._prune()),
                 tasks.create_task(self._announcer.run()),
                 tasks.create_task(health.serve(self._settings.store.path, self._problems)),
+                tasks.create_task(notify.watch(manager, self._door.connected, self._hanging)),
             ]
             listening = [tasks.create_task(each) for each in self._listen_to_panels(states)]
             await stop.wait()
             log.info("stopping")
+            manager.tell(STOPPING=1)
             self._door.stop()
             for group in (listening, others, lines, publishing, [door]):
                 await _end(group)
@@ -245,6 +249,13 @@ class Bridge:
         except StoreError as error:
             found.append(str(error))
         return found
+
+    async def _hanging(self) -> list[str]:
+        """Name what hangs, for the watchdog. A broker or receivers that are away, or a full disk, are no hang."""
+        with suppress(StoreError):
+            await self._outbox.change_mark()
+        pulses = [self._door.pulse, *(each.pulse for each in self._transmitters.values())]
+        return [pulse.name for pulse in pulses if pulse.stopped]
 
     async def _watch_others(self) -> None:
         """Notice what another program changed in the store, such as `sosbridge outbox retry`."""

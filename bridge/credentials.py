@@ -18,7 +18,7 @@ from pathlib import Path
 from bridge.errors import StoreError
 from bridge.models import Secret
 
-_TRIED_PER_EXCHANGE = 2
+TRIED_PER_EXCHANGE = 2
 _KEPT = 3
 
 
@@ -44,7 +44,7 @@ class Credentials:
     def candidates(self) -> tuple[Secret, ...]:
         """The passwords to try for one exchange, at most two, the likeliest first."""
         likeliest = sorted(self._passwords, key=lambda password: password.refused)
-        return tuple(password.value for password in likeliest[:_TRIED_PER_EXCHANGE])
+        return tuple(password.value for password in likeliest[:TRIED_PER_EXCHANGE])
 
     @property
     def rotation_open(self) -> bool:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 
-from bridge.credentials import Credentials
+from bridge.credentials import TRIED_PER_EXCHANGE, Credentials
 from bridge.errors import StoreError
 from bridge.models import Command, Request, Secret
 from bridge.sos_access.client import AnyRequest, Exchange, SOSAccessClient
@@ -35,6 +35,11 @@ class Line:
     max_age: timedelta = timedelta(hours=24)
     owns_passwords: bool = True
     """Whether what an exchange teaches of the passwords is stored: by one program at a time."""
+
+    @property
+    def longest_exchange_s(self) -> float:
+        """What an exchange takes at most: a round with each password that is tried."""
+        return TRIED_PER_EXCHANGE * self.client.longest_round_s
 
     def message(self, command: Command) -> AnyRequest:
         """Return the message that `command` asks for, with the password to use. Raises FieldError."""

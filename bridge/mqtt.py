@@ -36,6 +36,7 @@ from bridge.broker import (
 )
 from bridge.errors import first
 from bridge.models import Reply
+from bridge.pulse import Pulse
 from bridge.schedule import Backoff
 from bridge.text import clean
 
@@ -45,6 +46,9 @@ _GOODBYE_S = 1.0
 _MOST_EVENTS = 10_000
 _STEADY_S = 10.0
 """A connection that lasted so long was a good one: two bridges that throw each other out wait longer and longer."""
+_LONGEST_TURN_S = 300.0
+"""Whatever a turn waits for, a name server, the broker or the next try to connect, is bounded well below this."""
+_LONGEST_REST_S = 30.0
 _AT_ONCE = 10
 """States published before their acknowledgements are awaited."""
 
@@ -103,6 +107,7 @@ class Door:
         """Raises ConfigError where a certificate file cannot be used."""
         self.connected = asyncio.Event()
         self.connects = 0
+        self.pulse = Pulse("the MQTT connection", _LONGEST_TURN_S)
         self._broker = broker
         self._interface = interface
         self._handler = handler
@@ -167,6 +172,7 @@ class Door:
         """Keep connected until cancelled; then publish what is left and `offline`, and leave."""
         backoff = Backoff()
         while True:
+            self.pulse.beat()
             try:
                 await self._session()
             except (aiomqtt.MqttError, BrokerError, OSError, ValueError) as error:
@@ -269,7 +275,10 @@ class Door:
 
     async def _publish(self, client: Client, link: _Link) -> None:
         while True:
-            await self._work.wait()
+            self.pulse.beat()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_LONGEST_REST_S):
+                    await self._work.wait()
             self._work.clear()
             # An answer to something that we sent after our acknowledgements proves that the broker has those.
             acknowledged = len(link.unconfirmed)
@@ -281,6 +290,7 @@ class Door:
         """Publish what is due; return whether the broker has answered to something."""
         sent = False
         while self._events:
+            self.pulse.beat()
             await self._publish_event(client, self._events[0])
             sent = True
         return await self._publish_states(client) or sent
@@ -309,6 +319,7 @@ class Door:
     async def _publish_states(self, client: Client) -> bool:
         sent = False
         while self._dirty:
+            self.pulse.beat()
             topics = list(self._dirty)[:_AT_ONCE]
             changed = {topic: self._wanted[topic] for topic in topics if self._held.get(topic) != self._wanted[topic]}
             async with asyncio.TaskGroup() as tasks:

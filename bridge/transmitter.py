@@ -22,6 +22,7 @@ from bridge.errors import FieldError, StoreError
 from bridge.line import AnyExchange, Line
 from bridge.models import Outcome, Request, Result
 from bridge.outbox import Outbox, Queued
+from bridge.pulse import Pulse
 from bridge.schedule import Backoff, Heartbeat
 from bridge.sos_access.messages import NewAuthResponse
 from bridge.sos_access.status import (
@@ -37,6 +38,8 @@ from bridge.text import clean
 log = logging.getLogger(__name__)
 
 _EXPIRE_EACH_S = 1.0
+_MARGIN_S = 120.0
+"""What a turn may take beside its exchange: a rest, or the longest wait for a store that fails."""
 _LONGEST_SLEEP_S = 30.0
 """Bounds the wait for anything that wakes nobody: an alarm growing too old, a command put back by hand."""
 
@@ -71,6 +74,7 @@ class Transmitter:
         self.name = line.name
         self.delivered = 0
         self.failures = 0
+        self.pulse = Pulse(f"transmitter {line.name}", line.longest_exchange_s + _MARGIN_S)
         self._line = line
         self._outbox = outbox
         self._reporter = reporter
@@ -100,6 +104,7 @@ class Transmitter:
         self._heartbeat = Heartbeat(self._line.heartbeat, self._now())
         self._last_success = self._now()
         while True:
+            self.pulse.beat()
             try:
                 await self._step()
                 if not self._unrecorded:

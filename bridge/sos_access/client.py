@@ -30,7 +30,7 @@ from bridge.sos_access.status import (
 )
 from bridge.sos_access.texts import prepare
 from bridge.sos_access.tls import TlsPolicy, tls_context
-from bridge.sos_access.transport import TCPTransport, peer_name
+from bridge.sos_access.transport import CLOSE_TIMEOUT, TCPTransport, peer_name
 from bridge.text import clean
 
 if TYPE_CHECKING:
@@ -293,6 +293,11 @@ class SOSAccessClient:
         if (error := error_for(response)) is not None:
             raise error
         return response
+
+    @property
+    def longest_round_s(self) -> float:
+        """What a round takes at most: connecting, sending, the answer and hanging up, at each attempt."""
+        return len(self._round()) * (2 * self.connect_timeout + self.response_timeout + CLOSE_TIMEOUT)
 
     def _name(self, receiver: ReceiverName) -> str:
         address = self.receiver_address if receiver == "primary" else self.secondary_receiver_address

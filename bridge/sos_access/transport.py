@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = ["TCPTransport", "TlsPolicy", "peer_name", "tls_context"]
 
-_CLOSE_TIMEOUT = 1.0
+CLOSE_TIMEOUT = 1.0
 """Seconds for a TLS peer to say goodbye: the answer is in hand, nothing is lost by hanging up."""
 _ADDRESSES = 4
 """Addresses of a name that are tried."""
@@ -184,7 +184,7 @@ def _describe(error: OSError | UnicodeError, address: tuple[str, int]) -> str:
 async def _close(writer: asyncio.StreamWriter) -> None:
     writer.close()
     try:
-        async with asyncio.timeout(_CLOSE_TIMEOUT):
+        async with asyncio.timeout(CLOSE_TIMEOUT):
             await writer.wait_closed()
     except OSError:  # TimeoutError and ssl.SSLError among them: nothing is left to lose
         writer.transport.abort()

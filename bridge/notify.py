@@ -1,0 +1,75 @@
+"""What the service manager is told over $NOTIFY_SOCKET (systemd's sd_notify): ready, alive, stopping."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import socket
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
+
+log = logging.getLogger(__name__)
+
+_TURN_S = 20.0
+"""How often it hears of us where it sets no watchdog: well within its usual 90 s for a start."""
+_MICROSECONDS = 1_000_000
+
+
+class Manager:
+    """The service manager that started us; where none listens, nothing is told."""
+
+    def __init__(self, environment: Mapping[str, str] = os.environ) -> None:
+        self._address = environment.get("NOTIFY_SOCKET", "")
+        watchdog_us = environment.get("WATCHDOG_USEC", "")
+        ours = environment.get("WATCHDOG_PID", str(os.getpid())) == str(os.getpid())
+        watched = ours and watchdog_us.isdecimal() and int(watchdog_us) > 0
+        self.turn_s = int(watchdog_us) / _MICROSECONDS / 2 if watched else _TURN_S
+        """How often it is to hear that we live."""
+
+    @property
+    def listens(self) -> bool:
+        return self._address.startswith(("/", "@"))
+
+    def tell(self, **news: object) -> bool:
+        """Tell `news`; return whether it went out."""
+        if not self.listens:
+            return False
+        address = self._address.replace("@", "\0", 1) if self._address.startswith("@") else self._address
+        message = "\n".join(f"{name}={value}" for name, value in news.items()).encode()
+        try:
+            with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
+                sender.settimeout(0)
+                sender.sendto(message, address)
+        except OSError as error:
+            log.warning("the service manager cannot be told: %s", error.strerror or type(error).__name__)
+            return False
+        return True
+
+
+async def watch(manager: Manager, online: asyncio.Event, hanging: Callable[[], Awaitable[list[str]]]) -> None:
+    """Until cancelled, tell `manager` that we live for as long as nothing is `hanging`, and once that we are online.
+
+    Being online may take as long as the broker is away: until then the time that a start may take is extended.
+    """
+    ready = False
+    while manager.listens:
+        found = await _found(hanging, manager.turn_s / 2)
+        if found:
+            log.critical("hanging: %s; the watchdog is told no more that we live", ", ".join(found))
+        else:
+            extended = {} if ready else {"EXTEND_TIMEOUT_USEC": int(4 * manager.turn_s * _MICROSECONDS)}
+            manager.tell(WATCHDOG=1, STATUS="online" if online.is_set() else "the broker is away", **extended)
+        if online.is_set() and not ready:
+            ready = manager.tell(READY=1)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(manager.turn_s):
+                await (asyncio.Event() if online.is_set() else online).wait()
+
+
+async def _found(hanging: Callable[[], Awaitable[list[str]]], within: float) -> list[str]:
+    try:
+        async with asyncio.timeout(within):
+            return await hanging()
+    except TimeoutError:
+        return ["the store"]
