@@ -1,8 +1,12 @@
-"""What the service manager is told over $NOTIFY_SOCKET (systemd's sd_notify): ready, alive, stopping."""
+"""Signs of life: what a service manager is told over $NOTIFY_SOCKET (systemd's sd_notify), and our own watchdog.
+
+A process that hangs is ended, by systemd or, in a container, by itself: whoever started it starts it again.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import faulthandler
 import logging
 import os
 import socket
@@ -13,6 +17,9 @@ log = logging.getLogger(__name__)
 
 _TURN_S = 20.0
 """How often it hears of us where it sets no watchdog: well within its usual 90 s for a start."""
+_ENDED_AFTER_S = 180.0
+"""How long we may hang: longer than any watchdog set outside, which leaves the better trace."""
+_STDERR = 2
 _MICROSECONDS = 1_000_000
 
 
@@ -48,23 +55,27 @@ class Manager:
 
 
 async def watch(manager: Manager, online: asyncio.Event, hanging: Callable[[], Awaitable[list[str]]]) -> None:
-    """Until cancelled, tell `manager` that we live for as long as nothing is `hanging`, and once that we are online.
+    """Until cancelled, tell that we live for as long as nothing is `hanging`, and once that we are online.
 
     Being online may take as long as the broker is away: until then the time that a start may take is extended.
     """
     ready = False
-    while manager.listens:
-        found = await _found(hanging, manager.turn_s / 2)
-        if found:
-            log.critical("hanging: %s; the watchdog is told no more that we live", ", ".join(found))
-        else:
-            extended = {} if ready else {"EXTEND_TIMEOUT_USEC": int(4 * manager.turn_s * _MICROSECONDS)}
-            manager.tell(WATCHDOG=1, STATUS="online" if online.is_set() else "the broker is away", **extended)
-        if online.is_set() and not ready:
-            ready = manager.tell(READY=1)
-        with suppress(TimeoutError):
-            async with asyncio.timeout(manager.turn_s):
-                await (asyncio.Event() if online.is_set() else online).wait()
+    try:
+        while True:
+            found = await _found(hanging, manager.turn_s / 2)
+            if found:
+                log.critical("hanging: %s; unless that changes this process is ended", ", ".join(found))
+            else:
+                faulthandler.dump_traceback_later(_ENDED_AFTER_S, exit=True, file=_STDERR)
+                extended = {} if ready else {"EXTEND_TIMEOUT_USEC": int(4 * manager.turn_s * _MICROSECONDS)}
+                manager.tell(WATCHDOG=1, STATUS="online" if online.is_set() else "the broker is away", **extended)
+            if online.is_set() and not ready:
+                ready = manager.tell(READY=1)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(manager.turn_s):
+                    await (asyncio.Event() if online.is_set() else online).wait()
+    finally:
+        faulthandler.cancel_dump_traceback_later()
 
 
 async def _found(hanging: Callable[[], Awaitable[list[str]]], within: float) -> list[str]:

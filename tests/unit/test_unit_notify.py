@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -11,6 +13,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from integration.processes import environment
 from unit.notify_kit import WAIT_S, Listener
 
 from bridge.app import Bridge
@@ -59,7 +62,6 @@ def test_what_is_told_arrives(listener: Listener) -> None:
 def test_nobody_listens() -> None:
     manager = Manager({})
     assert not manager.tell(READY=1)
-    asyncio.run(watch(manager, asyncio.Event(), nothing))  # it ends at once
 
 
 def test_a_manager_that_is_gone_is_told_in_the_log(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -129,6 +131,43 @@ def test_what_hangs_is_said_and_the_watchdog_hears_nothing(
     asyncio.run(run())
     assert "hanging: the MQTT connection" in caplog.text
     assert len(listener.drain()) == 1
+
+
+_HANGS = """
+import asyncio, time
+from bridge import notify
+
+notify._ENDED_AFTER_S = 0.5
+
+async def nothing():
+    return []
+
+async def main():
+    watching = asyncio.create_task(notify.watch(notify.Manager({}), asyncio.Event(), nothing))
+    await asyncio.sleep(0)
+    if %r:
+        watching.cancel()
+        await asyncio.wait([watching])
+    time.sleep(%r)
+
+asyncio.run(main())
+"""
+
+
+def run_and_hang(*, stopped: bool, seconds: float) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-c", _HANGS % (stopped, seconds)]
+    return subprocess.run(command, env=environment(), capture_output=True, text=True, timeout=WAIT_S, check=False)
+
+
+def test_a_loop_that_hangs_is_ended_without_a_manager_too() -> None:
+    done = run_and_hang(stopped=False, seconds=600)
+    assert done.returncode == 1
+    assert "line 16 in main" in done.stderr  # where it hung
+
+
+def test_nobody_ends_what_has_stopped_watching() -> None:
+    done = run_and_hang(stopped=True, seconds=1)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 @pytest.fixture
