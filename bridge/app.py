@@ -10,6 +10,7 @@ import signal
 import time
 from collections.abc import Coroutine, Iterator, Sequence
 from contextlib import suppress
+from dataclasses import asdict
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from bridge.announcer import Announcer
 from bridge.broker import Incoming
 from bridge.discovery import bridge_device, transmitter_device, transmitter_id
 from bridge.entities import Names
-from bridge.errors import BridgeError, StoreError, first
+from bridge.errors import BridgeError, DamagedError, StoreError, first
 from bridge.g90.state import PanelState
 from bridge.intake import Intake
 from bridge.lock import hold
@@ -29,6 +30,7 @@ from bridge.panel_discovery import PanelControlled, panel_device, panel_id
 from bridge.panel_topics import PanelTopics
 from bridge.panels import Panels
 from bridge.publisher import Publisher
+from bridge.rescue import Keeper, Loss
 from bridge.settings import G90, Settings
 from bridge.store import Store
 from bridge.text import clean
@@ -51,20 +53,36 @@ async def run(settings: Settings) -> None:
         loop.add_signal_handler(number, stop.set)
     path = settings.store.path
     with hold(path):
-        async with await Store.open(path) as store:
-            try:
-                await Bridge(settings, store).run(stop)
-            except* BridgeError as errors:
-                # Such as an address that cannot be listened on: one line, not a tree of them.
-                raise first(errors) from None
+        keeper = Keeper(path)
+        while not stop.is_set():
+            async with await keeper.open() as store:
+                damaged = await _live(Bridge(settings, store, keeper.loss), stop)
+            if damaged is not None:
+                await keeper.renew(damaged)
     log.info("stopped")
+
+
+async def _live(bridge: Bridge, stop: asyncio.Event) -> DamagedError | None:
+    """Run `bridge` until `stop` is set, or until its store shows damage, which is returned. Raises BridgeError."""
+    damaged = None
+    try:
+        await bridge.run(stop)
+    except* DamagedError as errors:
+        damaged = first(errors)
+    except* BridgeError as errors:
+        # Such as an address that cannot be listened on: one line, not a tree of them.
+        raise first(errors) from None
+    return damaged if isinstance(damaged, DamagedError) else None
 
 
 class Bridge:
     """All parts of one running bridge."""
 
-    def __init__(self, settings: Settings, store: Store) -> None:
+    def __init__(self, settings: Settings, store: Store, loss: Loss | None = None) -> None:
+        """`loss` is what became of the store before this one, to be told."""
         self._settings = settings
+        self._store = store
+        self._loss = loss
         self._started_at = datetime.now().astimezone()
         self._started = time.monotonic()
         self._told_panels: list[str] = []
@@ -96,6 +114,8 @@ class Bridge:
         for warning in self._settings.warnings:
             log.warning("%s", warning)
         log.info("sosbridge %s, transmitters: %s", __version__, ", ".join(self._transmitters) or "none")
+        if self._loss is not None:
+            self._publisher.event("store_damaged", **asdict(self._loss))
         manager = notify.Manager()
         await self._publisher.restore()
         states = await self._panels.restore() if self._panels else {}
@@ -108,6 +128,7 @@ class Bridge:
             others = [
                 tasks.create_task(self._tell_health()),
                 tasks.create_task(self._watch_others()),
+                tasks.create_task(self._watch_damage()),
                 tasks.create_task(self._prune()),
                 tasks.create_task(self._announcer.run()),
                 tasks.create_task(health.serve(self._settings.store.path, self._problems)),
@@ -269,6 +290,10 @@ class Bridge:
                 if before is not None and before != mark:
                     self._stored(dict.fromkeys(self._transmitters))
             await asyncio.sleep(_OTHERS_WRITE_S)
+
+    async def _watch_damage(self) -> None:
+        """End this life of the bridge once the store is damaged: the next one begins with a sound store."""
+        raise await self._store.until_damaged()
 
     async def _prune(self) -> None:
         while True:

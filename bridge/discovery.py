@@ -12,8 +12,8 @@ from bridge.entities import Component, Device, Names, Payload, event
 from bridge.models import NamedAlarm, Outcome
 
 _BRIDGE_EVENTS = (
-    "command_rejected", "retained_command_ignored", "store_failed", "store_recovered", "unauthorized",
-    "heartbeat_disabled", "unknown_panel", "wrong_address", "unattributed", "panel_locked",
+    "command_rejected", "retained_command_ignored", "store_failed", "store_recovered", "store_damaged",
+    "unauthorized", "heartbeat_disabled", "unknown_panel", "wrong_address", "unattributed", "panel_locked",
 )  # fmt: skip
 
 

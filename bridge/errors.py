@@ -25,6 +25,10 @@ class StoreError(BridgeError):
     """The store on disk cannot be read or written: what was not stored is not acknowledged; retry later."""
 
 
+class DamagedError(StoreError):
+    """What is on disk cannot be what was written: no retry helps, the service sets the store aside and begins anew."""
+
+
 class BusyError(BridgeError):
     """The running service holds what this command needs: stop it, or ask it over MQTT."""
 

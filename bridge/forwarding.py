@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any, Final
 
-from bridge.errors import ConfigError, StoreError
+from bridge.errors import ConfigError, DamagedError
 from bridge.g90.constants import SENSOR_TYPE_NAMES
 from bridge.g90.events import PANEL_EVENTS, EventType, PanelEvent
 from bridge.models import Alarm, Request
@@ -83,13 +83,13 @@ class Forwarded:
 
     @classmethod
     def from_json(cls, stored: Mapping[str, Any]) -> Forwarded:
-        """Return what `as_json` gave; raise `StoreError` for anything else."""
+        """Return what `as_json` gave; raise `DamagedError` for anything else."""
         try:
             restore_on = EventType(stored["restore_on"]) if stored["restore_on"] else None
             due = datetime.fromisoformat(stored["due"]) if stored["due"] else None
             return cls(**{**stored, "alarm": Alarm(**stored["alarm"]), "restore_on": restore_on, "due": due})
         except (KeyError, TypeError, ValueError) as error:
-            raise StoreError(f"a stored forwarding cannot be read: {error}") from error
+            raise DamagedError(f"a stored forwarding cannot be read: {error}") from error
 
 
 @dataclass(frozen=True, slots=True)

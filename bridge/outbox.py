@@ -13,7 +13,6 @@ from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from bridge.errors import StoreError
 from bridge.models import ActiveAlarm, Outcome, Request, Result
 from bridge.rows import (
     Counts,
@@ -25,8 +24,9 @@ from bridge.rows import (
     insert_command,
     insert_result,
     is_known,
-    read_identity,
+    read_active,
     read_owed,
+    read_panel,
     read_queued,
     read_time,
     seen_before,
@@ -106,8 +106,11 @@ class Outbox:
     async def next(self, transmitter: str, later: Collection[int] = (), *, alarms: bool = True) -> Queued | None:
         """Return the command to send now: alarms in order, then pings and rotations; `later` are ids to leave out."""
         values = {"transmitter": transmitter, "later": json.dumps(list(later)), "alarms": alarms}
-        row = await self._store.read(lambda db: db.execute(_NEXT, values).fetchone())
-        return read_queued(row) if row else None
+        found = await self._queued(_NEXT, values)
+        return found[0] if found else None
+
+    async def _queued(self, sql: str, values: Mapping[str, Any] | Sequence[Any] = ()) -> list[Queued]:
+        return await self._store.read(lambda db: [read_queued(row) for row in db.execute(sql, values)])
 
     async def older_than(self, transmitter: str, moment: datetime) -> list[Queued]:
         """Return the pending alarms that were accepted before `moment`, oldest first, a thousand at most."""
@@ -115,8 +118,7 @@ class Outbox:
             "SELECT * FROM command WHERE transmitter = ? AND state = 'pending' AND request IN ('alarm', 'restore')"
             " AND accepted_at < ? ORDER BY id LIMIT 1000"
         )
-        rows = await self._store.read(lambda db: db.execute(sql, (transmitter, moment.timestamp())).fetchall())
-        return [read_queued(row) for row in rows]
+        return await self._queued(sql, (transmitter, moment.timestamp()))
 
     async def failed(self, queued: Queued, *, attempts: int, error: str, unauthorized: Result | None = None) -> None:
         """Keep a command for another round, with what went wrong; the `undelivered` event is owed from now on.
@@ -174,14 +176,12 @@ class Outbox:
     async def active(self, transmitter: str) -> list[ActiveAlarm]:
         """Return the alarms raised and not restored, oldest first."""
         sql = "SELECT * FROM active WHERE transmitter = ? ORDER BY since, event_code, section, detector, area"
-        rows = await self._store.read(lambda db: db.execute(sql, (transmitter,)).fetchall())
-        return [ActiveAlarm(read_identity(row), read_time(row["since"]), row["reference"]) for row in rows]
+        return await self._store.read(lambda db: [read_active(row) for row in db.execute(sql, (transmitter,))])
 
     async def owed_results(self, after: int = 0) -> list[Owed]:
         """Return the results that MQTT has not got, in order, with numbers above `after`; 500 at most."""
         sql = "SELECT * FROM history WHERE published = 0 AND id > ? ORDER BY id LIMIT 500"
-        rows = await self._store.read(lambda db: db.execute(sql, (after,)).fetchall())
-        return [read_owed(row) for row in rows]
+        return await self._store.read(lambda db: [read_owed(row) for row in db.execute(sql, (after,))])
 
     async def published(self, results: Sequence[Owed]) -> None:
         values = [(result.id,) for result in results]
@@ -199,10 +199,7 @@ class Outbox:
 
     async def owed_undelivered(self) -> list[Queued]:
         """Return the commands whose `undelivered` event MQTT has not got."""
-        rows = await self._store.read(
-            lambda db: db.execute("SELECT * FROM command WHERE undelivered = 1 ORDER BY id LIMIT 1000").fetchall()
-        )
-        return [read_queued(row) for row in rows]
+        return await self._queued("SELECT * FROM command WHERE undelivered = 1 ORDER BY id LIMIT 1000")
 
     async def told_undelivered(self, queued: Queued) -> None:
         await self._store.write(lambda db: db.execute("UPDATE command SET undelivered = 2 WHERE id = ?", (queued.id,)))
@@ -229,12 +226,11 @@ class Outbox:
     async def list(self, transmitter: str | None = None) -> list[Queued]:
         """Return all that is waiting or set aside, in order."""
         sql = "SELECT * FROM command WHERE ? IS NULL OR transmitter = ? ORDER BY id"
-        rows = await self._store.read(lambda db: db.execute(sql, (transmitter, transmitter)).fetchall())
-        return [read_queued(row) for row in rows]
+        return await self._queued(sql, (transmitter, transmitter))
 
     async def get(self, number: int) -> Queued | None:
-        row = await self._store.read(lambda db: db.execute("SELECT * FROM command WHERE id = ?", (number,)).fetchone())
-        return read_queued(row) if row else None
+        found = await self._queued("SELECT * FROM command WHERE id = ?", (number,))
+        return found[0] if found else None
 
     async def retry(self, number: int, now: datetime) -> bool:
         """Put a rejected command back in the queue, as new as if it came `now`; False where there is none."""
@@ -269,12 +265,9 @@ class Outbox:
         return await self._store.write(work)
 
     async def panels(self) -> dict[str, Any]:
-        """Return what is known of each panel, by GUID. A damaged entry is a StoreError."""
-        rows = await self._store.read(lambda db: db.execute("SELECT guid, content FROM panel").fetchall())
-        try:
-            return {row["guid"]: json.loads(row["content"]) for row in rows}
-        except ValueError as error:
-            raise StoreError(f"the store: a panel's state cannot be read: {error}") from None
+        """Return what is known of each panel, by GUID."""
+        sql = "SELECT guid, content FROM panel"
+        return await self._store.read(lambda db: {row["guid"]: read_panel(row) for row in db.execute(sql)})
 
     async def change_mark(self) -> int:
         """Return a number that changes when another program wrote to the store."""

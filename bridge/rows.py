@@ -6,10 +6,20 @@ import json
 import sqlite3
 from dataclasses import asdict, dataclass
 from datetime import datetime
+from enum import StrEnum
+from typing import Any
 
-from bridge.errors import StoreError
-from bridge.models import Alarm, AlarmIdentity, Command, Reply, Request, Result
+from bridge.errors import DamagedError
+from bridge.models import ActiveAlarm, Alarm, AlarmIdentity, Command, Reply, Request, Result
 from bridge.topics import result_payload
+
+
+class State(StrEnum):
+    """Of a command in the outbox."""
+
+    PENDING = "pending"
+    REJECTED = "rejected"
+    """Set aside for a person."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +48,7 @@ class Queued:
 
     id: int
     command: Command
-    state: str
+    state: State
     attempts: int
     unauthorized: bool
     undelivered: bool
@@ -95,7 +105,7 @@ def insert_command(db: sqlite3.Connection, command: Command) -> Queued:
             reply.topic if reply else None, reply.correlation if reply else None,
         ),
     ).lastrowid or 0  # fmt: skip
-    return Queued(number, command, "pending", attempts=0, unauthorized=False, undelivered=False, error="")
+    return Queued(number, command, State.PENDING, attempts=0, unauthorized=False, undelivered=False, error="")
 
 
 def insert_result(
@@ -132,26 +142,26 @@ def follow(db: sqlite3.Connection, command: Command) -> None:
 
 
 def read_queued(row: sqlite3.Row) -> Queued:
+    """Raises DamagedError: what we wrote can be read."""
     try:
         body = json.loads(row["body"])
-        alarm = Alarm(**body["alarm"]) if body["alarm"] else None
-        reference, warnings = body["reference"], tuple(body["warnings"])
-    except (ValueError, LookupError, TypeError) as error:
-        raise StoreError(f"the store: command {row['id']} cannot be read ({type(error).__name__}); drop it") from None
-    command = Command(
-        transmitter=row["transmitter"],
-        request=Request(row["request"]),
-        accepted_at=read_time(row["accepted_at"]),
-        alarm=alarm,
-        identity=read_identity(row),
-        reference=reference,
-        warnings=warnings,
-        reply=_reply(row),
-    )
+        command = Command(
+            transmitter=row["transmitter"],
+            request=Request(row["request"]),
+            accepted_at=read_time(row["accepted_at"]),
+            alarm=Alarm(**body["alarm"]) if body["alarm"] else None,
+            identity=read_identity(row),
+            reference=body["reference"],
+            warnings=tuple(body["warnings"]),
+            reply=_reply(row),
+        )
+        state = State(row["state"])
+    except (ValueError, LookupError, TypeError, OverflowError, OSError) as error:
+        raise DamagedError(f"the store: command {row['id']} cannot be read ({type(error).__name__})") from None
     return Queued(
         id=row["id"],
         command=command,
-        state=row["state"],
+        state=state,
         attempts=row["attempts"],
         unauthorized=row["unauthorized"] == 1,
         undelivered=bool(row["undelivered"]),
@@ -160,7 +170,29 @@ def read_queued(row: sqlite3.Row) -> Queued:
 
 
 def read_owed(row: sqlite3.Row) -> Owed:
-    return Owed(row["id"], row["transmitter"], Request(row["request"]), row["result"], _reply(row))
+    """Raises DamagedError."""
+    try:
+        json.loads(row["result"])
+        return Owed(row["id"], row["transmitter"], Request(row["request"]), row["result"], _reply(row))
+    except (ValueError, TypeError) as error:
+        raise DamagedError(f"the store: result {row['id']} cannot be read ({type(error).__name__})") from None
+
+
+def read_active(row: sqlite3.Row) -> ActiveAlarm:
+    """Raises DamagedError."""
+    try:
+        return ActiveAlarm(read_identity(row), read_time(row["since"]), row["reference"])
+    except (ValueError, TypeError, OverflowError, OSError) as error:
+        raise DamagedError(f"the store: an active alarm cannot be read ({type(error).__name__})") from None
+
+
+def read_panel(row: sqlite3.Row) -> dict[str, Any]:
+    """Return what is known of a panel. Raises DamagedError."""
+    try:
+        content: dict[str, Any] = json.loads(row["content"])
+    except (ValueError, TypeError) as error:
+        raise DamagedError(f"the store: a panel's state cannot be read ({type(error).__name__})") from None
+    return content
 
 
 def _reply(row: sqlite3.Row) -> Reply | None:

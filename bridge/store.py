@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
-from bridge.errors import StoreError
+from bridge.errors import DamagedError, StoreError
 
 T = TypeVar("T")
 Work = Callable[[sqlite3.Connection], T]
@@ -71,13 +71,40 @@ MIGRATIONS: tuple[str, ...] = (
     """,
 )
 
+_PRAGMAS = (
+    # A commit is one append and one sync; a rollback journal needs three syncs and writes pages twice.
+    "journal_mode = WAL",
+    # What is acknowledged is on disk, and not in a cache that the power cut empties.
+    "synchronous = FULL",
+    # A log that is kept and reused lets small changes still be written when the disk has filled up.
+    "journal_size_limit = 8388608",
+    # A page is copied from the log into the database once for many changes of it: flash wears by what is written.
+    "wal_autocheckpoint = 1000",
+    # Sorting needs no file: nothing is written to the card in order to read.
+    "temp_store = MEMORY",
+    # Pages are checked as they are read: what is damaged is an error, and not a wrong row.
+    "cell_size_check = ON",
+    # With memory-mapped pages an unreadable block of the card would end the process, and not be an error.
+    "mmap_size = 0",
+)
+_LARGEST_CHECKED = 64 * 1024 * 1024
+"""Bytes. An alarm does not wait at start until a card, at 20 MB/s, has read more than that."""
 _BUSY_S = 5.0
+_DAMAGE = {
+    sqlite3.SQLITE_CORRUPT: "its pages contradict each other",
+    sqlite3.SQLITE_NOTADB: "it is no SQLite file",
+    sqlite3.SQLITE_IOERR_READ: "the disk cannot read it",
+    sqlite3.SQLITE_IOERR_SHORT_READ: "the disk cannot read it",
+    sqlite3.SQLITE_IOERR_CORRUPTFS: "the file system is damaged",
+}
+_PRIMARY = 0xFF
+"""The bits of an error code that tell the kind, whatever the circumstance."""
+_NO_TEXT = "Could not decode"
+"""How Python's module begins to tell of a text that is no UTF-8."""
 _FAULTS = (
     ("disk is full", "the disk is full"),
     ("readonly", "it is read-only"),
     ("read-only", "it is read-only"),
-    ("malformed", "it is damaged; move it away, or bring back a backup"),
-    ("not a database", "it is damaged or no SQLite file; move it away, or bring back a backup"),
     ("unable to open", "it cannot be opened; see that its directory exists and may be written"),
     ("locked", "another program holds it locked"),
 )
@@ -114,7 +141,9 @@ class Store:
         self.path = path
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._closed = False
-        self._connection = _connect(path)
+        self._damage: DamagedError | None = None
+        self._damaged = asyncio.Event()
+        self._connection = connect(path)
         self._thread = threading.Thread(target=self._serve, name="store", daemon=True)
         self._thread.start()
 
@@ -122,7 +151,7 @@ class Store:
     async def open(cls, path: Path) -> Self:
         """Open or create the database, check it and bring its schema up to date.
 
-        Raises StoreError with the reason in words: damaged, read-only, full, or of a newer version.
+        Raises DamagedError, or StoreError with another reason in words: read-only, full, of a newer version.
         """
         return await asyncio.to_thread(cls, path)
 
@@ -146,13 +175,24 @@ class Store:
         """Run `work`, which only reads. Raises StoreError."""
         return await self._run(work, write=False)
 
+    async def until_damaged(self) -> DamagedError:
+        """Wait until a job meets damage, and return it."""
+        await self._damaged.wait()
+        assert self._damage  # noqa: S101 - set before
+        return self._damage
+
     async def _run(self, work: Work[T], *, write: bool) -> T:
         if self._closed:  # nobody would ever take the job
             raise StoreError(f"the store {self.path}: it is closed")
         loop = asyncio.get_running_loop()
         job = _Job(work, write, loop, loop.create_future())
         self._jobs.put(job)
-        result: T = await job.done
+        try:
+            result: T = await job.done
+        except DamagedError as error:
+            self._damage = error
+            self._damaged.set()
+            raise
         return result
 
     def _serve(self) -> None:
@@ -169,8 +209,8 @@ class Store:
         try:
             settled = self._transact(jobs)
         except Exception as error:  # noqa: BLE001 - told to each waiter; the thread goes on
-            fault = _fault(self.path, error) if isinstance(error, sqlite3.Error) else error
-            settled = [(job, None, fault) for job in jobs]
+            told = fault(self.path, error) if isinstance(error, sqlite3.Error) else error
+            settled = [(job, None, told) for job in jobs]
         for job, result, failure in settled:
             job.settle(result, failure)
 
@@ -202,20 +242,31 @@ class Store:
                 raise
             if savepoint:
                 connection.execute("ROLLBACK TO job")
-            return job, None, _fault(self.path, error) if isinstance(error, sqlite3.Error) else error
+            return job, None, fault(self.path, error) if isinstance(error, sqlite3.Error) else error
         finally:
             if savepoint and connection.in_transaction:
                 connection.execute("RELEASE job")
         return job, result, None
 
 
-def _fault(path: Path, error: sqlite3.Error) -> StoreError:
+def fault(path: Path, error: sqlite3.Error) -> StoreError:
+    """Return SQLite's error in words that tell what to do."""
     text = str(error)
+    if text.startswith(_NO_TEXT):
+        return damage(path, "a text in it is none")
+    code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR)
+    if words := _DAMAGE.get(code) or _DAMAGE.get(code & _PRIMARY):
+        return damage(path, words)
     reason = next((words for sign, words in _FAULTS if sign in text), text)
     return StoreError(f"the store {path}: {reason}")
 
 
-def _connect(path: Path) -> sqlite3.Connection:
+def damage(path: Path, found: str) -> DamagedError:
+    return DamagedError(f"the store {path}: it is damaged ({found}); the service sets it aside when it starts")
+
+
+def connect(path: Path) -> sqlite3.Connection:
+    """Open or create the database at `path`, as `Store.open` does, which serves it to others."""
     try:
         # Made here and not by SQLite, so that nobody else can ever read it.
         os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
@@ -225,12 +276,12 @@ def _connect(path: Path) -> sqlite3.Connection:
             f"the store {path}: {error.strerror}; see that its directory exists and may be written"
         ) from None
     except sqlite3.Error as error:
-        raise _fault(path, error) from None
+        raise fault(path, error) from None
     try:
         _prepare(connection, path)
     except sqlite3.Error as error:
         connection.close()
-        raise _fault(path, error) from None
+        raise fault(path, error) from None
     except StoreError:
         connection.close()
         raise
@@ -239,20 +290,24 @@ def _connect(path: Path) -> sqlite3.Connection:
 
 def _prepare(connection: sqlite3.Connection, path: Path) -> None:
     connection.row_factory = sqlite3.Row
-    connection.execute("PRAGMA journal_mode = WAL")
-    connection.execute("PRAGMA synchronous = FULL")
-    # A log that is kept and reused lets small changes still be written when the disk has filled up.
-    connection.execute("PRAGMA journal_size_limit = 8388608")
-    check = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
-    if check != "ok":
-        fault = " ".join(check.split())  # SQLite's words go over two lines
-        raise StoreError(f"the store {path}: it is damaged ({fault}); move it away, or bring back a backup")
+    for pragma in _PRAGMAS:
+        connection.execute(f"PRAGMA {pragma}")
     version = connection.execute("PRAGMA user_version").fetchone()[0]
-    if version > len(MIGRATIONS):
+    if version > len(MIGRATIONS):  # asked first: what a newer version knows could look like damage
         raise StoreError(
             f"the store {path}: a newer sosbridge wrote it (schema {version}, this one knows {len(MIGRATIONS)})"
         )
+    _check(connection, path)
     for number, script in enumerate(MIGRATIONS[version:], version + 1):
         connection.executescript(f"BEGIN IMMEDIATE; {script}; PRAGMA user_version = {number}; COMMIT;")
     # Proves at start, not at the first alarm, that the file can be written.
     connection.executescript(f"BEGIN IMMEDIATE; PRAGMA user_version = {len(MIGRATIONS)}; COMMIT;")
+
+
+def _check(connection: sqlite3.Connection, path: Path) -> None:
+    """Prove pages and indexes; damage of a store too large for it shows once it is met."""
+    if path.stat().st_size > _LARGEST_CHECKED:
+        return
+    found = connection.execute("PRAGMA integrity_check(1)").fetchone()[0]
+    if found != "ok":
+        raise damage(path, " ".join(found.split()))  # SQLite's words go over two lines

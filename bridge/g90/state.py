@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from bridge.errors import StoreError
+from bridge.errors import DamagedError
 from bridge.g90.constants import type_name
 from bridge.g90.events import EventType, Form, PanelEvent
 from bridge.g90.told import Told
@@ -82,7 +82,7 @@ class PanelState:
 
     @classmethod
     def from_json(cls, stored: Mapping[str, Any]) -> PanelState:
-        """Return the state that `as_json` gave; raise `StoreError` for anything else."""
+        """Return the state that `as_json` gave; raise `DamagedError` for anything else."""
         try:
             sensors = [Sensor(**_times(sensor, "off_at", "last_activity")) for sensor in stored["sensors"]]
             told = tuple(_told(entry) for entry in stored["told"])
@@ -90,7 +90,7 @@ class PanelState:
             arm = EventType(stored["arm"]) if stored["arm"] else None
             return cls(**plain | {"arm": arm, "sensors": {s.index: s for s in sensors}, "told": told})
         except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise StoreError(f"a stored panel state cannot be read: {error}") from error
+            raise DamagedError(f"a stored panel state cannot be read: {error}") from error
 
 
 def _plain(value: Any) -> Any:  # noqa: ANN401 - JSON in the making

@@ -186,7 +186,7 @@ def test_a_command_that_cannot_be_read_is_told_in_words(tmp_path: Path) -> None:
     async def body(outbox: Outbox) -> None:
         [queued] = await put(outbox, command())
         await outbox._store.write(lambda db: db.execute("UPDATE command SET body = '[]'"))
-        with pytest.raises(StoreError, match=f"command {queued.id} cannot be read .* drop it"):
+        with pytest.raises(StoreError, match=f"command {queued.id} cannot be read"):
             await outbox.next(HOME)
         assert await outbox.drop(queued.id)
         assert await outbox.next(HOME) is None

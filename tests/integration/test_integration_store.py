@@ -108,14 +108,49 @@ async def test_started_on_a_full_disk(site: Site) -> None:
 @live
 async def test_started_on_a_damaged_store(site: Site) -> None:
     await site.start()
+    await site.primary.stop()
+    await site.secondary.stop()
+    for number in range(40):
+        await site.send("alarm/raise", _large(number))
+    await site.mqtt.wait("transmitter/home/outbox", lambda value: value["pending"] == 40)
     assert await site.bridge.stop() == 0
     whole = site.store.read_bytes()
-    for damaged in (b"no database at all" * 100, whole[:4096] + b"\xa5" * (len(whole) - 4096)):
-        site.store.write_bytes(damaged)
-        done = await site.bridge.command("run")
-        assert done.returncode == 1
-        _is_one_line(done.stderr, "damaged")
-        assert site.store.read_bytes() == damaged, "what a person may still repair is left as it is"
+    damaged = whole[:-8192] + b"\xa5" * 8192
+    site.store.write_bytes(damaged)
+    await site.primary.start()
+    await site.start()
+    event = (await site.event("store_damaged")).value
+    assert (site.folder / event["file"]).read_bytes()[4096:] == damaged[4096:]
+    assert 30 < event["waiting"] < 40
+    assert event["whole"] is False
+    assert "damaged" in await site.bridge.logs("were rescued from it")
+    await site.mqtt.wait_all("transmitter/home/alarm/response", event["waiting"])
+    site.bridge.kill()
+    mark = len(site.bridge.log)
+    await site.start()
+    assert (await site.do("alarm/raise", "FA"))["outcome"] == "accepted"
+    assert "damaged" not in site.bridge.log[mark:], "it is told once"
+
+
+@live
+async def test_damage_that_is_met_while_running(site: Site) -> None:
+    await site.start()
+    assert (await site.do("auth/rotate"))["outcome"] == "accepted"
+    await site.primary.stop()
+    await site.secondary.stop()
+    for code in ("BA", "FA"):
+        await site.send("alarm/raise", code)
+    await site.mqtt.wait("transmitter/home/outbox", lambda value: value["pending"] == 2)
+    with sqlite3.connect(site.store) as db:
+        db.execute("UPDATE command SET body = x'a5a5' WHERE event_code = 'BA'")
+    db.close()
+    event = (await site.event("store_damaged")).value
+    assert event["waiting"] == 2
+    await site.primary.start()
+    results = await site.mqtt.wait_all("transmitter/home/alarm/response", 2)
+    assert "texts of this alarm are lost" in results[0].value["warnings"][0]
+    assert [each.event_code for each in site.received()] == ["BA", "FA"]
+    assert await site.bridge.stop() == 0
 
 
 @live
