@@ -16,6 +16,8 @@ _BRIDGE_EVENTS = (
     "unauthorized", "heartbeat_disabled", "unknown_panel", "wrong_address", "unattributed", "panel_locked",
 )  # fmt: skip
 
+_ALARM_RESULTS = ("accepted", "duplicate", "rejected", "unauthorized", "undelivered", "expired")
+
 
 def bridge_device(names: Names) -> Payload:
     """Return the bridge's own device."""
@@ -188,10 +190,10 @@ def _transmitter_states(device: Device, own: str) -> list[Component]:
             "binary_sensor",
             "problem",
             "Problem",
-            state_topic=f"{own}/outbox",
-            value_template="{{ 'ON' if value_json.rejected or value_json.unauthorized else 'OFF' }}",
+            state_topic=f"{own}/problem",
             device_class="problem",
         ),
+        event(device, "result", "Alarm result", f"{own}/event", _ALARM_RESULTS, icon="mdi:message-alert"),
     ]
 
 

@@ -37,6 +37,7 @@ class Publisher:
         self._owed = 0
         self._telling: set[int] = set()
         self._heartbeats: dict[str, tuple[Outcome, float]] = {}
+        self._down: set[str] = set()
         self._published: list[Owed] = []
 
     def attach(self, door: Door) -> None:
@@ -62,6 +63,11 @@ class Publisher:
 
     def link(self, transmitter: str, up: bool) -> None:  # noqa: FBT001 - a state, told by one caller
         self.door.state(self._topics.of(transmitter, "link"), "ON" if up else "OFF")
+        if up:
+            self._down.discard(transmitter)
+        else:
+            self._down.add(transmitter)
+        self.changed(transmitter)
 
     def heartbeat(self, transmitter: str, result: Result) -> None:
         """Publish how a heartbeat ended, like a ping's result: when that changes, else every ten minutes at most."""
@@ -119,6 +125,8 @@ class Publisher:
         counts = await self._outbox.counts(name)
         self.door.state(self._topics.of(name, "alarm/active"), json.dumps(active_payload(active)))
         self.door.state(self._topics.of(name, "outbox"), json.dumps(_counts_payload(counts)))
+        problem = name in self._down or counts.rejected or counts.unauthorized
+        self.door.state(self._topics.of(name, "problem"), "ON" if problem else "OFF")
         for key, named in self._topics.transmitters[name].items():
             self.door.state(self._topics.of(name, f"alarm/{key}/state"), alarm_state(named, active))
 
@@ -138,6 +146,9 @@ class Publisher:
                 if not self._owed:
                     self._work.set()
 
+            if result.request in (Request.ALARM, Request.RESTORE):
+                found = json.loads(result.payload)
+                self._alarm_event(result.transmitter, found["outcome"], found)
             topic = self._topics.response(result.transmitter, result.request)
             self.door.publish(topic, result.payload, retain=True, reply=result.reply, done=done)
 
@@ -154,8 +165,12 @@ class Publisher:
                 except StoreError as error:
                     log.error("%s", error)
 
-            payload = json.dumps(_undelivered_payload(queued))
-            self.door.publish(self._topics.of(queued.command.transmitter, "undelivered"), payload, done=done)
+            name, found = queued.command.transmitter, _undelivered_payload(queued)
+            self._alarm_event(name, "undelivered", found)
+            self.door.publish(self._topics.of(name, "undelivered"), json.dumps(found), done=done)
+
+    def _alarm_event(self, transmitter: str, kind: str, found: dict[str, object]) -> None:
+        self.door.publish(self._topics.of(transmitter, "event"), json.dumps({"type": kind, **found}))
 
     async def mark(self) -> None:
         """Note on disk which results MQTT has, now and then, until cancelled."""

@@ -88,7 +88,8 @@ class Topics:
     @property
     def states(self) -> tuple[str, ...]:
         """The filters of all retained topics that are ours; none of them matches a command topic."""
-        leaves = ("alarm/response", "ping/response", "auth/response", "alarm/+/state", "alarm/active", "link", "outbox")
+        alarm = ("alarm/response", "alarm/+/state", "alarm/active")
+        leaves = (*alarm, "ping/response", "auth/response", "link", "outbox", "problem")
         bridge = (self.bridge_state, self.bridge_info, self.bridge_health)
         return (*bridge, *(self.of("+", leaf) for leaf in leaves))
 

@@ -21,7 +21,12 @@ from bridge.topics import Topics
 README = Path(__file__).parents[2].joinpath("README.md").read_text("utf-8")
 TOPICS = Topics("sosbridge", {"T": {}})
 PANELS = PanelTopics("sosbridge")
-EVENTS = ("sosbridge/bridge/event", "sosbridge/transmitter/T/undelivered", "sosbridge/panel/P/event")
+EVENTS = (
+    "sosbridge/bridge/event",
+    "sosbridge/transmitter/T/undelivered",
+    "sosbridge/transmitter/T/event",
+    "sosbridge/panel/P/event",
+)
 
 
 def commands() -> list[str]:

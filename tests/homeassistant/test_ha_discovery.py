@@ -72,6 +72,7 @@ def components(payload: Payload) -> dict[str, dict[str, Any]]:
                 "clock_offset": ("sensor", "Clock offset", "duration"),
                 "waiting": ("sensor", "Alarms waiting", None),
                 "problem": ("binary_sensor", "Problem", "problem"),
+                "result": ("event", "Alarm result", None),
             },
         ),
         (

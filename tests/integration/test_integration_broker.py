@@ -58,7 +58,7 @@ async def test_a_broker_that_lost_its_store_gets_all_states_and_no_event(site: S
     assert len(set(topics)) == len(topics)
     assert topics[-1] == "bridge/state", "online comes when all states are out"
     expected = ["bridge/info", "bridge/health"]
-    leaves = ("alarm/response", "alarm/active", "alarm/burglary/state", "alarm/fire/state", "link", "outbox")
+    leaves = ("alarm/response", "alarm/active", "alarm/burglary/state", "alarm/fire/state", "link", "outbox", "problem")
     expected += [f"transmitter/home/{leaf}" for leaf in leaves]
     assert sorted(topics[:-1]) == sorted(expected)
     assert all(seen.retain for seen in published)

@@ -11,6 +11,8 @@ from bridge.sos_access.receiver import Fault
 UNDELIVERED = "transmitter/home/undelivered"
 OUTBOX = "transmitter/home/outbox"
 LINK = "transmitter/home/link"
+PROBLEM = "transmitter/home/problem"
+EVENT = "transmitter/home/event"
 
 
 def _numbered(number: int, code: str = "BA") -> dict[str, Any]:
@@ -35,6 +37,7 @@ async def test_receivers_down_then_up(site: Site) -> None:
         await site.send("alarm/raise", _numbered(number))
     await site.mqtt.holds(OUTBOX, lambda outbox: outbox["pending"] == 5 and outbox["oldest_at"] is not None)
     await site.mqtt.holds(LINK, "OFF")
+    await site.mqtt.holds(PROBLEM, "ON")
     told = await site.mqtt.wait(UNDELIVERED)
     assert not told.retain
     assert (told.value["event_code"], told.value["reference"], told.value["request"]) == ("BA", "r0", "alarm")
@@ -46,7 +49,11 @@ async def test_receivers_down_then_up(site: Site) -> None:
     await site.primary.start()
     assert await _references(site, 5) == [None, "r0", "r1", "r2", "r3", "r4"]
     await site.mqtt.holds(LINK, "ON")
+    await site.mqtt.holds(PROBLEM, "OFF")
     await site.mqtt.holds(OUTBOX, lambda outbox: outbox == {**outbox, "pending": 0, "oldest_at": None})
+    await site.mqtt.wait_all(EVENT, 6)
+    events = [(seen.retain, seen.value["type"], seen.value["reference"]) for seen in site.mqtt.of(EVENT)]
+    assert events == [(False, "undelivered", "r0")] + [(False, "accepted", f"r{n}") for n in range(5)]
     # Those behind the first waited, and were never refused: only what was tried is told, and once.
     assert [seen.value["reference"] for seen in site.mqtt.of(UNDELIVERED)] == ["r0"]
 
