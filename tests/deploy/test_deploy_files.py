@@ -133,7 +133,7 @@ def test_what_is_mounted_is_there(tmp_path: Path, file: str) -> None:
 def test_up_makes_what_is_missing_and_keeps_what_is_there(tmp_path: Path) -> None:
     deploy = prepared(tmp_path)
     made = {path: path.read_bytes() for path in (deploy / "site").rglob("*") if path.is_file()}
-    users = re.findall(r"^user (\S+)$", (deploy / "mosquitto/acl").read_text(), re.MULTILINE)
+    users = re.findall(r"^user (\S+)$", (deploy / "site/mosquitto/secrets/acl").read_text(), re.MULTILINE)
     assert users == ["bridge", "reader", "button", "homeassistant"]
     hashes = (deploy / "site/mosquitto/secrets/passwords").read_text().splitlines()
     assert [line.split(":")[0] for line in hashes] == users
