@@ -199,7 +199,8 @@ class Bridge:
     def _listen_to_panels(self, states: dict[str, PanelState]) -> Iterator[Coroutine[Any, Any, None]]:
         g90 = self._settings.g90
         if g90 is not None and self._panels is not None:
-            server = building.server(g90, self._panels, building.controlled(g90), states)
+            controlled, transmitters = building.controlled(g90), len(self._transmitters)
+            server = building.server(g90, self._panels, controlled, states, transmitters)
             yield server.run()
             yield self._panels.run(server)
 

@@ -8,7 +8,7 @@ from ipaddress import ip_network
 from pathlib import Path
 
 from bridge.broker import Broker
-from bridge.credentials import Credentials, directory
+from bridge.credentials import Credentials
 from bridge.g90.codes import CodeLock
 from bridge.g90.constants import LOCAL_PORT
 from bridge.g90.control import PanelControl
@@ -19,11 +19,15 @@ from bridge.g90.server import Limits, PanelServer
 from bridge.g90.state import Options, PanelState
 from bridge.line import Line
 from bridge.models import Secret
+from bridge.open_files import share
 from bridge.panels import Controlled
 from bridge.settings import G90, Mqtt, Panel, Settings, split_address
 from bridge.settings import Transmitter as TransmitterSettings
 from bridge.sos_access.client import SOSAccessClient
 from bridge.topics import Topics
+
+_FILES_OF_A_TRANSMITTER = 4
+"""Connections to its receivers, the old and the new; its passwords while they are written."""
 
 
 def topics(settings: Settings) -> Topics:
@@ -69,7 +73,8 @@ def client(each: TransmitterSettings, authentication: Secret) -> SOSAccessClient
 
 def credentials(store: Path, each: TransmitterSettings) -> Credentials:
     """Return the passwords of a transmitter, which lie beside the store. Raises StoreError."""
-    return Credentials(directory(store) / f"{each.name}.json", Secret(each.authentication.get_secret_value()))
+    directory = store.with_name(f"{store.stem}.passwords")
+    return Credentials(directory / f"{each.name}.json", Secret(each.authentication.get_secret_value()))
 
 
 def line(settings: Settings, each: TransmitterSettings) -> Line:
@@ -112,10 +117,18 @@ def _control(panel: Panel) -> Callable[[PanelServer], PanelControl] | None:
 
 
 def server(
-    g90: G90, handler: PanelHandler, panels: dict[str, Controlled], states: dict[str, PanelState]
+    g90: G90, handler: PanelHandler, panels: dict[str, Controlled], states: dict[str, PanelState], transmitters: int
 ) -> PanelServer:
+    """Return the panels' server, which leaves files to open for `transmitters` and for everything else."""
     host, port = split_address(g90.listen)
     upstream = split_address(g90.upstream) if g90.upstream else None
+    asked = sum(panel.control is not None for panel in panels.values())
+    connections, burst = share(
+        g90.max_connections,
+        files_each=2 if upstream else 1,
+        others=_FILES_OF_A_TRANSMITTER * transmitters + asked,
+        burst=Limits().burst,
+    )
     return PanelServer(
         handler,
         host=host,
@@ -126,7 +139,8 @@ def server(
         states=states,
         accept_unknown=g90.unknown_panels == "accept",
         limits=Limits(
-            max_connections=g90.max_connections,
+            max_connections=connections,
+            burst=burst,
             per_stranger_address=g90.connections_per_stranger,
             idle_timeout=g90.idle_timeout,
             offline_after=g90.offline_after,

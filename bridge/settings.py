@@ -230,7 +230,7 @@ class Panel(Table):
     control: Literal["off", "local", "cloud"] = "off"
     host: str | None = None
     address: Network | None = Field(None, description="the network its GUID may come from")
-    code: SecretStr | None = Field(None, description="asked for to disarm; five wrong ones within 5 min lock for 5 min")
+    code: SecretStr | None = Field(None, min_length=1, description="asked for to disarm")
     code_arm_required: bool = Field(default=False, description="whether arming, too, needs the code")
 
     @model_validator(mode="after")

@@ -2,5 +2,6 @@
 
 from hypothesis import settings
 
+pytest_plugins = ["secrecy"]
 settings.register_profile("same", derandomize=True)
 settings.load_profile("same")

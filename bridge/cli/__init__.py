@@ -9,11 +9,13 @@ from __future__ import annotations
 import argparse
 import asyncio
 import logging
+import re
 import sys
 from collections.abc import Sequence
+from typing import NoReturn
 
 from bridge import __version__
-from bridge.cli import alarm, backup, check, config, demo, healthcheck, outbox, panel, run, simulate
+from bridge.cli import alarm, check, config, demo, healthcheck, outbox, panel, run, simulate
 from bridge.cli.common import add_config_options, load_settings
 from bridge.cli.logs import setup_logging
 from bridge.errors import BridgeError, BusyError, ConfigError, FieldError
@@ -27,6 +29,7 @@ _STATUS = (
     (Unauthorized, 4),
     (BridgeError, 1),
 )
+_SECRET = re.compile(r"((?:password|authentication|code)[\w.]*)=.*", re.IGNORECASE | re.DOTALL)
 _INTERRUPTED = 130
 _EPILOG = """\
 exit status: 0 done; 1 it failed; 2 wrong usage or configuration; 3 the running service is in the way;
@@ -61,8 +64,15 @@ def call(arguments: Sequence[str] | None = None) -> int:
         logging.shutdown()
 
 
+class _Parser(argparse.ArgumentParser):
+    """One that repeats no password of a `--set` in the wrong place."""
+
+    def error(self, message: str) -> NoReturn:
+        super().error(_SECRET.sub(r"\1=...", message))
+
+
 def parser() -> argparse.ArgumentParser:
-    top = argparse.ArgumentParser(
+    top = _Parser(
         prog="sosbridge",
         description="MQTT bridge between alarm panels, Home Assistant and alarm receiving centres (SOS Access v4).",
         epilog=_EPILOG,
@@ -71,6 +81,6 @@ def parser() -> argparse.ArgumentParser:
     top.add_argument("--version", action="version", version=f"sosbridge {__version__}")
     add_config_options(top)
     commands = top.add_subparsers(metavar="COMMAND", required=True)
-    for module in (run, check, alarm, outbox, backup, panel, simulate, demo, healthcheck, config):
+    for module in (run, check, alarm, outbox, panel, simulate, demo, healthcheck, config):
         module.register(commands)
     return top

@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
 _SWEEP_S: Final = 0.5
 _CLOSE_S: Final = 2.0
-_BACKLOG: Final = 1024
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +36,8 @@ class Limits:
     idle_timeout: float = 300.0
     """Without a whole message."""
     offline_after: float = 180.0
+    burst: int = 1024
+    """Connections that are accepted at once; more wait."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +94,7 @@ class PanelServer:
         """Serve until cancelled; raise `ConfigError` if the address cannot be listened on."""
         loop = asyncio.get_running_loop()
         try:
-            server = await loop.create_server(lambda: Connection(self), *self._listen, backlog=_BACKLOG)
+            server = await loop.create_server(lambda: Connection(self), *self._listen, backlog=self._limits.burst)
         except OSError as error:
             raise ConfigError(f"panels: cannot listen on {self._listen[0]}:{self._listen[1]}: {error}") from error
         self.address: tuple[str, int] = server.sockets[0].getsockname()[:2]

@@ -23,7 +23,7 @@ from bridge.outbox import Outbox
 from bridge.sos_access.receiver import Accounts, Receiver
 from bridge.store import Store
 
-PASSWORD = "012345678912345"
+PASSWORD = "core-password-1"
 COMMANDS = (
     "", "run", "check", "alarm", "alarm raise", "alarm restore", "ping", "rotate", "outbox", "outbox list",
     "outbox show", "outbox retry", "outbox drop", "panel", "simulate", "simulate receiver", "simulate panel",

@@ -11,7 +11,7 @@ from bridge.configuration import find, load
 from bridge.errors import ConfigError
 from bridge.settings import Settings
 
-PASSWORD = "012345678912345"
+PASSWORD = "configured-pw-1"
 HOME = f"""
 [[transmitters]]
 name = "home"

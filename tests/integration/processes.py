@@ -26,30 +26,47 @@ class Bridge:
 
     def __init__(self, config: Path, log: Path) -> None:
         self.config = config
-        self._log = log
+        self.log_file = log
+        self.umask = -1
+        """The files that others may read by default; -1: as the tests' own."""
+        self.open_files: int | None = None
+        """How many it may have open; None: as many as the tests."""
+        self.variables: dict[str, str] = {}
+        """Of its environment, beside what a shell has."""
+        self.program: Sequence[str] = ("-m", "bridge")
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
         assert self.process is None, "it runs already"
-        with self._log.open("ab") as log:
+        with self.log_file.open("ab") as log:
             self.process = subprocess.Popen(
-                self._command(["run"]),
+                [*self._limit(), *self._command(["run"])],
                 cwd=self.config.parent,
-                env=environment(),
+                env=environment() | self.variables,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
+                umask=self.umask,
             )
 
     @property
     def log(self) -> str:
-        return self._log.read_text(errors="replace") if self._log.exists() else ""
+        return self.log_file.read_text(errors="replace") if self.log_file.exists() else ""
 
     @property
     def argv(self) -> str:
         """The command line that everybody on the machine can see."""
+        return self.told("cmdline")
+
+    def told(self, name: str) -> str:
+        """What the system tells of the process."""
         assert self.process is not None
-        return Path(f"/proc/{self.process.pid}/cmdline").read_text()
+        return Path(f"/proc/{self.process.pid}/{name}").read_text(errors="replace")
+
+    @property
+    def resident(self) -> int:
+        """The bytes of memory that it takes."""
+        return int(self.told("statm").split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
     def kill(self) -> None:
         """End it as a power cut does."""
@@ -96,4 +113,9 @@ class Bridge:
         )
 
     def _command(self, arguments: Sequence[str]) -> list[str]:
-        return [sys.executable, "-m", "bridge", "--config", str(self.config), *arguments]
+        return [sys.executable, *self.program, "--config", str(self.config), *arguments]
+
+    def _limit(self) -> list[str]:
+        if self.open_files is None:
+            return []
+        return ["bash", "-c", f'ulimit -n {self.open_files} && exec "$@"', "bash"]

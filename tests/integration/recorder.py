@@ -14,6 +14,7 @@ import aiomqtt
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.subscribeoptions import SubscribeOptions
+from secrecy import GATHERED
 
 WAIT_S = 30.0
 """Generous: what is awaited comes within milliseconds, unless it never comes."""
@@ -98,6 +99,8 @@ class Recorder:
         correlation = getattr(message.properties, "CorrelationData", None)
         topic = message.topic.value.removeprefix(f"{self.base}/")
         self.seen.append(Seen(topic, payload.decode("utf-8", "replace"), bool(message.retain), correlation))
+        if not topic.endswith("/set"):  # there those who know a code send it
+            GATHERED.say(f"MQTT {topic}", topic.encode() + b"\n" + payload)
         async with self._arrived:
             self._arrived.notify_all()
 

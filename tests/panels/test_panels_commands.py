@@ -18,7 +18,7 @@ from bridge.g90.panel import reduce
 from bridge.g90.readings import with_status
 from bridge.g90.state import PanelState, Sensor
 
-CODE = "73519"
+CODE = "73519-code"
 CONNECTED = PanelState(guid=GUID, online=True, arm=EventType.ARMED_AWAY)
 
 

@@ -12,7 +12,7 @@ from panels.house import GUID, OTHER, SMOKE, House
 from bridge.g90.commands import SET_STATUS
 from bridge.g90.constants import ArmCode
 
-CODE = "7351944"
+CODE = "7351944-code"
 MUTE, ABSENT, OFF = "GBMUTE", "GBABSENT", "GBOFF"
 
 

@@ -17,7 +17,7 @@ from bridge.topics import CommandError
 TOPICS = PanelTopics("house/alarm")
 SET = f"house/alarm/panel/{GUID}/set"
 MOMENT = datetime(2026, 1, 1, 12, tzinfo=timezone(timedelta(hours=1)))
-CODE = "73519"
+CODE = "735194608"
 
 
 def test_a_panel_that_nothing_is_known_of_has_an_info_only() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-PASSWORD = "012345678912345"
+PASSWORD = "481516234210815"
 HOME = f"""
 [[transmitters]]
 name = "home"
