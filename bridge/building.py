@@ -8,7 +8,7 @@ from ipaddress import ip_network
 from pathlib import Path
 
 from bridge.broker import Broker
-from bridge.credentials import Credentials
+from bridge.credentials import Credentials, directory
 from bridge.g90.codes import CodeLock
 from bridge.g90.constants import LOCAL_PORT
 from bridge.g90.control import PanelControl
@@ -73,8 +73,7 @@ def client(each: TransmitterSettings, authentication: Secret) -> SOSAccessClient
 
 def credentials(store: Path, each: TransmitterSettings) -> Credentials:
     """Return the passwords of a transmitter, which lie beside the store. Raises StoreError."""
-    directory = store.with_name(f"{store.stem}.passwords")
-    return Credentials(directory / f"{each.name}.json", Secret(each.authentication.get_secret_value()))
+    return Credentials(directory(store) / f"{each.name}.json", Secret(each.authentication.get_secret_value()))
 
 
 def line(settings: Settings, each: TransmitterSettings) -> Line:

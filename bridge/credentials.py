@@ -96,7 +96,7 @@ class Credentials:
             "passwords": [{"value": p.value.reveal(), "refused": p.refused} for p in passwords],
         }
         try:
-            write_private(self._path, json.dumps(content))
+            write_private(self._path, json.dumps(content).encode())
         except OSError as error:
             raise StoreError(f"the password file {self._path}: {error.strerror}") from None
         self._passwords = passwords
@@ -113,14 +113,19 @@ def _mark(salt: str, password: Secret) -> str:
     return hashlib.sha256(f"{salt}:{password.reveal()}".encode()).hexdigest()
 
 
-def write_private(path: Path, text: str) -> None:
-    """Replace `path` by a file of mode 0600 with `text`: after a crash it is the old one or the new one, whole."""
+def directory(store: Path) -> Path:
+    """Return where the password files lie: beside the store."""
+    return store.with_name(f"{store.stem}.passwords")
+
+
+def write_private(path: Path, content: bytes) -> None:
+    """Replace `path` by a file of mode 0600 with `content`: after a crash it is the old one or the new one, whole."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
             file.flush()
             os.fsync(file.fileno())
         temporary.rename(path)

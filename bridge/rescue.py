@@ -144,14 +144,25 @@ def _finish(path: Path) -> None:
         _remove(new)
         return
     if any(_part(path, part).exists() for part in _PARTS):
-        _rename(path, _aside(path))
+        _rename(path, _aside(path, "damaged"))
     if new.exists():
         _rename(new, path)
         log.warning("the store %s: a damaged one was set aside before, and this one begun", path)
 
 
+def replace(path: Path, sound: Path) -> str | None:
+    """Put the sound and closed database `sound` in place of the one at `path`; return what that is called now."""
+    _remove(_new(path))
+    _rename(sound, _new(path))
+    aside = _aside(path, "replaced")
+    was_there = path.exists()
+    _rename(path, aside)
+    _rename(_new(path), path)
+    return aside.name if was_there else None
+
+
 def _renew(path: Path, reason: str, *, rescue: bool) -> Loss:
-    new, aside = _new(path), _aside(path)
+    new, aside = _new(path), _aside(path, "damaged")
     _remove(new)
     with closing(connect(new)) as target:
         whole = _rescue(path, target) if rescue else False
@@ -248,9 +259,9 @@ def _new(path: Path) -> Path:
     return _part(path, ".new")
 
 
-def _aside(path: Path) -> Path:
+def _aside(path: Path, what: str) -> Path:
     """Return a name that nothing has, even where the clock stands still."""
-    name = f"{path.name}.damaged-{time.strftime('%Y%m%dT%H%M%S')}"
+    name = f"{path.name}.{what}-{time.strftime('%Y%m%dT%H%M%S')}"
     names = [path.with_name(name), *(path.with_name(f"{name}-{number}") for number in range(2, 1000))]
     return next(each for each in names if not any(_part(each, part).exists() for part in _PARTS))
 

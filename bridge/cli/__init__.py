@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from bridge import __version__
-from bridge.cli import alarm, check, config, demo, healthcheck, outbox, panel, run, simulate
+from bridge.cli import alarm, backup, check, config, demo, healthcheck, outbox, panel, run, simulate
 from bridge.cli.common import add_config_options, load_settings
 from bridge.cli.logs import setup_logging
 from bridge.errors import BridgeError, BusyError, ConfigError, FieldError
@@ -81,6 +81,6 @@ def parser() -> argparse.ArgumentParser:
     top.add_argument("--version", action="version", version=f"sosbridge {__version__}")
     add_config_options(top)
     commands = top.add_subparsers(metavar="COMMAND", required=True)
-    for module in (run, check, alarm, outbox, panel, simulate, demo, healthcheck, config):
+    for module in (run, check, alarm, outbox, backup, panel, simulate, demo, healthcheck, config):
         module.register(commands)
     return top

@@ -65,7 +65,6 @@ class ShippedBroker(Mosquitto):
         for shipped, ours in (
             ("listener 1883", f"listener {self.port} 127.0.0.1"),
             ("listener 8883", f"listener {self.tls_port} 127.0.0.1"),
-            ("/mosquitto/config/acl", f"{deploy}/mosquitto/acl"),
             ("/mosquitto/config/conf.d", f"{site}/mosquitto/conf.d"),
             ("/mosquitto/secrets", f"{site}/mosquitto/secrets"),
             ("/mosquitto/data", f"{site}/mosquitto/data"),

@@ -129,7 +129,7 @@ class Proof:
                 yield client
                 assert await asyncio.to_thread(self.engine, "exec", name, "sosbridge", "healthcheck") == "healthy"
                 begun = time.monotonic()
-                await asyncio.to_thread(self.engine, "stop", "--time", "20", name)
+                await asyncio.to_thread(self.engine, "stop", "-t", "20", name)
                 status = self.engine("inspect", "--format", "{{.State.ExitCode}}", name)
                 print(f"exit {status} {time.monotonic() - begun:.1f} s after SIGTERM")
                 assert status == "0"

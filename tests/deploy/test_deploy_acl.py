@@ -70,7 +70,7 @@ WRITES = {
 def deploy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The shipped files; the access list has one more user for the test, the password file one that has no rights."""
     deploy = prepared(tmp_path_factory.mktemp("acl"))
-    with (deploy / "mosquitto/acl").open("a") as acl:
+    with (deploy / "site/mosquitto/secrets/acl").open("a") as acl:
         acl.write("\nuser tester\ntopic readwrite #\n")
     run(deploy / "up", "--prepare")
     secret = deploy / "site/passwords/stranger"

@@ -133,7 +133,7 @@ def test_what_is_mounted_is_there(tmp_path: Path, file: str) -> None:
 def test_up_makes_what_is_missing_and_keeps_what_is_there(tmp_path: Path) -> None:
     deploy = prepared(tmp_path)
     made = {path: path.read_bytes() for path in (deploy / "site").rglob("*") if path.is_file()}
-    users = re.findall(r"^user (\S+)$", (deploy / "mosquitto/acl").read_text(), re.MULTILINE)
+    users = re.findall(r"^user (\S+)$", (deploy / "site/mosquitto/secrets/acl").read_text(), re.MULTILINE)
     assert users == ["bridge", "reader", "button", "homeassistant"]
     hashes = (deploy / "site/mosquitto/secrets/passwords").read_text().splitlines()
     assert [line.split(":")[0] for line in hashes] == users
@@ -199,3 +199,24 @@ def test_the_service_names_files_and_settings_that_there_are() -> None:
     assert "\nType=notify\n" in unit
     watchdog = int(re.findall(r"^WatchdogSec=(\d+)$", unit, re.MULTILINE)[0])
     assert watchdog < 180  # before the bridge ends itself
+
+
+# Workflows
+
+
+@pytest.mark.parametrize("name", ["tests", "publish"])
+def test_a_workflow_names_files_and_jobs_that_there_are(name: str) -> None:
+    text = (TOP / f".github/workflows/{name}.yaml").read_text()
+    workflow = yaml.safe_load(text)
+    assert workflow["permissions"] == {"contents": "read"}
+    jobs = workflow["jobs"]
+    assert {need for job in jobs.values() for need in job.get("needs", ())} <= set(jobs)
+    named = re.findall(r"(?:run: |file: |uses: \./)((?:tests|deploy|\.github)/[\w./-]+)", text)
+    assert named
+    assert [path for path in named if not (TOP / path).exists()] == []
+
+
+def test_every_python_that_is_promised_is_tested() -> None:
+    workflow = yaml.safe_load((TOP / ".github/workflows/tests.yaml").read_text())
+    promised = [each.rsplit(" ", 1)[1] for each in PROJECT["project"]["classifiers"] if "Python :: 3." in each]
+    assert workflow["jobs"]["tests"]["strategy"]["matrix"]["python"] == promised
