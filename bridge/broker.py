@@ -5,12 +5,13 @@ Only this module and `bridge.mqtt`, its one user, know the MQTT library.
 
 from __future__ import annotations
 
+import asyncio
 import ssl
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import aiomqtt
 import paho.mqtt.client as paho
@@ -21,6 +22,8 @@ from paho.mqtt.reasoncodes import ReasonCode
 from bridge.errors import BridgeError, ConfigError
 from bridge.models import Reply, Secret
 from bridge.text import clean
+
+_T = TypeVar("_T")
 
 TIMEOUT_S = 10.0
 """For whatever the broker has to answer."""
@@ -73,6 +76,8 @@ class Client(aiomqtt.Client):
     def __init__(self, inbox: Callable[[paho.MQTTMessage], None], **options: Any) -> None:  # noqa: ANN401
         super().__init__(**options)
         self._inbox = inbox
+        self._connecting = False
+        self._left = False
         self.session_present = False
         self._client.manual_ack_set(True)  # noqa: FBT003 - paho has it so
         self._client.connect_timeout = _CONNECT_TIMEOUT_S
@@ -112,8 +117,35 @@ class Client(aiomqtt.Client):
             async with self:
                 yield
         finally:
-            if self._client.socket() is not None:
-                self._client._sock_close()  # noqa: SLF001 - paho closes it only in answer to the broker
+            self._left = True
+            if not self._connecting:
+                self._hang_up()
+
+    def _client_connect(self) -> None:
+        """Connect, in a thread, which nothing can cancel: for who has left meanwhile, its socket is closed after it."""
+        self._connecting = True
+        try:
+            super()._client_connect()
+        finally:
+            with suppress(RuntimeError):  # the loop is closed: the process ends
+                self._loop.call_soon_threadsafe(self._connect_ended)
+
+    def _connect_ended(self) -> None:
+        self._connecting = False
+        if self._left:
+            self._hang_up()
+
+    def _hang_up(self) -> None:
+        if self._client.socket() is not None:
+            self._client._sock_close()  # noqa: SLF001 - paho closes it only in answer to the broker
+
+    async def _wait_for(self, fut: Awaitable[_T], timeout: float | None) -> _T:
+        """As aiomqtt's, without asyncio.wait_for: in Python 3.11 that swallows a cancellation now and then."""
+        try:
+            async with asyncio.timeout(self.timeout if timeout is None else timeout):
+                return await fut
+        except TimeoutError:
+            raise aiomqtt.MqttError("Operation timed out") from None
 
     async def until_lost(self) -> None:
         """Raise MqttError when the connection ends."""

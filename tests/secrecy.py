@@ -24,8 +24,8 @@ _SHORTEST, _FEWEST_CHARACTERS = 7, 5
 _IN_TABLE = re.compile(r"""(?:password|authentication|[{ ]code)"?\s*=\s*["']([^"'\n]+)["']""")
 _NO_SECRETS = frozenset({"012345678912345"})
 """What `sosbridge config example` shows everybody."""
-_HOLDERS = (".toml", "mosquitto.conf", "mosquitto.db", "mosquitto.log", ".key", ".pem", "state.json")
-"""Files of tests and the broker, and the simulated receiver's: with secrets, or commands of those who know one."""
+_HOLDERS = (".toml", "mosquitto.conf", "mosquitto.db", "mosquitto.log", ".key", ".pem", "state.json", ".tar")
+"""Files of tests, the broker and the simulated receiver, and backups: with secrets, or commands of who knows one."""
 
 
 class Gathered:

@@ -1,0 +1,79 @@
+"""A connection to the broker that is left while it is made, and waits that are cancelled: nothing stays behind."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import threading
+from typing import Any
+
+import aiomqtt
+import pytest
+
+from bridge.broker import Broker, Client, make_client
+
+
+def client(port: int = 1) -> Client:
+    return make_client(Broker("127.0.0.1", port), lambda _: None, None, None)
+
+
+def test_a_cancellation_is_not_lost_to_an_answer_that_comes_at_the_same_moment() -> None:
+    """It was, and the bridge went on without its panels instead of ending."""
+
+    async def scenario() -> None:
+        answer: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        waiting = asyncio.create_task(client()._wait_for(answer, timeout=5))
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        answer.set_result("PUBACK")
+        waiting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+
+    asyncio.run(scenario())
+
+
+def test_an_answer_that_does_not_come_is_an_error() -> None:
+    async def scenario() -> None:
+        never: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        with pytest.raises(aiomqtt.MqttError):
+            await client()._wait_for(never, timeout=0)
+
+    asyncio.run(scenario())
+
+
+def test_a_connection_that_is_left_while_it_is_made_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The thread that connects cannot be stopped: what it opens is closed once it has."""
+    began, go_on, connect = threading.Event(), threading.Event(), aiomqtt.Client._client_connect
+
+    def slow(self: aiomqtt.Client) -> None:
+        began.set()
+        assert go_on.wait(10)
+        connect(self)
+
+    monkeypatch.setattr(aiomqtt.Client, "_client_connect", slow)
+
+    async def scenario() -> None:
+        faults: list[dict[str, Any]] = []
+        asyncio.get_running_loop().set_exception_handler(lambda _, fault: faults.append(fault))
+        leaving = client(listener.getsockname()[1])
+
+        async def stay() -> None:
+            async with leaving.connection():
+                pass
+
+        staying = asyncio.create_task(stay())
+        assert await asyncio.to_thread(began.wait, 10)
+        staying.cancel()
+        await asyncio.wait([staying])
+        go_on.set()
+        broker_side, _ = await asyncio.to_thread(listener.accept)
+        with broker_side:
+            broker_side.settimeout(10)
+            while await asyncio.to_thread(broker_side.recv, 1000):  # a login perhaps, and the end
+                pass
+        assert faults == []
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.settimeout(10)
+        asyncio.run(scenario())
