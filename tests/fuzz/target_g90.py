@@ -45,6 +45,7 @@ def stream(data: bytes) -> str:
     life = _Life()
     for reading in readings:
         life.take(reading)
+    life.end()
     return " ".join([*(_kind(reading) for reading in readings[:4]), *life.events[:3], end])
 
 
@@ -97,10 +98,6 @@ class _Life:
 
     def _step(self, step: Step) -> None:
         self.state = step.state
-        assert PanelState.from_json(json.loads(json.dumps(step.state.as_json()))) == step.state
-        for leaf, payload in state_payloads(step.state).items():
-            assert _TOPICS.of(GUID, leaf).isprintable(), leaf
-            payload.encode()
         for event in step.events:
             self.events.append(event.type)
             json.dumps(event.as_json()).encode()
@@ -108,6 +105,14 @@ class _Life:
             for sending in taken.sendings:
                 assert _command(sending).alarm is not None
             self.active = taken.active
+
+    def end(self) -> None:
+        """The state can be stored, and published."""
+        if self.state.last_seen or self.state.told or self.state.sensors:
+            assert PanelState.from_json(json.loads(json.dumps(self.state.as_json()))) == self.state
+            for leaf, payload in state_payloads(self.state).items():
+                assert _TOPICS.of(GUID, leaf).isprintable(), leaf
+                payload.encode()
 
 
 def _line(text: object) -> None:
