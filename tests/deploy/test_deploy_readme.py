@@ -19,7 +19,7 @@ BLOCKS = "\n".join(re.findall(r"```sh\n(.*?)```", README, re.DOTALL)).replace("\
 
 def commands() -> list[str]:
     """Every command of ours that stands in a code block or between backticks."""
-    shown = re.findall(r"(?:exec bridge|/bin/)\s*(sosbridge .*)$", BLOCKS, re.MULTILINE)
+    shown = re.findall(r"(?:exec bridge|sudo) (sosbridge .*)$", BLOCKS, re.MULTILINE)
     return sorted({*shown, *re.findall(r"`(?:docker compose exec bridge )?(sosbridge [a-z][^`]*)`", README)})
 
 
