@@ -103,7 +103,8 @@ class Proof:
         settings = dict(line.split("=", 1) for line in (self.deploy / ".env").read_text().splitlines())
         site = self.site.resolve()
         found = ["--user", f"{settings['SOSBRIDGE_UID']}:{settings['SOSBRIDGE_GID']}", "--network", "host"]
-        found += ["--memory", os.environ.get("MEMORY", service["mem_limit"]), "--pids-limit", str(service["pids_limit"])]
+        found += ["--memory", os.environ.get("MEMORY", service["mem_limit"])]
+        found += ["--pids-limit", str(service["pids_limit"])]
         found += ["--read-only"] if service["read_only"] else []
         found += [f"--cap-drop={name}" for name in service["cap_drop"]]
         found += [f"--security-opt={each.removesuffix(':true')}" for each in service["security_opt"]]
