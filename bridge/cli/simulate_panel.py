@@ -214,7 +214,10 @@ _ACTS: Final[dict[str, tuple[int, _Act]]] = {
 
 async def _lines() -> AsyncIterator[str]:
     """Read standard input without holding up the loop; a file or nothing at all is read at once."""
-    if stat.S_ISREG(os.fstat(sys.stdin.fileno()).st_mode):
+    mode = os.fstat(sys.stdin.fileno()).st_mode
+    if stat.S_ISCHR(mode) and not sys.stdin.isatty():
+        return  # /dev/null, as in a container: it cannot be waited for
+    if stat.S_ISREG(mode):
         for line in sys.stdin.read().splitlines():
             yield line.strip()
         return

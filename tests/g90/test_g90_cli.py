@@ -6,6 +6,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -148,6 +149,28 @@ def test_a_simulated_panel_takes_lines(monkeypatch: pytest.MonkeyPatch, tmp_path
 
     run(scenario())
     assert "no command: make coffee; there are alarm, " in capsys.readouterr().out
+
+
+def test_a_simulated_panel_whose_input_is_nothing_stays(monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
+    async def scenario() -> None:
+        faults: list[object] = []
+        asyncio.get_running_loop().set_exception_handler(lambda _, fault: faults.append(fault))
+        async with serving(Recorder()) as server:
+            cloud = "{}:{}".format(*server.address)
+            playing = asyncio.create_task(simulate_panel.run(parsed(simulate_panel, "--cloud", cloud)))
+            while "is connected" not in capsys.readouterr().out:
+                assert not playing.done()
+                await asyncio.sleep(0.01)
+            await asyncio.sleep(0)  # what the loop was given to do, it has done
+            await asyncio.sleep(0)
+            assert not playing.done()
+            playing.cancel()
+            await asyncio.wait([playing])
+        assert faults == []
+
+    with Path("/dev/null").open() as nothing:
+        monkeypatch.setattr("sys.stdin", nothing)
+        run(scenario())
 
 
 def test_a_command_that_there_is_not_is_told_before_anything_begins() -> None:
