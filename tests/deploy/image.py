@@ -52,7 +52,7 @@ class Engine:
         candidates = os.environ.get("CONTAINERS", "docker podman").split()
         self.name = next((name for name in candidates if shutil.which(name) and self._works(name)), "")
         if not self.name:
-            raise Lacking(f"{' and '.join(candidates)}: neither works")
+            raise Lacking(f"a container engine that works ({', '.join(candidates)})")
 
     @staticmethod
     def _works(name: str) -> bool:
