@@ -1,0 +1,174 @@
+"""The account of every alarm: when it was published, what the receivers did with it, which results were told.
+
+Times are those of this process's monotonic clock, so a clock that is set back disturbs nothing here.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Literal
+
+HAS_IT = (0, 10)
+"""The statuses with which a receiver says that it has the alarm."""
+NOT_TAKEN = (5, 98, 99)
+"""Those with which it says that it has not: the alarm is tried again on its own, and those behind it go on."""
+
+_SEEN_LATE_S = 1.0
+"""A receiver here may see a request so long after it was sent, and its sender may be dead by then."""
+
+Reason = Literal["response lost", "process killed", "process stopped", "published twice", "no reason"]
+
+
+@dataclass(slots=True)
+class Attempt:
+    """One request at a receiver. `answered`: as far as the receiver knows, the transmitter read its true answer."""
+
+    begun: float
+    status: int | None
+    answered: bool = False
+    ended: float = 0.0
+
+    @property
+    def treated(self) -> bool:
+        return self.status in HAS_IT
+
+
+@dataclass(slots=True)
+class Alarm:
+    """One alarm under its reference; `number` is its place in the order of its transmitter."""
+
+    reference: str
+    transmitter: str
+    number: int
+    published: list[float] = field(default_factory=list)
+    acknowledged: float | None = None
+    attempts: list[Attempt] = field(default_factory=list)
+    results: dict[str, str] = field(default_factory=dict)
+    """Outcomes by what tells one result from another; the same one told again adds nothing."""
+
+    @property
+    def treated(self) -> list[Attempt]:
+        return [each for each in self.attempts if each.treated]
+
+    @property
+    def first(self) -> float | None:
+        """When a receiver had it."""
+        return min((each.begun for each in self.treated), default=None)
+
+    @property
+    def outcomes(self) -> list[str]:
+        """How it ended; a refused password is told and ends nothing."""
+        return [outcome for outcome in self.results.values() if outcome != "unauthorized"]
+
+    @property
+    def ended(self) -> bool:
+        return bool(self.outcomes)
+
+    @property
+    def set_back(self) -> bool:
+        """Whether receivers said that they do not take it now: then those behind it may overtake it."""
+        return any(each.status in NOT_TAKEN for each in self.attempts)
+
+
+class Ledger:
+    """All alarms of one run, and what happened to the bridge and to the network meanwhile."""
+
+    def __init__(self) -> None:
+        self.alarms: dict[str, Alarm] = {}
+        self.kills: list[float] = []
+        self.stops: list[float] = []
+        self.forgets: list[float] = []
+        """When the broker lost what it held."""
+        self.cuts: list[tuple[float, float]] = []
+        """From when to when answers of receivers may have been lost on their way."""
+        self.faults: Counter[str] = Counter()
+        self.strange: list[str] = []
+        """What nobody published or expected."""
+
+    def new(self, transmitter: str, number: int) -> Alarm:
+        alarm = Alarm(f"{transmitter}-{number}", transmitter, number)
+        self.alarms[alarm.reference] = alarm
+        return alarm
+
+    def arrived(self, reference: str | None, status: int | None, begun: float) -> Attempt:
+        attempt = Attempt(begun, status)
+        alarm = self.alarms.get(reference or "")
+        if alarm is None:
+            self.strange.append(f"an alarm that nobody sent: {reference}")
+        else:
+            alarm.attempts.append(attempt)
+        return attempt
+
+    def told(self, reference: str, outcome: str, key: str) -> None:
+        alarm = self.alarms.get(reference)
+        if alarm is None:
+            self.strange.append(f"a result of an alarm that nobody sent: {reference}")
+        else:
+            alarm.results[key] = outcome
+
+    def open(self) -> list[Alarm]:
+        """Return the alarms that have not ended, as far as was told."""
+        return [alarm for alarm in self.alarms.values() if not alarm.ended]
+
+    # The judgement
+
+    def lost(self) -> list[Alarm]:
+        """Return the alarms that no receiver has, and that none has rejected either."""
+        return [each for each in self.alarms.values() if each.acknowledged and not each.treated and not _rejected(each)]
+
+    def untold(self) -> list[Alarm]:
+        """Return the alarms without a result, except where the broker may have lost it."""
+        last = max(self.forgets, default=0.0)
+        return [alarm for alarm in self.open() if alarm.first is None or alarm.first > last]
+
+    def told_twice(self) -> list[Alarm]:
+        """Return the alarms that ended more than once for each time that they were published."""
+        return [each for each in self.alarms.values() if len(each.outcomes) > len(each.published)]
+
+    def twice(self) -> Iterator[tuple[Alarm, Reason]]:
+        """Give the alarms that receivers have more than once, and why."""
+        for alarm in self.alarms.values():
+            if len(alarm.treated) > 1:
+                yield alarm, self._reason(alarm)
+
+    def _reason(self, alarm: Alarm) -> Reason:
+        treated = alarm.treated
+        begun, last = min(each.begun for each in treated) - _SEEN_LATE_S, max(each.begun for each in treated)
+        lost = sum(not each.answered or self._was_cut(each) for each in treated)
+        kills = sum(begun <= moment <= last for moment in self.kills)
+        stops = sum(begun <= moment <= last for moment in self.stops)
+        again = len(alarm.published) - 1
+        if len(treated) - 1 > lost + kills + stops + again:
+            return "no reason"
+        reasons: list[tuple[int, Reason]] = [
+            (kills, "process killed"),
+            (stops, "process stopped"),
+            (again, "published twice"),
+        ]
+        return next((reason for count, reason in reasons if not lost and count), "response lost")
+
+    def _was_cut(self, attempt: Attempt) -> bool:
+        return any(begun <= attempt.ended and attempt.begun <= end for begun, end in self.cuts)
+
+    def overtaken(self) -> list[Alarm]:
+        """Return the alarms that a receiver had after a later one of the same transmitter, without an excuse."""
+        found: list[Alarm] = []
+        soonest: dict[str, float] = {}
+        for alarm in sorted(self.alarms.values(), key=lambda each: -each.number):
+            if alarm.first is None:
+                continue
+            later = soonest.get(alarm.transmitter, alarm.first)
+            if alarm.first > later and not alarm.set_back and len(alarm.published) == 1:
+                found.append(alarm)
+            soonest[alarm.transmitter] = min(alarm.first, later)
+        return found
+
+
+def _rejected(alarm: Alarm) -> bool:
+    return "rejected" in alarm.outcomes
+
+
+now = time.monotonic

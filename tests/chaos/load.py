@@ -1,0 +1,131 @@
+"""Who sends the alarms and hears their results: two clients that live through a broker which comes and goes."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+from collections.abc import Sequence
+
+import aiomqtt
+from chaos.ledger import Alarm, Ledger, now
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
+
+_AGAIN_S = 0.1
+_WAITING_AT_MOST = 60
+"""Alarms of one transmitter without a result: no more are sent then, or a run would never come to its end."""
+_EVENTS = ("BA", "FA", "PA", "TA")
+
+
+def _client(port: int, name: str) -> aiomqtt.Client:
+    properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
+    properties.SessionExpiryInterval = 3600
+    client = aiomqtt.Client(
+        "127.0.0.1",
+        port,
+        identifier=name,
+        protocol=aiomqtt.ProtocolVersion.V5,
+        clean_start=False,
+        properties=properties,
+        keepalive=10,
+        timeout=10,
+    )
+    client.pending_calls_threshold = 10_000
+    return client
+
+
+class Listener:
+    """Notes every result in the ledger."""
+
+    def __init__(self, port: int, base: str, ledger: Ledger) -> None:
+        self._port = port
+        self._base = base
+        self._ledger = ledger
+        self.online = asyncio.Event()
+        """Set when the bridge is there for the first time: before, the broker holds nothing for it."""
+        self.heard = asyncio.Event()
+        """Set with every result; who waits clears it."""
+
+    async def run(self) -> None:
+        while True:
+            try:
+                async with _client(self._port, "listener") as client:
+                    await client.subscribe(f"{self._base}/transmitter/+/alarm/response", qos=1)
+                    await client.subscribe(f"{self._base}/bridge/state", qos=1)
+                    async for message in client.messages:
+                        self._heard(message.topic.value, str(message.payload, "utf-8"))
+            except aiomqtt.MqttError:
+                await asyncio.sleep(_AGAIN_S)
+
+    def _heard(self, topic: str, payload: str) -> None:
+        if topic.endswith("/bridge/state"):
+            if payload == "online":
+                self.online.set()
+            return
+        result = json.loads(payload)
+        key = f"{result['outcome']} {result['accepted_at']} {result['completed_at']}"
+        self._ledger.told(result.get("reference", "none"), result["outcome"], key)
+        self.heard.set()
+
+
+class Publisher:
+    """Publishes with QoS 1, one after the other for each transmitter, and knows what the broker acknowledged.
+
+    What was not acknowledged is published again, and counted as published twice: the broker may have had it.
+    """
+
+    def __init__(self, port: int, base: str, ledger: Ledger) -> None:
+        self._port = port
+        self._base = base
+        self._ledger = ledger
+        self._client: aiomqtt.Client | None = None
+        self._connected = asyncio.Event()
+
+    async def run(self) -> None:
+        """Keep connected."""
+        while True:
+            try:
+                async with _client(self._port, "publisher") as client:
+                    self._client = client
+                    self._connected.set()
+                    async for _ in client.messages:
+                        pass
+            except aiomqtt.MqttError:
+                await asyncio.sleep(_AGAIN_S)
+            finally:
+                self._connected.clear()
+
+    async def load(self, transmitter: str, dice: random.Random, rate: float, until: float) -> None:
+        """Send alarms and restores of one transmitter, so many a second in the mean, now and then many at once."""
+        number, waiting = 0, list[Alarm]()
+        while now() < until:
+            waiting = [alarm for alarm in waiting if not alarm.ended]
+            if len(waiting) < _WAITING_AT_MOST:
+                number += 1
+                alarm = self._ledger.new(transmitter, number)
+                waiting.append(alarm)
+                await self.publish(alarm)
+            burst = dice.random() < 0.5
+            await asyncio.sleep(0 if burst else dice.expovariate(rate / 2))
+
+    async def publish(self, alarm: Alarm) -> None:
+        """Publish until the broker acknowledges it. Pairs of numbers are an alarm and its restore."""
+        pair, restore = divmod(alarm.number, 2)
+        content = {"event_code": _EVENTS[pair % len(_EVENTS)], "section": f"{pair % 7}", "reference": alarm.reference}
+        topic = f"{self._base}/transmitter/{alarm.transmitter}/alarm/{'restore' if restore else 'raise'}"
+        while True:
+            await self._connected.wait()
+            assert self._client is not None
+            alarm.published.append(now())
+            try:
+                await self._client.publish(topic, json.dumps(content), qos=1)
+            except aiomqtt.MqttError:
+                await asyncio.sleep(_AGAIN_S)
+            else:
+                alarm.acknowledged = now()
+                return
+
+    async def publish_all(self, alarms: Sequence[Alarm]) -> None:
+        for alarm in alarms:
+            await self.publish(alarm)

@@ -1,0 +1,116 @@
+"""The product: the installed command in a process of its own, started and ended from outside."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from chaos.ledger import Ledger, now
+
+PASSWORD = "firstpassword15"
+_ENDS_WITHIN_S = 30.0
+_GENERAL = """\
+mqtt = {{host = "127.0.0.1", port = {broker}, base_topic = "{base}", keepalive = "5s"}}
+homeassistant = {{enabled = false}}
+store = {{path = {store}}}
+"""
+_TRANSMITTER = """
+[[transmitters]]
+name = "{name}"
+transmitter_code = "{code}"
+transmitter_type = "SV300"
+authentication = "{password}"
+receiver_id = "ALARM-OPER"
+receiver = "{primary}"
+secondary_receiver = "{secondary}"
+connect_timeout = "2s"
+response_timeout = "3s"
+"""
+
+
+def code(transmitter: str) -> str:
+    """Return its transmitter code."""
+    return f"IK{int(transmitter.removeprefix('t')):05d}"
+
+
+def configuration(folder: Path, base: str, broker: int, receivers: Sequence[int], transmitters: Sequence[str]) -> str:
+    """Return the TOML file of a bridge with these transmitters."""
+    primary, secondary = (f"127.0.0.1:{port}" for port in receivers)
+    store = json.dumps(str(folder / "bridge.db"))
+    text = _GENERAL.format(broker=broker, base=base, store=store)
+    for name in transmitters:
+        values = {"name": name, "code": code(name), "primary": primary, "secondary": secondary}
+        text += _TRANSMITTER.format(password=PASSWORD, **values)
+    return text
+
+
+def command() -> list[str]:
+    """Return the installed command. It is beside the Python that runs this."""
+    found = shutil.which("sosbridge", path=str(Path(sys.executable).parent))
+    assert found, (
+        f"sosbridge is not installed beside {sys.executable}: run tests/run first, or name a Python: PYTHON=..."
+    )
+    return [found]
+
+
+class Product:
+    """One bridge over all its lives."""
+
+    def __init__(self, folder: Path, ledger: Ledger) -> None:
+        self.config = folder / "bridge.toml"
+        self._log = folder / "bridge.log"
+        self._ledger = ledger
+        self._process: subprocess.Popen[bytes] | None = None
+        self._program = command()
+        self.environment = {k: v for k, v in os.environ.items() if not k.startswith(("SOSBRIDGE_", "PYTHON"))}
+
+    def start(self) -> None:
+        assert self._process is None, "it runs already"
+        with self._log.open("ab") as log:
+            self._process = subprocess.Popen(
+                [*self._program, "--config", str(self.config), "run"],
+                cwd=self.config.parent,
+                env=self.environment,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+            )
+
+    @property
+    def log(self) -> str:
+        return self._log.read_text(errors="replace") if self._log.exists() else ""
+
+    def kill(self) -> None:
+        """End it as a power cut does."""
+        if self._process is None:
+            return
+        if self._process.poll() is not None:
+            self._ledger.strange.append(f"the bridge ended by itself with status {self._process.returncode}")
+        self._process.kill()
+        self._process.wait(_ENDS_WITHIN_S)
+        self._process = None
+        self._ledger.kills.append(now())
+
+    def end(self) -> None:
+        """Leave no process behind; this is no fault that is counted."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait(_ENDS_WITHIN_S)
+            self._process = None
+
+    async def stop(self) -> None:
+        """End it as systemd does."""
+        assert self._process is not None
+        self._process.terminate()
+        status = await asyncio.to_thread(self._process.wait, _ENDS_WITHIN_S)
+        self._process = None
+        self._ledger.stops.append(now())
+        if status not in (0, -signal.SIGTERM):  # the latter: it had only just been started
+            self._ledger.strange.append(f"the bridge was stopped and ended with status {status}")

@@ -1,0 +1,53 @@
+"""What came out of a run: a table, and what is wrong in it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+from chaos.ledger import Alarm, Ledger
+
+_SHOWN = 5
+
+
+def table(ledger: Ledger) -> str:
+    """Return the table, ready for a README."""
+    alarms = ledger.alarms.values()
+    twice = Counter(reason for _, reason in ledger.twice())
+    why = ", ".join(f"{reason} {count}" for reason, count in sorted(twice.items()))
+    delays = [alarm.first - alarm.published[0] for alarm in alarms if alarm.first is not None]
+    rows = {
+        "alarms sent": len(alarms),
+        "delivered": sum(alarm.first is not None for alarm in alarms),
+        "rejected by a receiver, set aside": sum("rejected" in alarm.outcomes for alarm in alarms),
+        "**lost**": len(ledger.lost()),
+        "sent twice": f"{sum(twice.values())} ({why})" if twice else "0",
+        "order broken": len(ledger.overtaken()),
+        "ended other than once": len(ledger.untold()) + len(ledger.told_twice()),
+        "longest delay": f"{max(delays, default=0):.1f} s",
+        "kills of the bridge": len(ledger.kills),
+        "stops of the bridge": len(ledger.stops),
+        "other faults": sum(ledger.faults.values()),
+    }
+    return "\n".join(["| | |", "|---|---|", *(f"| {name} | {value} |" for name, value in rows.items())])
+
+
+def faulty(ledger: Ledger) -> list[str]:
+    """Say what is wrong; nothing if all went as promised."""
+    found = [
+        _named("lost", ledger.lost()),
+        _named("sent twice without a reason", [each for each, reason in ledger.twice() if reason == "no reason"]),
+        _named("overtaken by a later one", ledger.overtaken()),
+        _named("without a result", ledger.untold()),
+        _named("ended more than once", ledger.told_twice()),
+        "" if ledger.alarms else "no alarm was sent",
+        *ledger.strange[:_SHOWN],
+    ]
+    return [each for each in found if each]
+
+
+def _named(what: str, alarms: Sequence[Alarm]) -> str:
+    if not alarms:
+        return ""
+    shown = "".join(f"\n  {each}" for each in alarms[:_SHOWN])
+    return f"{len(alarms)} alarms {what}:{shown}"

@@ -1,0 +1,115 @@
+"""The account that judges a run: what it must find, it finds."""
+
+from __future__ import annotations
+
+import pytest
+from chaos.ledger import Alarm, Ledger
+from chaos.table import faulty, table
+
+
+@pytest.fixture
+def ledger() -> Ledger:
+    return Ledger()
+
+
+def sent(ledger: Ledger, number: int, *, at: float, published: int = 1) -> Alarm:
+    alarm = ledger.new("t1", number)
+    alarm.published = [at] * published
+    alarm.acknowledged = at
+    return alarm
+
+
+def had(ledger: Ledger, alarm: Alarm, at: float, status: int | None = 0, *, answered: bool = True) -> None:
+    attempt = ledger.arrived(alarm.reference, status, at)
+    attempt.ended, attempt.answered = at, answered
+
+
+def delivered(ledger: Ledger, number: int, *, at: float) -> Alarm:
+    alarm = sent(ledger, number, at=at)
+    had(ledger, alarm, at)
+    ledger.told(alarm.reference, "accepted", str(number))
+    return alarm
+
+
+def test_all_is_well_where_each_alarm_arrives_once_in_order(ledger: Ledger) -> None:
+    delivered(ledger, 1, at=1)
+    delivered(ledger, 2, at=2)
+    assert faulty(ledger) == []
+    assert "| **lost** | 0 |" in table(ledger)
+
+
+def test_nothing_sent_proves_nothing(ledger: Ledger) -> None:
+    assert faulty(ledger) == ["no alarm was sent"]
+
+
+def test_an_acknowledged_alarm_that_no_receiver_has_is_lost(ledger: Ledger) -> None:
+    alarm = sent(ledger, 1, at=1)
+    had(ledger, alarm, 2, status=None, answered=False)
+    had(ledger, alarm, 3, status=5)
+    ledger.told(alarm.reference, "accepted", "a result does not help")
+    assert ledger.lost() == [alarm]
+
+
+def test_a_rejected_alarm_was_answered(ledger: Ledger) -> None:
+    alarm = sent(ledger, 1, at=1)
+    had(ledger, alarm, 2, status=7)
+    ledger.told(alarm.reference, "rejected", "")
+    assert faulty(ledger) == []
+
+
+@pytest.mark.parametrize(
+    ("answered", "killed", "published", "reason"),
+    [
+        (True, None, 1, "no reason"),
+        (True, 9.0, 1, "no reason"),
+        (False, None, 1, "response lost"),
+        (True, 1.5, 1, "process killed"),
+        (True, None, 2, "published twice"),
+    ],
+)
+def test_an_alarm_comes_twice_for_a_reason_only(
+    ledger: Ledger, *, answered: bool, killed: float | None, published: int, reason: str
+) -> None:
+    alarm = sent(ledger, 1, at=1, published=published)
+    had(ledger, alarm, 1, answered=answered)
+    had(ledger, alarm, 2, status=10)
+    ledger.kills = [killed] if killed else []
+    assert list(ledger.twice()) == [(alarm, reason)]
+
+
+def test_one_kill_explains_one_more_and_no_third(ledger: Ledger) -> None:
+    alarm = sent(ledger, 1, at=1)
+    for at in (1, 2, 3):
+        had(ledger, alarm, at)
+    ledger.kills = [1.5]
+    assert list(ledger.twice()) == [(alarm, "no reason")]
+
+
+def test_a_later_alarm_that_comes_first_breaks_the_order(ledger: Ledger) -> None:
+    early = delivered(ledger, 1, at=3)
+    delivered(ledger, 2, at=2)
+    assert ledger.overtaken() == [early]
+
+
+def test_an_alarm_that_was_answered_and_not_taken_may_be_overtaken(ledger: Ledger) -> None:
+    early = delivered(ledger, 1, at=3)
+    had(ledger, early, 1, status=98)
+    delivered(ledger, 2, at=2)
+    assert ledger.overtaken() == []
+
+
+def test_each_alarm_ends_once(ledger: Ledger) -> None:
+    twice = delivered(ledger, 1, at=1)
+    ledger.told(twice.reference, "accepted", "1")  # the same result, told again after a kill
+    assert not ledger.told_twice()
+    ledger.told(twice.reference, "rejected", "another")
+    never = sent(ledger, 2, at=2)
+    ledger.told(never.reference, "unauthorized", "it goes on waiting")
+    assert (ledger.told_twice(), ledger.untold()) == ([twice], [never])
+
+
+def test_what_nobody_sent_is_strange(ledger: Ledger) -> None:
+    delivered(ledger, 1, at=1)
+    ledger.arrived("x", 0, 1)
+    ledger.told("y", "accepted", "")
+    assert len(faulty(ledger)) == 2
