@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Literal
 
+now = time.monotonic
+
 HAS_IT = (0, 10)
 """The statuses with which a receiver says that it has the alarm."""
 NOT_TAKEN = (5, 98, 99)
@@ -38,11 +40,13 @@ class Attempt:
 
 @dataclass(slots=True)
 class Alarm:
-    """One alarm under its reference; `number` is its place in the order of its transmitter."""
+    """One alarm or restore under its reference; `number` is its place in the order of its transmitter."""
 
     reference: str
     transmitter: str
     number: int
+    subject: str = ""
+    """What it is about: a restore is about the same as its alarm, and never overtakes it."""
     published: list[float] = field(default_factory=list)
     acknowledged: float | None = None
     attempts: list[Attempt] = field(default_factory=list)
@@ -88,8 +92,8 @@ class Ledger:
         self.strange: list[str] = []
         """What nobody published or expected."""
 
-    def new(self, transmitter: str, number: int) -> Alarm:
-        alarm = Alarm(f"{transmitter}-{number}", transmitter, number)
+    def new(self, transmitter: str, number: int, subject: str) -> Alarm:
+        alarm = Alarm(f"{transmitter}-{number}", transmitter, number, subject)
         self.alarms[alarm.reference] = alarm
         return alarm
 
@@ -154,21 +158,36 @@ class Ledger:
         return any(begun <= attempt.ended and attempt.begun <= end for begun, end in self.cuts)
 
     def overtaken(self) -> list[Alarm]:
-        """Return the alarms that a receiver had after a later one of the same transmitter, without an excuse."""
+        """Return the alarms that a receiver had after a later one of the same transmitter, without an excuse.
+
+        Those that were set back may be overtaken, and so may those that wait behind one about the same.
+        """
+        waiting = self._waiting()
         found: list[Alarm] = []
-        soonest: dict[str, float] = {}
+        soonest: dict[tuple[str, ...], float] = {}
         for alarm in sorted(self.alarms.values(), key=lambda each: -each.number):
             if alarm.first is None:
                 continue
-            later = soonest.get(alarm.transmitter, alarm.first)
-            if alarm.first > later and not alarm.set_back and len(alarm.published) == 1:
-                found.append(alarm)
-            soonest[alarm.transmitter] = min(alarm.first, later)
+            for line in ((alarm.transmitter,), (alarm.transmitter, alarm.subject)):
+                later = soonest.get(line, alarm.first)
+                excused = len(alarm.published) > 1 or (len(line) == 1 and alarm.reference in waiting)
+                if alarm.first > later and not excused and alarm not in found:
+                    found.append(alarm)
+                soonest[line] = min(alarm.first, later)
+        return found
+
+    def _waiting(self) -> set[str]:
+        """Return the references of the alarms that were set back, and of those behind them about the same."""
+        found: set[str] = set()
+        before: dict[tuple[str, str], Alarm] = {}
+        for alarm in sorted(self.alarms.values(), key=lambda each: each.number):
+            last = before.get((alarm.transmitter, alarm.subject))
+            behind = last is not None and last.reference in found and (last.first or now()) > alarm.published[0]
+            if alarm.set_back or behind:
+                found.add(alarm.reference)
+            before[alarm.transmitter, alarm.subject] = alarm
         return found
 
 
 def _rejected(alarm: Alarm) -> bool:
     return "rejected" in alarm.outcomes
-
-
-now = time.monotonic

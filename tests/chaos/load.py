@@ -103,17 +103,17 @@ class Publisher:
             waiting = [alarm for alarm in waiting if not alarm.ended]
             if len(waiting) < _WAITING_AT_MOST:
                 number += 1
-                alarm = self._ledger.new(transmitter, number)
+                alarm = self._ledger.new(transmitter, number, _subject(number))
                 waiting.append(alarm)
                 await self.publish(alarm)
             burst = dice.random() < 0.5
             await asyncio.sleep(0 if burst else dice.expovariate(rate / 2))
 
     async def publish(self, alarm: Alarm) -> None:
-        """Publish until the broker acknowledges it. Pairs of numbers are an alarm and its restore."""
-        pair, restore = divmod(alarm.number, 2)
-        content = {"event_code": _EVENTS[pair % len(_EVENTS)], "section": f"{pair % 7}", "reference": alarm.reference}
-        topic = f"{self._base}/transmitter/{alarm.transmitter}/alarm/{'restore' if restore else 'raise'}"
+        """Publish until the broker acknowledges it. Even numbers raise, and the next one restores."""
+        event, section = alarm.subject.split()
+        content = {"event_code": event, "section": section, "reference": alarm.reference}
+        topic = f"{self._base}/transmitter/{alarm.transmitter}/alarm/{'restore' if alarm.number % 2 else 'raise'}"
         while True:
             await self._connected.wait()
             assert self._client is not None
@@ -129,3 +129,8 @@ class Publisher:
     async def publish_all(self, alarms: Sequence[Alarm]) -> None:
         for alarm in alarms:
             await self.publish(alarm)
+
+
+def _subject(number: int) -> str:
+    pair = number // 2
+    return f"{_EVENTS[pair % len(_EVENTS)]} {pair % 7}"

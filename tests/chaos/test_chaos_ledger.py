@@ -12,8 +12,8 @@ def ledger() -> Ledger:
     return Ledger()
 
 
-def sent(ledger: Ledger, number: int, *, at: float, published: int = 1) -> Alarm:
-    alarm = ledger.new("t1", number)
+def sent(ledger: Ledger, number: int, *, at: float, published: int = 1, subject: str = "") -> Alarm:
+    alarm = ledger.new("t1", number, subject or str(number))
     alarm.published = [at] * published
     alarm.acknowledged = at
     return alarm
@@ -24,8 +24,8 @@ def had(ledger: Ledger, alarm: Alarm, at: float, status: int | None = 0, *, answ
     attempt.ended, attempt.answered = at, answered
 
 
-def delivered(ledger: Ledger, number: int, *, at: float) -> Alarm:
-    alarm = sent(ledger, number, at=at)
+def delivered(ledger: Ledger, number: int, *, at: float, subject: str = "") -> Alarm:
+    alarm = sent(ledger, number, at=0, subject=subject)
     had(ledger, alarm, at)
     ledger.told(alarm.reference, "accepted", str(number))
     return alarm
@@ -96,6 +96,20 @@ def test_an_alarm_that_was_answered_and_not_taken_may_be_overtaken(ledger: Ledge
     had(ledger, early, 1, status=98)
     delivered(ledger, 2, at=2)
     assert ledger.overtaken() == []
+
+
+def test_so_may_its_restore(ledger: Ledger) -> None:
+    had(ledger, delivered(ledger, 1, at=3, subject="BA"), 1, status=98)
+    delivered(ledger, 2, at=4, subject="BA")
+    delivered(ledger, 3, at=2)
+    assert ledger.overtaken() == []
+
+
+def test_but_a_restore_never_overtakes_its_alarm(ledger: Ledger) -> None:
+    early = delivered(ledger, 1, at=3, subject="BA")
+    had(ledger, early, 1, status=98)
+    delivered(ledger, 2, at=2, subject="BA")
+    assert ledger.overtaken() == [early]
 
 
 def test_each_alarm_ends_once(ledger: Ledger) -> None:
