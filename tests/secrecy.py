@@ -24,8 +24,11 @@ _SHORTEST, _FEWEST_CHARACTERS = 7, 5
 _IN_TABLE = re.compile(r"""(?:password|authentication|[{ ]code)"?\s*=\s*["']([^"'\n]+)["']""")
 _NO_SECRETS = frozenset({"012345678912345"})
 """What `sosbridge config example` shows everybody."""
-_HOLDERS = (".toml", "mosquitto.conf", "mosquitto.db", "mosquitto.log", ".key", ".pem", "state.json", ".tar")
-"""Files of tests, the broker and the simulated receiver, and backups: with secrets, or commands of who knows one."""
+_HOLDERS = (".toml", "mosquitto.conf", "mosquitto.db", "mosquitto.log", ".key", ".pem", "state.json", ".tar", ".md")
+"""Files of tests, the broker and the simulated receiver, and backups: with secrets, or commands of who knows one.
+
+And our documents, which some tests copy.
+"""
 
 
 class Gathered:
@@ -54,7 +57,7 @@ class Gathered:
             content = path.read_bytes()
             if path.suffix == ".toml":
                 self._take_toml(content.decode("utf-8", "replace"))
-            elif path.parent.name.endswith(".passwords"):
+            elif path.parent.name.endswith("passwords"):
                 self._take_passwords(content)
             elif not path.name.endswith(_HOLDERS) and "secret" not in path.parent.name:
                 self.say(str(path.relative_to(folder)), content)
@@ -78,7 +81,8 @@ class Gathered:
     def _take_passwords(self, content: bytes) -> None:
         try:
             passwords = json.loads(content)["passwords"]
-        except (ValueError, LookupError, TypeError):  # a test damaged it
+        except (ValueError, LookupError, TypeError):  # a test damaged it, or it is a file with one password
+            self.keep(content.decode("utf-8", "replace").strip())
             return
         for password in passwords:
             self.keep(str(password["value"]))
