@@ -7,12 +7,17 @@ import random
 from collections.abc import Iterator, Sequence
 
 from chaos.ledger import Ledger
+from chaos.load import Listener
 from chaos.product import Product
 from chaos.receivers import RESPONSE_TIMEOUT_S, Station
+from integration.brokers import Mosquitto
 
 from bridge.sos_access.receiver import Fault
 from bridge.sos_access.status import Status
 
+_STOPPED = 0.2
+"""How often the bridge is not killed but told to end."""
+_BROKER_EACH_S = 15.0
 _REFUSED = (Status.NOT_AUTHORIZED, Status.NOT_AUTHORIZED_6)
 FAULTS: dict[str, Fault | None] = {
     "dead": None,
@@ -27,13 +32,32 @@ FAULTS: dict[str, Fault | None] = {
 } | {f"status {int(status)}": Fault(status=status) for status in (*Status, 42)}
 
 
-async def kill(product: Product, dice: random.Random, mean_s: float) -> None:
+async def end_bridge(product: Product, dice: random.Random, mean_s: float) -> None:
     """End the bridge at random moments, also while it is starting, and start it again at once or a little later."""
     while True:
         await asyncio.sleep(0.05 + dice.expovariate(1 / mean_s))
-        product.kill()
+        if dice.random() < _STOPPED:
+            await product.stop()
+        else:
+            product.kill()
         await asyncio.sleep(dice.choice((0, 0, dice.random())))
         product.start()
+
+
+async def restart_broker(broker: Mosquitto, listener: Listener, ledger: Ledger, dice: random.Random) -> None:
+    """Restart the broker now and then, with what it held and without."""
+    while True:
+        await asyncio.sleep(dice.uniform(0.5, 1.5) * _BROKER_EACH_S)
+        forget = dice.random() < 0.4
+        ledger.faults[f"broker: restarted{' without its store' if forget else ''}"] += 1
+        await asyncio.to_thread(broker.stop)
+        try:
+            if forget:
+                broker.forget()
+                listener.forgotten = True
+            await asyncio.sleep(dice.choice((0, dice.uniform(0, 3))))
+        finally:
+            broker.start()
 
 
 async def trouble_receivers(receivers: Sequence[Station], ledger: Ledger, dice: random.Random) -> None:

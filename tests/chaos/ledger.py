@@ -84,8 +84,8 @@ class Ledger:
         self.alarms: dict[str, Alarm] = {}
         self.kills: list[float] = []
         self.stops: list[float] = []
-        self.forgets: list[float] = []
-        """When the broker lost what it held."""
+        self.at_risk = 0.0
+        """What was acknowledged until then may be lost with what the broker held: its loss, and not the bridge's."""
         self.cuts: list[tuple[float, float]] = []
         """From when to when answers of receivers may have been lost on their way."""
         self.faults: Counter[str] = Counter()
@@ -114,19 +114,18 @@ class Ledger:
             alarm.results[key] = outcome
 
     def open(self) -> list[Alarm]:
-        """Return the alarms that have not ended, as far as was told."""
+        """Return the alarms without a result."""
         return [alarm for alarm in self.alarms.values() if not alarm.ended]
+
+    def lost_by_broker(self) -> list[Alarm]:
+        """Return those of them that the broker may have lost, or whose result it may have."""
+        return [alarm for alarm in self.open() if (alarm.acknowledged or 0) <= self.at_risk]
 
     # The judgement
 
     def lost(self) -> list[Alarm]:
         """Return the alarms that no receiver has, and that none has rejected either."""
         return [each for each in self.alarms.values() if each.acknowledged and not each.treated and not _rejected(each)]
-
-    def untold(self) -> list[Alarm]:
-        """Return the alarms without a result, except where the broker may have lost it."""
-        last = max(self.forgets, default=0.0)
-        return [alarm for alarm in self.open() if alarm.first is None or alarm.first > last]
 
     def told_twice(self) -> list[Alarm]:
         """Return the alarms that ended more than once for each time that they were published."""

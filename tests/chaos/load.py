@@ -44,6 +44,10 @@ class Listener:
         self._ledger = ledger
         self.online = asyncio.Event()
         """Set when the bridge is there for the first time: before, the broker holds nothing for it."""
+        self.forgotten = False
+        """The broker has lost its store: again it holds nothing for the bridge until that is there."""
+        self.pending: dict[str, int] = {}
+        """What waits in the bridge, by topic."""
         self.heard = asyncio.Event()
         """Set with every result; who waits clears it."""
 
@@ -52,6 +56,7 @@ class Listener:
             try:
                 async with _client(self._port, "listener") as client:
                     await client.subscribe(f"{self._base}/transmitter/+/alarm/response", qos=1)
+                    await client.subscribe(f"{self._base}/transmitter/+/outbox", qos=1)
                     await client.subscribe(f"{self._base}/bridge/state", qos=1)
                     async for message in client.messages:
                         self._heard(message.topic.value, str(message.payload, "utf-8"))
@@ -62,8 +67,14 @@ class Listener:
         if topic.endswith("/bridge/state"):
             if payload == "online":
                 self.online.set()
-            return
-        result = json.loads(payload)
+                if self.forgotten:
+                    self.forgotten, self._ledger.at_risk = False, now()
+        elif topic.endswith("/outbox"):
+            self.pending[topic] = json.loads(payload)["pending"]
+        else:
+            self._note(json.loads(payload))
+
+    def _note(self, result: dict[str, str]) -> None:
         key = f"{result['outcome']} {result['accepted_at']} {result['completed_at']}"
         self._ledger.told(result.get("reference", "none"), result["outcome"], key)
         self.heard.set()

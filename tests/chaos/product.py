@@ -69,10 +69,12 @@ class Product:
         self._ledger = ledger
         self._process: subprocess.Popen[bytes] | None = None
         self._program = command()
+        self._ending = False
         self.environment = {k: v for k, v in os.environ.items() if not k.startswith(("SOSBRIDGE_", "PYTHON"))}
 
     def start(self) -> None:
         assert self._process is None, "it runs already"
+        self._ending = False
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
                 [*self._program, "--config", str(self.config), "run"],
@@ -91,7 +93,7 @@ class Product:
         """End it as a power cut does."""
         if self._process is None:
             return
-        if self._process.poll() is not None:
+        if self._process.poll() is not None and not self._ending:
             self._ledger.strange.append(f"the bridge ended by itself with status {self._process.returncode}")
         self._process.kill()
         self._process.wait(_ENDS_WITHIN_S)
@@ -108,6 +110,7 @@ class Product:
     async def stop(self) -> None:
         """End it as systemd does."""
         assert self._process is not None
+        self._ending = True
         self._process.terminate()
         status = await asyncio.to_thread(self._process.wait, _ENDS_WITHIN_S)
         self._process = None

@@ -18,16 +18,17 @@ def table(ledger: Ledger) -> str:
     delays = [alarm.first - alarm.published[0] for alarm in alarms if alarm.first is not None]
     rows = {
         "alarms sent": len(alarms),
+        "published again by their sender": sum(len(alarm.published) > 1 for alarm in alarms),
         "delivered": sum(alarm.first is not None for alarm in alarms),
         "rejected by a receiver, set aside": sum("rejected" in alarm.outcomes for alarm in alarms),
         "**lost**": len(ledger.lost()),
         "sent twice": f"{sum(twice.values())} ({why})" if twice else "0",
         "order broken": len(ledger.overtaken()),
-        "ended other than once": len(ledger.untold()) + len(ledger.told_twice()),
+        "ended other than once": len(ledger.open()) + len(ledger.told_twice()),
         "longest delay": f"{max(delays, default=0):.1f} s",
         "kills of the bridge": len(ledger.kills),
         "stops of the bridge": len(ledger.stops),
-        "other faults": sum(ledger.faults.values()),
+        **{f"faults of {name}": count for name, count in sorted(_by_kind(ledger.faults).items())},
     }
     return "\n".join(["| | |", "|---|---|", *(f"| {name} | {value} |" for name, value in rows.items())])
 
@@ -38,7 +39,7 @@ def faulty(ledger: Ledger) -> list[str]:
         _named("lost", ledger.lost()),
         _named("sent twice without a reason", [each for each, reason in ledger.twice() if reason == "no reason"]),
         _named("overtaken by a later one", ledger.overtaken()),
-        _named("without a result", ledger.untold()),
+        _named("without a result", ledger.open()),
         _named("ended more than once", ledger.told_twice()),
         "" if ledger.alarms else "no alarm was sent",
         *ledger.strange[:_SHOWN],
@@ -51,3 +52,10 @@ def _named(what: str, alarms: Sequence[Alarm]) -> str:
         return ""
     shown = "".join(f"\n  {each}" for each in alarms[:_SHOWN])
     return f"{len(alarms)} alarms {what}:{shown}"
+
+
+def _by_kind(faults: Counter[str]) -> Counter[str]:
+    kinds: Counter[str] = Counter()
+    for name, count in faults.items():
+        kinds[name.partition(":")[0]] += count
+    return kinds

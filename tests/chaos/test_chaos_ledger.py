@@ -119,7 +119,7 @@ def test_each_alarm_ends_once(ledger: Ledger) -> None:
     ledger.told(twice.reference, "rejected", "another")
     never = sent(ledger, 2, at=2)
     ledger.told(never.reference, "unauthorized", "it goes on waiting")
-    assert (ledger.told_twice(), ledger.untold()) == ([twice], [never])
+    assert (ledger.told_twice(), ledger.open()) == ([twice], [never])
 
 
 def test_what_nobody_sent_is_strange(ledger: Ledger) -> None:

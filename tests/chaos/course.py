@@ -1,0 +1,116 @@
+"""The course of a run: everything is started, load and faults go on together, then the faults end and all settles."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import random
+from collections.abc import Coroutine, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from chaos import faults, network
+from chaos.ledger import Ledger, now
+from chaos.load import Listener, Publisher
+from chaos.network import Wire
+from chaos.product import PASSWORD, Product, code, configuration
+from chaos.receivers import Station
+from integration.brokers import Mosquitto
+
+from bridge.sos_access.receiver import Accounts
+
+_BASE = "chaos"
+_SETTLES_WITHIN_S = 120.0
+_QUIET_S = 5.0
+"""Nothing waits in the bridge and no result has come for so long: what has none yet was lost by the broker."""
+
+
+class Run:
+    """One run over the life of one broker, two receivers and one bridge with a wire to each of them."""
+
+    def __init__(self, folder: Path, options: argparse.Namespace) -> None:
+        self.options = options
+        self.ledger = Ledger()
+        self.transmitters = [f"t{number}" for number in range(1, options.transmitters + 1)]
+        accounts = Accounts({code(name): PASSWORD for name in self.transmitters})
+        self.receivers = [Station(accounts, self.ledger) for _ in range(2)]
+        self.broker = Mosquitto(folder)
+        self.wires = [Wire(lambda: self.broker.port), *map(_wire_to, self.receivers)]
+        self.product = Product(folder, self.ledger)
+        self.listener = Listener(self.broker.port, _BASE, self.ledger)
+        self.publisher = Publisher(self.broker.port, _BASE, self.ledger)
+        ports = [wire.port for wire in self.wires]
+        self.product.config.write_text(configuration(folder, _BASE, ports[0], ports[1:], self.transmitters), "utf-8")
+
+    async def run(self) -> Ledger:
+        with self.broker:
+            for receiver in self.receivers:
+                await receiver.start()
+            for wire in self.wires:
+                await wire.start()
+            clients = [asyncio.create_task(each.run()) for each in (self.listener, self.publisher)]
+            try:
+                await self._go()
+                await self._settle()
+            finally:
+                self.product.end()
+                await _end(clients)
+                for wire in self.wires:
+                    await wire.stop()
+                for receiver in self.receivers:
+                    await receiver.stop()
+        return self.ledger
+
+    async def _go(self) -> None:
+        self.product.start()
+        async with asyncio.timeout(_SETTLES_WITHIN_S):
+            await self.listener.online.wait()
+        until = now() + self.options.minutes * 60
+        rate = self.options.rate / len(self.transmitters)
+        async with asyncio.TaskGroup() as tasks:
+            faults = [tasks.create_task(each) for each in self._faults()]
+            loads = [self.publisher.load(name, self._dice(name), rate, until) for name in self.transmitters]
+            await asyncio.wait([tasks.create_task(load) for load in loads])
+            await _end(faults)
+
+    def _faults(self) -> list[Coroutine[None, None, None]]:
+        ends = faults.end_bridge(self.product, self._dice("bridge"), self.options.kill_each)
+        receivers = faults.trouble_receivers(self.receivers, self.ledger, self._dice("receivers"))
+        broker = faults.restart_broker(self.broker, self.listener, self.ledger, self._dice("broker"))
+        names = ("network of the broker", "network of the primary", "network of the secondary")
+        wires = [
+            network.trouble(wire, name, self.ledger, self._dice(name))
+            for wire, name in zip(self.wires, names, strict=True)
+        ]
+        return [ends, receivers, broker, *wires]
+
+    def _dice(self, name: str) -> random.Random:
+        return random.Random(f"{self.options.seed} {name}")
+
+    async def _settle(self) -> None:
+        """Start the bridge afresh, so that no line waits any longer than it must, and let every alarm end.
+
+        What the broker has lost is published again, as whoever sent it would.
+        """
+        self.product.kill()
+        self.product.start()
+        end, quiet_since = now() + _SETTLES_WITHIN_S, now()
+        while self.ledger.open() and now() < end:
+            self.listener.heard.clear()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(1):
+                    await self.listener.heard.wait()
+                    quiet_since = now()
+            if now() - quiet_since > _QUIET_S and not any(self.listener.pending.values()):
+                await self.publisher.publish_all(self.ledger.lost_by_broker())
+        await self.product.stop()
+
+
+def _wire_to(receiver: Station) -> Wire:
+    return Wire(lambda: receiver.address[1])
+
+
+async def _end(tasks: Sequence[asyncio.Task[None]]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)

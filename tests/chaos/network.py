@@ -1,0 +1,100 @@
+"""A network that can fail: a TCP relay of ours which hangs up on everybody, or lets nothing through for a while."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+from collections.abc import Callable
+
+from chaos.ledger import Ledger, now
+from integration.brokers import free_port
+
+_EACH_S = 15.0
+_LATE_S = 1.0
+"""So long after a black hole has ended what was in it may still arrive."""
+
+
+class Wire:
+    """Relays `port` to the port that `target` names."""
+
+    def __init__(self, target: Callable[[], int]) -> None:
+        self.port = free_port()
+        self._target = target
+        self._server: asyncio.Server | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._passable = asyncio.Event()
+        self._passable.set()
+
+    async def start(self) -> None:
+        self._server = await asyncio.start_server(self._connected, "127.0.0.1", self.port)
+
+    async def stop(self) -> None:
+        """Hang up on everybody, and refuse who comes."""
+        if self._server is not None:
+            self._server.close()
+            self._server = None
+        await self.hang_up()
+
+    async def hang_up(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        if self._tasks:
+            await asyncio.wait(self._tasks)
+
+    def swallow(self) -> None:
+        """Let nothing through, either way; who connects hears nothing."""
+        self._passable.clear()
+
+    def release(self) -> None:
+        """Let through what was held back, as a network does where neither side has given up."""
+        self._passable.set()
+
+    def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.create_task(self._relay(reader, writer))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _relay(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        there: asyncio.StreamWriter | None = None
+        with contextlib.suppress(OSError, ExceptionGroup):
+            try:
+                await self._passable.wait()
+                answers, there = await asyncio.open_connection("127.0.0.1", self._target())
+                async with asyncio.TaskGroup() as tasks:
+                    tasks.create_task(self._pump(reader, there))
+                    tasks.create_task(self._pump(answers, writer))
+            finally:
+                writer.transport.abort()
+                if there is not None:
+                    there.transport.abort()
+
+    async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while data := await reader.read(4096):
+            await self._passable.wait()
+            writer.write(data)
+            await writer.drain()
+        await self._passable.wait()
+        writer.write_eof()
+
+
+async def trouble(wire: Wire, name: str, ledger: Ledger, dice: random.Random) -> None:
+    """Cut the wire, or make a black hole of it, again and again; what is held back comes late, or never."""
+    while True:
+        await asyncio.sleep(dice.expovariate(1 / _EACH_S))
+        begun = now()
+        hole = dice.random() < 0.5
+        ledger.faults[f"{name}: {'black hole' if hole else 'cut'}"] += 1
+        try:
+            if hole:
+                wire.swallow()
+            else:
+                await wire.stop()
+            await asyncio.sleep(dice.choice((0.1, 1, dice.uniform(3, 7))))
+        finally:
+            if not hole:
+                await wire.start()
+            elif dice.random() < 0.5:
+                await wire.hang_up()
+            wire.release()
+            ledger.cuts.append((begun, now() + _LATE_S))
