@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from chaos.course import Run
+from chaos.rotation import rotations
 from chaos.table import faulty, table
 
 
@@ -21,9 +22,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     logging.disable()  # that the broker goes away is told by nobody but the table
     folder = Path(tempfile.mkdtemp(prefix="chaos-"))
     print(f"seed {options.seed}, {options.minutes:g} minutes, {options.transmitters} transmitters", flush=True)
+    rotated = asyncio.run(rotations(folder))
     ledger = asyncio.run(Run(folder, options).run())
-    print(table(ledger), flush=True)
-    faults = faulty(ledger)
+    print(table(ledger, rotated), flush=True)
+    faults = faulty(ledger, rotated)
     for fault in faults:
         print(fault, file=sys.stderr)
     if faults:

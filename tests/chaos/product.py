@@ -68,7 +68,7 @@ class Product:
         self._log = folder / "bridge.log"
         self._ledger = ledger
         self._process: subprocess.Popen[bytes] | None = None
-        self._program = command()
+        self.program = command()
         self._ending = False
         self.environment = {k: v for k, v in os.environ.items() if not k.startswith(("SOSBRIDGE_", "PYTHON"))}
 
@@ -77,7 +77,7 @@ class Product:
         self._ending = False
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
-                [*self._program, "--config", str(self.config), "run"],
+                [*self.program, "--config", str(self.config), "run"],
                 cwd=self.config.parent,
                 env=self.environment,
                 stdin=subprocess.DEVNULL,
@@ -88,6 +88,10 @@ class Product:
     @property
     def log(self) -> str:
         return self._log.read_text(errors="replace") if self._log.exists() else ""
+
+    @property
+    def alive(self) -> bool:
+        return self._process is not None and self._process.poll() is None
 
     def kill(self) -> None:
         """End it as a power cut does."""

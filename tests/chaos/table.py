@@ -6,11 +6,12 @@ from collections import Counter
 from collections.abc import Sequence
 
 from chaos.ledger import Alarm, Ledger
+from chaos.rotation import Rotations
 
 _SHOWN = 5
 
 
-def table(ledger: Ledger) -> str:
+def table(ledger: Ledger, rotations: Rotations) -> str:
     """Return the table, ready for a README."""
     alarms = ledger.alarms.values()
     twice = Counter(reason for _, reason in ledger.twice())
@@ -30,10 +31,11 @@ def table(ledger: Ledger) -> str:
         "stops of the bridge": len(ledger.stops),
         **{f"faults of {name}": count for name, count in sorted(_by_kind(ledger.faults).items())},
     }
+    rows |= {"rotations, each killed at another step": rotations.killed, "locked out": len(rotations.wrong)}
     return "\n".join(["| | |", "|---|---|", *(f"| {name} | {value} |" for name, value in rows.items())])
 
 
-def faulty(ledger: Ledger) -> list[str]:
+def faulty(ledger: Ledger, rotations: Rotations) -> list[str]:
     """Say what is wrong; nothing if all went as promised."""
     found = [
         _named("lost", ledger.lost()),
@@ -43,6 +45,7 @@ def faulty(ledger: Ledger) -> list[str]:
         _named("ended more than once", ledger.told_twice()),
         "" if ledger.alarms else "no alarm was sent",
         *ledger.strange[:_SHOWN],
+        *rotations.wrong,
     ]
     return [each for each in found if each]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from chaos.ledger import Alarm, Ledger
+from chaos.rotation import Rotations
 from chaos.table import faulty, table
 
 
@@ -34,12 +35,12 @@ def delivered(ledger: Ledger, number: int, *, at: float, subject: str = "") -> A
 def test_all_is_well_where_each_alarm_arrives_once_in_order(ledger: Ledger) -> None:
     delivered(ledger, 1, at=1)
     delivered(ledger, 2, at=2)
-    assert faulty(ledger) == []
-    assert "| **lost** | 0 |" in table(ledger)
+    assert faulty(ledger, Rotations()) == []
+    assert "| **lost** | 0 |" in table(ledger, Rotations())
 
 
 def test_nothing_sent_proves_nothing(ledger: Ledger) -> None:
-    assert faulty(ledger) == ["no alarm was sent"]
+    assert faulty(ledger, Rotations()) == ["no alarm was sent"]
 
 
 def test_an_acknowledged_alarm_that_no_receiver_has_is_lost(ledger: Ledger) -> None:
@@ -54,7 +55,7 @@ def test_a_rejected_alarm_was_answered(ledger: Ledger) -> None:
     alarm = sent(ledger, 1, at=1)
     had(ledger, alarm, 2, status=7)
     ledger.told(alarm.reference, "rejected", "")
-    assert faulty(ledger) == []
+    assert faulty(ledger, Rotations()) == []
 
 
 @pytest.mark.parametrize(
@@ -126,4 +127,9 @@ def test_what_nobody_sent_is_strange(ledger: Ledger) -> None:
     delivered(ledger, 1, at=1)
     ledger.arrived("x", 0, 1)
     ledger.told("y", "accepted", "")
-    assert len(faulty(ledger)) == 2
+    assert len(faulty(ledger, Rotations())) == 2
+
+
+def test_a_lock_out_is_told(ledger: Ledger) -> None:
+    delivered(ledger, 1, at=1)
+    assert faulty(ledger, Rotations(1, ["locked out"])) == ["locked out"]
