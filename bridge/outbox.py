@@ -50,6 +50,7 @@ _NEXT = f"""
     AND id NOT IN (SELECT value FROM json_each(:later))
     AND NOT EXISTS (
         SELECT 1 FROM command e WHERE e.transmitter = c.transmitter AND e.state = 'pending' AND e.id < c.id
+        AND e.id NOT IN (SELECT value FROM json_each(:ended))
         AND e.request <> c.request AND e.request IN ('alarm', 'restore') AND c.request IN ('alarm', 'restore')
         AND {_SAME_ALARM})
     ORDER BY request IN ('ping', 'auth'), id LIMIT 1
@@ -103,9 +104,15 @@ class Outbox:
             error=f"the outbox is full ({self._max_commands} commands): nothing more is taken until it drains",
         )
 
-    async def next(self, transmitter: str, later: Collection[int] = (), *, alarms: bool = True) -> Queued | None:
-        """Return the command to send now: alarms in order, then pings and rotations; `later` are ids to leave out."""
-        values = {"transmitter": transmitter, "later": json.dumps(list(later)), "alarms": alarms}
+    async def next(
+        self, transmitter: str, later: Collection[int] = (), *, ended: Collection[int] = (), alarms: bool = True
+    ) -> Queued | None:
+        """Return the command to send now: alarms in order, then pings and rotations.
+
+        `later` are ids to leave out; `ended` too, and nothing waits behind these: they are only not written down yet.
+        """
+        left_out = {"later": json.dumps([*later, *ended]), "ended": json.dumps(list(ended))}
+        values = {"transmitter": transmitter, "alarms": alarms, **left_out}
         found = await self._queued(_NEXT, values)
         return found[0] if found else None
 

@@ -139,9 +139,9 @@ class Transmitter:
         if offered is not None and self._hold <= now:
             return offered  # nothing was waiting before it: no need to read it back from the disk
         waiting = [number for number, deferred in self._later.items() if deferred.due > now]
-        waiting += self._unrecorded
-        queued = await self._outbox.next(self.name, waiting, alarms=self._hold <= now)
-        self._drained = queued is None and not waiting and self._hold <= now and not self._wake.is_set()
+        ended = list(self._unrecorded)
+        queued = await self._outbox.next(self.name, waiting, ended=ended, alarms=self._hold <= now)
+        self._drained = queued is None and not waiting and not ended and self._hold <= now and not self._wake.is_set()
         return queued
 
     async def _sleep(self) -> None:

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from chaos.course import Run
-from chaos.rotation import rotations
+from chaos.rotation import Rotations, rotations
 from chaos.table import faulty, table
 
 
@@ -22,7 +22,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     logging.disable()  # that the broker goes away is told by nobody but the table
     folder = Path(tempfile.mkdtemp(prefix="chaos-"))
     print(f"seed {options.seed}, {options.minutes:g} minutes, {options.transmitters} transmitters", flush=True)
-    rotated = asyncio.run(rotations(folder))
+    rotated = Rotations() if options.no_rotations else asyncio.run(rotations(folder))
     ledger = asyncio.run(Run(folder, options).run())
     print(table(ledger, rotated), flush=True)
     faults = faulty(ledger, rotated)
@@ -40,6 +40,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--minutes", type=float, default=2.0, help="of load; then all has to settle (default: 2)")
     parser.add_argument("--seed", type=int, default=1, help="the same seed makes the same schedule (default: 1)")
     parser.add_argument("--rate", type=float, default=20.0, help="alarms a second, in the mean (default: 20)")
+    parser.add_argument("--no-rotations", action="store_true", help="leave out the rotations killed at each step")
     parser.add_argument("--transmitters", type=int, default=6, help="default: 6")
     parser.add_argument("--kill-each", type=float, default=4.0, metavar="S", help="in the mean (default: 4)")
     return parser

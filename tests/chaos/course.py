@@ -9,11 +9,12 @@ from collections.abc import Coroutine, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from chaos import faults, network
+from chaos import faults, machine, network
 from chaos.ledger import Ledger, now
 from chaos.load import Listener, Publisher
+from chaos.machine import Clock, Disk
 from chaos.network import Wire
-from chaos.product import PASSWORD, Product, code, configuration
+from chaos.product import PASSWORD, Product, code, configuration, store_of
 from chaos.receivers import Station
 from integration.brokers import Mosquitto
 
@@ -37,13 +38,16 @@ class Run:
         self.broker = Mosquitto(folder)
         self.wires = [Wire(lambda: self.broker.port), *map(_wire_to, self.receivers)]
         self.product = Product(folder, self.ledger)
+        self.disk = Disk(store_of(folder).parent)
+        self.clock = Clock(folder)
+        self.product.environment |= self.clock.environment
         self.listener = Listener(self.broker.port, _BASE, self.ledger)
         self.publisher = Publisher(self.broker.port, _BASE, self.ledger)
         ports = [wire.port for wire in self.wires]
         self.product.config.write_text(configuration(folder, _BASE, ports[0], ports[1:], self.transmitters), "utf-8")
 
     async def run(self) -> Ledger:
-        with self.broker:
+        with self.disk, self.broker:
             for receiver in self.receivers:
                 await receiver.start()
             for wire in self.wires:
@@ -82,7 +86,9 @@ class Run:
             network.trouble(wire, name, self.ledger, self._dice(name))
             for wire, name in zip(self.wires, names, strict=True)
         ]
-        return [ends, receivers, broker, *wires]
+        disk = machine.trouble_disk(self.disk, self.product, self.ledger, self._dice("disk"))
+        clock = machine.trouble_clock(self.clock, self.ledger, self._dice("clock"))
+        return [ends, receivers, broker, *wires, disk, clock]
 
     def _dice(self, name: str) -> random.Random:
         return random.Random(f"{self.options.seed} {name}")
@@ -93,6 +99,7 @@ class Run:
         What the broker has lost is published again, as whoever sent it would.
         """
         self.product.kill()
+        self.clock.set("+0")
         self.product.start()
         end, quiet_since = now() + _SETTLES_WITHIN_S, now()
         while self.ledger.open() and now() < end:

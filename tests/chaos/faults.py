@@ -36,12 +36,13 @@ async def end_bridge(product: Product, dice: random.Random, mean_s: float) -> No
     """End the bridge at random moments, also while it is starting, and start it again at once or a little later."""
     while True:
         await asyncio.sleep(0.05 + dice.expovariate(1 / mean_s))
-        if dice.random() < _STOPPED:
-            await product.stop()
-        else:
-            product.kill()
-        await asyncio.sleep(dice.choice((0, 0, dice.random())))
-        product.start()
+        async with product.control:
+            if dice.random() < _STOPPED:
+                await product.stop()
+            else:
+                product.kill()
+            await asyncio.sleep(dice.choice((0, 0, dice.random())))
+            product.start()
 
 
 async def restart_broker(broker: Mosquitto, listener: Listener, ledger: Ledger, dice: random.Random) -> None:

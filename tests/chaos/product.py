@@ -40,10 +40,14 @@ def code(transmitter: str) -> str:
     return f"IK{int(transmitter.removeprefix('t')):05d}"
 
 
+def store_of(folder: Path) -> Path:
+    return folder / "disk" / "bridge.db"
+
+
 def configuration(folder: Path, base: str, broker: int, receivers: Sequence[int], transmitters: Sequence[str]) -> str:
     """Return the TOML file of a bridge with these transmitters."""
     primary, secondary = (f"127.0.0.1:{port}" for port in receivers)
-    store = json.dumps(str(folder / "bridge.db"))
+    store = json.dumps(str(store_of(folder)))
     text = _GENERAL.format(broker=broker, base=base, store=store)
     for name in transmitters:
         values = {"name": name, "code": code(name), "primary": primary, "secondary": secondary}
@@ -67,14 +71,28 @@ class Product:
         self.config = folder / "bridge.toml"
         self._log = folder / "bridge.log"
         self._ledger = ledger
+        self.control = asyncio.Lock()
+        """Held by whoever starts and ends it."""
+        self.troubled = False
+        """Its disk is full or read-only now."""
+        self.excused = False
+        """It was, in this life: then it may have ended by itself."""
         self._process: subprocess.Popen[bytes] | None = None
         self.program = command()
         self._ending = False
         self.environment = {k: v for k, v in os.environ.items() if not k.startswith(("SOSBRIDGE_", "PYTHON"))}
 
+    async def recovers(self) -> None:
+        """Start it again if it has ended by itself, for a reason that is known."""
+        async with self.control:
+            if self.excused and self._process is not None and not self.alive:
+                self.end()
+                self._ledger.stops.append(now())
+                self.start()
+
     def start(self) -> None:
         assert self._process is None, "it runs already"
-        self._ending = False
+        self._ending, self.excused = False, self.troubled
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
                 [*self.program, "--config", str(self.config), "run"],
@@ -89,6 +107,10 @@ class Product:
     def log(self) -> str:
         return self._log.read_text(errors="replace") if self._log.exists() else ""
 
+    def trouble(self, *, begins: bool) -> None:
+        self.troubled = begins
+        self.excused = self.excused or begins
+
     @property
     def alive(self) -> bool:
         return self._process is not None and self._process.poll() is None
@@ -97,11 +119,9 @@ class Product:
         """End it as a power cut does."""
         if self._process is None:
             return
-        if self._process.poll() is not None and not self._ending:
+        if not (self.alive or self._ending or self.excused):
             self._ledger.strange.append(f"the bridge ended by itself with status {self._process.returncode}")
-        self._process.kill()
-        self._process.wait(_ENDS_WITHIN_S)
-        self._process = None
+        self.end()
         self._ledger.kills.append(now())
 
     def end(self) -> None:
@@ -119,5 +139,5 @@ class Product:
         status = await asyncio.to_thread(self._process.wait, _ENDS_WITHIN_S)
         self._process = None
         self._ledger.stops.append(now())
-        if status not in (0, -signal.SIGTERM):  # the latter: it had only just been started
+        if not self.excused and status not in (0, -signal.SIGTERM):  # the latter: it had only just been started
             self._ledger.strange.append(f"the bridge was stopped and ended with status {status}")

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from chaos.ledger import Ledger
-from chaos.product import PASSWORD, Product, code, command, configuration
+from chaos.product import PASSWORD, Product, code, command, configuration, store_of
 from chaos.receivers import Station
 from integration.brokers import Mosquitto
 from integration.recorder import Recorder
@@ -31,7 +31,7 @@ class Case:
     """One rotation that dies at step `number` (0: at none), and what the transmitter can do afterwards."""
 
     def __init__(self, broker: Mosquitto, folder: Path, fault: Fault | None, number: int) -> None:
-        folder.mkdir()
+        store_of(folder).parent.mkdir(parents=True)
         self.names = folder / "steps"
         self._number = number
         self._accounts = Accounts({code(_NAME): PASSWORD})
@@ -40,7 +40,7 @@ class Case:
             self._receivers[0].faults.add(fault, 1)
         self._mqtt = Recorder(broker.port, folder.name)
         self._product = Product(folder, Ledger())
-        self._passwords = directory(folder / "bridge.db") / f"{_NAME}.json"
+        self._passwords = directory(store_of(folder)) / f"{_NAME}.json"
         self._broker = broker
         self._folder = folder
 

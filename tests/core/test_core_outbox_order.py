@@ -31,6 +31,16 @@ def test_alarms_in_order_then_pings_and_rotations(tmp_path: Path) -> None:
     assert order(tmp_path, command(PING), command(), command(AUTH), command(code="FA")) == [1, 3, 0, 2]
 
 
+def test_a_restore_does_not_wait_for_an_alarm_that_has_ended_and_is_only_not_written_down(tmp_path: Path) -> None:
+    async def body(outbox: Outbox) -> list[int | None]:
+        alarm, restore = await put(outbox, command(), command(RESTORE))
+        found = [await outbox.next(HOME, [alarm.id]), await outbox.next(HOME, ended=[alarm.id])]
+        found.append(await outbox.next(HOME, ended=[alarm.id, restore.id]))
+        return [queued.id - alarm.id if queued else None for queued in found]
+
+    assert with_outbox(tmp_path, body) == [None, 1, None]
+
+
 async def _next_without(outbox: Outbox, commands: list[Command], later: list[int]) -> int | None:
     first = (await put(outbox, *commands))[0].id
     found = await outbox.next(HOME, [first + each for each in later])

@@ -1,0 +1,126 @@
+"""The machine below the bridge fails: its disk is full or read-only, its clock is set back and forward."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import random
+import subprocess
+from contextlib import suppress
+from pathlib import Path
+from typing import Self
+
+from chaos.ledger import Ledger
+from chaos.product import Product
+
+_EACH_S = 20.0
+_MEGABYTES = 64
+_CLOCKS = ("+0", "-11h", "-1h", "+1h", "+12h")
+"""No jump of a day, the age at which an alarm expires: to the bridge it would have waited for so long."""
+_FAKETIME = ("/usr/lib/*/faketime/libfaketimeMT.so.1", "/usr/lib/faketime/libfaketimeMT.so.1")
+
+
+class Disk:
+    """A small disk for the store: a tmpfs, which needs the right to mount."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._ballast = folder / "ballast"
+
+    def __enter__(self) -> Self:
+        self.folder.mkdir()
+        _mount("-t", "tmpfs", "-o", f"size={_MEGABYTES}m,mode=0700", "none", str(self.folder))
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        subprocess.run(["umount", str(self.folder)], check=True)
+
+    def fill(self) -> None:
+        """Leave no byte free."""
+        with self._ballast.open("ab", buffering=0) as file:
+            for size in (1 << 20, 1 << 12, 1):
+                with suppress(OSError):
+                    while True:
+                        file.write(bytes(size))
+
+    def free(self) -> None:
+        self._ballast.unlink(missing_ok=True)
+
+    def protect(self, how: str) -> None:
+        """Make it `ro` or `rw`. Nothing may be open for writing."""
+        _mount("-o", f"remount,{how}", str(self.folder))
+
+
+def _mount(*arguments: str) -> None:
+    done = subprocess.run(["mount", *arguments], capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise OSError(errno.EPERM, f"a small disk cannot be mounted (root may): {done.stderr.strip()}")
+
+
+async def trouble_disk(disk: Disk, product: Product, ledger: Ledger, dice: random.Random) -> None:
+    """Fill the disk under the running bridge, or let the bridge find it read-only, as after a fault of the card."""
+    while True:
+        await asyncio.sleep(dice.uniform(0.5, 1.5) * _EACH_S)
+        if dice.random() < 0.6:
+            ledger.faults["disk: full"] += 1
+            product.trouble(begins=True)
+            disk.fill()
+            try:
+                await _wait(product, dice.uniform(1, 5))
+            finally:
+                disk.free()
+                product.trouble(begins=False)
+            await product.recovers()
+        else:
+            ledger.faults["disk: read-only"] += 1
+            async with product.control:
+                product.kill()
+                disk.protect("ro")
+                try:
+                    product.start()
+                    await asyncio.sleep(dice.uniform(1, 3))
+                finally:
+                    product.end()
+                    disk.protect("rw")
+                    product.start()
+
+
+async def _wait(product: Product, seconds: float) -> None:
+    """Wait, and start the bridge again where it gives up, as a service manager does."""
+    for _ in range(int(seconds / 0.5)):
+        await asyncio.sleep(0.5)
+        await product.recovers()
+
+
+class Clock:
+    """The clock of the bridge alone, by libfaketime; the one that counts intervals goes on as it is."""
+
+    def __init__(self, folder: Path) -> None:
+        self._file = folder / "clock"
+        self._library = next((str(path) for pattern in _FAKETIME for path in Path("/").glob(pattern[1:])), None)
+        if self._library is None:
+            raise OSError(errno.ENOENT, "the clock cannot be set: libfaketime is not installed")
+        self.set("+0")
+
+    def set(self, offset: str) -> None:
+        beside = self._file.with_suffix(".new")
+        beside.write_text(f"{offset}\n", "ascii")
+        beside.replace(self._file)
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What makes a process go by it."""
+        return {
+            "LD_PRELOAD": self._library or "",
+            "FAKETIME_TIMESTAMP_FILE": str(self._file),
+            "FAKETIME_CACHE_DURATION": "1",
+            "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+        }
+
+
+async def trouble_clock(clock: Clock, ledger: Ledger, dice: random.Random) -> None:
+    """Set the clock back and forward."""
+    while True:
+        await asyncio.sleep(dice.expovariate(2 / _EACH_S))
+        ledger.faults["clock: set"] += 1
+        clock.set(dice.choice(_CLOCKS))
