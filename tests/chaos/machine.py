@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import os
 import random
+import resource
 import subprocess
 from contextlib import suppress
 from pathlib import Path
@@ -21,54 +23,67 @@ _FAKETIME = ("/usr/lib/*/faketime/libfaketimeMT.so.1", "/usr/lib/faketime/libfak
 
 
 class Disk:
-    """A small disk for the store: a tmpfs, which needs the right to mount."""
+    """A small disk for the store: a tmpfs. Where none may be mounted, a limit on the size of files stands in."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self.lacks = ""
+        """Why it cannot be mounted: then it is never read-only."""
         self._ballast = folder / "ballast"
 
     def __enter__(self) -> Self:
         self.folder.mkdir()
-        _mount("-t", "tmpfs", "-o", f"size={_MEGABYTES}m,mode=0700", "none", str(self.folder))
+        self.lacks = _mount("-t", "tmpfs", "-o", f"size={_MEGABYTES}m,mode=0700", "none", str(self.folder))
+        if self.lacks:
+            print(f"no small disk can be mounted, so none is read-only: {self.lacks}", flush=True)
         return self
 
     def __exit__(self, *_: object) -> None:
-        subprocess.run(["umount", str(self.folder)], check=True)
+        if not self.lacks:
+            subprocess.run(["umount", str(self.folder)], check=True)
 
-    def fill(self) -> None:
+    def fill(self, product: Product) -> None:
         """Leave no byte free."""
+        if self.lacks:
+            product.limit_files(1)
+            return
         with self._ballast.open("ab", buffering=0) as file:
             for size in (1 << 20, 1 << 12, 1):
                 with suppress(OSError):
                     while True:
                         file.write(bytes(size))
 
-    def free(self) -> None:
+    def free(self, product: Product) -> None:
+        if self.lacks:
+            product.limit_files(resource.RLIM_INFINITY)
         self._ballast.unlink(missing_ok=True)
 
     def protect(self, how: str) -> None:
         """Make it `ro` or `rw`. Nothing may be open for writing."""
-        _mount("-o", f"remount,{how}", str(self.folder))
+        if problem := _mount("-o", f"remount,{how}", str(self.folder)):
+            raise OSError(errno.EPERM, problem)
 
 
-def _mount(*arguments: str) -> None:
+def _mount(*arguments: str) -> str:
+    """Return what is in the way."""
+    if os.geteuid():
+        return "only root may"
     done = subprocess.run(["mount", *arguments], capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise OSError(errno.EPERM, f"a small disk cannot be mounted (root may): {done.stderr.strip()}")
+    return done.stderr.strip() or "it does not work" if done.returncode else ""
 
 
 async def trouble_disk(disk: Disk, product: Product, ledger: Ledger, dice: random.Random) -> None:
     """Fill the disk under the running bridge, or let the bridge find it read-only, as after a fault of the card."""
     while True:
         await asyncio.sleep(dice.uniform(0.5, 1.5) * _EACH_S)
-        if dice.random() < 0.6:
+        if disk.lacks or dice.random() < 0.6:
             ledger.faults["disk: full"] += 1
             product.trouble(begins=True)
-            disk.fill()
+            disk.fill(product)
             try:
                 await _wait(product, dice.uniform(1, 5))
             finally:
-                disk.free()
+                disk.free(product)
                 product.trouble(begins=False)
             await product.recovers()
         else:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import resource
 import shutil
 import signal
 import subprocess
@@ -106,6 +107,12 @@ class Product:
     @property
     def log(self) -> str:
         return self._log.read_text(errors="replace") if self._log.exists() else ""
+
+    def limit_files(self, size: int) -> None:
+        """Let the process that runs now write no file beyond `size`."""
+        if self._process is not None and self.alive:
+            hard = resource.prlimit(self._process.pid, resource.RLIMIT_FSIZE)[1]
+            resource.prlimit(self._process.pid, resource.RLIMIT_FSIZE, (size, hard))
 
     def trouble(self, *, begins: bool) -> None:
         self.troubled = begins
