@@ -109,6 +109,10 @@ class Intake(Handler):
             confirmed = list(self._confirmed)
             try:
                 touched = await self._outbox.add(entries, confirmed)
+            except asyncio.CancelledError:
+                # The broker is gone. It may be written all the same: then nothing newer goes before it.
+                self._stored(dict.fromkeys(entry.transmitter for entry in entries))
+                raise
             except StoreError as error:
                 log.critical("%d commands are not stored and not acknowledged: %s", len(entries), error)
                 self._publisher.event("store_failed", waiting=len(entries), error=str(error))

@@ -145,7 +145,12 @@ class Panels:
     async def _keep(self, guid: str, state: PanelState, step: Step) -> None:
         content = {"state": state.as_json(), "forwarded": [entry.as_json() for entry in step.active]}
         entries = {sending.key: Entry(sending.transmitter, command=_command(sending)) for sending in step.sendings}
-        touched = await self._outbox.keep_panel(guid, content, entries)
+        try:
+            touched = await self._outbox.keep_panel(guid, content, entries)
+        except asyncio.CancelledError:
+            # It may be written all the same: then nothing newer goes before it.
+            self._stored({entry.transmitter: None for entry in entries.values()})
+            raise
         self._active[guid] = step.active
         if step.sendings:
             self._stored(touched)
