@@ -43,7 +43,7 @@ COMMAND_PANEL = {"sosbridge/panel/P/set"}
 DISCOVERY = {"homeassistant/device/sosbridge/config"}
 BIRTH = {"homeassistant/status"}
 ELSEWHERE = {"homeassistant/light/lamp/config", "zigbee2mqtt/lamp/set", "sosbridge2/transmitter/home/alarm/raise"}
-USERS = ("bridge", "reader", "button", "homeassistant")
+USERS = ("bridge", "reader", "button", "homeassistant", "nodered")
 ANSWERS = {user: f"sosbridge-answer/{user}/1" for user in USERS}
 
 STATES = BRIDGE | HOME | GARAGE | PANEL
@@ -55,6 +55,7 @@ READS = {
     "reader": STATES | (COMMANDS - COMMAND_PANEL),
     "button": {"sosbridge/bridge/state"} | HOME | COMMAND_HOME | ROTATE_HOME,
     "homeassistant": STATES | (COMMANDS - COMMAND_PANEL) | DISCOVERY | BIRTH | {"homeassistant/light/lamp/config"},
+    "nodered": STATES | (COMMANDS - COMMAND_PANEL),
     "stranger": set[str](),
 }
 WRITES = {
@@ -62,6 +63,7 @@ WRITES = {
     "reader": set[str](),
     "button": COMMAND_HOME,
     "homeassistant": COMMANDS | BIRTH,
+    "nodered": COMMANDS - COMMAND_PANEL,
     "stranger": set[str](),
 }
 

@@ -134,7 +134,7 @@ def test_up_makes_what_is_missing_and_keeps_what_is_there(tmp_path: Path) -> Non
     deploy = prepared(tmp_path)
     made = {path: path.read_bytes() for path in (deploy / "site").rglob("*") if path.is_file()}
     users = re.findall(r"^user (\S+)$", (deploy / "site/mosquitto/secrets/acl").read_text(), re.MULTILINE)
-    assert users == ["bridge", "reader", "button", "homeassistant"]
+    assert users == ["bridge", "reader", "button", "homeassistant", "nodered"]
     hashes = (deploy / "site/mosquitto/secrets/passwords").read_text().splitlines()
     assert [line.split(":")[0] for line in hashes] == users
     assert len({password(deploy, user) for user in users}) == len(users)
@@ -162,7 +162,7 @@ def test_up_goes_on_where_it_was_broken_off(tmp_path: Path) -> None:
     run(deploy / "up", "--prepare")
     again = (secrets / "passwords").read_text().splitlines(keepends=True)
     assert again[:2] == hashes[:2]
-    assert [line.split(":")[0] for line in again[2:]] == ["button", "homeassistant"]
+    assert [line.split(":")[0] for line in again[2:]] == ["button", "homeassistant", "nodered"]
     assert not (secrets / "plain").exists()
 
 
@@ -173,6 +173,37 @@ def test_up_keeps_its_site_elsewhere(tmp_path: Path) -> None:
     run(deploy / "up", "--prepare")  # it remembers
     assert (tmp_path / "disk/config/sosbridge.toml").exists()
     assert not (deploy / "site").exists()
+
+
+def test_node_red_begins_with_the_flow_logged_in(tmp_path: Path) -> None:
+    deploy = prepared(tmp_path)
+    shipped, placed = (
+        json.loads((deploy / path).read_text()) for path in ("node-red/flows.json", "site/nodered/flows.json")
+    )
+    broker = next(node for node in placed if node["type"] == "mqtt-broker")
+    assert broker["broker"] in SERVICES
+    assert [node for node in shipped if node["type"] != "mqtt-broker"] == [n for n in placed if n is not broker]
+    login = json.loads((deploy / "site/nodered/flows_cred.json").read_text())
+    assert login == {broker["id"]: {"user": "nodered", "password": password(deploy, "nodered")}}
+
+
+def test_a_flow_that_is_there_stays(tmp_path: Path) -> None:
+    deploy = prepared(tmp_path)
+    (deploy / "site/nodered/flows.json").write_text("[]")
+    (deploy / "site/nodered/flows_cred.json").write_text('{"$": "encrypted"}')
+    run(deploy / "up", "--prepare")
+    assert (deploy / "site/nodered/flows.json").read_text() == "[]"
+    assert (deploy / "site/nodered/flows_cred.json").read_text() == '{"$": "encrypted"}'
+
+
+def test_a_site_whose_access_list_has_no_node_red(tmp_path: Path) -> None:
+    deploy = prepared(tmp_path)
+    shutil.rmtree(deploy / "site")
+    (deploy / "site/mosquitto/secrets").mkdir(parents=True)
+    (deploy / "site/mosquitto/secrets/acl").write_text("user bridge\ntopic readwrite #\n")
+    run(deploy / "up", "--prepare")
+    assert (deploy / "site/passwords/bridge").exists()
+    assert list((deploy / "site/nodered").iterdir()) == []
 
 
 # Settings
