@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from bridge.entities import Component, Device, Names, Payload, event
+from bridge.entities import Component, Device, Names, Payload, event, value
 from bridge.models import NamedAlarm, Outcome
 
 _BRIDGE_EVENTS = (
@@ -26,7 +26,7 @@ def bridge_device(names: Names) -> Payload:
     device = Device(names, names.root, (state,))
 
     def count(key: str, name: str, field: str, **options: object) -> Component:
-        template = f"{{{{ value_json.{field} }}}}"
+        template = value(f"value_json.{field}")
         return device.component("sensor", key, name, state_topic=health, value_template=template, **options)
 
     key, connectivity = device.component(
@@ -47,7 +47,7 @@ def bridge_device(names: Names) -> Payload:
             "version",
             "Version",
             state_topic=f"{base}/bridge/info",
-            value_template="{{ value_json.version }}",
+            value_template=value("value_json.version"),
             entity_category="diagnostic",
             icon="mdi:package-variant",
         ),
@@ -136,9 +136,10 @@ def _buttons(device: Device, own: str, test_code: str | None) -> list[Component]
 
 
 def _transmitter_states(device: Device, own: str) -> list[Component]:
-    attributes = (
-        "{{ dict(value_json.items() | selectattr(0, 'in', ['status', 'info', 'receiver', 'reference'])) | to_json }}"
-    )
+    told = "dict(value_json.items() | selectattr(0, 'in', ['status', 'info', 'receiver', 'reference']))"
+    attributes = f"{{{{ ({told} if value_json is defined else {{}}) | to_json }}}}"
+    before = "(this.state if this.state not in ['unknown', 'unavailable'] else none)"
+    heartbeat = f"value_json.completed_at if value_json.outcome == 'accepted' else {before}"
     return [
         device.component(
             "binary_sensor", "link", "Receiver link", state_topic=f"{own}/link", device_class="connectivity"
@@ -148,7 +149,7 @@ def _transmitter_states(device: Device, own: str) -> list[Component]:
             "last_result",
             "Last result",
             state_topic=f"{own}/alarm/response",
-            value_template="{{ value_json.outcome }}",
+            value_template=value("value_json.outcome"),
             device_class="enum",
             options=[str(outcome) for outcome in Outcome],
             json_attributes_topic=f"{own}/alarm/response",
@@ -160,7 +161,7 @@ def _transmitter_states(device: Device, own: str) -> list[Component]:
             "last_heartbeat",
             "Last heartbeat",
             state_topic=f"{own}/ping/response",
-            value_template="{{ value_json.completed_at if value_json.outcome == 'accepted' else this.state }}",
+            value_template=value(heartbeat),
             device_class="timestamp",
             entity_category="diagnostic",
         ),
@@ -169,7 +170,7 @@ def _transmitter_states(device: Device, own: str) -> list[Component]:
             "clock_offset",
             "Clock offset",
             state_topic=f"{own}/ping/response",
-            value_template="{{ value_json.clock_offset_s | default(None) }}",
+            value_template=value("value_json.clock_offset_s | default(none)"),
             device_class="duration",
             unit_of_measurement="s",
             suggested_display_precision=1,
@@ -182,7 +183,7 @@ def _transmitter_states(device: Device, own: str) -> list[Component]:
             "waiting",
             "Alarms waiting",
             state_topic=f"{own}/outbox",
-            value_template="{{ value_json.pending }}",
+            value_template=value("value_json.pending"),
             state_class="measurement",
             icon="mdi:tray-full",
         ),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -73,11 +73,26 @@ class Device:
         }
 
 
-def event(device: Device, key: str, name: str, topic: str, types: Sequence[str], **options: object) -> Component:
+def value(expression: str) -> str:
+    """Return a template; a payload that is none, as when a topic is cleared, makes the state unknown."""
+    return f"{{{{ ({expression}) if value_json is defined else 'None' }}}}"
+
+
+def event(device: Device, key: str, name: str, topic: str, types: Iterable[str], **options: object) -> Component:
     """Return an event entity; a message of another type is none of its events (an empty payload)."""
-    known = sorted(types)
-    found = "{{ dict(value_json, event_type=value_json.type) | to_json }}"
-    template = f"{{% if value_json.type in {known} %}}{found}{{% endif %}}"
+    known = sorted(map(str, types))
+    template = _told(known, "value_json.type")
     return device.component(
         "event", key, name, state_topic=topic, event_types=known, value_template=template, **options
     )
+
+
+def doorbell(device: Device, key: str, name: str, topic: str, kind: str) -> Component:
+    """Return an event entity for a doorbell, whose one event Home Assistant wants to be `ring`."""
+    options = {"device_class": "doorbell", "event_types": ["ring"], "value_template": _told([str(kind)], "'ring'")}
+    return device.component("event", key, name, state_topic=topic, **options)
+
+
+def _told(known: list[str], event_type: str) -> str:
+    found = f"{{{{ dict(value_json, event_type={event_type}) | to_json }}}}"
+    return f"{{% if value_json is defined and value_json.type in {known} %}}{found}{{% endif %}}"

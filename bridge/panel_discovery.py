@@ -3,27 +3,39 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Container, Mapping
 from dataclasses import dataclass
+from typing import Final
 
-from bridge.entities import Component, Device, Names, Payload, event
+from bridge.entities import Component, Device, Names, Payload, doorbell, event, value
+from bridge.g90.constants import SensorType
 from bridge.g90.events import EventType
 from bridge.g90.state import PanelState, Sensor
 
 _FLAG = re.compile(r"(sensor_\d+)_(?:tamper|battery)")
-_SENSOR_CLASSES = {
-    "door": "door",
-    "wired": "opening",
-    "glass_break": "sound",
-    "gas": "gas",
-    "smoke": "smoke",
-    "sos": "safety",
-    "vibration": "vibration",
-    "water": "moisture",
-    "infrared": "motion",
-    "beam": "motion",
+_SENSOR_CLASSES: Final[Mapping[int | None, str]] = {
+    SensorType.DOOR: "door",
+    SensorType.WIRED: "opening",
+    SensorType.GLASS_BREAK: "sound",
+    SensorType.GAS: "gas",
+    SensorType.SMOKE: "smoke",
+    SensorType.SOS_BUTTON: "safety",
+    SensorType.VIBRATION: "vibration",
+    SensorType.WATER: "moisture",
+    SensorType.MOTION: "motion",
+    SensorType.BEAM: "motion",
 }
 """Home Assistant's device class for each sensor type that is one."""
-_REPORTING_TYPES = frozenset({"doorbell", "remote", "rfid", "button", "watch"})
+_REPORTING_TYPES: Final[Container[int | None]] = frozenset(
+    {
+        SensorType.DOORBELL,
+        SensorType.REMOTE,
+        SensorType.RFID,
+        SensorType.BUTTON,
+        SensorType.WATCH,
+        SensorType.FINGERPRINT_LOCK,
+    }
+)
 """Types that tell events and have no state worth a binary sensor."""
 
 
@@ -68,11 +80,11 @@ def _alarm_panel(device: Device, own: str, control: PanelControlled) -> Componen
 
 
 def _sensor(device: Device, own: str, sensor: Sensor) -> list[Component]:
-    kind, key, name = sensor.type_name, f"sensor_{sensor.index}", sensor.name or f"Sensor {sensor.index}"
+    key, name = f"sensor_{sensor.index}", sensor.name or f"Sensor {sensor.index}"
     topic = f"{own}/sensor/{sensor.index}"
     found = []
-    if kind not in _REPORTING_TYPES:
-        device_class = _SENSOR_CLASSES.get(kind or "")
+    if sensor.type not in _REPORTING_TYPES:
+        device_class = _SENSOR_CLASSES.get(sensor.type)
         options = {"device_class": device_class} if device_class else {}
         found.append(device.component("binary_sensor", key, name, state_topic=f"{topic}/state", **options))
     for flag, words, device_class in (("tamper", "tamper", "tamper"), ("battery_low", "battery", "battery")):
@@ -82,7 +94,7 @@ def _sensor(device: Device, own: str, sensor: Sensor) -> list[Component]:
                 f"{key}_{words}",
                 f"{name} {words}",
                 state_topic=f"{topic}/info",
-                value_template=f"{{{{ 'ON' if value_json.{flag} else 'OFF' }}}}",
+                value_template=value(f"'ON' if value_json.{flag} else 'OFF'"),
                 device_class=device_class,
                 entity_category="diagnostic",
             )
@@ -104,7 +116,7 @@ def _panel_states(device: Device, own: str) -> list[Component]:
     info = f"{own}/info"
 
     def flag(key: str, name: str, field: str, device_class: str) -> Component:
-        template = f"{{{{ {{true: 'ON', false: 'OFF'}}.get(value_json.{field} | default(none), 'None') }}}}"
+        template = value(f"{{true: 'ON', false: 'OFF'}}.get(value_json.{field} | default(none))")
         return device.component(
             "binary_sensor",
             key,
@@ -124,7 +136,7 @@ def _panel_states(device: Device, own: str) -> list[Component]:
             "last_contact",
             "Last contact",
             state_topic=info,
-            value_template="{{ value_json.last_seen | default(none) }}",
+            value_template=value("value_json.last_seen | default(none)"),
             device_class="timestamp",
             entity_category="diagnostic",
         ),
@@ -133,10 +145,9 @@ def _panel_states(device: Device, own: str) -> list[Component]:
 
 def _panel_events(device: Device, own: str) -> list[Component]:
     topic = f"{own}/event"
-    every = [str(event) for event in EventType]
     return [
-        event(device, "keypad", "Keypad", topic, ["rfid"], icon="mdi:dialpad"),
-        event(device, "remote", "Remote", topic, ["remote_button"], icon="mdi:remote"),
-        event(device, "doorbell", "Doorbell", topic, ["doorbell"], device_class="doorbell"),
-        event(device, "event", "Panel event", topic, every),
+        event(device, "keypad", "Keypad", topic, [EventType.RFID], icon="mdi:dialpad"),
+        event(device, "remote", "Remote", topic, [EventType.REMOTE_BUTTON], icon="mdi:remote"),
+        doorbell(device, "doorbell", "Doorbell", topic, EventType.DOORBELL),
+        event(device, "event", "Panel event", topic, EventType),
     ]

@@ -11,7 +11,7 @@ from pathlib import Path
 import aiomqtt
 import pytest
 from deploy.deploy_kit import ShippedBroker, password, prepared, run
-from homeassistant.test_ha_discovery import devices
+from homeassistant.payloads import devices
 
 BRIDGE = {
     "sosbridge/bridge/state",

@@ -7,41 +7,24 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from homeassistant.payloads import BURGLARY, CONTROLLED, NAMES, PANEL, SNAPSHOTS, devices, written
 
-from bridge.discovery import bridge_device, removal, transmitter_device, transmitter_id
-from bridge.entities import Names, Payload
-from bridge.g90.events import EventType
-from bridge.g90.state import PanelState, Sensor
-from bridge.models import Alarm, NamedAlarm
+from bridge.discovery import removal, transmitter_device, transmitter_id
+from bridge.entities import Payload
+from bridge.g90.constants import SensorType
+from bridge.g90.state import Sensor
 from bridge.panel_discovery import PanelControlled, panel_device, panel_id, with_reported
-
-NAMES = Names("homeassistant", "sosbridge", "1.2.3")
-BURGLARY = NamedAlarm("burglary", "Burglary", Alarm("BA", section="1"))
-PANEL = PanelState(
-    guid="GB7F20C14D05A91",
-    name="House",
-    firmware="206",
-    arm=EventType.DISARMED,
-    sensors={
-        1: Sensor(index=1, name="Front door", type=1),
-        9: Sensor(index=9, name="Kitchen smoke", type=4, tamper=True, battery_low=True),
-        11: Sensor(index=11, name="Keypad", type=11),
-    },
-)
-CONTROLLED = PanelControlled(possible=True)
-
-
-def devices() -> dict[str, Payload]:
-    return {
-        "bridge": bridge_device(NAMES),
-        "transmitter": transmitter_device(NAMES, "home", {"burglary": BURGLARY}, "TA"),
-        "panel": panel_device(NAMES, PANEL, CONTROLLED),
-    }
 
 
 def components(payload: Payload) -> dict[str, dict[str, Any]]:
     found: dict[str, dict[str, Any]] = payload["components"]
     return found
+
+
+@pytest.mark.parametrize("name", sorted(devices()))
+def test_a_payload_is_as_it_was_when_somebody_looked(name: str) -> None:
+    told = f"where this is meant: python tests/homeassistant/payloads.py, then read what git says of {name}.json"
+    assert written(devices()[name]) == (SNAPSHOTS / f"{name}.json").read_text("utf-8"), told
 
 
 @pytest.mark.parametrize(
@@ -170,5 +153,33 @@ def test_a_sensor_that_reported_a_flag_once_keeps_its_entity() -> None:
 
 def test_an_event_entity_takes_its_own_types_only() -> None:
     found = components(devices()["panel"])["doorbell"]
-    assert found["value_template"].startswith("{% if value_json.type in ['doorbell'] %}")
-    assert found["event_types"] == ["doorbell"]
+    assert found["value_template"].startswith("{% if value_json is defined and value_json.type in ['doorbell'] %}")
+    assert found["event_types"] == ["ring"]  # Home Assistant wants this of a doorbell
+
+
+@pytest.mark.parametrize(
+    ("kind", "device_class"),
+    [
+        (SensorType.DOOR, "door"),
+        (SensorType.MOTION, "motion"),
+        (SensorType.BEAM, "motion"),
+        (SensorType.SMOKE, "smoke"),
+        (SensorType.GAS, "gas"),
+        (SensorType.WATER, "moisture"),
+        (SensorType.VIBRATION, "vibration"),
+        (SensorType.GLASS_BREAK, "sound"),
+        (SensorType.SOS_BUTTON, "safety"),
+        (None, None),
+        (77, None),
+    ],
+)
+def test_a_sensor_has_the_class_of_its_type(kind: int | None, device_class: str | None) -> None:
+    panel = replace(PANEL, sensors={1: Sensor(index=1, name="Hall", type=kind)})
+    found = components(panel_device(NAMES, panel, CONTROLLED))["sensor_1"]
+    assert found.get("device_class") == device_class
+
+
+@pytest.mark.parametrize("kind", [SensorType.REMOTE, SensorType.RFID, SensorType.DOORBELL, SensorType.FINGERPRINT_LOCK])
+def test_what_only_reports_is_no_binary_sensor(kind: SensorType) -> None:
+    panel = replace(PANEL, sensors={1: Sensor(index=1, name="Keys", type=kind)})
+    assert "sensor_1" not in components(panel_device(NAMES, panel, CONTROLLED))

@@ -1,0 +1,53 @@
+"""One discovery payload of each kind, with all that it can hold, and what they were when somebody last looked.
+
+`python tests/homeassistant/payloads.py` writes the snapshots anew: read their difference before it is committed.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from bridge.discovery import bridge_device, transmitter_device
+from bridge.entities import Names, Payload
+from bridge.g90.constants import SensorType
+from bridge.g90.events import EventType
+from bridge.g90.state import PanelState, Sensor
+from bridge.models import Alarm, NamedAlarm
+from bridge.panel_discovery import PanelControlled, panel_device
+
+NAMES = Names("homeassistant", "sosbridge", "1.2.3")
+BURGLARY = NamedAlarm("burglary", "Burglary", Alarm("BA", section="1"))
+PANEL = PanelState(
+    guid="GB7F20C14D05A91",
+    name="House",
+    firmware="206",
+    arm=EventType.DISARMED,
+    sensors={
+        1: Sensor(index=1, name="Front door", type=SensorType.DOOR),
+        9: Sensor(index=9, name="Kitchen smoke", type=SensorType.SMOKE, tamper=True, battery_low=True),
+        11: Sensor(index=11, name="Keypad", type=SensorType.RFID),
+    },
+)
+CONTROLLED = PanelControlled(possible=True)
+SNAPSHOTS = Path(__file__).with_name("snapshots")
+
+
+def devices() -> dict[str, Payload]:
+    return {
+        "bridge": bridge_device(NAMES),
+        "transmitter": transmitter_device(NAMES, "home", {"burglary": BURGLARY}, "TA"),
+        "panel": panel_device(NAMES, PANEL, CONTROLLED),
+        "panel_with_code": panel_device(NAMES, PANEL, PanelControlled(possible=True, code=True, code_to_arm=True)),
+        "panel_without_control": panel_device(NAMES, PANEL, PanelControlled(possible=False)),
+    }
+
+
+def written(payload: Payload) -> str:
+    return json.dumps(payload, indent=2, ensure_ascii=False, sort_keys=True) + "\n"
+
+
+if __name__ == "__main__":
+    SNAPSHOTS.mkdir(exist_ok=True)
+    for name, payload in devices().items():
+        (SNAPSHOTS / f"{name}.json").write_text(written(payload), "utf-8")
