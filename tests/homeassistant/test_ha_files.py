@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import yaml
-from homeassistant.test_ha_discovery import CONTROLLED, NAMES, PANEL
+from homeassistant.payloads import CONTROLLED, NAMES, PANEL
 
 from bridge.configuration import load
 from bridge.discovery import bridge_device, transmitter_device
@@ -37,7 +37,7 @@ STATES = (*TOPICS.states, *PANELS.states, *EVENTS)
 FLOW: list[dict[str, Any]] = json.loads((TOP / "deploy/node-red/flows.json").read_text("utf-8"))
 
 
-class Loader(yaml.SafeLoader):
+class Loader(yaml.SafeLoader):  # type: ignore[misc]
     """YAML as Home Assistant reads a blueprint: safe, with one tag more."""
 
 
@@ -180,8 +180,8 @@ def test_an_entity_by_hand_speaks_the_contract(platform: str, entity: dict[str, 
 
 
 def plain(value: Any) -> Any:  # noqa: ANN401 - any option
-    """Return a template without the spaces that do nothing."""
-    return re.sub(r"\s+", "", value) if isinstance(value, str) else value
+    """Return a template without spaces and brackets."""
+    return re.sub(r"[\s()]+", "", value) if isinstance(value, str) else value
 
 
 def test_by_hand_is_as_it_is_discovered() -> None:
