@@ -11,13 +11,14 @@ import time
 from collections.abc import Coroutine, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import asdict
-from datetime import datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from bridge import __version__, building, health, notify
+from bridge import __version__, building, health, notify, timekeeper
 from bridge.announcer import Announcer
 from bridge.broker import Incoming
+from bridge.clock import Clock
 from bridge.discovery import bridge_device, transmitter_device, transmitter_id
 from bridge.entities import Names
 from bridge.errors import BridgeError, DamagedError, StoreError, first
@@ -32,6 +33,7 @@ from bridge.panels import Panels
 from bridge.publisher import Publisher
 from bridge.rescue import Keeper, Loss
 from bridge.settings import G90, Settings
+from bridge.settings import Transmitter as TransmitterSettings
 from bridge.store import Store
 from bridge.text import clean
 from bridge.topics import timestamp
@@ -83,23 +85,22 @@ class Bridge:
         self._settings = settings
         self._store = store
         self._loss = loss
-        self._started_at = datetime.now().astimezone()
+        self._clock = Clock()
+        self._started_at = self._clock.now()
         self._started = time.monotonic()
         self._told_panels: list[str] = []
         self._outbox = Outbox(store, settings.store.max_commands, timedelta(seconds=settings.store.history))
         self._topics = building.topics(settings)
         self._panel_topics = PanelTopics(self._topics.base)
         self._publisher = Publisher(self._topics, self._outbox)
-        self._transmitters = {
-            each.name: Transmitter(building.line(settings, each), self._outbox, self._publisher)
-            for each in settings.transmitters
-        }
+        self._transmitters = {each.name: self._make_transmitter(each) for each in settings.transmitters}
         self._names = Names(settings.homeassistant.discovery_prefix, settings.mqtt.base_topic, __version__)
         intake = Intake(
             self._topics,
             self._outbox,
             self._publisher,
             self._stored,
+            self._clock,
             elsewhere=self._panel_command,
             notices={f"{self._names.prefix}/status": self._home_assistant_status},
             learned=lambda held: self._announcer.learned(held),  # noqa: PLW0108 - it is made below
@@ -128,6 +129,7 @@ class Bridge:
             others = [
                 tasks.create_task(self._tell_health()),
                 tasks.create_task(self._watch_others()),
+                tasks.create_task(timekeeper.watch(self._clock, self._publisher.event, self._panels)),
                 tasks.create_task(self._watch_damage()),
                 tasks.create_task(self._prune()),
                 tasks.create_task(self._announcer.run()),
@@ -183,6 +185,10 @@ class Bridge:
         if payload == b"online":
             self._announcer.born()
 
+    def _make_transmitter(self, each: TransmitterSettings) -> Transmitter:
+        line = building.line(self._settings, each, self._clock)
+        return Transmitter(line, self._outbox, self._publisher, self._clock)
+
     def _make_panels(self, g90: G90) -> Panels:
         return Panels(
             self._panel_topics,
@@ -190,6 +196,7 @@ class Bridge:
             self._door,
             panels=building.controlled(g90),
             rules=[each.rule() for each in self._settings.forward],
+            clock=self._clock,
             accept_unknown=g90.unknown_panels == "accept",
             tell=self._publisher.event,
             stored=self._stored,
@@ -200,7 +207,7 @@ class Bridge:
         g90 = self._settings.g90
         if g90 is not None and self._panels is not None:
             controlled, transmitters = building.controlled(g90), len(self._transmitters)
-            server = building.server(g90, self._panels, controlled, states, transmitters)
+            server = building.server(g90, self._panels, controlled, states, transmitters, self._clock)
             yield server.run()
             yield self._panels.run(server)
 
@@ -264,8 +271,8 @@ class Bridge:
         found = [] if self._door.connected.is_set() else ["not connected to the broker"]
         try:
             for name in self._transmitters:
-                oldest = (await self._outbox.counts(name)).oldest_at
-                waited = (datetime.now().astimezone() - oldest).total_seconds() if oldest else 0.0
+                queued = await self._outbox.first(name)
+                waited = self._clock.age_s(queued.command.moment, queued.command.accepted_at) if queued else 0.0
                 if waited > health.STUCK_AFTER_S:
                     found.append(f"transmitter {name}: an alarm waits for {waited:.0f} s")
         except StoreError as error:
@@ -298,11 +305,13 @@ class Bridge:
 
     async def _prune(self) -> None:
         while True:
+            await asyncio.sleep(_PRUNE_S)  # by then a receiver has told if the clock is years ahead
+            if self._clock.is_wrong:
+                continue
             try:
-                await self._outbox.prune(datetime.now().astimezone())
+                await self._outbox.prune(self._clock.now())
             except StoreError as error:
                 log.error("%s", error)
-            await asyncio.sleep(_PRUNE_S)
 
 
 async def _end(tasks: Sequence[asyncio.Task[None]]) -> None:

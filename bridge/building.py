@@ -8,6 +8,7 @@ from ipaddress import ip_network
 from pathlib import Path
 
 from bridge.broker import Broker
+from bridge.clock import Clock
 from bridge.credentials import Credentials, directory
 from bridge.g90.codes import CodeLock
 from bridge.g90.constants import LOCAL_PORT
@@ -55,7 +56,7 @@ def broker(mqtt: Mqtt) -> Broker:
     )
 
 
-def client(each: TransmitterSettings, authentication: Secret) -> SOSAccessClient:
+def client(each: TransmitterSettings, authentication: Secret, clock: Clock | None = None) -> SOSAccessClient:
     return SOSAccessClient(
         each.transmitter_code,
         each.transmitter_type,
@@ -68,6 +69,7 @@ def client(each: TransmitterSettings, authentication: Secret) -> SOSAccessClient
         tls_verify=each.tls_verify,
         connect_timeout=each.connect_timeout,
         response_timeout=each.response_timeout,
+        now=(clock or Clock()).now,
     )
 
 
@@ -76,12 +78,12 @@ def credentials(store: Path, each: TransmitterSettings) -> Credentials:
     return Credentials(directory(store) / f"{each.name}.json", Secret(each.authentication.get_secret_value()))
 
 
-def line(settings: Settings, each: TransmitterSettings) -> Line:
+def line(settings: Settings, each: TransmitterSettings, clock: Clock | None = None) -> Line:
     """Return a transmitter's line. Raises ConfigError and StoreError."""
     passwords = credentials(settings.store.path, each)
     return Line(
         name=each.name,
-        client=client(each, passwords.candidates()[0]),
+        client=client(each, passwords.candidates()[0], clock),
         credentials=passwords,
         heartbeat=each.heartbeat_s,
         max_age=timedelta(seconds=each.max_age),
@@ -116,7 +118,12 @@ def _control(panel: Panel) -> Callable[[PanelServer], PanelControl] | None:
 
 
 def server(
-    g90: G90, handler: PanelHandler, panels: dict[str, Controlled], states: dict[str, PanelState], transmitters: int
+    g90: G90,
+    handler: PanelHandler,
+    panels: dict[str, Controlled],
+    states: dict[str, PanelState],
+    transmitters: int,
+    clock: Clock,
 ) -> PanelServer:
     """Return the panels' server, which leaves files to open for `transmitters` and for everything else."""
     host, port = split_address(g90.listen)
@@ -144,4 +151,6 @@ def server(
             idle_timeout=g90.idle_timeout,
             offline_after=g90.offline_after,
         ),
+        clock=clock.now,
+        panel_time=lambda: 0 if clock.is_off else int(clock.now().timestamp()),
     )

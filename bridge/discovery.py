@@ -14,6 +14,7 @@ from bridge.models import NamedAlarm, Outcome
 _BRIDGE_EVENTS = (
     "command_rejected", "retained_command_ignored", "store_failed", "store_recovered", "store_damaged",
     "unauthorized", "heartbeat_disabled", "unknown_panel", "wrong_address", "unattributed", "panel_locked",
+    "clock_wrong", "clock_right",
 )  # fmt: skip
 
 _ALARM_RESULTS = ("accepted", "duplicate", "rejected", "unauthorized", "undelivered", "expired")

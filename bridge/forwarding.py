@@ -138,6 +138,11 @@ def expire(active: tuple[Forwarded, ...], now: datetime) -> Step:
     return Step(tuple(a for a in active if a not in ended), tuple(_restore(a, now) for a in ended))
 
 
+def shifted(active: tuple[Forwarded, ...], jump: timedelta) -> tuple[Forwarded, ...]:
+    """Take that the clock was set by `jump`: what is restored after a time is restored after the same time."""
+    return tuple(replace(a, due=a.due + jump) if a.due else a for a in active)
+
+
 def next_due(active: Sequence[Forwarded]) -> datetime | None:
     """Return when `expire` has something to do."""
     return min((a.due for a in active if a.due), default=None)

@@ -7,11 +7,12 @@ import hashlib
 import json
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from types import MappingProxyType
 
 from bridge.broker import Incoming
+from bridge.clock import Clock
 from bridge.errors import StoreError
 from bridge.models import Command, Outcome, Request, Result
 from bridge.mqtt import Handler
@@ -22,10 +23,6 @@ from bridge.text import clean
 from bridge.topics import CommandError, ParsedCommand, Topics, result_payload
 
 log = logging.getLogger(__name__)
-
-_TIME_FORMAT = "%Y-%m-%d %H:%M:%S.%f"
-_MICROSECONDS = -3
-"""What a transmitter time has not: its last three digits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +43,7 @@ class Intake(Handler):
         outbox: Outbox,
         publisher: Publisher,
         stored: Callable[[Touched], None],
+        clock: Clock,
         *,
         elsewhere: Callable[[Incoming], bool] = lambda _: False,
         notices: Mapping[str, Callable[[bytes], None]] = MappingProxyType({}),
@@ -55,6 +53,7 @@ class Intake(Handler):
 
         `notices` take what comes on topics that command nothing, retained or not; `learned` as in Handler.
         """
+        self._clock = clock
         self._notices = notices
         self._elsewhere = elsewhere
         self._learned = learned
@@ -144,23 +143,25 @@ class Intake(Handler):
     def _command(self, parsed: ParsedCommand, message: Incoming) -> Command:
         accepted_at = self._stamp()
         alarm = parsed.alarm
-        if alarm is not None and alarm.transmitter_time is None:
-            # When it happened, however late it is delivered; and what tells it from the same alarm raised again.
-            alarm = replace(alarm, transmitter_time=accepted_at.strftime(_TIME_FORMAT)[:_MICROSECONDS])
+        reference, warnings = parsed.reference, parsed.warnings
+        if alarm is not None and alarm.transmitter_time is None:  # else the author of the command knows better
+            alarm, of_the_clock = self._clock.timed(alarm, accepted_at)
+            reference, warnings = alarm.reference, (*warnings, *of_the_clock)
         return Command(
             transmitter=parsed.transmitter,
             request=parsed.request,
             accepted_at=accepted_at,
+            moment=self._clock.moment(),
             alarm=alarm,
             identity=parsed.identity,
-            reference=parsed.reference,
-            warnings=parsed.warnings,
+            reference=reference,
+            warnings=warnings,
             reply=message.reply,
         )
 
     def _stamp(self) -> datetime:
         """Return the time, a millisecond at least after the last one: receivers take the same alarm twice for one."""
-        now = datetime.now().astimezone()
+        now = self._clock.now()
         soonest = self._last_stamp + timedelta(milliseconds=1)
         clock_was_set_back = soonest - now > timedelta(seconds=1)
         self._last_stamp = now if clock_was_set_back else max(now, soonest)
@@ -177,7 +178,7 @@ class Intake(Handler):
     def _rejected(self, message: Incoming, error: CommandError) -> Entry | None:
         log.warning("rejected a command on %s: %s", clean(message.topic), error)
         self._rejections.append(_Rejection(clean(message.topic), str(error), _delivery(message)))
-        now = datetime.now().astimezone()
+        now = self._clock.now()
         result = Result(
             request=error.request or Request.ALARM,
             outcome=Outcome.INVALID,

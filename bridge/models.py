@@ -153,6 +153,16 @@ class Reply:
     correlation: bytes | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """A moment by the steady clock (`bridge.clock`); `boot` empty: not known."""
+
+    boot: str = ""
+    steady: float = 0.0
+    sure: bool = False
+    """Whether the wall clock was proved right at that moment."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Command:
     """A command that was understood: `alarm` is prepared for sending, or None for a ping or a rotation."""
@@ -160,6 +170,8 @@ class Command:
     transmitter: str
     request: Request
     accepted_at: datetime
+    moment: Moment = Moment()
+    """The same, whatever becomes of the wall clock."""
     alarm: Alarm | None = None
     identity: AlarmIdentity = NO_ALARM
     reference: str | None = None

@@ -10,10 +10,12 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict
 from datetime import datetime, timedelta
 from typing import Any
 
-from bridge.models import ActiveAlarm, Outcome, Request, Result
+from bridge.clock import Cutoff
+from bridge.models import ActiveAlarm, Moment, Outcome, Request, Result
 from bridge.rows import (
     Counts,
     Delivery,
@@ -119,13 +121,23 @@ class Outbox:
     async def _queued(self, sql: str, values: Mapping[str, Any] | Sequence[Any] = ()) -> list[Queued]:
         return await self._store.read(lambda db: [read_queued(row) for row in db.execute(sql, values)])
 
-    async def older_than(self, transmitter: str, moment: datetime) -> list[Queued]:
-        """Return the pending alarms that were accepted before `moment`, oldest first, a thousand at most."""
+    async def older_than(self, transmitter: str, cutoff: Cutoff) -> list[Queued]:
+        """Return the pending alarms that are older than that for certain, oldest first, a thousand at most."""
+        sql = (
+            "SELECT * FROM command WHERE transmitter = :transmitter AND state = 'pending'"
+            " AND request IN ('alarm', 'restore') AND CASE WHEN boot = :boot THEN steady < :steady"
+            " ELSE :steady > 0 OR (sure AND accepted_at < :wall) END ORDER BY id LIMIT 1000"
+        )
+        return await self._queued(sql, {"transmitter": transmitter, **asdict(cutoff)})
+
+    async def first(self, transmitter: str) -> Queued | None:
+        """Return the pending alarm that came first."""
         sql = (
             "SELECT * FROM command WHERE transmitter = ? AND state = 'pending' AND request IN ('alarm', 'restore')"
-            " AND accepted_at < ? ORDER BY id LIMIT 1000"
+            " ORDER BY id LIMIT 1"
         )
-        return await self._queued(sql, (transmitter, moment.timestamp()))
+        found = await self._queued(sql, (transmitter,))
+        return found[0] if found else None
 
     async def failed(self, queued: Queued, *, attempts: int, error: str, unauthorized: Result | None = None) -> None:
         """Keep a command for another round, with what went wrong; the `undelivered` event is owed from now on.
@@ -239,13 +251,13 @@ class Outbox:
         found = await self._queued("SELECT * FROM command WHERE id = ?", (number,))
         return found[0] if found else None
 
-    async def retry(self, number: int, now: datetime) -> bool:
+    async def retry(self, number: int, now: datetime, moment: Moment) -> bool:
         """Put a rejected command back in the queue, as new as if it came `now`; False where there is none."""
         sql = (
-            "UPDATE command SET state = 'pending', accepted_at = ?, undelivered = 0, unauthorized = 0, error = ''"
-            " WHERE id = ? AND state = 'rejected'"
+            "UPDATE command SET state = 'pending', accepted_at = ?, boot = ?, steady = ?, sure = ?,"
+            " undelivered = 0, unauthorized = 0, error = '' WHERE id = ? AND state = 'rejected'"
         )
-        values = (now.timestamp(), number)
+        values = (now.timestamp(), moment.boot, moment.steady, moment.sure, number)
         return bool(await self._store.write(lambda db: db.execute(sql, values).rowcount))
 
     async def drop(self, number: int) -> bool:

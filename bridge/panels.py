@@ -11,17 +11,19 @@ import logging
 from collections import defaultdict
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
+from bridge.clock import Clock
 from bridge.errors import FieldError, StoreError
-from bridge.forwarding import Forwarded, Rule, Sending, Step, expire, forward, next_due
+from bridge.forwarding import Forwarded, Rule, Sending, Step, expire, forward, next_due, shifted
 from bridge.g90.codes import LOCK_S, MOST_WRONG, CodeLock, Verdict
 from bridge.g90.commands import CommandError as PanelCommandError
 from bridge.g90.commands import CommandTimeout
 from bridge.g90.control import PanelControl
 from bridge.g90.events import EventType, PanelEvent
 from bridge.g90.panel import Step as PanelStep
+from bridge.g90.panel import shifted as panel_shifted
 from bridge.g90.readings import with_info, with_sensors, with_status
 from bridge.g90.roster import PanelConfig, Refused
 from bridge.g90.server import PanelServer
@@ -62,6 +64,7 @@ class Panels:
         *,
         panels: Mapping[str, Controlled],
         rules: Sequence[Rule],
+        clock: Clock,
         accept_unknown: bool,
         tell: Callable[..., None],
         stored: Callable[[Touched], None],
@@ -72,6 +75,7 @@ class Panels:
         `known` is told each state of a panel, after it is stored.
         """
         self._known = known
+        self._clock = clock
         self._topics = topics
         self._outbox = outbox
         self._door = door
@@ -144,7 +148,8 @@ class Panels:
 
     async def _keep(self, guid: str, state: PanelState, step: Step) -> None:
         content = {"state": state.as_json(), "forwarded": [entry.as_json() for entry in step.active]}
-        entries = {sending.key: Entry(sending.transmitter, command=_command(sending)) for sending in step.sendings}
+        commands = {sending.key: _command(sending, self._clock) for sending in step.sendings}
+        entries = {key: Entry(each.transmitter, command=each) for key, each in commands.items()}
         try:
             touched = await self._outbox.keep_panel(guid, content, entries)
         except asyncio.CancelledError:
@@ -172,7 +177,7 @@ class Panels:
         while True:
             self._due.clear()
             try:
-                await self._restore_due(datetime.now().astimezone())
+                await self._restore_due(self._clock.now())
                 wait = self._until_due()
                 backoff.reset()
             except StoreError as error:
@@ -188,7 +193,7 @@ class Panels:
         moments = [due for active in self._active.values() if (due := next_due(active)) is not None]
         if not moments:
             return _LONGEST_WAIT_S
-        return min(max((min(moments) - datetime.now().astimezone()).total_seconds(), 0.0), _LONGEST_WAIT_S)
+        return min(max((min(moments) - self._clock.now()).total_seconds(), 0.0), _LONGEST_WAIT_S)
 
     async def _restore_due(self, now: datetime) -> None:
         for guid in list(self._active):
@@ -197,6 +202,19 @@ class Panels:
                 if step.sendings:
                     state = self._states.get(guid) or PanelState(guid=guid)
                     await self._keep(guid, state, step)
+
+    async def clock_was_set(self, jump: timedelta) -> None:
+        """Let what waits for a moment wait no longer and no shorter for it. Raises StoreError."""
+        for guid in list(self._active):
+            async with self._locks[guid]:
+                active = shifted(self._active[guid], jump)
+                if active != self._active[guid]:
+                    await self._keep(guid, self._states.get(guid) or PanelState(guid=guid), Step(active))
+        self._orders.put_nowait(lambda server: self._shift(server, jump))
+
+    async def _shift(self, server: PanelServer, jump: timedelta) -> None:
+        for guid in self.guids:
+            await server.apply(guid, lambda state: panel_shifted(state, jump))
 
     # What panels are told
 
@@ -224,7 +242,7 @@ class Panels:
             "action": action,
             "outcome": outcome,
             "error": error,
-            "completed_at": timestamp(datetime.now().astimezone()),
+            "completed_at": timestamp(self._clock.now()),
         }
         payload = json.dumps({name: value for name, value in found.items() if value is not None})
         self._door.publish(self._topics.of(guid, "set/response"), payload, retain=True)
@@ -276,7 +294,7 @@ class Panels:
         except PanelCommandError as error:
             log.warning("panel %s: status and sensors are not read: %s", guid, error)
             return
-        now = datetime.now().astimezone()
+        now = self._clock.now()
         await server.apply(guid, lambda state: with_status(state, status, now))
         await server.apply(guid, lambda state: _with_state(state, with_sensors(state, records)))
         await server.apply(guid, lambda state: _with_state(state, with_info(state, info)))
@@ -301,13 +319,17 @@ def _prepared(alarm: Alarm) -> tuple[Alarm, tuple[str, ...]]:
             return fit, (*warnings, *faults)
 
 
-def _command(sending: Sending) -> Command:
+def _command(sending: Sending, clock: Clock) -> Command:
     """Return a rule's alarm as a command; texts are made fit, a code that is not becomes none."""
     alarm, warnings = _prepared(sending.alarm)
+    if clock.is_wrong:
+        alarm, of_the_clock = clock.timed(alarm, clock.now())
+        warnings = (*warnings, *of_the_clock)
     return Command(
         transmitter=sending.transmitter,
         request=Request(sending.request),
-        accepted_at=datetime.now().astimezone(),
+        accepted_at=clock.now(),
+        moment=clock.moment(),
         alarm=alarm,
         identity=AlarmIdentity.of(replace(alarm, event_code=sending.raised_code)),
         reference=alarm.reference,

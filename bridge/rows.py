@@ -10,7 +10,7 @@ from enum import StrEnum
 from typing import Any
 
 from bridge.errors import DamagedError
-from bridge.models import ActiveAlarm, Alarm, AlarmIdentity, Command, Reply, Request, Result
+from bridge.models import ActiveAlarm, Alarm, AlarmIdentity, Command, Moment, Reply, Request, Result
 from bridge.topics import result_payload
 
 
@@ -98,11 +98,12 @@ def insert_command(db: sqlite3.Connection, command: Command) -> Queued:
     }
     number = db.execute(
         "INSERT INTO command (transmitter, request, event_code, area, section, detector, body, accepted_at,"
-        " reply_topic, correlation) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        " reply_topic, correlation, boot, steady, sure) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (
             command.transmitter, command.request, identity.event_code, identity.area, identity.section,
             identity.detector, json.dumps(body), command.accepted_at.timestamp(),
             reply.topic if reply else None, reply.correlation if reply else None,
+            command.moment.boot, command.moment.steady, command.moment.sure,
         ),
     ).lastrowid or 0  # fmt: skip
     return Queued(number, command, State.PENDING, attempts=0, unauthorized=False, undelivered=False, error="")
@@ -149,6 +150,7 @@ def read_queued(row: sqlite3.Row) -> Queued:
             transmitter=row["transmitter"],
             request=Request(row["request"]),
             accepted_at=read_time(row["accepted_at"]),
+            moment=Moment(row["boot"], float(row["steady"]), sure=bool(row["sure"])),
             alarm=Alarm(**body["alarm"]) if body["alarm"] else None,
             identity=read_identity(row),
             reference=body["reference"],

@@ -69,6 +69,12 @@ MIGRATIONS: tuple[str, ...] = (
     CREATE TABLE panel (guid TEXT PRIMARY KEY, content TEXT NOT NULL) WITHOUT ROWID;  -- JSON: state, alarms to restore
     CREATE TABLE forwarded (key TEXT PRIMARY KEY, at REAL NOT NULL) WITHOUT ROWID;    -- physical events told already
     """,
+    """
+    -- when a command was accepted by the clock that counts from a boot, and whether the wall clock was sure (Moment)
+    ALTER TABLE command ADD COLUMN boot TEXT NOT NULL DEFAULT '';
+    ALTER TABLE command ADD COLUMN steady REAL NOT NULL DEFAULT 0;
+    ALTER TABLE command ADD COLUMN sure INTEGER NOT NULL DEFAULT 0;
+    """,
 )
 
 _PRAGMAS = (

@@ -13,11 +13,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-from collections.abc import Callable
 from dataclasses import dataclass, replace
-from datetime import datetime
 from typing import Any, Protocol
 
+from bridge.clock import Clock
 from bridge.errors import FieldError, StoreError
 from bridge.line import AnyExchange, Line
 from bridge.models import Outcome, Request, Result
@@ -68,9 +67,7 @@ class _Deferred:
 class Transmitter:
     """Drains the outbox of one transmitter for as long as `run` runs."""
 
-    def __init__(
-        self, line: Line, outbox: Outbox, reporter: Reporter, clock: Callable[[], datetime] | None = None
-    ) -> None:
+    def __init__(self, line: Line, outbox: Outbox, reporter: Reporter, clock: Clock | None = None) -> None:
         self.name = line.name
         self.delivered = 0
         self.failures = 0
@@ -78,7 +75,7 @@ class Transmitter:
         self._line = line
         self._outbox = outbox
         self._reporter = reporter
-        self._clock = clock or (lambda: datetime.now().astimezone())
+        self._clock = clock or Clock()
         self._wake = asyncio.Event()
         self._later: dict[int, _Deferred] = {}
         self._unrecorded: dict[int, tuple[Queued, Result]] = {}
@@ -167,7 +164,7 @@ class Transmitter:
             return
         self._expire_at = self._now() + _EXPIRE_EACH_S
         ended = set(self._unrecorded)  # as it is now: what is written down in between has ended all the same
-        for queued in await self._outbox.older_than(self.name, self._clock() - self._line.max_age):
+        for queued in await self._outbox.older_than(self.name, self._clock.cutoff(self._line.max_age)):
             if queued.id in ended:
                 continue
             log.error(
@@ -190,7 +187,7 @@ class Transmitter:
             await self._delivered(queued, exchange)
 
     async def _delivered(self, queued: Queued, exchange: AnyExchange) -> None:
-        self._reached()
+        self._reached(exchange)
         response = exchange.response
         if isinstance(response, NewAuthResponse) and response.new_authentication is not None:
             await asyncio.to_thread(self._line.credentials.rotated, response.new_authentication)
@@ -285,7 +282,7 @@ class Transmitter:
             reference=command.reference,
             event_code=command.alarm.event_code if command.alarm else None,
             accepted_at=command.accepted_at,
-            completed_at=self._clock(),
+            completed_at=self._clock.now(),
             warnings=command.warnings,
             **found,
         )
@@ -317,12 +314,12 @@ class Transmitter:
             self._heartbeat.refused(self._now())
             self._tell_heartbeat(Outcome.UNAUTHORIZED, error)
         else:
-            self._reached()
+            self._reached(exchange)
             self._heartbeat.accepted(self._now())
             self._tell_heartbeat(Outcome.ACCEPTED, exchange)
 
     def _tell_heartbeat(self, outcome: Outcome, source: AnyExchange | SOSAccessError) -> None:
-        result = Result(request=Request.PING, outcome=outcome, completed_at=self._clock(), **_answer(source))
+        result = Result(request=Request.PING, outcome=outcome, completed_at=self._clock.now(), **_answer(source))
         self._reporter.heartbeat(self.name, result)
 
     def _refused(self, error: Unauthorized) -> None:
@@ -333,8 +330,10 @@ class Transmitter:
             self._reporter.event("unauthorized", transmitter=self.name, error=str(error))
         self._unauthorized = True
 
-    def _reached(self) -> None:
+    def _reached(self, exchange: AnyExchange | None = None) -> None:
         """An exchange succeeded: what was held is due now."""
+        if exchange is not None:
+            self._clock.heard(f"{self.name} {exchange.receiver}", exchange.clock_offset_s)
         self._last_success = self._now()
         self._hold = 0.0
         self._unauthorized = False

@@ -8,9 +8,9 @@ import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import asdict
-from datetime import datetime
 
 from bridge.cli.common import add_transmitter_option, print_table
+from bridge.clock import Clock
 from bridge.errors import BridgeError
 from bridge.outbox import Outbox, Queued
 from bridge.store import Store
@@ -101,8 +101,9 @@ async def show(args: argparse.Namespace) -> int:
 
 
 async def retry(args: argparse.Namespace) -> int:
+    clock = Clock()
     async with _opened(args) as outbox:
-        if not await outbox.retry(args.number, datetime.now().astimezone()):
+        if not await outbox.retry(args.number, clock.now(), clock.moment()):
             queued = await outbox.get(args.number)
             raise (
                 BridgeError(f"number {args.number} is {queued.state}, not rejected: it is tried anyway")

@@ -36,6 +36,10 @@ class Owner(Protocol):
     roster: Roster
     upstream: Upstream | None
 
+    @property
+    def panel_time(self) -> Callable[[], int]:
+        """The Unix time that panels are told, in seconds."""
+
     def opened(self, connection: Connection) -> bool:
         """Take a new connection; False if there are too many."""
 
@@ -145,7 +149,7 @@ class Connection(asyncio.Protocol):
 
     def _next(self) -> Reading | None:
         try:
-            reading = self._session.read(int(time.time()))
+            reading = self._session.read(self._owner.panel_time())
         except FrameError as error:
             if self.is_open:
                 _log.warning("%s was disconnected: %s", self.address, error)

@@ -26,6 +26,10 @@ class Form(StrEnum):
     """An answer to a status request of ours."""
 
 
+_A_CLOCK: Final = 1_000_000_000
+"""Unix time in 2001. A panel that tells less was never told the time and counts from its start: seconds come again."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Alert:
     """One status change (0x21) or alert (0x22, 208); what its form does not tell is None."""
@@ -129,7 +133,9 @@ class PanelEvent:
     @property
     def key(self) -> str:
         """The identity of the physical event: the same whatever form tells it, also after a restart."""
-        moment = int(self.at.timestamp()) if self.panel_time is None else self.panel_time
+        moment = self.panel_time
+        if moment is None or moment < _A_CLOCK:
+            moment = int(self.at.timestamp())
         return f"{self.guid}:{slot(self.type, self.sensor, self.action)}:{moment}"
 
     def as_json(self) -> dict[str, object]:

@@ -49,17 +49,30 @@ def reduce(state: PanelState, report: Report, now: datetime, options: Options = 
 
 def tick(state: PanelState, now: datetime) -> Step:
     """Let time pass: held events are told, sensors that nothing turns off go off."""
-    due = [t.held for t in state.told if t.held and t.held.at + HOLD <= now]
+    # What is held from a time to come was held before the clock was set back: an alarm does not wait for that time.
+    due = [t.held for t in state.told if t.held and (t.held.at + HOLD <= now or t.held.at > now)]
     told = tuple(replace(t, held=None) if t.held in due else t for t in state.told)
     sensors = {
         index: replace(s, on=False, off_at=None) if s.off_at and s.off_at <= now else s
         for index, s in state.sensors.items()
     }
     state = replace(state, told=told, sensors=sensors)
-    if state.alarm_due and state.alarm_due <= now:
+    if state.alarm_due and (state.alarm_due <= now or state.alarm_due - now > _WHY):
         state = replace(state, alarm_due=None)
         due.append(PanelEvent(guid=state.guid, type=_E.ALARM, at=now, source="panel"))
     return Step(state, tuple(due))
+
+
+def shifted(state: PanelState, jump: timedelta) -> Step:
+    """Take that the clock was set by `jump`: what lasts until a moment lasts no longer and no shorter for it."""
+    sensors = {index: replace(s, off_at=s.off_at + jump) if s.off_at else s for index, s in state.sensors.items()}
+    told = tuple(
+        replace(t, received=t.received + jump, held=replace(t.held, at=t.held.at + jump) if t.held else None)
+        for t in state.told
+    )
+    alarm_due = state.alarm_due + jump if state.alarm_due else None
+    after = replace(state, sensors=sensors, told=told, alarm_due=alarm_due)
+    return Step(state if after == state else after)
 
 
 def next_due(state: PanelState) -> datetime | None:

@@ -175,7 +175,8 @@ class Roster:
     def _panel(self, config: PanelConfig, state: PanelState | None) -> Panel:
         state = replace(state or PanelState(guid=config.guid), name=config.name)
         self._moved(None, state)
-        return Panel(config, state, due=next_due(state))
+        # Looked at once however far away that seems: the clock may have been set back since.
+        return Panel(config, state, due=self._clock() if next_due(state) else None)
 
     def _moved(self, before: PanelState | None, after: PanelState) -> None:
         """Keep the book of addresses."""

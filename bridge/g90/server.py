@@ -70,7 +70,10 @@ class PanelServer:
         accept_unknown: bool = False,
         limits: Limits | None = None,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+        panel_time: Callable[[], int] = lambda: int(time.time()),
     ) -> None:
+        """`panel_time` is the Unix time that panels are told, 0 while that is not known."""
+        self.panel_time = panel_time
         self._listen = (host, port)
         self._announce = announce
         self._limits = limits or Limits()

@@ -34,7 +34,7 @@ from bridge.sos_access.transport import CLOSE_TIMEOUT, TCPTransport, peer_name
 from bridge.text import clean
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
 _log = logging.getLogger("bridge.sos_access")
 
@@ -92,9 +92,12 @@ class SOSAccessClient:
         tls_verify: str = "none",
         connect_timeout: float = 5.0,
         response_timeout: float = 10.0,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
+        """`now` tells the time by our clock, aware."""
         if secondary_receiver_address is None and not use_single_receiver:
             raise ConfigError("a secondary receiver is needed, or use_single_receiver")
+        self._now = now
         self.transmitter_code = transmitter_code
         self.transmitter_type = transmitter_type
         self.receiver_id = receiver_id
@@ -268,7 +271,7 @@ class SOSAccessClient:
         data, response_class = request.to_xml(), RESPONSE_TO[type(request)]
         failures: list[tuple[ReceiverName, Failover]] = []
         for attempt, receiver in enumerate(self._round(), 1):
-            sent_at = datetime.now(UTC)
+            sent_at = self._now()
             try:
                 response = await self._attempt(data, response_class, receiver)
             except SOSAccessError as error:
@@ -280,7 +283,7 @@ class SOSAccessClient:
                 continue
             said = f"{response.status} {clean(response.info)}"
             _log.info("%s to %s, attempt %d: %s", request.ROOT, self._name(receiver), attempt, said)
-            return Exchange(response, receiver, attempt, sent_at, datetime.now(UTC))
+            return Exchange(response, receiver, attempt, sent_at, self._now())
         raise ReceiversUnavailable(tuple(failures))
 
     def _round(self) -> list[ReceiverName]:

@@ -9,7 +9,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TypeVar
 
-from bridge.models import NO_ALARM, Alarm, AlarmIdentity, Command, Outcome, Reply, Request, Result
+from bridge.clock import Clock
+from bridge.models import NO_ALARM, Alarm, AlarmIdentity, Command, Moment, Outcome, Reply, Request, Result
 from bridge.outbox import Delivery, Entry, Outbox, Queued
 from bridge.store import Store
 
@@ -17,6 +18,16 @@ T = TypeVar("T")
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 HOME = "home"
+
+
+def moment(at: datetime = NOW) -> Moment:
+    """Return `at` by a steady clock that the wall clock goes along with."""
+    return Moment("test", (at - NOW).total_seconds() + 1_000_000.0)
+
+
+def clock(at: Callable[[], datetime] = lambda: NOW) -> Clock:
+    """Return the clock of the same boot; `at` is what it shows."""
+    return Clock(lambda: at().timestamp(), lambda: moment(at()).steady, "test")
 
 
 def command(
@@ -32,12 +43,20 @@ def command(
     reply: Reply | None = None,
 ) -> Command:
     if request in (Request.PING, Request.AUTH):
-        return Command(transmitter=transmitter, request=request, accepted_at=at, reference=reference, reply=reply)
+        return Command(
+            transmitter=transmitter,
+            request=request,
+            accepted_at=at,
+            moment=moment(at),
+            reference=reference,
+            reply=reply,
+        )
     alarm = Alarm(code, section=section or None, detector=detector or None, transmitter_area=area or None)
     return Command(
         transmitter=transmitter,
         request=request,
         accepted_at=at,
+        moment=moment(at),
         alarm=alarm,
         identity=AlarmIdentity.of(alarm),
         reference=reference,

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from datetime import datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from core.core_kit import HOME, NOW, opened
+from core.core_kit import HOME, NOW, clock, opened
 
 from bridge.credentials import Credentials
 from bridge.errors import StoreError
@@ -121,12 +121,10 @@ class Bench:
         self.outbox = FailingOutbox(outbox._store)
         self.recorder = Recorder()
         self.wall = NOW
+        self.clock = clock(lambda: self.wall)
         line = Line(HOME, self.client, self.credentials, heartbeat, timedelta(hours=1))
-        self.transmitter = Stepped(line, self.outbox, self.recorder, self._clock)
+        self.transmitter = Stepped(line, self.outbox, self.recorder, self.clock)
         self.transmitter.begin()
-
-    def _clock(self) -> datetime:
-        return self.wall
 
     def answer(self, *statuses: int | str) -> None:
         self.client.answers.extend(statuses)

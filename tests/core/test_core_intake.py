@@ -9,6 +9,7 @@ import pytest
 from core.core_kit import HOME
 
 from bridge.broker import Incoming
+from bridge.clock import Clock
 from bridge.intake import Intake
 from bridge.topics import Topics
 
@@ -30,7 +31,7 @@ def test_a_line_looks_for_what_was_being_stored_when_the_broker_went_away() -> N
     async def body() -> list[dict[str, Any]]:
         outbox, told = _Slow(), list[dict[str, Any]]()
         topics = Topics("b", {HOME: {}})
-        intake = Intake(topics, outbox, None, lambda touched: told.append(dict(touched)))  # type: ignore[arg-type]
+        intake = Intake(topics, outbox, None, lambda touched: told.append(dict(touched)), Clock())  # type: ignore[arg-type]
         message = Incoming(
             f"b/transmitter/{HOME}/alarm/raise", b"BA", retained=False, duplicate=False, mid=1, reply=None
         )

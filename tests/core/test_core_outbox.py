@@ -9,7 +9,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from core.core_kit import HOME, NOW, command, entry, opened, put, result, with_outbox
+from core.core_kit import HOME, NOW, clock, command, entry, opened, put, result, with_outbox
 
 from bridge.models import ActiveAlarm, AlarmIdentity, Command, Outcome, Reply, Request
 from bridge.outbox import Counts, Delivery, Entry, Outbox
@@ -170,7 +170,7 @@ def test_a_rejected_alarm_is_set_aside_and_a_rejected_ping_is_not(tmp_path: Path
         [aside] = await outbox.list(HOME)
         assert (aside.state, aside.error, aside.attempts) == ("rejected", "unknown code", 2)
         assert await outbox.next(HOME) is None
-        assert await outbox.older_than(HOME, NOW + timedelta(days=9)) == []
+        assert await outbox.older_than(HOME, clock(lambda: NOW + timedelta(days=9)).cutoff(timedelta())) == []
         assert await outbox.counts(HOME) == Counts(rejected=1)
 
     over_restarts(tmp_path, body, then)

@@ -7,12 +7,13 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from core.core_kit import HOME, NOW, command, entry, put, result, with_outbox
+from core.core_kit import HOME, NOW, clock, command, entry, moment, put, result, with_outbox
 
 from bridge.errors import StoreError
 from bridge.models import Outcome, Request
 from bridge.outbox import Counts, Outbox
 
+NONE = timedelta()
 LATER = NOW + timedelta(hours=1)
 
 
@@ -83,9 +84,9 @@ def test_counts_are_of_alarms_and_restores_of_one_transmitter(tmp_path: Path) ->
 def test_only_alarms_grow_too_old(tmp_path: Path) -> None:
     async def body(outbox: Outbox) -> None:
         old, _, _ = await put(outbox, command(), command(Request.PING), command(code="FA", at=LATER))
-        assert await outbox.older_than(HOME, NOW) == []
-        assert await outbox.older_than(HOME, LATER) == [old]
-        assert await outbox.older_than("other", LATER) == []
+        assert await outbox.older_than(HOME, clock().cutoff(NONE)) == []
+        assert await outbox.older_than(HOME, clock(lambda: LATER).cutoff(NONE)) == [old]
+        assert await outbox.older_than("other", clock(lambda: LATER).cutoff(NONE)) == []
 
     with_outbox(tmp_path, body)
 
@@ -95,10 +96,10 @@ def test_retry_puts_a_rejected_command_back_as_new(tmp_path: Path) -> None:
         [queued] = await put(outbox, command())
         told = result(queued, Outcome.UNAUTHORIZED)
         await outbox.failed(queued, attempts=1, error="code 1", unauthorized=told)
-        assert not await outbox.retry(queued.id, LATER)
+        assert not await outbox.retry(queued.id, LATER, moment(LATER))
         await outbox.complete(queued, result(queued, Outcome.REJECTED, error="code 4"))
-        assert await outbox.retry(queued.id, LATER)
-        assert not await outbox.retry(queued.id + 1, LATER)
+        assert await outbox.retry(queued.id, LATER, moment(LATER))
+        assert not await outbox.retry(queued.id + 1, LATER, moment(LATER))
 
     async def then(outbox: Outbox) -> None:
         found = await outbox.next(HOME)

@@ -269,7 +269,7 @@ def test_it_runs_until_cancelled_and_wakes_for_what_is_new(tmp_path: Path) -> No
         done = asyncio.Event()
         line, recorder = each.transmitter._line, each.recorder
         recorder.changed = lambda transmitter: done.set()  # type: ignore[method-assign]
-        transmitter = Transmitter(line, each.outbox, recorder, each._clock)
+        transmitter = Transmitter(line, each.outbox, recorder, each.clock)
         running = asyncio.create_task(transmitter.run())
         for code in ("BA", "FA", "PA"):
             done.clear()

@@ -11,6 +11,7 @@ from random import Random
 
 from fuzz.target import MARK, Target
 
+from bridge.clock import Clock
 from bridge.forwarding import Forwarded, Rule, forward
 from bridge.g90.cloud import CloudControl
 from bridge.g90.commands import CommandError, answer_data, unwrap
@@ -33,6 +34,7 @@ _RULES = tuple(
 )
 _LONGEST_LINE = 400
 _TOPICS = PanelTopics("sosbridge")
+_CLOCK = Clock()
 _LOOP = asyncio.new_event_loop()
 
 
@@ -103,7 +105,7 @@ class _Life:
             json.dumps(event.as_json()).encode()
             taken = forward(_RULES, self.active, event, step.state.name)
             for sending in taken.sendings:
-                assert _command(sending).alarm is not None
+                assert _command(sending, _CLOCK).alarm is not None
             self.active = taken.active
 
     def end(self) -> None:

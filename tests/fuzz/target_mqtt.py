@@ -8,6 +8,7 @@ from dataclasses import asdict
 from fuzz.target import MARK, Target, hidden
 
 from bridge.broker import Incoming
+from bridge.clock import Clock
 from bridge.intake import Intake
 from bridge.models import Alarm, NamedAlarm, Secret
 from bridge.outbox import Entry
@@ -30,7 +31,7 @@ class _Deaf:
         return lambda *_, **__: None
 
 
-_INTAKE = Intake(_TOPICS, _Deaf(), _Deaf(), lambda _: None)  # type: ignore[arg-type]  # nothing of them is used
+_INTAKE = Intake(_TOPICS, _Deaf(), _Deaf(), lambda _: None, Clock())  # type: ignore[arg-type]  # nothing of them is used
 
 
 def transmitters(data: bytes) -> str:

@@ -14,9 +14,9 @@ from g90.g90_peers import GUID, NEW_YEAR, NOW, alert
 from bridge.errors import StoreError
 from bridge.g90.commands import HostInfo, HostStatus, SensorRecord
 from bridge.g90.constants import AlertType, ArmCode, NoticeKind, SensorType, Source
-from bridge.g90.events import Alert, Form, Notice, PanelEvent, Report
+from bridge.g90.events import Alert, EventType, Form, Notice, PanelEvent, Report
 from bridge.g90.frames import MessageError
-from bridge.g90.panel import heard, next_due, reduce, silent, tick
+from bridge.g90.panel import heard, next_due, reduce, shifted, silent, tick
 from bridge.g90.readings import with_info, with_sensors, with_status
 from bridge.g90.state import Options, PanelState
 
@@ -308,3 +308,47 @@ def test_a_panel_that_talks_for_ever_stays_small() -> None:
     for n in range(500):
         state = reduce(state, activity(STATUS, 1, n % 2, time=NEW_YEAR + 10 * n), NOW + n * SECOND).state
     assert len(state.told) <= 64
+
+
+@pytest.mark.parametrize("days", [-400, -1, 1, 20000])
+def test_a_clock_that_is_set_moves_nothing_that_waits(days: int) -> None:
+    """A smoke alarm is held for what its other form may tell, a motion sensor is on for a time."""
+    jump = timedelta(days=days)
+    state = reduce(LISTED, activity(ALERT, 2, 1), NOW).state
+    state = reduce(state, alert(ALERT, A, 44, state=254), NOW).state
+    assert [entry.held.type for entry in state.told if entry.held] == ["alarm"]
+    due = next_due(state)
+    assert due is not None
+    step = shifted(state, jump)
+    assert step.events == ()
+    assert next_due(step.state) == due + jump
+    assert shifted(step.state, -jump).state == state
+    assert tick(step.state, due + jump - SECOND / 2).events == ()
+    told = tick(step.state, due + jump)
+    assert types(list(told.events)) == ["alarm"]
+    assert told.state.sensors[2].on
+    assert not tick(told.state, NOW + jump + 60 * SECOND).state.sensors[2].on
+
+
+def test_nothing_that_waits_for_nothing_is_moved() -> None:
+    assert shifted(LISTED, timedelta(days=1)).state is LISTED
+
+
+def test_an_alarm_does_not_wait_for_a_time_that_comes_again() -> None:
+    """The clock was set back while nobody looked, such as over a restart."""
+    held = reduce(LISTED, alert(ALERT, A, 44, state=254), NOW).state
+    assert types(list(tick(held, NOW - timedelta(days=1)).events)) == ["alarm"]
+    unexplained = reduce(LISTED, Notice(kind=NoticeKind.ARM_DISARM, value=ArmCode.ALARMED), NOW).state
+    assert unexplained.alarm_due is not None
+    assert types(list(tick(unexplained, NOW - timedelta(days=1)).events)) == ["alarm"]
+
+
+def test_a_panel_that_was_never_told_the_time_says_new_things_at_the_same_second() -> None:
+    """Else the second alarm would be taken for one that was forwarded already."""
+
+    def keys(panel_time: int) -> set[str]:
+        times = (NOW, NOW + SECOND)
+        return {PanelEvent(guid=GUID, type=EventType.ALARM, at=at, panel_time=panel_time).key for at in times}
+
+    assert len(keys(77)) == 2
+    assert len(keys(NEW_YEAR)) == 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import struct
+from functools import partial
 from ipaddress import ip_network
 from typing import TYPE_CHECKING
 
@@ -52,6 +53,17 @@ def test_hello_discovery_and_ping_are_answered_in_any_pieces() -> None:
                     assert answer[42:54] == bytes.fromhex("01 d0 00 10 2c 00 00 00 01 00 00 00")
                     assert answer[54:70].rstrip(b"\0") == b"192.0.2.10"
                     assert answer[-8:] == PING
+
+    run(scenario())
+
+
+def test_a_panel_is_told_the_time_where_it_is_known() -> None:
+    async def scenario() -> None:
+        for known_time in (1_772_366_400, 0):
+            told = serving(Recorder(), announce=ANNOUNCE, panel_time=partial(int, known_time))
+            async with told as server, dialled(server.address) as panel:
+                await panel.send(DISCOVERY)
+                assert struct.unpack("<i", (await panel.receive(44))[-4:]) == (known_time,)
 
     run(scenario())
 

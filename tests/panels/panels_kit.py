@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
+from bridge.clock import Clock
 from bridge.errors import StoreError
 from bridge.forwarding import Rule
 from bridge.g90.codes import CodeLock
@@ -212,6 +213,7 @@ async def joined(
             cast("Door", door),
             panels={GUID: panel},
             rules=rules,
+            clock=Clock(),
             accept_unknown=accept_unknown,
             tell=lambda kind, **details: told.append((kind, details)),
             stored=stored,

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
-from panels.panels_kit import GUID, OTHER, event, fire, joined, now, run, smoke
+from panels.panels_kit import GUID, OTHER, Joined, event, fire, joined, now, run, smoke
 
 from bridge.errors import StoreError
 from bridge.g90.events import EventType, PanelEvent
@@ -126,6 +126,28 @@ def test_what_is_due_while_the_bridge_is_away_is_restored_when_it_is_back(tmp_pa
             stored = (await site.outbox.panels())[GUID]
             assert stored["forwarded"] == []
             assert PanelState.from_json(stored["state"]) == TRIGGERED
+
+    run(scenario())
+
+
+def test_a_clock_that_is_set_neither_restores_nor_delays(tmp_path: Path) -> None:
+    day = timedelta(days=1)
+
+    async def dues(site: Joined) -> tuple[datetime, datetime]:
+        stored = (await site.outbox.panels())[GUID]
+        off_at = stored["state"]["sensors"][0]["off_at"]
+        return datetime.fromisoformat(stored["forwarded"][0]["due"]), datetime.fromisoformat(off_at)
+
+    async def scenario() -> None:
+        async with joined(tmp_path, [fire(restore_on=timedelta(minutes=5))]) as site:
+            moving = replace(TRIGGERED, sensors={2: Sensor(index=2, on=True, off_at=now() + timedelta(seconds=30))})
+            await site.panels.panel_changed(moving, (smoke(),))
+            site.server.states[GUID] = moving
+            before = await dues(site)
+            await site.panels.clock_was_set(day)
+            assert (await site.server.taken.get()).sensors[2].off_at == before[1] + day
+            assert await dues(site) == (before[0] + day, before[1] + day)
+            assert [kind for kind, *_ in await site.queued()] == ["alarm"]
 
     run(scenario())
 
