@@ -172,10 +172,12 @@ class Bridge:
     def _announce_panel(self, state: PanelState) -> None:
         g90 = self._settings.g90
         panel = next((each for each in g90.panels if each.guid == state.guid), None) if g90 else None
+        code = panel.code.get_secret_value() if panel and panel.code else None
         control = PanelControlled(
             possible=panel is not None and panel.control != "off",
-            code=panel is not None and panel.code is not None,
-            code_to_arm=panel is not None and panel.code is not None and panel.code_arm_required,
+            code=code is not None,
+            digits=code is not None and code.isdecimal(),
+            code_to_arm=panel is not None and code is not None and panel.code_arm_required,
         )
         self._announcer.announce(panel_id(self._names, state.guid), panel_device(self._names, state, control))
         if state.guid not in self._told_panels:

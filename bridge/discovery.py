@@ -177,7 +177,6 @@ def _transmitter_states(device: Device, own: str) -> list[Component]:
             suggested_display_precision=1,
             state_class="measurement",
             entity_category="diagnostic",
-            enabled_by_default=False,
         ),
         device.component(
             "sensor",

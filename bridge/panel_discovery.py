@@ -49,6 +49,8 @@ class PanelControlled:
 
     possible: bool
     code: bool = False
+    digits: bool = False
+    """Whether the code is of digits alone, so that a number pad is enough to type it."""
     code_to_arm: bool = False
 
 
@@ -75,7 +77,8 @@ def _alarm_panel(device: Device, own: str, control: PanelControlled) -> Componen
     }
     if control.code:
         with_code = "{{ dict(action=action, code=code) | to_json if code else dict(action=action) | to_json }}"
-        options |= {"code": "REMOTE_CODE_TEXT", "command_template": with_code}
+        code = "REMOTE_CODE" if control.digits else "REMOTE_CODE_TEXT"
+        options |= {"code": code, "command_template": with_code}
     return device.component("alarm_control_panel", "alarm", "Alarm", **options)
 
 

@@ -30,7 +30,7 @@ ENTITIES: dict[str, dict[str, tuple[str, str | None, str | None, str | None]]] =
         f"binary_sensor.{TRANSMITTER}_link": ("Receiver link", "connectivity", None, "on"),
         f"sensor.{TRANSMITTER}_last_result": ("Last result", "enum", None, "unknown"),
         f"sensor.{TRANSMITTER}_last_heartbeat": ("Last heartbeat", "timestamp", DIAGNOSTIC, MOMENT),
-        f"sensor.{TRANSMITTER}_clock_offset": ("Clock offset", "duration", DIAGNOSTIC, "disabled"),
+        f"sensor.{TRANSMITTER}_clock_offset": ("Clock offset", "duration", DIAGNOSTIC, None),
         f"sensor.{TRANSMITTER}_waiting": ("Alarms waiting", None, None, "0"),
         f"binary_sensor.{TRANSMITTER}_problem": ("Problem", "problem", None, "off"),
         f"event.{TRANSMITTER}_result": ("Alarm result", None, None, "unknown"),

@@ -112,6 +112,8 @@ def test_a_panel_without_a_control_path_offers_nothing_to_press() -> None:
 def test_the_code_is_never_in_the_payload() -> None:
     found = components(panel_device(NAMES, PANEL, PanelControlled(possible=True, code=True)))["alarm"]
     assert found["code"] == "REMOTE_CODE_TEXT"
+    pad = PanelControlled(possible=True, code=True, digits=True)
+    assert components(panel_device(NAMES, PANEL, pad))["alarm"]["code"] == "REMOTE_CODE"
     assert found["code_disarm_required"] is True
     assert found["code_arm_required"] is False
     assert found["supported_features"] == ["arm_home", "arm_away"]
