@@ -111,7 +111,12 @@ def _alarmed(state: PanelState, now: datetime) -> PanelState:
     """Take the word that the panel is in alarm; the reason comes in a report of its own, before or after."""
     why_known = any(t.slot.split(":")[0] in _URGENT and now - t.received <= WITHOUT_CLOCK for t in state.told)
     due = None if why_known or state.triggered else now + _WHY
-    return replace(state, triggered=True, alarm_due=state.alarm_due or due)
+    return replace(_past(state), triggered=True, alarm_due=state.alarm_due or due)
+
+
+def _past(state: PanelState) -> PanelState:
+    """Take that an alarm came after what was only read: who disarms now ends the alarm, and repeats nothing."""
+    return replace(state, told=unread(state.told))
 
 
 def _event(state: PanelState, report: Report, meaning: Meaning, sensor_type: int | None, now: datetime) -> PanelEvent:
@@ -141,6 +146,7 @@ def _judge(state: PanelState, report: Report, meaning: Meaning, event: PanelEven
     place = match(state.told, entry)
     if place is None:
         state, early = _flushed(state) if event.type in ARM_TYPES else (state, ())
+        state = _past(state) if meaning.alarms else state
         state = apply(state, meaning, event, options)
         state = replace(state, told=remember(state.told, replace(entry, held=event if waits else None)))
         return Step(state, early if waits or meaning.event is None else (*early, event))

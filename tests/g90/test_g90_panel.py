@@ -13,7 +13,7 @@ from g90.g90_peers import GUID, NEW_YEAR, NOW, alert
 
 from bridge.errors import StoreError
 from bridge.g90.commands import HostInfo, HostStatus, SensorRecord
-from bridge.g90.constants import AlertType, ArmCode, NoticeKind, SensorType, Source
+from bridge.g90.constants import AlertType, ArmCode, NoticeKind, SensorType, Source, StateCode
 from bridge.g90.events import Alert, EventType, Form, Notice, PanelEvent, Report
 from bridge.g90.frames import MessageError
 from bridge.g90.panel import heard, next_due, reduce, shifted, silent, tick
@@ -286,6 +286,16 @@ def test_a_status_request_tells_what_was_missed_and_nothing_at_first_sight() -> 
     missed = with_status(first.state, HostStatus(ArmCode.DISARMED, "G90"), NOW)
     assert [(e.type.value, e.source) for e in missed.events] == [("disarmed", "status")]
     assert with_status(START, HostStatus(ArmCode.ALARMED, "G90"), NOW).state.state == "triggered"
+
+
+@pytest.mark.parametrize(
+    "alarm", [smoke(ALERT), Notice(kind=NoticeKind.ARM_DISARM, value=ArmCode.ALARMED)], ids=["alarm", "word of it"]
+)
+def test_a_disarm_soon_after_a_status_request_still_ends_an_alarm(alarm: Report) -> None:
+    read = with_status(LISTED, HostStatus(ArmCode.DISARMED, "G90"), NOW).state
+    state, events = play(read, alarm, alert(ALERT, C, StateCode.DISARMED))
+    assert types(events)[-1] == "disarmed"
+    assert state.state == "disarmed"
 
 
 def test_lists_and_infos_are_taken_over() -> None:
