@@ -28,6 +28,7 @@ import yaml
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from deploy.addon import prove as prove_addon
 from deploy.deploy_kit import DEPLOY, TOP, ShippedBroker, password, prepared
 from integration.brokers import free_port
 
@@ -199,7 +200,9 @@ def main() -> None:
     assert above < MOST_ABOVE_BASE
     with tempfile.TemporaryDirectory(prefix="sosbridge-image-") as folder:
         Path(folder).chmod(0o755)
-        asyncio.run(prove(engine, prepared(Path(folder))))
+        deploy = prepared(Path(folder))
+        asyncio.run(prove(engine, deploy))
+        asyncio.run(prove_addon(engine, TAG, deploy, seen))
 
 
 if __name__ == "__main__":
