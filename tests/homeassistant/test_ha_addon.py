@@ -19,7 +19,7 @@ from typing import Any
 
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel, SecretStr
 
@@ -201,6 +201,7 @@ def test_every_value_reaches_the_bridge(tmp_path: Path) -> None:
     assert settings.store.path == tmp_path / "sosbridge.db"
 
 
+@settings(deadline=None)
 @given(username=st.text(min_size=1), password=st.text(min_size=1), authentication=st.text(min_size=15, max_size=15))
 def test_whatever_a_password_holds(username: str, password: str, authentication: str) -> None:
     mqtt = {"host": "broker.example", "username": username, "password": password}
