@@ -213,9 +213,9 @@ def test_a_code_by_hand_is_a_command_that_is_taken() -> None:
 
 def test_the_guide_names_files_that_there_are() -> None:
     files = re.findall(r"\]\(([^)#:]+?)(?:#[a-z-]+)?\)", README)
-    pictures = [file for file in files if file.startswith("pictures/")]  # the ecosystem stage takes them
+    pictures = [file for file in files if file.startswith("pictures/")]
     assert pictures == [f"pictures/{name}.png" for name in ("dashboard", "bridge", "transmitter", "panel")]
-    assert [file for file in files if file not in pictures and not (OURS / file).exists()] == []
+    assert [file for file in files if not (OURS / file).exists()] == []
     assert {path.name for path in BLUEPRINTS} <= {Path(file).name for file in files}
 
 
