@@ -282,7 +282,9 @@ class SOSAccessClient:
                 failures.append((receiver, error))
                 continue
             said = f"{response.status} {clean(response.info)}"
-            _log.info("%s to %s, attempt %d: %s", request.ROOT, self._name(receiver), attempt, said)
+            # Two thousand heartbeats a day are no news, and the log is on the same card as the store.
+            level = logging.DEBUG if isinstance(request, PingRequest) else logging.INFO
+            _log.log(level, "%s to %s, attempt %d: %s", request.ROOT, self._name(receiver), attempt, said)
             return Exchange(response, receiver, attempt, sent_at, self._now())
         raise ReceiversUnavailable(tuple(failures))
 

@@ -7,17 +7,17 @@ import sqlite3
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Future
 from contextlib import closing
-from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
-from core.core_kit import NOW, command
+from core.core_kit import command
 from core.core_kit import put as put_commands
 
 from bridge.errors import StoreError
-from bridge.models import Moment
-from bridge.outbox import Outbox
+from bridge.models import Alarm, AlarmIdentity, Command, Moment, Reply, Request
+from bridge.outbox import Delivery, Outbox
 from bridge.store import MIGRATIONS, Store
 
 T = TypeVar("T")
@@ -84,37 +84,65 @@ def test_what_is_written_is_on_disk(tmp_path: Path) -> None:
     with_store(tmp_path, body)
 
 
-@pytest.mark.parametrize("version", range(1, len(MIGRATIONS)))
-def test_an_older_store_comes_up_to_date_with_its_rows(tmp_path: Path, version: int) -> None:
+def _kept(folder: Path, version: int) -> Path:
+    """Make a store as a release wrote it, and return its path."""
+    path = folder / "store.sqlite"
+    with closing(sqlite3.connect(path)) as db:
+        db.executescript((Path(__file__).parent / "stores" / f"v{version}.sql").read_text("utf-8"))
+        assert db.execute("PRAGMA user_version").fetchone() == (version,)
+    return path
+
+
+@pytest.mark.parametrize("version", range(1, len(MIGRATIONS) + 1))
+def test_a_store_of_every_release_comes_up_to_date_with_its_rows(tmp_path: Path, version: int) -> None:
+    """Whoever adds a migration keeps a store of its schema in `stores/` with it."""
     old, fresh = tmp_path / "old", tmp_path / "fresh"
     old.mkdir()
     fresh.mkdir()
-    with closing(sqlite3.connect(old / "store.sqlite")) as db:
-        for script in MIGRATIONS[:version]:
-            db.executescript(script)
-        db.execute(f"PRAGMA user_version = {version}")
-        db.execute(
-            "INSERT INTO command (transmitter, request, event_code, body, accepted_at) VALUES"
-            """ ('home', 'alarm', 'BA', '{"alarm": {"event_code": "BA"}, "reference": null, "warnings": []}', ?)""",
-            (NOW.timestamp(),),
-        )
-        db.execute("INSERT INTO active VALUES ('home', 'FA', '', '1', '', 1.5, NULL)")
-        db.commit()
+    path = _kept(old, version)
 
     async def body(store: Store) -> None:
         outbox = Outbox(store)
-        [queued] = await outbox.list()
-        assert queued.command == replace(command(), moment=Moment())
+        alarm, restore, ping = await outbox.list()
+        assert (alarm.id, alarm.attempts, alarm.error, alarm.undelivered) == (7, 6, "no receiver took it", True)
+        assert alarm.command == Command(
+            transmitter="home",
+            request=Request.ALARM,
+            accepted_at=datetime.fromtimestamp(1772359200.5, UTC),
+            moment=Moment("b0071d", 12.5, sure=True) if version > 2 else Moment(),
+            alarm=Alarm("BA", "2026-02-28 10:00:00.000", "r1", section="1", section_text="Café"),
+            identity=AlarmIdentity("BA", section="1"),
+            reference="r1",
+            warnings=("section_text: cut",),
+            reply=Reply("answers/me", b"\x00\xff"),
+        )
+        assert (restore.state, restore.error, restore.command.identity.event_code) == ("rejected", "code 3", "FA")
+        assert (ping.command.request, ping.command.reference) == ("ping", "p")
         [active] = await outbox.active("home")
-        assert active.identity.section == "1"
-        assert await outbox.panels() == {}
+        assert (active.identity, active.reference) == (AlarmIdentity("FA", section="2"), "r0")
+        [owed] = await outbox.owed_results()
+        assert (owed.id, owed.reply) == (4, Reply("answers/me", b"\x01"))
+        assert await outbox.last_result("home", [Request.ALARM]) == '{"outcome": "accepted"}'
+        assert await outbox.known([Delivery(11, duplicate=True, digest=b"\xaa\xbb")])
+        assert list(await outbox.panels()) == ["GB7F20C14D05A91"][: version - 1]
         [new] = (await put_commands(outbox, command()))[-1:]
-        assert new.id > queued.id
+        assert new.id == 10, "numbers are not given twice"
         assert await pragma(store, "user_version") == len(MIGRATIONS)
 
     with_store(old, body)
     with_store(fresh, lambda store: pragma(store, "user_version"))
-    assert schema(old / "store.sqlite") == schema(fresh / "store.sqlite")
+    assert schema(path) == schema(fresh / "store.sqlite")
+
+
+def test_an_upgrade_that_fails_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = _kept(tmp_path, 1)
+    before = schema(path)
+    broken = (*MIGRATIONS[:1], "CREATE TABLE half (x); INSERT INTO nowhere VALUES (1);")
+    with monkeypatch.context() as patched:
+        patched.setattr("bridge.store.MIGRATIONS", broken)
+        refused(tmp_path)
+    assert schema(path) == before
+    assert with_store(tmp_path, lambda store: pragma(store, "user_version")) == len(MIGRATIONS)
 
 
 def test_a_newer_schema_is_refused_and_left_alone(tmp_path: Path) -> None:

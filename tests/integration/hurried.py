@@ -1,0 +1,11 @@
+"""`sosbridge` whose days pass in seconds: heartbeats, health and clearing up come five times a second."""
+
+from __future__ import annotations
+
+from bridge import app, cli, schedule
+
+_EACH_S = 0.2
+
+schedule._HEARTBEATS_PER_LEVEL = 450  # of 90 s
+app._HEALTH_S = app._PRUNE_S = app._OTHERS_WRITE_S = _EACH_S
+cli.main()
