@@ -69,7 +69,7 @@ def bridge_device(names: Names) -> Payload:
             entity_category="diagnostic",
             icon="mdi:connection",
         ),
-        event(device, "events", "Bridge", f"{base}/bridge/event", _BRIDGE_EVENTS),
+        event(device, "events", "Bridge", f"{base}/bridge/event", _BRIDGE_EVENTS, icon="mdi:message-alert"),
     ]
     about = {"name": "sosbridge", "manufacturer": "sosbridge", "model": "Alarm bridge", "sw_version": names.version}
     return device.payload(about, components)

@@ -12,7 +12,7 @@ from bridge.g90.constants import SensorType
 from bridge.g90.events import EventType
 from bridge.g90.state import PanelState, Sensor
 
-_FLAG = re.compile(r"(sensor_\d+)_(?:tamper|battery)")
+_FLAG = re.compile(r"(sensor_\d+)_(tamper|battery)")
 _SENSOR_CLASSES: Final[Mapping[int | None, str]] = {
     SensorType.DOOR: "door",
     SensorType.WIRED: "opening",
@@ -111,15 +111,16 @@ def with_reported(before: Payload, after: Payload) -> Payload:
     for key, component in before.get("components", {}).items():
         flag = _FLAG.fullmatch(key)
         if flag and flag[1] in found:
-            found.setdefault(key, component)
+            name = f"{found[flag[1]]['name']} {flag[2]}"  # it may have another by now
+            found.setdefault(key, {**component, "name": name})
     return {**after, "components": found}
 
 
 def _panel_states(device: Device, own: str) -> list[Component]:
     info = f"{own}/info"
 
-    def flag(key: str, name: str, field: str, device_class: str) -> Component:
-        template = value(f"{{true: 'ON', false: 'OFF'}}.get(value_json.{field} | default(none))")
+    def flag(key: str, name: str, field: str, device_class: str, untold: str = "none") -> Component:
+        template = value(f"{{true: 'ON', false: 'OFF'}}.get(value_json.{field} | default(none), {untold})")
         return device.component(
             "binary_sensor",
             key,
@@ -132,7 +133,8 @@ def _panel_states(device: Device, own: str) -> list[Component]:
 
     return [
         flag("mains", "Mains power", "ac_power", "plug"),
-        flag("battery", "Panel battery", "battery_low", "battery"),
+        # A panel tells a low battery and never a good one.
+        flag("battery", "Panel battery", "battery_low", "battery", untold="'OFF'"),
         flag("wifi", "Wi-Fi", "wifi", "connectivity"),
         device.component(
             "sensor",
@@ -152,5 +154,5 @@ def _panel_events(device: Device, own: str) -> list[Component]:
         event(device, "keypad", "Keypad", topic, [EventType.RFID], icon="mdi:dialpad"),
         event(device, "remote", "Remote", topic, [EventType.REMOTE_BUTTON], icon="mdi:remote"),
         doorbell(device, "doorbell", "Doorbell", topic, EventType.DOORBELL),
-        event(device, "event", "Panel event", topic, EventType),
+        event(device, "event", "Panel event", topic, EventType, icon="mdi:shield-alert"),
     ]

@@ -17,7 +17,8 @@ _E = EventType
 ARM_TYPES: Final = frozenset(ARM_EVENTS.values())
 _FIELDS: Final[dict[EventType, dict[str, Any]]] = {
     _E.AC_POWER_LOST: {"ac_power": False},
-    _E.AC_POWER_RESTORED: {"ac_power": True},
+    # A battery is charged from here on; that it is good again is told in no other way.
+    _E.AC_POWER_RESTORED: {"ac_power": True, "battery_low": False},
     _E.PANEL_BATTERY_LOW: {"battery_low": True},
     _E.WIFI_CONNECTED: {"wifi": True},
     _E.WIFI_DISCONNECTED: {"wifi": False},

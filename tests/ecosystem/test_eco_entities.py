@@ -42,7 +42,7 @@ ENTITIES: dict[str, dict[str, tuple[str, str | None, str | None, str | None]]] =
         f"binary_sensor.{PANEL}_sensor_9": ("Kitchen smoke", "smoke", None, "off"),
         f"binary_sensor.{PANEL}_sensor_10": ("Upstairs smoke", "smoke", None, "off"),
         f"binary_sensor.{PANEL}_mains": ("Mains power", "plug", DIAGNOSTIC, "unknown"),
-        f"binary_sensor.{PANEL}_battery": ("Panel battery", "battery", DIAGNOSTIC, "unknown"),
+        f"binary_sensor.{PANEL}_battery": ("Panel battery", "battery", DIAGNOSTIC, "off"),
         f"binary_sensor.{PANEL}_wifi": ("Wi-Fi", "connectivity", DIAGNOSTIC, None),
         f"sensor.{PANEL}_last_contact": ("Last contact", "timestamp", DIAGNOSTIC, MOMENT),
         f"event.{PANEL}_keypad": ("Keypad", None, None, "unknown"),

@@ -74,6 +74,9 @@ async def test_each_sensor_is_of_its_class_and_says_what_it_reports(home: Home) 
         await panel.panel_state(state)
     for key, wanted in {"mains": "off", "battery": "on", "wifi": "on"}.items():
         await hass.becomes(f"binary_sensor.{PANEL}_{key}", wanted)
+    await panel.panel_state(StateCode.AC_POWER_RESTORED)
+    await hass.becomes(f"binary_sensor.{PANEL}_mains", "on")
+    await hass.becomes(f"binary_sensor.{PANEL}_battery", "off")
     await hass.becomes(ALARM, "disarmed")
     await hass.becomes(_sensor(SMOKE, "_tamper"), "off")
     assert hass.problems() == []

@@ -21,8 +21,8 @@ lovelace:
   dashboards:
     house-alarm: {mode: yaml, filename: dashboard.yaml, title: Alarm, icon: mdi:shield-home, show_in_sidebar: true}
 """
-ADAPTED = {"_sensor_1": f"_sensor_{DOOR}"}
-"""What a user replaces in the dashboard: the simulated panel has other sensors."""
+ADAPTED = {"_sensor_1": f"_sensor_{DOOR}", "hours_to_show: 24": "hours_to_show: 0.01"}
+"""What a user replaces in the dashboard: the simulated panel has other sensors. And its history is of seconds."""
 
 
 @pytest.fixture
@@ -54,10 +54,10 @@ async def test_what_users_look_at(home: Home, tmp_path: Path) -> None:
     folder = os.environ.get("PICTURES") or tmp_path
     ids = {key: device["id"] for key, device in (await hass.devices()).items()}
     pages = {
-        "/house-alarm/alarm": ("dashboard", 1000),
-        f"/config/devices/device/{ids['sosbridge']}": ("bridge", 700),
-        f"/config/devices/device/{ids[TRANSMITTER]}": ("transmitter", 900),
-        f"/config/devices/device/{ids[PANEL]}": ("panel", 1100),
+        "/house-alarm/alarm": ("dashboard", 760),
+        f"/config/devices/device/{ids['sosbridge']}": ("bridge", 720),
+        f"/config/devices/device/{ids[TRANSMITTER]}": ("transmitter", 1120),
+        f"/config/devices/device/{ids[PANEL]}": ("panel", 1120),
     }
     taken = {page: {"file": f"{folder}/{name}.png", "height": height} for page, (name, height) in pages.items()}
     dashboard, bridge, transmitter, house = (await _looked(home, taken)).values()

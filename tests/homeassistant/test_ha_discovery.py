@@ -149,6 +149,9 @@ def test_a_sensor_that_reported_a_flag_once_keeps_its_entity() -> None:
     kept = with_reported(devices()["panel"], panel_device(NAMES, quiet, CONTROLLED))
     assert {"sensor_9", "sensor_9_tamper", "sensor_9_battery"} <= components(kept).keys()
     assert "sensor_1" not in components(kept)
+    renamed = replace(PANEL, sensors={9: Sensor(index=9, name="Attic", type=4)})
+    kept = with_reported(devices()["panel"], panel_device(NAMES, renamed, CONTROLLED))
+    assert components(kept)["sensor_9_tamper"]["name"] == "Attic tamper"
     gone = with_reported(devices()["panel"], panel_device(NAMES, replace(PANEL, sensors={}), CONTROLLED))
     assert not [key for key in components(gone) if key.startswith("sensor_")]
 
