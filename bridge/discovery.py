@@ -137,6 +137,7 @@ def _buttons(device: Device, own: str, test_code: str | None) -> list[Component]
 
 
 def _transmitter_states(device: Device, own: str) -> list[Component]:
+    offset = "value_json.clock_offset_s"
     told = "dict(value_json.items() | selectattr(0, 'in', ['status', 'info', 'receiver', 'reference']))"
     attributes = f"{{{{ ({told} if value_json is defined else {{}}) | to_json }}}}"
     before = "(this.state if this.state not in ['unknown', 'unavailable'] else none)"
@@ -171,7 +172,8 @@ def _transmitter_states(device: Device, own: str) -> list[Component]:
             "clock_offset",
             "Clock offset",
             state_topic=f"{own}/ping/response",
-            value_template=value("value_json.clock_offset_s | default(none)"),
+            # Plus 0: without it, a little less than none is "-0.0".
+            value_template=value(f"({offset} | round(1) + 0) if {offset} is number else none"),
             device_class="duration",
             unit_of_measurement="s",
             suggested_display_precision=1,
