@@ -153,13 +153,14 @@ class Publisher:
             self.door.publish(topic, result.payload, retain=True, reply=result.reply, done=done)
 
     async def _tell_undelivered(self) -> None:
-        for queued in await self._outbox.owed_undelivered():
+        owed = await self._outbox.owed_undelivered()
+        self._telling &= {queued.id for queued in owed}  # what is noted as told is owed no more
+        for queued in owed:
             if queued.id in self._telling or queued.command.transmitter not in self._topics.transmitters:
                 continue
             self._telling.add(queued.id)
 
             async def done(queued: Queued = queued) -> None:
-                self._telling.discard(queued.id)
                 try:
                     await self._outbox.told_undelivered(queued)
                 except StoreError as error:

@@ -80,12 +80,12 @@ class Gathered:
 
     def _take_passwords(self, content: bytes) -> None:
         try:
-            passwords = json.loads(content)["passwords"]
+            passwords = [str(password["value"]) for password in json.loads(content)["passwords"]]
         except (ValueError, LookupError, TypeError):  # a test damaged it, or it is a file with one password
             self.keep(content.decode("utf-8", "replace").strip())
             return
         for password in passwords:
-            self.keep(str(password["value"]))
+            self.keep(password)
 
 
 GATHERED = Gathered()

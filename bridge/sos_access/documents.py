@@ -26,6 +26,8 @@ _HEADER = re.compile(
     rb"""<\?xml\s+version\s*=\s*(["'])1\.0\1\s+encoding\s*=\s*(["'])iso-8859-1\2\s*\?>""", re.IGNORECASE
 )
 _IN_TAG = re.compile(rb"""["'>]""")
+_PLAIN = re.compile(rb"""[^<]*<(/?)[^<>"'!?/]+(/?)>""")
+"""Text and a tag after it, of the kind that messages have; whatever else stands there is scanned piece by piece."""
 
 Content = dict[str, object]
 """Elements by name: text as it stands, None when empty, a dict of inner elements, a list of repeated ones."""
@@ -74,6 +76,10 @@ class DocumentBuffer:
             return self._skip(self._until)
         if self._tag_at is not None:
             return self._tag(self._tag_at)
+        if self._depth and (plain := _PLAIN.match(self._data, self._at)):
+            self._at = plain.end()
+            self._nest(bool(plain[1]), bool(plain[2]))
+            return True
         return self._text()
 
     def _skip(self, until: bytes) -> bool:

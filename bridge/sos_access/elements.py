@@ -49,6 +49,8 @@ class Element:
             raise FieldError(self.field, f"has {length} characters and should have {allowed}")
 
     def _check_characters(self, value: str) -> None:
+        if _PRINTABLE.fullmatch(value):
+            return
         wrong = next((c for c in value if not (printable(c) or (self.lines and c in "\r\n"))), None)
         if wrong is not None:
             # The character, but not where it stands: the value may be a password.
@@ -57,6 +59,9 @@ class Element:
 
 
 PASSWORDS = ("authentication", "new_authentication")
+
+
+_PRINTABLE = re.compile(r"[ -~\xa0-\xff]*")
 
 
 def printable(character: str) -> bool:

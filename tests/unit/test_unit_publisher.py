@@ -1,0 +1,71 @@
+"""What the publisher owes is told once, however slowly the store notes that it is told."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from typing import Any, cast
+
+from bridge.models import Alarm, Command, Request
+from bridge.mqtt import Door
+from bridge.outbox import Outbox, Queued
+from bridge.publisher import Publisher
+from bridge.rows import State
+from bridge.topics import Topics
+
+ACCEPTED = datetime(2026, 3, 1, tzinfo=UTC)
+COMMAND = Command(transmitter="home", request=Request.ALARM, accepted_at=ACCEPTED, alarm=Alarm("BA"))
+ALARM = Queued(1, COMMAND, State.PENDING, attempts=6, unauthorized=False, undelivered=True, error="no route")
+
+
+class SlowOutbox:
+    """Owes one `undelivered` until it is noted, which takes until `noted` is set."""
+
+    def __init__(self) -> None:
+        self.noted = asyncio.Event()
+        self.owed = [ALARM]
+
+    async def owed_results(self, after: int) -> list[Any]:
+        return []
+
+    async def owed_undelivered(self) -> list[Queued]:
+        return list(self.owed)
+
+    async def told_undelivered(self, queued: Queued) -> None:
+        await self.noted.wait()
+        self.owed.remove(queued)
+
+
+class Published:
+    """A door that keeps what is published, and the broker's acknowledgement to be called."""
+
+    def __init__(self) -> None:
+        self.topics: list[str] = []
+        self.acknowledged: list[Callable[[], Awaitable[None]]] = []
+
+    def publish(self, topic: str, payload: str, *, done: Callable[[], Awaitable[None]] | None = None) -> None:
+        self.topics.append(topic)
+        if done is not None:
+            self.acknowledged.append(done)
+
+
+def test_undelivered_is_told_once_while_the_store_is_slow() -> None:
+    async def main() -> None:
+        outbox, door = SlowOutbox(), Published()
+        publisher = Publisher(Topics("b", {"home": {}}), cast("Outbox", outbox))
+        publisher.attach(cast("Door", door))
+        publisher._changed.clear()
+        await publisher._round()
+        told = ["b/transmitter/home/event", "b/transmitter/home/undelivered"]
+        assert door.topics == told
+        noting = asyncio.ensure_future(door.acknowledged[0]())
+        await asyncio.sleep(0)
+        await publisher._round()
+        outbox.noted.set()
+        await noting
+        await publisher._round()
+        assert door.topics == told
+        assert not publisher._telling
+
+    asyncio.run(main())
