@@ -24,8 +24,20 @@ _SHORTEST, _FEWEST_CHARACTERS = 7, 5
 _IN_TABLE = re.compile(r"""(?:password|authentication|[{ ]code)"?\s*=\s*["']([^"'\n]+)["']""")
 _NO_SECRETS = frozenset({"012345678912345"})
 """What `sosbridge config example` shows everybody."""
-_HOLDERS = (".toml", "mosquitto.conf", "mosquitto.db", "mosquitto.log", ".key", ".pem", "state.json", ".tar", ".md")
-"""Files of tests, the broker and the simulated receiver, and backups: with secrets, or commands of who knows one.
+_HOLDERS = (
+    ".toml",
+    "mosquitto.conf",
+    "mosquitto.db",
+    "mosquitto.log",
+    "flows_cred.json",
+    ".key",
+    ".pem",
+    "state.json",
+    ".tar",
+    ".md",
+)
+"""Files of tests, the broker, Node-RED and the simulated receiver, and backups: with secrets, or commands of those who
+know one.
 
 And our documents, which some tests copy.
 """

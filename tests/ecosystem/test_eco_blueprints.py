@@ -11,11 +11,15 @@ from ecosystem.home import Home, in_home
 
 BLUEPRINTS = Path(__file__).parents[2] / "homeassistant" / "blueprints"
 ENTITIES = """
-input_boolean: {smoke: {name: Smoke}, broken: {name: Broken}}
+input_boolean: {smoke: {name: Smoke}, broken: {name: Broken}, there: {name: There, initial: true}}
 input_select: {said: {options: [nothing, something]}}
 template:
   - binary_sensor:
-      - {name: Cellar, unique_id: cellar, device_class: smoke, state: "{{ states('input_boolean.smoke') }}"}
+      - name: Cellar
+        unique_id: cellar
+        device_class: smoke
+        state: "{{ states('input_boolean.smoke') }}"
+        availability: "{{ is_state('input_boolean.there', 'on') }}"
       - {name: Fault, unique_id: fault, device_class: problem, state: "{{ states('input_boolean.broken') }}"}
 """
 AUTOMATIONS = """
@@ -64,6 +68,25 @@ async def test_an_alarm_is_forwarded_and_restored_once(home: Home) -> None:
 
 
 @in_home
+async def test_what_happens_while_it_is_unavailable_is_not_lost(home: Home) -> None:
+    await home.inhabited()
+    hass = home.hass
+    await hass.becomes("binary_sensor.cellar", "off")
+    await _switch(hass, "there", "binary_sensor.cellar", "off", "unavailable")
+    await hass.call("input_boolean.turn_on", "input_boolean.smoke")
+    await _switch(hass, "there", "binary_sensor.cellar", "on", "on")
+    assert await home.arrived(1) == [("AL", "FA", "2", "Cellar")]
+    await home.mqtt.holds("transmitter/home/alarm/active", lambda active: len(active) == 1)
+    await _switch(hass, "there", "binary_sensor.cellar", "off", "unavailable")
+    await _switch(hass, "there", "binary_sensor.cellar", "on", "on")  # the former state: nothing new
+    await _switch(hass, "there", "binary_sensor.cellar", "off", "unavailable")
+    await hass.call("input_boolean.turn_off", "input_boolean.smoke")
+    await _switch(hass, "there", "binary_sensor.cellar", "on", "off")
+    assert await home.arrived(2) == [("AL", "FA", "2", "Cellar"), ("RE", "FA", "2", "Cellar")]
+    assert hass.problems() == []
+
+
+@in_home
 async def test_heartbeats_come_while_the_house_is_fine(home: Home) -> None:
     home.home["heartbeat"] = "off"
     await home.inhabited()
@@ -91,8 +114,10 @@ async def test_an_undelivered_alarm_is_told(home: Home) -> None:
     told = await home.broker_holds("told")
     assert told.startswith("BA: the alarm of transmitter home is undelivered ("), told
     assert told.endswith("sosbridge goes on trying."), told
+    assert home.hass.problems() == []
 
 
-async def _switch(hass: HomeAssistant, switch: str, entity: str, state: str) -> None:
-    await hass.call(f"input_boolean.turn_{state}", f"input_boolean.{switch}")
-    await hass.becomes(entity, state)
+async def _switch(hass: HomeAssistant, switch: str, entity: str, to: str, state: str | None = None) -> None:
+    """Turn a switch, and wait for the state of an entity; without `state` it is the switch's own."""
+    await hass.call(f"input_boolean.turn_{to}", f"input_boolean.{switch}")
+    await hass.becomes(entity, state or to)
