@@ -21,7 +21,7 @@ from bridge.g90.state import Options, PanelState
 from bridge.line import Line
 from bridge.models import Secret
 from bridge.open_files import share
-from bridge.panels import Controlled
+from bridge.panel_orders import Controlled
 from bridge.settings import G90, Mqtt, Panel, Settings, split_address
 from bridge.settings import Transmitter as TransmitterSettings
 from bridge.sos_access.client import SOSAccessClient

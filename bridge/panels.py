@@ -9,52 +9,33 @@ import asyncio
 import json
 import logging
 from collections import defaultdict
-from collections.abc import Callable, Coroutine, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import Any
 
 from bridge.clock import Clock
 from bridge.errors import FieldError, StoreError
 from bridge.forwarding import Forwarded, Rule, Sending, Step, expire, forward, next_due, shifted
-from bridge.g90.codes import LOCK_S, MOST_WRONG, CodeLock, Verdict
-from bridge.g90.commands import CommandError as PanelCommandError
-from bridge.g90.commands import CommandTimeout
-from bridge.g90.control import PanelControl
 from bridge.g90.events import EventType, PanelEvent
-from bridge.g90.panel import Step as PanelStep
 from bridge.g90.panel import shifted as panel_shifted
-from bridge.g90.readings import with_info, with_sensors, with_status
-from bridge.g90.roster import PanelConfig, Refused
+from bridge.g90.roster import Refused
 from bridge.g90.server import PanelServer
 from bridge.g90.state import PanelState
 from bridge.models import Alarm, AlarmIdentity, Command, Request
 from bridge.mqtt import Door
 from bridge.outbox import Entry, Outbox, Touched
-from bridge.panel_topics import Action, PanelCommand, PanelTopics, SetOutcome, state_payloads
+from bridge.panel_orders import Controlled, Orders
+from bridge.panel_topics import PanelTopics, state_payloads
 from bridge.schedule import Backoff
 from bridge.sos_access.texts import prepare
-from bridge.text import clean
-from bridge.topics import CommandError, timestamp
 
 log = logging.getLogger(__name__)
 
 _LONGEST_WAIT_S = 60.0
-_TOO_MANY = f"too many wrong codes, {MOST_WRONG}: nothing that needs the code is taken for {LOCK_S / 60:.0f} minutes"
-Order = Callable[[PanelServer], Coroutine[Any, Any, None]]
-
-
-@dataclass(frozen=True, slots=True)
-class Controlled:
-    """A panel with the way to command it; `control` None: off."""
-
-    config: PanelConfig
-    control: Callable[[PanelServer], PanelControl] | None
-    lock: CodeLock
 
 
 class Panels:
-    """The handler of the panel server, and the one that commands panels."""
+    """The handler of the panel server; `take` takes what MQTT commands a panel to do."""
 
     def __init__(
         self,
@@ -88,7 +69,8 @@ class Panels:
         self._states: dict[str, PanelState] = {}
         self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._due = asyncio.Event()
-        self._orders: asyncio.Queue[Order] = asyncio.Queue()
+        self._orders = Orders(topics, door, panels, clock=clock, tell=tell)
+        self.take = self._orders.take
 
     async def restore(self) -> dict[str, PanelState]:
         """Take up what the store knows, publish it, and return it for the server. Raises StoreError."""
@@ -117,9 +99,7 @@ class Panels:
         """Restore what is due and obey orders until cancelled."""
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._restore_in_time())
-            while True:
-                order = await self._orders.get()
-                tasks.create_task(order(server))
+            await self._orders.run(server)
 
     # What panels report
 
@@ -141,7 +121,7 @@ class Panels:
         self._retract(before, state)
         connected = state.connected_since is not None and state.connected_since != before.connected_since
         if guid in self._panels and (connected or any(event.type == EventType.SENSOR_CHANGED for event in events)):
-            self.ask(guid)
+            self._orders.ask(guid)
 
     async def panel_refused(self, reason: Refused, guid: str | None, address: str) -> None:
         self._tell(str(reason), guid=guid, address=address)
@@ -210,98 +190,11 @@ class Panels:
                 active = shifted(self._active[guid], jump)
                 if active != self._active[guid]:
                     await self._keep(guid, self._states.get(guid) or PanelState(guid=guid), Step(active))
-        self._orders.put_nowait(lambda server: self._shift(server, jump))
+        self._orders.put(lambda server: self._shift(server, jump))
 
     async def _shift(self, server: PanelServer, jump: timedelta) -> None:
         for guid in self.guids:
             await server.apply(guid, lambda state: panel_shifted(state, jump))
-
-    # What panels are told
-
-    def ask(self, guid: str) -> None:
-        """Read status, sensors and host info of a panel, where it has a control path."""
-        self._orders.put_nowait(lambda server: self._read(server, guid))
-
-    def take(self, topic: str, payload: bytes) -> None:
-        """Carry out what a command topic asks for; its result goes to `set/response`."""
-        try:
-            command = self._topics.parse(topic, payload)
-        except CommandError as error:
-            self._tell("command_rejected", topic=clean(topic), reason=str(error))
-            self._respond(self._topics.guid(topic) or "", None, SetOutcome.FAILED, str(error))
-        else:
-            self._orders.put_nowait(lambda server: self._obey(server, command))
-
-    async def _obey(self, server: PanelServer, command: PanelCommand) -> None:
-        outcome, error = await self._carry_out(server, command)
-        log.info("panel %s: %s: %s%s", command.guid, command.action, outcome, f" ({error})" if error else "")
-        self._respond(command.guid, command.action, outcome, error)
-
-    def _respond(self, guid: str, action: str | None, outcome: SetOutcome, error: str | None) -> None:
-        found = {
-            "action": action,
-            "outcome": outcome,
-            "error": error,
-            "completed_at": timestamp(self._clock.now()),
-        }
-        payload = json.dumps({name: value for name, value in found.items() if value is not None})
-        self._door.publish(self._topics.of(guid, "set/response"), payload, retain=True)
-
-    async def _carry_out(self, server: PanelServer, command: PanelCommand) -> tuple[SetOutcome, str | None]:
-        panel = self._panels.get(command.guid)
-        if panel is None:
-            return SetOutcome.FAILED, "this panel is not configured"
-        if panel.control is None:
-            return SetOutcome.DISABLED, 'this panel is not controlled; see control = "local" in its configuration'
-        if fault := self._code_fault(panel, command):
-            return SetOutcome.WRONG_CODE, fault
-        control = panel.control(server)
-        actions = {
-            Action.ARM_AWAY: control.arm_away,
-            Action.ARM_HOME: control.arm_home,
-            Action.DISARM: control.disarm,
-        }
-        try:
-            await actions[command.action]()
-        except CommandTimeout as error:
-            return SetOutcome.TIMEOUT, str(error)
-        except PanelCommandError as error:
-            return SetOutcome.FAILED, str(error)
-        return SetOutcome.DONE, None
-
-    def _code_fault(self, panel: Controlled, command: PanelCommand) -> str | None:
-        """Return why a command's code does not let it pass; the wrong one that locks the panel is told as an event."""
-        now = asyncio.get_running_loop().time()
-        match panel.lock.check(command.code, disarms=command.action is Action.DISARM, now=now):
-            case Verdict.OK:
-                return None
-            case Verdict.LOCKED:
-                return f"{_TOO_MANY}, and this code was not even looked at"
-        if not panel.lock.locked(now):
-            return "the code is missing or wrong"
-        log.warning("panel %s: %s", command.guid, _TOO_MANY)
-        self._tell("panel_locked", guid=command.guid, reason=_TOO_MANY)
-        return f"the code is missing or wrong; {_TOO_MANY}"
-
-    async def _read(self, server: PanelServer, guid: str) -> None:
-        panel = self._panels[guid]
-        if panel.control is None:
-            return
-        control = panel.control(server)
-        try:
-            # The status last: what it says is taken before it can have changed.
-            records, info, status = await control.records(), await control.host_info(), await control.status()
-        except PanelCommandError as error:
-            log.warning("panel %s: status and sensors are not read: %s", guid, error)
-            return
-        now = self._clock.now()
-        await server.apply(guid, lambda state: with_status(state, status, now))
-        await server.apply(guid, lambda state: _with_state(state, with_sensors(state, records)))
-        await server.apply(guid, lambda state: _with_state(state, with_info(state, info)))
-
-
-def _with_state(before: PanelState, after: PanelState) -> PanelStep:
-    return PanelStep(before if before == after else after)
 
 
 def _prepared(alarm: Alarm) -> tuple[Alarm, tuple[str, ...]]:

@@ -26,8 +26,9 @@ from bridge.g90.state import PanelState
 from bridge.models import Secret
 from bridge.mqtt import Door
 from bridge.outbox import Entry, Outbox, Queued
+from bridge.panel_orders import Controlled
 from bridge.panel_topics import PanelTopics
-from bridge.panels import Controlled, Panels
+from bridge.panels import Panels
 from bridge.store import Store
 
 T = TypeVar("T")
@@ -103,8 +104,11 @@ class FakeControl(PanelControl):
         self.fault: CommandError | None = None
         self.arm = ArmCode.DISARMED
         self.listed: tuple[SensorRecord, ...] = ()
+        self.free = asyncio.Event()
+        self.free.set()
 
     async def _attempt(self, code: int, data: list[object] | None) -> list[object]:
+        await self.free.wait()
         self.asked.append((code, data))
         if self.fault:
             raise self.fault

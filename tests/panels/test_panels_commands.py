@@ -17,6 +17,7 @@ from bridge.g90.local import LocalControl
 from bridge.g90.panel import reduce
 from bridge.g90.readings import with_status
 from bridge.g90.state import PanelState, Sensor
+from bridge.panel_orders import MOST_WAITING
 
 CODE = "73519-code"
 CONNECTED = PanelState(guid=GUID, online=True, arm=EventType.ARMED_AWAY)
@@ -58,6 +59,40 @@ def test_a_command_that_the_panel_did_not_do_says_why(tmp_path: Path, fault: Com
             site.take('{"action": "ARM_HOME"}')
             [response] = await site.door.responded()
             assert (response["outcome"], response["error"]) == (outcome, str(fault))
+
+    run(scenario())
+
+
+def test_a_flood_of_orders_to_arm_is_refused_and_keeps_nobody_from_disarming(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with joined(tmp_path) as site:
+            site.control.free.clear()
+            for _ in range(MOST_WAITING + 2):
+                site.take("ARM_AWAY")
+            refused = await site.door.responded(2)
+            assert {each["outcome"] for each in refused} == {"failed"}
+            assert "wait for the panel already" in refused[0]["error"]
+            site.take("DISARM")
+            site.control.free.set()
+            outcomes = [each["outcome"] for each in await site.door.responded(2 + MOST_WAITING + 1)]
+            assert outcomes[2:] == ["done"] * (MOST_WAITING + 1)
+            assert [asked for _, asked in site.control.asked] == [[1]] * MOST_WAITING + [[3]]
+            site.take("ARM_AWAY")
+            assert (await site.door.responded(2 + MOST_WAITING + 2))[-1]["outcome"] == "done"
+
+    run(scenario())
+
+
+def test_a_panel_is_asked_once_more_at_most_while_it_is_being_asked(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with joined(tmp_path) as site:
+            site.control.free.clear()
+            for wifi in (True, False, True, False):
+                await site.panels.panel_changed(replace(CONNECTED, wifi=wifi), (event(EventType.SENSOR_CHANGED),))
+            site.control.free.set()
+            site.take("DISARM")
+            await site.door.responded()
+            assert [code for code, _ in site.control.asked].count(102) == 2
 
     run(scenario())
 
