@@ -6,7 +6,9 @@ Only this module and `bridge.mqtt`, its one user, know the MQTT library.
 from __future__ import annotations
 
 import asyncio
+import socket
 import ssl
+import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
@@ -78,6 +80,7 @@ class Client(aiomqtt.Client):
         self._inbox = inbox
         self._connecting = False
         self._left = False
+        self._thread = threading.get_ident()
         self.session_present = False
         self._client.manual_ack_set(True)  # noqa: FBT003 - paho has it so
         self._client.connect_timeout = _CONNECT_TIMEOUT_S
@@ -109,6 +112,38 @@ class Client(aiomqtt.Client):
 
     def _on_message(self, _client: paho.Client, _userdata: object, message: paho.MQTTMessage) -> None:
         self._inbox(message)
+
+    def _on_subscribe(
+        self,
+        client: paho.Client,
+        userdata: object,
+        mid: int,
+        reason_codes: list[ReasonCode],
+        properties: Properties | None = None,
+    ) -> None:
+        if mid in self._pending_subscribes:  # nobody waits for a late one any more: no reason for a traceback
+            super()._on_subscribe(client, userdata, mid, reason_codes, properties)
+
+    def _on_socket_register_write(self, client: paho.Client, userdata: object, sock: socket.socket) -> None:  # noqa: ARG002
+        if threading.get_ident() == self._thread:
+            self._loop.call_soon(self._write, sock)
+        else:  # paho connects in a thread of its own
+            self._loop.call_soon_threadsafe(self._write, sock)
+
+    def _write(self, sock: socket.socket) -> None:
+        """Write at once, and wait only for what the socket does not take: aiomqtt would wait first.
+
+        A socket that was closed since is left alone: its number may be another's by now.
+        """
+        if sock.fileno() < 0:
+            return
+        try:
+            self._client.loop_write()
+        except (OSError, ValueError) as error:
+            if not self._disconnected.done():
+                self._disconnected.set_exception(error)
+        if self._client.want_write() and sock.fileno() >= 0:
+            self._loop.add_writer(sock.fileno(), self._write, sock)
 
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[None]:

@@ -101,10 +101,9 @@ class AlarmRequest(Request):
 
 
 @dataclass(frozen=True, slots=True)
-class PingRequest(Request):
-    """A heartbeat."""
+class _LinkRequest(Request):
+    """What a ping and a request for a new password share: all they have."""
 
-    ROOT: ClassVar[str] = "pingrequest"
     ELEMENTS: ClassVar[tuple[Element, ...]] = elements.LINK_ELEMENTS
 
     authentication: Secret
@@ -114,16 +113,17 @@ class PingRequest(Request):
 
 
 @dataclass(frozen=True, slots=True)
-class NewAuthRequest(Request):
+class PingRequest(_LinkRequest):
+    """A heartbeat."""
+
+    ROOT: ClassVar[str] = "pingrequest"
+
+
+@dataclass(frozen=True, slots=True)
+class NewAuthRequest(_LinkRequest):
     """A request for a new password, authenticated by the current one."""
 
     ROOT: ClassVar[str] = "requestnewauthentication"
-    ELEMENTS: ClassVar[tuple[Element, ...]] = elements.LINK_ELEMENTS
-
-    authentication: Secret
-    transmitter_code: str
-    transmitter_type: str
-    reference: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -42,6 +42,70 @@ def test_an_answer_that_does_not_come_is_an_error() -> None:
     asyncio.run(scenario())
 
 
+def test_a_socket_that_closes_before_it_is_written_to_is_left_alone() -> None:
+    """Its number may be that of a connection to a receiver by then."""
+
+    async def scenario() -> None:
+        loop = asyncio.get_running_loop()
+        faults: list[dict[str, Any]] = []
+        loop.set_exception_handler(lambda _, fault: faults.append(fault))
+        ours, theirs = socket.socketpair()
+        number = ours.fileno()
+        leaving = client()
+        leaving._on_socket_register_write(leaving._client, None, ours)
+        ours.close()
+        theirs.close()
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        assert not faults
+        assert not loop.remove_writer(number)
+
+    asyncio.run(scenario())
+
+
+def test_an_answer_to_a_subscription_that_nobody_waits_for_any_more_is_no_fault(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def scenario() -> None:
+        late = client()
+        late._on_subscribe(late._client, None, 9, [])
+
+    asyncio.run(scenario())
+    assert not caplog.records
+
+
+def test_what_a_socket_does_not_take_at_once_is_written_when_it_does() -> None:
+    """A big message to a broker that reads late."""
+    size = 8_000_000
+
+    async def scenario() -> None:
+        began, go_on, ended = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+        async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await reader.read(100)
+            writer.write(bytes.fromhex("2003000000"))  # CONNACK
+            await reader.readexactly(1)
+            began.set()
+            await go_on.wait()
+            assert len(await reader.read()) > size
+            writer.close()
+            await writer.wait_closed()
+            ended.set()
+
+        server = await asyncio.start_server(serve, "127.0.0.1", 0, limit=1000)
+        talking = client(server.sockets[0].getsockname()[1])
+        async with server, asyncio.timeout(20):
+            async with talking.connection():
+                publishing = asyncio.create_task(talking.publish("topic", bytes(size), qos=0))
+                await began.wait()
+                assert talking._client.want_write()
+                go_on.set()
+                await publishing
+            await ended.wait()
+
+    asyncio.run(scenario())
+
+
 def test_a_connection_that_is_left_while_it_is_made_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
     """The thread that connects cannot be stopped: what it opens is closed once it has."""
     began, go_on, connect = threading.Event(), threading.Event(), aiomqtt.Client._client_connect
