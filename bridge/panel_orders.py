@@ -35,9 +35,7 @@ MOST_WAITING = 4
 
 Each action has its own count, so that who floods a panel with orders to arm keeps nobody from disarming it.
 """
-_TOO_MANY_CODES = (
-    f"too many wrong codes, {MOST_WRONG}: nothing that needs the code is taken for {LOCK_S / 60:.0f} minutes"
-)
+_TOO_MANY_CODES = f"{MOST_WRONG} wrong codes in a row: nothing that needs the code is taken for {LOCK_S:.0f} seconds"
 _NOT_CONTROLLED = 'this panel is not controlled; see control = "local" in its configuration'
 _TOO_MANY_WAIT = f"{MOST_WAITING} commands like this one wait for the panel already, this one is not carried out"
 Order = Callable[[PanelServer], Coroutine[Any, Any, None]]

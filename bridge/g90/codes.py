@@ -9,16 +9,16 @@ from typing import Final
 from bridge.models import Secret
 
 MOST_WRONG: Final = 5
-WITHIN_S: Final = 300.0
-LOCK_S: Final = 300.0
-"""At this pace somebody who tries every code of four digits needs a week."""
+"""In a row."""
+LOCK_S: Final = 60.0
+"""At this pace somebody who tries every code of four digits needs a day and a half, of six digits five months."""
 
 
 class Verdict(StrEnum):
     OK = "ok"
     WRONG = "wrong"
     LOCKED = "locked"
-    """Five wrong codes within five minutes: for five more not even the right one passes."""
+    """Five wrong codes in a row: for a minute not even the right one passes."""
 
 
 @dataclass(slots=True)
@@ -30,7 +30,7 @@ class CodeLock:
 
     code: Secret | None
     code_for_arm: bool = False
-    _wrong: list[float] = field(default_factory=list, init=False)
+    _wrong: int = field(default=0, init=False)
     _locked_until: float = field(default=float("-inf"), init=False)
 
     def check(self, given: Secret | None, *, disarms: bool, now: float) -> Verdict:
@@ -40,7 +40,7 @@ class CodeLock:
         if self.locked(now):
             return Verdict.LOCKED
         if (given or Secret("")) == self.code and given is not None:
-            self._wrong.clear()
+            self._wrong = 0
             return Verdict.OK
         self._count(now)
         return Verdict.WRONG
@@ -49,7 +49,7 @@ class CodeLock:
         return now < self._locked_until
 
     def _count(self, now: float) -> None:
-        self._wrong = [*(moment for moment in self._wrong if now - moment < WITHIN_S), now]
-        if len(self._wrong) >= MOST_WRONG:
-            self._wrong.clear()
+        self._wrong += 1
+        if self._wrong >= MOST_WRONG:
+            self._wrong = 0
             self._locked_until = now + LOCK_S
