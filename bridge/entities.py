@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from hashlib import sha256
 from typing import Any
 
 Payload = dict[str, Any]
 Component = tuple[str, Payload]
 
+_DEFAULT = "sosbridge"
+"""The base topic of nearly all bridges."""
 _URL = "https://github.com/sosbridge/sosbridge"
 
 
@@ -22,9 +26,14 @@ class Names:
 
     @property
     def root(self) -> str:
-        """What unique ids and entity ids begin with."""
-        slug = "".join(c if c.isalnum() else "_" for c in self.base.lower())
-        return slug if slug.startswith("sosbridge") else f"sosbridge_{slug}"
+        """What unique ids begin with; no two base topics have the same, nor one that begins like ours."""
+        return _DEFAULT if self.base == _DEFAULT else f"{_DEFAULT}-{sha256(self.base.encode()).hexdigest()[:8]}"
+
+    @property
+    def slug(self) -> str:
+        """What entity ids begin with, for people to read; Home Assistant numbers those that are alike."""
+        slug = re.sub(r"[^a-z0-9]+", "_", self.base.lower()).strip("_")
+        return slug if slug.startswith(_DEFAULT) else f"{_DEFAULT}_{slug}".strip("_")
 
     def topic(self, device: str) -> str:
         return f"{self.prefix}/device/{device}/config"
@@ -50,12 +59,12 @@ class Device:
     availability: tuple[str, ...]
 
     def component(self, platform: str, key: str, name: str, **options: object) -> Component:
-        entity = f"{platform}.{self.id}_{key}"
+        entity = f"{self.names.slug}{self.id.removeprefix(self.names.root)}_{key}"
         return key, {
             "platform": platform,
             "unique_id": f"{self.id}_{key}",
-            "object_id": f"{self.id}_{key}",
-            "default_entity_id": entity,
+            "object_id": entity,
+            "default_entity_id": f"{platform}.{entity}",
             "name": name,
             "availability": [{"topic": topic} for topic in self.availability],
             "availability_mode": "all",

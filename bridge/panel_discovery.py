@@ -68,14 +68,15 @@ def panel_device(names: Names, state: PanelState, control: PanelControlled) -> P
 
 
 def _alarm_panel(device: Device, own: str, control: PanelControlled) -> Component:
+    asks = control.possible and control.code
     options: Payload = {
         "state_topic": f"{own}/state",
         "command_topic": f"{own}/set",
         "supported_features": ["arm_home", "arm_away"] if control.possible else [],
-        "code_arm_required": control.code_to_arm,
-        "code_disarm_required": control.code,
+        "code_arm_required": asks and control.code_to_arm,
+        "code_disarm_required": asks,
     }
-    if control.code:
+    if asks:
         with_code = "{{ dict(action=action, code=code) | to_json if code else dict(action=action) | to_json }}"
         code = "REMOTE_CODE" if control.digits else "REMOTE_CODE_TEXT"
         options |= {"code": code, "command_template": with_code}

@@ -237,6 +237,8 @@ class Panel(Table):
     def _reachable(self) -> Self:
         if self.control == "local" and not self.host:
             raise ValueError('host is missing: control = "local" needs the panel\'s address')
+        if self.code_arm_required and self.code is None:
+            raise ValueError("code is missing: code_arm_required = true asks for it")
         return self
 
 

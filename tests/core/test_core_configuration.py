@@ -131,6 +131,11 @@ FAULTS = [
     ),
     pytest.param(HOME + "tls_verify = 'sha256:xy'", "transmitters.home.tls_verify: ", id="tls_verify"),
     pytest.param(HOME + "tls_verify = '/nowhere.pem'", "transmitters.home.tls_verify: ", id="tls_verify file"),
+    pytest.param(
+        "[[g90.panels]]\nguid = 'P'\ncode_arm_required = true",
+        "g90.panels.p: code is missing: code_arm_required",
+        id="no code to arm",
+    ),
     pytest.param("[mqtt]\nbase_topic = 'a/+'", "mqtt.base_topic: 'a/+' is no base topic; write", id="base topic"),
     pytest.param(
         HOME.replace('"home"', '"Ho me"'), "'Ho me' may have small letters, digits, - and _ only", id="name"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from typing import Any
 
@@ -104,9 +105,11 @@ def test_availability_follows_the_bridge_and_the_panel() -> None:
 
 
 def test_a_panel_without_a_control_path_offers_nothing_to_press() -> None:
-    found = components(panel_device(NAMES, PANEL, PanelControlled(possible=False)))["alarm"]
+    control = PanelControlled(possible=False, code=True, code_to_arm=True)
+    found = components(panel_device(NAMES, PANEL, control))["alarm"]
     assert found["supported_features"] == []
     assert "code" not in found
+    assert found["code_arm_required"] is found["code_disarm_required"] is False
 
 
 def test_the_code_is_never_in_the_payload() -> None:
@@ -127,11 +130,32 @@ def test_ids_differ_between_two_bridges_and_stay_over_a_rename() -> None:
     assert panel_id(NAMES, PANEL.guid) == renamed["device"]["identifiers"][0]
 
 
+@pytest.mark.parametrize(
+    ("one", "other"), [("cottage", "sosbridge/cottage"), ("a/b", "a_b"), ("a", "A"), ("hus/ö", "hus/ä")]
+)
+def test_ids_differ_however_alike_the_base_topics_are(one: str, other: str) -> None:
+    names = [replace(NAMES, base=base) for base in (one, other)]
+    first, second = (transmitter_device(each, "home", {"burglary": BURGLARY}, None) for each in names)
+    assert first["device"]["identifiers"] != second["device"]["identifiers"]
+    for payload, each in zip((first, second), names, strict=True):
+        topic = each.topic(transmitter_id(each, "home"))
+        assert re.fullmatch(r"homeassistant/device/[a-zA-Z0-9_-]+/config", topic), "Home Assistant takes no other"
+        for component in components(payload).values():
+            assert re.fullmatch(r"[a-z_]+\.sosbridge_[a-z0-9_]+", component["default_entity_id"])
+
+
+@pytest.mark.parametrize("other", ["panel/house", "sosbridge_panel", "transmitter", "sosbridge/transmitter/home"])
+def test_what_another_bridge_declares_is_never_ours(other: str) -> None:
+    names = replace(NAMES, base=other)
+    for device in (names.root, transmitter_id(names, "home"), panel_id(names, "P")):
+        assert names.is_ours(names.topic(device))
+        assert not NAMES.is_ours(names.topic(device))
+
+
 def test_only_our_own_topics_are_ours() -> None:
     assert NAMES.is_ours(NAMES.topic(transmitter_id(NAMES, "home")))
     assert NAMES.is_ours(NAMES.topic(NAMES.root))
     assert not NAMES.is_ours(NAMES.topic("zigbee2mqtt_bridge"))
-    assert not NAMES.is_ours(replace(NAMES, base="cottage").topic("sosbridge_cottage"))
 
 
 def test_a_component_that_is_gone_leaves_a_marker() -> None:
