@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import tomllib
@@ -150,6 +151,22 @@ def test_what_up_makes_is_for_its_owner_alone(tmp_path: Path) -> None:
     owner = (deploy / "site/passwords/bridge").stat()
     assert (settings["SOSBRIDGE_UID"], settings["SOSBRIDGE_GID"]) == (str(owner.st_uid), str(owner.st_gid))
     assert owner.st_uid != 0
+
+
+@pytest.mark.parametrize("link", ["/usr/share/zoneinfo/Europe/Stockholm", "/etc/localtime"])
+def test_the_containers_have_the_time_zone_of_the_machine(tmp_path: Path, link: str) -> None:
+    """Newer systems have the link alone; where it is a file, the name stands in another, or nowhere."""
+    for name, words in {
+        "readlink": f"echo {link}",
+        "cat": '[ "$1" != /etc/timezone ] || exec echo Asia/Tokyo; exec /bin/cat "$@"',
+    }.items():
+        (tmp_path / name).write_text(f"#!/bin/sh\n{words}\n")
+        (tmp_path / name).chmod(0o755)
+    deploy = tmp_path / "deploy"
+    shutil.copytree(DEPLOY, deploy, ignore=shutil.ignore_patterns("site", ".env"))
+    run(deploy / "up", "--prepare", PATH=f"{tmp_path}:{os.environ['PATH']}:/usr/sbin")
+    zone = "Europe/Stockholm" if "zoneinfo" in link else "Asia/Tokyo"
+    assert f"TZ={zone}\n" in (deploy / ".env").read_text()
 
 
 def test_up_goes_on_where_it_was_broken_off(tmp_path: Path) -> None:
