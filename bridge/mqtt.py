@@ -274,6 +274,7 @@ class Door:
                     link.unconfirmed.append(message)
 
     async def _publish(self, client: Client, link: _Link) -> None:
+        self._work.set()  # for what the last connection did not get through
         while True:
             self.pulse.beat()
             with suppress(TimeoutError):

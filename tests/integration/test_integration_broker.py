@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -9,8 +10,9 @@ from pathlib import Path
 import pytest
 from integration.brokers import Mosquitto
 from integration.harness import Site, live
-from integration.recorder import Seen
+from integration.recorder import WAIT_S, Seen
 
+PUBLISH = 3
 STATE = "transmitter/home/alarm/burglary/state"
 
 
@@ -167,3 +169,20 @@ def test_a_broker_password_put_right_later(guarded: Site) -> None:
 
     with guarded.broker:
         scenario(site=guarded)
+
+
+@live
+async def test_an_event_on_its_way_when_the_connection_breaks_comes_with_the_next(site: Site) -> None:
+    """It came half a minute later, or with the next event: nothing said that one was waiting."""
+    proxy = await site.behind_proxy()
+    proxy.swallows = lambda kind, packet: kind == PUBLISH and b'"type": "command_rejected"' in packet
+    await site.start()
+    await site.send("alarm/raise", "")
+    async with asyncio.timeout(WAIT_S), proxy.swallowed:
+        await proxy.swallowed.wait_for(lambda: proxy.lost)
+    mark = site.mqtt.mark
+    await proxy.cut()
+    proxy.heal()
+    await proxy.open()
+    await site.mqtt.wait("bridge/state", lambda value: value == "online", after=mark)
+    await site.mqtt.wait("bridge/event", after=mark, within=WAIT_S / 2)
