@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from ipaddress import ip_network
+from ipaddress import IPv4Address, ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -43,6 +43,15 @@ def _address(value: str) -> str:
         raise ValueError(
             f"{value!r} is no address; write host:port, such as alarm.example.com:19100 or [2001:db8::1]:19100"
         )
+    return value
+
+
+def _told_to_panels(value: str) -> str:
+    host, _ = split_address(_address(value))
+    try:
+        IPv4Address(host)
+    except ValueError:
+        raise ValueError(f"{value!r}: panels take IPv4 addresses, not names; write such as 192.168.1.10:5678") from None
     return value
 
 
@@ -246,7 +255,7 @@ class G90(Table):
     """The cloud server that panels dial."""
 
     listen: Address = "0.0.0.0:5678"
-    announce: Address | None = None
+    announce: Annotated[str, AfterValidator(_told_to_panels)] | None = None
     unknown_panels: Literal["ignore", "accept"] = "ignore"
     upstream: Address | None = None
     max_connections: int = Field(5000, ge=1)

@@ -74,7 +74,8 @@ def broker(options: Options, supervisor: str, before: Path) -> Options:
     Where it knows none at this moment, the settings of the start `before` count: panels' alarms need no broker.
     """
     own = dict(options["mqtt"])
-    tls: Options = {"tls": {}} if own.pop("tls", False) else {}
+    trusted = {"ca_file": own.pop("ca_file")} if "ca_file" in own else {}
+    tls: Options = {"tls": trusted} if own.pop("tls", False) or trusted else {}
     if "host" in own:
         return own | tls
     try:
@@ -128,6 +129,8 @@ def translate(options: Options, mqtt: Options, data: Path = DATA) -> Options:
         transmitters[name]["alarms"].append({key: value for key, value in alarm.items() if key != "transmitter"})
     if not options["panels"] and options["forward"]:
         raise OptionsError("forward: there are no panels whose alarms could be forwarded; add one to panels")
+    if options["panels"] and "announce" not in options:
+        raise OptionsError("announce: is missing: panels cannot reach the address that this add-on has for itself")
     if not options["panels"] and "announce" in options:
         raise OptionsError("announce: there are no panels to be told it; add one to panels")
     if not options["panels"] and not transmitters:
@@ -137,8 +140,7 @@ def translate(options: Options, mqtt: Options, data: Path = DATA) -> Options:
         settings["log"] = {"level": options["log_level"]}
     settings |= {"transmitters": list(transmitters.values()), "forward": options["forward"]}
     if options["panels"]:
-        announce = {"announce": options["announce"]} if "announce" in options else {}
-        settings["g90"] = {"panels": options["panels"], **announce}
+        settings["g90"] = {"panels": options["panels"], "announce": options["announce"]}
     return settings
 
 

@@ -132,6 +132,11 @@ FAULTS = [
     pytest.param(HOME + "tls_verify = 'sha256:xy'", "transmitters.home.tls_verify: ", id="tls_verify"),
     pytest.param(HOME + "tls_verify = '/nowhere.pem'", "transmitters.home.tls_verify: ", id="tls_verify file"),
     pytest.param(
+        "[g90]\nannounce = 'pi.local:5678'",
+        "g90.announce: 'pi.local:5678': panels take IPv4 addresses, not names; write",
+        id="announce",
+    ),
+    pytest.param(
         "[[g90.panels]]\nguid = 'P'\ncode_arm_required = true",
         "g90.panels.p: code is missing: code_arm_required",
         id="no code to arm",

@@ -38,7 +38,14 @@ NOWHERE = "http://127.0.0.1:1"
 
 FULL: dict[str, Any] = {
     "log_level": "debug",
-    "mqtt": {"host": "broker.example", "port": 8883, "username": f"u{ODD}", "password": f"p{ODD}", "tls": True},
+    "mqtt": {
+        "host": "broker.example",
+        "port": 8883,
+        "username": f"u{ODD}",
+        "password": f"p{ODD}",
+        "tls": True,
+        "ca_file": "/ssl/ca.pem",
+    },
     "transmitters": [
         {
             "name": "home",
@@ -166,9 +173,9 @@ def plain(value: object) -> object:
     return value.get_secret_value() if isinstance(value, SecretStr) else value
 
 
-def differing(written: Mapping[str, Any], read: BaseModel, *, without: str = "") -> dict[str, object]:
+def differing(written: Mapping[str, Any], read: BaseModel, *without: str) -> dict[str, object]:
     """Return what of `written` did not reach `read`."""
-    found = {name: plain(getattr(read, name)) for name in written if name != without}
+    found = {name: plain(getattr(read, name)) for name in written if name not in without}
     return {name: value for name, value in found.items() if value != written[name]}
 
 
@@ -188,12 +195,13 @@ def test_every_option_of_the_schema_is_tried() -> None:
 def test_every_value_reaches_the_bridge(tmp_path: Path) -> None:
     settings = started(tmp_path, FULL)
     assert settings.log.level == "debug"
-    assert differing(FULL["mqtt"], settings.mqtt, without="tls") == {}
+    assert differing(FULL["mqtt"], settings.mqtt, "tls", "ca_file") == {}
     assert settings.mqtt.tls is not None
+    assert settings.mqtt.tls.ca_file == Path("/ssl/ca.pem")
     home = settings.transmitters[0]
-    assert differing(FULL["transmitters"][0], home, without="max_age") == {}
+    assert differing(FULL["transmitters"][0], home, "max_age") == {}
     assert home.max_age == seconds("12h")
-    assert differing(FULL["alarms"][0], home.alarms[0], without="transmitter") == {}
+    assert differing(FULL["alarms"][0], home.alarms[0], "transmitter") == {}
     assert settings.g90 is not None
     assert settings.g90.announce == "192.168.1.10:5678"
     assert differing(FULL["panels"][0], settings.g90.panels[0]) == {}
@@ -232,7 +240,8 @@ def test_each_alarm_goes_to_its_transmitter(tmp_path: Path) -> None:
 
 
 def test_panels_alone_are_enough(tmp_path: Path) -> None:
-    settings = started(tmp_path, {"mqtt": {"host": "b"}, "panels": [{"guid": "GX1", "control": "off"}]})
+    panels = {"announce": "192.168.1.10:5678", "panels": [{"guid": "GX1", "control": "off"}]}
+    settings = started(tmp_path, {"mqtt": {"host": "b"}, **panels})
     assert settings.g90 is not None
     assert settings.transmitters == ()
 
@@ -252,7 +261,8 @@ def changed(table: str, **values: object) -> dict[str, Any]:
         ({**LEAST, "transmitters": FULL["transmitters"] * 2}, "transmitters: each needs a name of its own"),
         (changed("alarms", transmitter="hem"), "alarms: number 1: transmitter: there is no 'hem'; there are: home"),
         ({**LEAST, "forward": FULL["forward"]}, "forward: there are no panels"),
-        ({**LEAST, "announce": "a:1"}, "announce: there are no panels"),
+        ({**LEAST, "announce": "192.168.1.10:5678"}, "announce: there are no panels"),
+        ({**FULL, "announce": ""}, "announce: is missing"),
         (changed("panels", name="\ud800"), "a lone surrogate"),
     ],
 )
@@ -303,6 +313,12 @@ def test_the_supervisor_tells_the_broker(tmp_path: Path, monkeypatch: pytest.Mon
 def test_a_broker_with_tls(tmp_path: Path) -> None:
     with supervisor(answer={**OFFERED, "ssl": True}) as told:
         assert started(tmp_path, {**LEAST, "mqtt": {}}, told.url).mqtt.tls is not None
+
+
+@pytest.mark.parametrize(("tls", "given"), [({}, None), ({"tls": True}, True), ({"ca_file": "/ssl/ca.pem"}, True)])
+def test_a_broker_of_ones_own_with_tls(tmp_path: Path, tls: dict[str, Any], *, given: bool | None) -> None:
+    found = started(tmp_path, {**LEAST, "mqtt": {"host": "b", "tls": False, **tls}}).mqtt.tls
+    assert (found and found.enabled) is given
 
 
 def test_what_the_options_say_goes_before(tmp_path: Path) -> None:
@@ -450,7 +466,8 @@ def test_the_schema_knows_settings_of_ours() -> None:
     }
     for name, model in models.items():
         options = SCHEMA[name][0] if isinstance(SCHEMA[name], list) else SCHEMA[name]
-        assert options.keys() - model.model_fields.keys() == ({"transmitter"} if name == "alarms" else set())
+        others = {"alarms": {"transmitter"}, "mqtt": {"ca_file"}}
+        assert options.keys() - model.model_fields.keys() == others.get(name, set())
         required = {field for field, each in model.model_fields.items() if each.is_required()}
         given_always = {option for option, kind in options.items() if not kind.endswith("?")}
         assert required <= given_always, name
