@@ -44,12 +44,13 @@ class Home(House):
         await self.there()
         return panel
 
-    async def broker_holds(self, topic: str) -> str:
-        """Return the payload of a retained message; wait for it."""
+    async def broker_holds(self, topic: str, words: str = "") -> str:
+        """Return the payload of a retained message with `words` in it; wait for it."""
         async with asyncio.timeout(WAIT_S), connect(self.broker.port) as client:
             await client.subscribe(topic, qos=1)
             async for message in client.messages:
-                return bytes(message.payload).decode()
+                if words in (text := bytes(message.payload).decode()):
+                    return text
         raise AssertionError("the broker has hung up")
 
     async def there(self) -> None:

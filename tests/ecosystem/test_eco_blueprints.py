@@ -114,6 +114,10 @@ async def test_an_undelivered_alarm_is_told(home: Home) -> None:
     told = await home.broker_holds("told")
     assert told.startswith("BA: the alarm of transmitter home is undelivered ("), told
     assert told.endswith("sosbridge goes on trying."), told
+    await home.mqtt.publish("transmitter/hem/alarm/raise", "BA")
+    told = await home.broker_holds("told", "did not take")
+    assert told.startswith("sosbridge did not take the command on sosbridge/transmitter/hem/alarm/raise: "), told
+    assert "there is no transmitter 'hem'" in told, told
     assert home.hass.problems() == []
 
 

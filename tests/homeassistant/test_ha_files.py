@@ -124,9 +124,10 @@ def test_the_blueprints_payloads_are_taken() -> None:
 
 def test_the_results_that_are_told_are_event_types() -> None:
     result = transmitter_device(NAMES, "home", ALARMS, "TST")["components"]["result"]
+    events = bridge_device(NAMES)["components"]["events"]
     asked = parsed(BLUEPRINTS[0].read_text("utf-8"))["blueprint"]["input"]["results"]
     options = asked["selector"]["select"]["options"]
-    assert set(asked["default"]) <= set(options) <= set(result["event_types"])
+    assert set(asked["default"]) <= set(options) <= {*result["event_types"], *events["event_types"]}
 
 
 # The dashboard
