@@ -172,12 +172,13 @@ def test_a_broker_password_put_right_later(guarded: Site) -> None:
 
 
 @live
-async def test_an_event_on_its_way_when_the_connection_breaks_comes_with_the_next(site: Site) -> None:
+async def test_a_result_on_its_way_when_the_connection_breaks_comes_with_the_next(site: Site) -> None:
     """It came half a minute later, or with the next event: nothing said that one was waiting."""
     proxy = await site.behind_proxy()
-    proxy.swallows = lambda kind, packet: kind == PUBLISH and b'"type": "command_rejected"' in packet
     await site.start()
-    await site.send("alarm/raise", "")
+    assert (await site.do("ping", "first"))["outcome"] == "accepted"
+    proxy.swallows = lambda kind, packet: kind == PUBLISH and b"ping/response" in packet
+    await site.send("ping", "second")
     async with asyncio.timeout(WAIT_S), proxy.swallowed:
         await proxy.swallowed.wait_for(lambda: proxy.lost)
     mark = site.mqtt.mark
@@ -185,4 +186,4 @@ async def test_an_event_on_its_way_when_the_connection_breaks_comes_with_the_nex
     proxy.heal()
     await proxy.open()
     await site.mqtt.wait("bridge/state", lambda value: value == "online", after=mark)
-    await site.mqtt.wait("bridge/event", after=mark, within=WAIT_S / 2)
+    await site.result(lambda value: value["reference"] == "second", kind="ping", after=mark, within=WAIT_S / 2)
