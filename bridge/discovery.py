@@ -17,7 +17,7 @@ _BRIDGE_EVENTS = (
     "clock_wrong", "clock_right",
 )  # fmt: skip
 
-_ALARM_RESULTS = ("accepted", "duplicate", "rejected", "unauthorized", "undelivered", "expired")
+_ALARM_RESULTS = ("accepted", "duplicate", "rejected", "unauthorized", "undelivered", "expired", "invalid")
 
 
 def bridge_device(names: Names) -> Payload:
