@@ -10,7 +10,6 @@ from collections.abc import Mapping
 from bridge.discovery import removal
 from bridge.entities import Names, Payload
 from bridge.mqtt import Door
-from bridge.panel_discovery import with_reported
 
 log = logging.getLogger(__name__)
 
@@ -41,22 +40,18 @@ class Announcer:
         if not self._enabled:
             return
         topic = self.names.topic(device)
-        before = self._devices.get(topic, {})
-        payload = with_reported(before, payload)
-        self._remove(topic, before, payload)
+        self._remove(topic, self._devices.get(topic, {}), payload)
         self._devices[topic] = payload
         self._door.state(topic, json.dumps(payload))
 
     def learned(self, held: Mapping[str, str]) -> None:
         """Take what the broker holds, perhaps from a time with other alarms and sensors."""
-        for topic, declared in list(self._devices.items()):
+        for topic, payload in self._devices.items():
             try:
                 before = json.loads(held.get(topic, "{}"))
-            except ValueError:
+            except (ValueError, RecursionError):  # whoever wrote it
                 continue
             if isinstance(before, dict):
-                payload = self._devices[topic] = with_reported(before, declared)
-                self._door.state(topic, json.dumps(payload))
                 self._remove(topic, before, payload)
 
     def born(self) -> None:

@@ -211,4 +211,4 @@ def removal(before: Payload, after: Payload | None) -> Payload | None:
 
 def _components(payload: Payload) -> dict[str, Payload]:
     found = payload.get("components")
-    return found if isinstance(found, dict) else {}
+    return {key: each for key, each in found.items() if isinstance(each, dict)} if isinstance(found, dict) else {}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Container, Mapping
 from dataclasses import dataclass
 from typing import Final
@@ -12,7 +11,6 @@ from bridge.g90.constants import SensorType
 from bridge.g90.events import EventType
 from bridge.g90.state import PanelState, Sensor
 
-_FLAG = re.compile(r"(sensor_\d+)_(tamper|battery)")
 _SENSOR_CLASSES: Final[Mapping[int | None, str]] = {
     SensorType.DOOR: "door",
     SensorType.WIRED: "opening",
@@ -92,7 +90,7 @@ def _sensor(device: Device, own: str, sensor: Sensor) -> list[Component]:
         options = {"device_class": device_class} if device_class else {}
         found.append(device.component("binary_sensor", key, name, state_topic=f"{topic}/state", **options))
     for flag, words, device_class in (("tamper", "tamper", "tamper"), ("battery_low", "battery", "battery")):
-        if getattr(sensor, flag):
+        if getattr(sensor, flag) is not None:  # it told one once
             component = device.component(
                 "binary_sensor",
                 f"{key}_{words}",
@@ -104,17 +102,6 @@ def _sensor(device: Device, own: str, sensor: Sensor) -> list[Component]:
             )
             found.append(component)
     return found
-
-
-def with_reported(before: Payload, after: Payload) -> Payload:
-    """Return `after` with the tamper and battery entities of `before`: a sensor that reported one once keeps it."""
-    found = dict(after.get("components", {}))
-    for key, component in before.get("components", {}).items():
-        flag = _FLAG.fullmatch(key)
-        if flag and flag[1] in found:
-            name = f"{found[flag[1]]['name']} {flag[2]}"  # it may have another by now
-            found.setdefault(key, {**component, "name": name})
-    return {**after, "components": found}
 
 
 def _panel_states(device: Device, own: str) -> list[Component]:

@@ -135,7 +135,7 @@ def sensor_payload(sensor: Sensor) -> dict[str, object]:
         "index": sensor.index,
         "name": sensor.name,
         "type": sensor.type_name,
-        "tamper": sensor.tamper,
-        "battery_low": sensor.battery_low,
+        "tamper": bool(sensor.tamper),
+        "battery_low": bool(sensor.battery_low),
         "last_activity": timestamp(sensor.last_activity) if sensor.last_activity else None,
     }

@@ -53,7 +53,7 @@ def apply(state: PanelState, meaning: Meaning, event: PanelEvent, options: Optio
 def after_arming(state: PanelState, arm: EventType) -> PanelState:
     """Return `state` once the panel is armed or disarmed: that ends an alarm and what only an alarm had set."""
     sensors = {
-        index: replace(s, tamper=False, on=s.on and (door_like(s.type) or s.off_at is not None))
+        index: replace(s, tamper=_over(s.tamper), on=s.on and (door_like(s.type) or s.off_at is not None))
         for index, s in state.sensors.items()
     }
     return replace(state, arm=arm, triggered=False, alarm_due=None, sensors=sensors)
@@ -66,12 +66,16 @@ def _sensor(sensor: Sensor, meaning: Meaning, event: PanelEvent, options: Option
     if event.type == _E.LOW_BATTERY:
         return replace(sensor, battery_low=True)
     if event.type == _E.SENSOR_CHANGED:
-        return replace(sensor, battery_low=False, tamper=False)
+        return replace(sensor, battery_low=_over(sensor.battery_low), tamper=_over(sensor.tamper))
     says_nothing = event.type == _E.SENSOR_ACTIVITY and sensor.type in (SensorType.DOOR, SensorType.WIRED)
     if meaning.on is None or says_nothing:
         return sensor
     stays = _stays_on(sensor.type, event.type, options) if meaning.on else None
     return replace(sensor, on=meaning.on, off_at=None if stays is None else event.at + stays)
+
+
+def _over(flag: bool | None) -> bool | None:  # noqa: FBT001 - a state
+    return None if flag is None else False
 
 
 def _stays_on(sensor_type: int | None, event: EventType, options: Options) -> timedelta | None:

@@ -31,8 +31,9 @@ class Sensor:
     on: bool = False
     off_at: datetime | None = None
     """When it goes off by itself."""
-    tamper: bool = False
-    battery_low: bool = False
+    tamper: bool | None = None
+    """None: it has never told one; the same of `battery_low`."""
+    battery_low: bool | None = None
     last_activity: datetime | None = None
 
     @property

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 
+import pytest
+
 from bridge.announcer import Announcer
 from bridge.broker import Broker
 from bridge.discovery import transmitter_device
@@ -83,6 +85,14 @@ def test_what_went_while_we_were_away_is_removed_too() -> None:
         {"platform": "switch"},
         None,
     ]
+
+
+@pytest.mark.parametrize("held", ["", "x", "7", "[" * 100_000, '{"components": 7}', '{"components": {"a": 7}}'])
+def test_what_others_left_there_is_overwritten_and_no_harm(held: str) -> None:
+    announcer, door = asyncio.run(announced())
+    announcer.learned({TOPIC: held})
+    assert json.loads(door.states[TOPIC]) == with_alarm()
+    assert door.published == []
 
 
 def test_disabled_declares_nothing_and_all_of_ours_is_stale() -> None:

@@ -13,8 +13,8 @@ from homeassistant.payloads import BURGLARY, CONTROLLED, NAMES, PANEL, SNAPSHOTS
 from bridge.discovery import removal, transmitter_device, transmitter_id
 from bridge.entities import Payload
 from bridge.g90.constants import SensorType
-from bridge.g90.state import Sensor
-from bridge.panel_discovery import PanelControlled, panel_device, panel_id, with_reported
+from bridge.g90.state import PanelState, Sensor
+from bridge.panel_discovery import PanelControlled, panel_device, panel_id
 
 
 def components(payload: Payload) -> dict[str, dict[str, Any]]:
@@ -169,15 +169,16 @@ def test_a_component_that_is_gone_leaves_a_marker() -> None:
 
 
 def test_a_sensor_that_reported_a_flag_once_keeps_its_entity() -> None:
-    quiet = replace(PANEL, sensors={9: Sensor(index=9, name="Kitchen smoke", type=4)})
-    kept = with_reported(devices()["panel"], panel_device(NAMES, quiet, CONTROLLED))
-    assert {"sensor_9", "sensor_9_tamper", "sensor_9_battery"} <= components(kept).keys()
-    assert "sensor_1" not in components(kept)
-    renamed = replace(PANEL, sensors={9: Sensor(index=9, name="Attic", type=4)})
-    kept = with_reported(devices()["panel"], panel_device(NAMES, renamed, CONTROLLED))
-    assert components(kept)["sensor_9_tamper"]["name"] == "Attic tamper"
-    gone = with_reported(devices()["panel"], panel_device(NAMES, replace(PANEL, sensors={}), CONTROLLED))
-    assert not [key for key in components(gone) if key.startswith("sensor_")]
+    quiet, attic = Sensor(index=1, type=1), Sensor(index=9, name="Attic", type=4, tamper=False, battery_low=False)
+    told = replace(PANEL, sensors={1: quiet, 9: attic})
+    kept = components(panel_device(NAMES, PanelState.from_json(json.loads(json.dumps(told.as_json()))), CONTROLLED))
+    assert {key for key in kept if key.startswith("sensor_")} == {
+        "sensor_1",
+        "sensor_9",
+        "sensor_9_tamper",
+        "sensor_9_battery",
+    }
+    assert kept["sensor_9_tamper"]["name"] == "Attic tamper"
 
 
 def test_an_event_entity_takes_its_own_types_only() -> None:
