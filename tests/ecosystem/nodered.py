@@ -39,7 +39,7 @@ class NodeRed:
         self._process: subprocess.Popen[bytes] | None = None
 
     async def __aenter__(self) -> Self:
-        self.folder.mkdir()
+        self.folder.mkdir(exist_ok=True)
         (self.folder / "settings.js").write_text(_SETTINGS % self.port)
         node = shutil.which("node")
         assert node, "node is not installed"

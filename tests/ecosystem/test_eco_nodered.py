@@ -13,7 +13,7 @@ import pytest
 from ecosystem.nodered import NodeRed
 from integration.brokers import Mosquitto, free_port
 from integration.harness import live
-from panels.house import House
+from panels.house import House, Simulated
 
 from bridge.g90.constants import ArmCode
 
@@ -59,9 +59,26 @@ async def test_the_flow(site: House) -> None:
     await site.stack.enter_async_context(listening(gateway, posted))
     await site.start()
     panel = await site.panel()
-    node_red = await site.stack.enter_async_context(NodeRed(site.folder / "node-red"))
-    await node_red.deploy(flows(site.broker.port, gateway))
+    async with NodeRed(site.folder / "node-red") as node_red:
+        await node_red.deploy(flows(site.broker.port, gateway))
+        await _used(site, panel, node_red, posted)
+    await site.primary.start()
+    await site.arrived(3)
+    await site.primary.stop()
+    # While it was away; it goes on with what was deployed.
+    mark = site.mqtt.mark
+    await site.send("alarm/raise", "PA")
+    await site.mqtt.wait("transmitter/home/undelivered", lambda told: told["event_code"] == "PA", after=mark)
+    async with NodeRed(site.folder / "node-red"):
+        assert (await _told(posted)).startswith("Alarm PA has not reached the operator: ")
 
+
+async def _told(posted: asyncio.Queue[bytes]) -> str:
+    async with asyncio.timeout(60):
+        return str(json.loads(await posted.get())["message"])
+
+
+async def _used(site: House, panel: Simulated, node_red: NodeRed, posted: asyncio.Queue[bytes]) -> None:
     await node_red.press("sosbridge.raise")
     assert (await site.arrived(1))[0] == ("AL", "BA", "1", "Test button")
     await node_red.shows("result", '"outcome":"accepted"', '"request":"alarm"', "correlationData")
@@ -74,7 +91,6 @@ async def test_the_flow(site: House) -> None:
     for receiver in (site.primary, site.secondary):
         await receiver.stop()
     await node_red.press("sosbridge.raise")
-    async with asyncio.timeout(60):
-        message = json.loads(await posted.get())["message"]
+    message = await _told(posted)
     assert message.startswith("Alarm BA (Node-RED, Test button) has not reached the operator: "), message
     await node_red.shows("undelivered", "has not reached the operator")

@@ -252,7 +252,12 @@ def nodes(kind: str) -> list[dict[str, Any]]:
 
 
 def test_the_flow_speaks_mqtt_5_and_retains_no_command() -> None:
-    assert [broker["protocolVersion"] for broker in nodes("mqtt-broker")] == ["5"]
+    (broker,) = nodes("mqtt-broker")
+    assert broker["protocolVersion"] == "5"
+    # What comes while Node-RED is away waits for it at the broker.
+    assert (broker["cleansession"], broker["autoUnsubscribe"]) == (False, False)
+    assert broker["clientid"]
+    assert int(broker["sessionExpiry"]) > 0
     for node in nodes("mqtt out"):
         assert is_known(node["topic"], COMMANDS), node["topic"]
         assert (node["qos"], node["retain"]) == ("1", "false")
