@@ -146,7 +146,8 @@ def _put(values: Values, path: Sequence[str], value: object) -> None:
 
 def _lay_over(below: Values, above: Values) -> None:
     for key, value in above.items():
-        if isinstance(value, dict) and isinstance(below.get(key), dict):
+        if isinstance(value, dict):  # a table of its own: what is laid over it later is not the source's
+            below[key] = below[key] if isinstance(below.get(key), dict) else {}
             _lay_over(below[key], value)
         else:
             below[key] = value
@@ -185,11 +186,17 @@ def _listed(values: Any, path: tuple[str, ...] = ()) -> Any:  # noqa: ANN401 - w
 
 def _fault(fault: Any, sources: Sequence[_Source], merged: Values) -> str:  # noqa: ANN401 - a pydantic error
     path = _path(fault["loc"], merged)
-    names = [source.name for source in sources if path and source.names(path)] or [sources[-1].name]
+    # What is missing is named by nobody: then whoever named the table that it is missing in.
+    told = (names for depth in range(len(path), 0, -1) if (names := _naming(sources, path[:depth])))
+    names = next(told, [sources[-1].name])
     # A table is written in the file, although one value of it may come from elsewhere.
     source = names[-1 if isinstance(fault.get("input"), dict) else 0]
     key = clean(".".join(path))
     return f"{source}: {key}: {_words(fault, path)}" if key else f"{source}: {_words(fault, path)}"
+
+
+def _naming(sources: Sequence[_Source], path: Sequence[str]) -> list[str]:
+    return [source.name for source in sources if source.names(path)]
 
 
 def _path(loc: Sequence[str | int], merged: Values) -> list[str]:
@@ -215,6 +222,10 @@ def _words(fault: Any, path: Sequence[str]) -> str:  # noqa: ANN401 - a pydantic
         return f"there is no such setting; known here: {', '.join(_fields_at(path[:-1]))}"
     if fault["type"] == "missing":
         return "is missing; it is required"
+    if fault["type"] in ("too_short", "too_long"):  # of a secret, whose characters are no items
+        limits = {"min_length": "at least", "max_length": "at most"}
+        wanted = [f"{words} {fault['ctx'][name]}" for name, words in limits.items() if name in fault["ctx"]]
+        return f"has {fault['ctx']['actual_length']} characters and should have {' and '.join(wanted)}"
     value = fault.get("input")
     if fault["type"] == "value_error" or path[-1] in _SECRET or not isinstance(value, str | int | float):
         return message[:1].lower() + message[1:]

@@ -145,7 +145,11 @@ FAULTS = [
     pytest.param(
         HOME.replace('"home"', '"Ho me"'), "'Ho me' may have small letters, digits, - and _ only", id="name"
     ),
-    pytest.param(HOME.replace(PASSWORD, PASSWORD[1:]), "transmitters.home.authentication: ", id="password length"),
+    pytest.param(
+        HOME.replace(PASSWORD, PASSWORD[1:]),
+        "transmitters.home.authentication: has 14 characters and should have at least 15",
+        id="password length",
+    ),
     pytest.param(HOME + HOME, "transmitters: name 'home' is given twice", id="same transmitter"),
     pytest.param(
         HOME + ALARM.format(key="a", code="BA") * 2,
@@ -206,6 +210,14 @@ def test_a_fault_names_the_source_that_has_it(tmp_path: Path, monkeypatch: pytes
     assert {start for start in starts for line in lines if line.startswith(start)} == starts
     assert len(lines) == 4
     assert "short'" not in "".join(lines)
+
+
+def test_what_lacks_in_a_table_that_only_a_secret_file_names_is_not_the_files(tmp_path: Path) -> None:
+    secret = tmp_path / "secrets" / "transmitters__villa__authentication"
+    secret.write_text(PASSWORD)
+    lines = faults(tmp_path, HOME)
+    assert f"the secret file {secret}: transmitters.villa.receiver: is missing; it is required" in lines
+    assert all(line.startswith(f"the secret file {secret}: transmitters.villa.") for line in lines)
 
 
 def test_an_override_without_a_value_is_told(tmp_path: Path) -> None:

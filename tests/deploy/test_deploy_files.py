@@ -192,6 +192,14 @@ def test_up_keeps_its_site_elsewhere(tmp_path: Path) -> None:
     assert not (deploy / "site").exists()
 
 
+def test_up_takes_a_site_beside_it_by_its_bare_name(tmp_path: Path) -> None:
+    deploy = tmp_path / "deploy"
+    shutil.copytree(DEPLOY, deploy, ignore=shutil.ignore_patterns("site", ".env"))
+    run(deploy / "up", "--prepare", SOSBRIDGE_SITE="house")
+    assert "SOSBRIDGE_SITE=./house\n" in (deploy / ".env").read_text()
+    assert (deploy / "house/config/sosbridge.toml").exists()
+
+
 def test_node_red_begins_with_the_flow_logged_in(tmp_path: Path) -> None:
     deploy = prepared(tmp_path)
     shipped, placed = (
