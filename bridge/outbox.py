@@ -45,18 +45,22 @@ _SAME_ALARM = """
     AND (c.area || c.section || c.detector = '' OR e.area || e.section || e.detector = ''
          OR (e.area = c.area AND e.section = c.section AND e.detector = c.detector))
 """
-# A restore never overtakes its alarm, nor a new alarm the restore of the one before.
-_NEXT = f"""
-    SELECT * FROM command c WHERE transmitter = :transmitter AND state = 'pending'
-    AND (request IN ('ping', 'auth') OR :alarms)
+# A restore never overtakes its alarm, nor a new alarm the restore of the one before. In the order of the index and not
+# sorted: else all that wait would be compared with one another each time, and not the first with those before it.
+_NEXT_ALARM = f"""
+    SELECT * FROM command c WHERE transmitter = :transmitter AND state = 'pending' AND request NOT IN ('ping', 'auth')
     AND id NOT IN (SELECT value FROM json_each(:later))
     AND NOT EXISTS (
         SELECT 1 FROM command e WHERE e.transmitter = c.transmitter AND e.state = 'pending' AND e.id < c.id
         AND e.id NOT IN (SELECT value FROM json_each(:ended))
-        AND e.request <> c.request AND e.request IN ('alarm', 'restore') AND c.request IN ('alarm', 'restore')
-        AND {_SAME_ALARM})
-    ORDER BY request IN ('ping', 'auth'), id LIMIT 1
+        AND e.request <> c.request AND e.request IN ('alarm', 'restore') AND {_SAME_ALARM})
+    ORDER BY id LIMIT 1
 """  # noqa: S608 - built from constants
+_NEXT_OTHER = """
+    SELECT * FROM command WHERE transmitter = :transmitter AND state = 'pending' AND request IN ('ping', 'auth')
+    AND id NOT IN (SELECT value FROM json_each(:later))
+    ORDER BY id LIMIT 1
+"""
 _ALARMS = (Request.ALARM, Request.RESTORE)
 
 
@@ -113,10 +117,20 @@ class Outbox:
 
         `later` are ids to leave out; `ended` too, and nothing waits behind these: they are only not written down yet.
         """
-        left_out = {"later": json.dumps([*later, *ended]), "ended": json.dumps(list(ended))}
-        values = {"transmitter": transmitter, "alarms": alarms, **left_out}
-        found = await self._queued(_NEXT, values)
-        return found[0] if found else None
+        values = {
+            "transmitter": transmitter,
+            "later": json.dumps([*later, *ended]),
+            "ended": json.dumps(list(ended)),
+        }
+
+        def work(db: sqlite3.Connection) -> Queued | None:
+            for sql in (_NEXT_ALARM, _NEXT_OTHER) if alarms else (_NEXT_OTHER,):
+                row = db.execute(sql, values).fetchone()
+                if row is not None:
+                    return read_queued(row)
+            return None
+
+        return await self._store.read(work)
 
     async def _queued(self, sql: str, values: Mapping[str, Any] | Sequence[Any] = ()) -> list[Queued]:
         return await self._store.read(lambda db: [read_queued(row) for row in db.execute(sql, values)])
