@@ -109,6 +109,7 @@ class Bridge:
         self._announcer = Announcer(self._names, self._door, enabled=settings.homeassistant.enabled)
         self._publisher.attach(self._door)
         self._panels = self._make_panels(settings.g90) if settings.g90 else None
+        self._configured = {each.guid: each for each in settings.g90.panels} if settings.g90 else {}
 
     async def run(self, stop: asyncio.Event) -> None:
         """Run until `stop` is set: then the lines end, what is left is published, `offline`, and the broker is left."""
@@ -170,8 +171,7 @@ class Bridge:
             self._announcer.announce(transmitter_id(self._names, each.name), payload)
 
     def _announce_panel(self, state: PanelState) -> None:
-        g90 = self._settings.g90
-        panel = next((each for each in g90.panels if each.guid == state.guid), None) if g90 else None
+        panel = self._configured.get(state.guid)
         code = panel.code.get_secret_value() if panel and panel.code else None
         control = PanelControlled(
             possible=panel is not None and panel.control != "off",

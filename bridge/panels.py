@@ -11,7 +11,7 @@ import logging
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from bridge.clock import Clock
 from bridge.errors import FieldError, StoreError
@@ -32,6 +32,7 @@ from bridge.sos_access.texts import prepare
 log = logging.getLogger(__name__)
 
 _LONGEST_WAIT_S = 60.0
+_NEVER = datetime.max.replace(tzinfo=UTC)
 
 
 class Panels:
@@ -69,6 +70,8 @@ class Panels:
         self._states: dict[str, PanelState] = {}
         self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._due = asyncio.Event()
+        self._looks_at = _NEVER
+        """When all that waits for a moment is looked at next: what is due after that wakes nobody."""
         self._orders = Orders(topics, door, panels, clock=clock, tell=tell)
         self.take = self._orders.take
 
@@ -139,7 +142,9 @@ class Panels:
         self._active[guid] = step.active
         if step.sendings:
             self._stored(touched)
-        self._due.set()
+        due = next_due(step.active)
+        if due is not None and due < self._looks_at:
+            self._due.set()
 
     def _declare(self, state: PanelState) -> None:
         for leaf, payload in state_payloads(state).items():
@@ -156,9 +161,11 @@ class Panels:
         backoff = Backoff()
         while True:
             self._due.clear()
+            self._looks_at = _NEVER
             try:
                 await self._restore_due(self._clock.now())
                 wait = self._until_due()
+                self._looks_at = self._clock.now() + timedelta(seconds=wait)
                 backoff.reset()
             except StoreError as error:
                 log.error("alarms of panels are not restored yet: %s", error)

@@ -2,13 +2,14 @@
 
 A document has no length prefix: it is whole when its root element closes. `DocumentBuffer` finds that place without
 parsing, in one pass however the bytes are cut, and refuses what no message needs: DTDs, with them entities, and depth.
-Only then does xmltodict read it. One byte is one character throughout: the character set is ISO-8859-1, whatever a
-peer declares.
+Only then does xmltodict read it. What we write is plain enough to need no library. One byte is one character
+throughout: the character set is ISO-8859-1, whatever a peer declares.
 """
 
 from __future__ import annotations
 
 import re
+from html import escape
 from xml.parsers.expat import ExpatError
 
 import xmltodict
@@ -170,5 +171,11 @@ def _parse(document: bytes) -> tuple[str, Content]:
 
 def write(root: str, content: Content) -> bytes:
     """Return the document; the caller has checked that all of it is ISO-8859-1."""
-    document: str = xmltodict.unparse({root: content}, encoding=ENCODING)
-    return document.encode(ENCODING)
+    return f'<?xml version="1.0" encoding="{ENCODING}"?>\n{_element(root, content)}'.encode(ENCODING)
+
+
+def _element(name: str, value: object) -> str:
+    inside = (
+        "".join(map(_element, value, value.values())) if isinstance(value, dict) else escape(str(value), quote=False)
+    )
+    return f"<{name}>{inside}</{name}>"

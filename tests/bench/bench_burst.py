@@ -2,8 +2,8 @@
 
 Run it: `tests/bench/run burst [--alarms 2000] [--transmitters 20] [--rounds 3] [--answer-ms 20] [--far-alarms 400]`.
 The bridge, the bare relay (`relay.py`: one alarm after the other, whoever's it is) and the naive script (`naive.py`) in
-turn, on one broker and receiver; the median of the rounds. First the receiver answers at once, which none on earth does:
-what counts is what each of the three takes of the processor. Then it answers as one does behind the internet.
+turn, on one broker and receiver; the median of the rounds. First the receiver answers at once, which none on earth
+does: what counts is what each of the three takes of the processor. Then it answers as one does behind the internet.
 """
 
 from __future__ import annotations

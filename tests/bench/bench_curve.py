@@ -16,13 +16,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.bench_g90 import ALARM, guid_of, hello
-from bench.figures import row
+from bench.figures import at_most
 from bench.kit import BRIDGE, Desk, Meter, bridge, broker, processor_s, resident
 from integration.brokers import free_port
 
 GOAL = 1.3
 SETTLED_S = 2.0
-WARM_UP = 20
 WITHIN_S = 300
 Work = Callable[[Desk, int, int], Awaitable[float]]
 """Does one round of the work with so many items, at a port, and returns the seconds."""
@@ -37,6 +36,21 @@ class Cost:
     processor_s: float
     memory: float
     round_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """What each item costs, beyond the first: of the round, its share."""
+
+    processor_s: float
+    memory: float
+    round_s: float
+
+    @classmethod
+    def of(cls, cost: Cost, first: Cost) -> Share:
+        more = cost.items - first.items
+        used, size = cost.processor_s - first.processor_s, cost.memory - first.memory
+        return cls(used / more, size / more, cost.round_s / cost.items)
 
 
 async def transmitters(desk: Desk, count: int, _port: int) -> float:
@@ -98,16 +112,26 @@ async def _measure(folder: Path, desk: Desk, count: int, work: Work) -> Cost:
 
 
 async def curve(title: str, counts: list[int], work: Work) -> None:
+    """Print what each item costs beyond the first; the last column's cost beside that of the one before is the row."""
     costs = [await measure(count, work) for count in counts]
-    first, grown = costs[0], costs[1:]
-    print(f"{title:>12}   to online   processor time   memory   of a round, each")
-    print(f"{first.items:12} {first.start_s:9.2f} s {first.processor_s * 1000:13.0f} ms {first.memory / 2**20:5.1f} MiB"
-          f" {first.round_s * 1000:8.2f} ms")
-    for cost in grown:
-        more = cost.items - first.items
-        each_s, each_bytes = (cost.processor_s - first.processor_s) / more, (cost.memory - first.memory) / more
-        print(f"{cost.items:12} {cost.start_s:9.2f} s {each_s * 1000:+10.2f} ms each {each_bytes / 1024:+5.1f} KiB each")
-    
+    first = costs[0]
+    print(f"{title:>12} {'to online':>10} {'each start':>12} {'each in memory':>15} {'each of a round':>16}")
+    print(f"{first.items:12} {first.start_s:8.2f} s", f"({first.processor_s:.2f} s, {first.memory / 2**20:.1f} MiB)")
+    shares = [Share.of(cost, first) for cost in costs[1:]]
+    for cost, each in zip(costs[1:], shares, strict=True):
+        print(
+            f"{cost.items:12} {cost.start_s:8.2f} s {each.processor_s * 1000:9.2f} ms {each.memory / 2**10:11.1f} KiB"
+            f" {each.round_s * 1000:13.2f} ms"
+        )
+    before, last = shares[-2:]
+    for what, ratio in (
+        ("start", last.processor_s / before.processor_s),
+        ("memory", last.memory / before.memory),
+        ("a round of alarms", last.round_s / before.round_s),
+    ):
+        figure = f"{what}: cost of each of {costs[-1].items} {title}"
+        at_most(figure, f"of each of {costs[-2].items}", ratio, GOAL)
+
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)

@@ -1,6 +1,6 @@
 """The panel server beside pyg90alarm's, on one machine in one run: only the ratios mean anything elsewhere.
 
-Run it: `python -m tests.bench.bench_g90 [--frames 3000] [--panels 1000 5000]`. Each server has a process of its own.
+Run it: `tests/bench/run g90 [--frames 3000] [--panels 1000 5000]`. Each server has a process of its own.
 In lockstep a panel waits for each answer; an alarm has none, so a ping follows it and two frames count.
 """
 
@@ -13,11 +13,11 @@ import gc
 import multiprocessing
 import resource
 import socket
-import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
+from bench.figures import at_least, row
 from pyg90alarm.cloud import G90CloudNotifications
 from pyg90alarm.notifications.protocol import G90NotificationProtocol
 
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 GUID = "GB7F20C14D05A91"
 ROUNDS = 3
+FRAMES_GOAL, MEMORY_GOAL, ROUND_GOAL_S = 5, 20 * 1024, 1.0
 
 
 def hello(guid: str = GUID) -> bytes:
@@ -148,7 +149,8 @@ def compare(frames: int) -> None:
                 for _ in range(ROUNDS)
             ]
         best, theirs = max(run[0] for run in runs) * each, max(run[1] for run in runs) * each
-        print(f"{name:12} frames in lockstep: {best:6.0f}/s, pyg90alarm {theirs:6.0f}/s, ratio {best / theirs:.1f}")
+        shown = f"{{:.1f}} x ({best:.0f}, {theirs:.0f})"
+        at_least(f"G90 frames a second, {name}", "`pyg90alarm`", best / theirs, FRAMES_GOAL, shown)
 
 
 def hold(count: int) -> None:
@@ -165,12 +167,14 @@ def hold(count: int) -> None:
         for panel in panels:
             assert panel.recv(8) == PING
         took = time.perf_counter() - began
-        print(f"{count} panels held: {each / 1024:.1f} KiB each, a ping round of all {took * 1000:.0f} ms")
+        size = f"{each / 1024:.1f} KiB"
+        row(f"memory of each of {count} panels", "", size, "20 KiB", met=each <= MEMORY_GOAL)
+        row(f"ping round of {count} panels", "", f"{took:.2f} s", "1 s", met=took <= ROUND_GOAL_S)
         for panel in panels:
             panel.close()
 
 
-def main() -> int:
+def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--frames", type=int, default=3000)
     parser.add_argument("--panels", type=int, nargs="*", default=[1000, 5000])
@@ -180,8 +184,7 @@ def main() -> int:
     compare(args.frames)
     for count in args.panels:
         hold(count)
-    return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -1,7 +1,7 @@
-"""What the bridge writes to the card: bytes and calls for an alarm, alone and among many, and for an idle minute.
+"""What the bridge writes to the card: bytes and calls for an alarm, alone and among many, and for an idle time.
 
-Run it: `python tests/bench/bench_writes.py [--count 200]`. Counted by the kernel for the bridge's process
-(`/proc/PID/io`, wchar and syscw: what it wrote to files, its log at level `error` included). An idle minute has
+Run it: `tests/bench/run writes [--count 200] [--seconds 60]`. Counted by the kernel for the bridge's process
+(`/proc/PID/io`, wchar and syscw: what it wrote to files, its log at level `error` included). An idle time has
 heartbeats, and is reckoned up to a day.
 """
 
@@ -9,16 +9,13 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import sys
 import tempfile
 from pathlib import Path
 
-sys.path[:0] = [str(Path(__file__).parents[1]), str(Path(__file__).parents[2])]
+from bench.figures import row
+from integration.brokers import Mosquitto
+from integration.harness import Site
 
-from integration.brokers import Mosquitto  # noqa: E402 - found on the path of above
-from integration.harness import Site  # noqa: E402
-
-_IDLE_S = 60
 _SETTLED_S = 2.0
 """Until what belongs to the alarms before is written."""
 
@@ -36,12 +33,12 @@ async def settled(site: Site) -> tuple[int, int]:
     return counted(site)
 
 
-def told(what: str, before: tuple[int, int], after: tuple[int, int], each: int) -> None:
+def told(what: str, before: tuple[int, int], after: tuple[int, int], each: float) -> None:
     size, calls = ((late - early) / each for early, late in zip(before, after, strict=True))
-    print(f"{what:42} {size:10.0f} bytes {calls:8.1f} calls")
+    row(f"written to the disk: {what}", "", f"{size / 1024:.0f} KiB in {calls:.0f} calls")
 
 
-async def bench(site: Site, count: int) -> None:
+async def bench(site: Site, count: int, seconds: int) -> None:
     async with site:
         site.settings["log"]["level"] = "error"
         site.home["heartbeat"] = "90s"
@@ -55,22 +52,22 @@ async def bench(site: Site, count: int) -> None:
             await site.send("alarm/raise", "BA")
         await site.mqtt.wait_all("transmitter/home/alarm/response", count, after=mark)
         among = await settled(site)
-        await asyncio.sleep(_IDLE_S)
+        await asyncio.sleep(seconds)
         idle = counted(site)
     told("an alarm, the one before it done", before, alone, count)
     told("an alarm among many", alone, among, count)
-    day = 86400 // _IDLE_S
-    print(f"{'an idle day':42} {(idle[0] - among[0]) * day:10} bytes {(idle[1] - among[1]) * day:8.1f} calls")
+    told("an idle day", among, idle, seconds / 86400)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--count", type=int, default=200)
-    count = parser.parse_args().count
+    parser.add_argument("--seconds", type=int, default=60)
+    given = parser.parse_args()
     with tempfile.TemporaryDirectory() as name, Mosquitto(Path(name)) as broker:
         folder = Path(name) / "site"
         folder.mkdir()
-        asyncio.run(asyncio.wait_for(bench(Site(broker, folder, "bench"), count), 600))
+        asyncio.run(asyncio.wait_for(bench(Site(broker, folder, "bench"), given.count, given.seconds), 600))
 
 
 if __name__ == "__main__":

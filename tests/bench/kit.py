@@ -1,4 +1,4 @@
-"""What the benches share: a broker, a receiver that notes arrivals, the contenders in processes of their own, a client."""
+"""What the benches share: a broker, a receiver that notes arrivals, the contenders' processes, a client."""
 
 from __future__ import annotations
 
@@ -102,6 +102,7 @@ class Desk:
     """The client that publishes alarms and hears who is through."""
 
     client: aiomqtt.Client
+    port: int
     meter: Meter
     messages: AsyncIterator[aiomqtt.Message] = field(init=False)
     sent: int = 0
@@ -117,7 +118,7 @@ class Desk:
         client = aiomqtt.Client("127.0.0.1", broker, protocol=version, socket_options=at_once, timeout=_WAIT_S)
         client.pending_calls_threshold = 1_000_000
         async with client:
-            yield cls(client, meter)
+            yield cls(client, broker, meter)
 
     async def hear(self, topic: str, wanted: bytes) -> None:
         """Wait until `topic` holds `wanted`."""

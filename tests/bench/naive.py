@@ -32,9 +32,9 @@ def main(broker: int, receiver: int) -> None:
     client = paho.Client(CallbackAPIVersion.VERSION2)
     client.on_message = on_message
     client.connect("127.0.0.1", broker)
-    taken = client.socket()
-    assert taken is not None
-    taken.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    connection = client.socket()
+    assert isinstance(connection, socket.socket)
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     client.subscribe("naive/+/raise", qos=1)
     client.publish("naive/state", "online", qos=1, retain=True)
     client.loop_forever()

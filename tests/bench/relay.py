@@ -1,8 +1,8 @@
 """The bare relay that the bridge is measured beside, in a process of its own: `-m bench.relay BROKER RECEIVER STORE`.
 
-It does the least that loses nothing: aiomqtt, one SQLite commit (WAL, synchronous=FULL), one TCP exchange on a connection
-of its own, one alarm after the other, whoever's it is; no checks, no retries, and no telling of results but that one is
-through.
+It does the least that loses nothing: aiomqtt, one SQLite commit (WAL, synchronous=FULL), one TCP exchange on a
+connection of its own, one alarm after the other, whoever's it is; no checks, no retries, and of results it tells no
+more than that one is through.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bridge.models import Command, Request
-from bridge.outbox import Outbox
+from bridge.outbox import _NEXT_ALARM, _NEXT_OTHER, Outbox
 
 ALARM, RESTORE, PING, AUTH = Request.ALARM, Request.RESTORE, Request.PING, Request.AUTH
 
@@ -39,6 +39,20 @@ def test_a_restore_does_not_wait_for_an_alarm_that_has_ended_and_is_only_not_wri
         return [queued.id - alarm.id if queued else None for queued in found]
 
     assert with_outbox(tmp_path, body) == [None, 1, None]
+
+
+def test_the_next_alarm_is_the_first_of_the_index_and_not_sorted_out_of_all_that_wait(tmp_path: Path) -> None:
+    values = {"transmitter": HOME, "later": "[]", "ended": "[]"}
+
+    async def body(outbox: Outbox) -> list[str]:
+        plans = [f"EXPLAIN QUERY PLAN {sql}" for sql in (_NEXT_ALARM, _NEXT_OTHER)]
+        return await outbox._store.read(
+            lambda db: [row["detail"] for plan in plans for row in db.execute(plan, values)]
+        )
+
+    steps = with_outbox(tmp_path, body)
+    assert [step for step in steps if "command_order" in step]
+    assert not [step for step in steps if "ORDER BY" in step]
 
 
 async def _next_without(outbox: Outbox, commands: list[Command], later: list[int]) -> int | None:

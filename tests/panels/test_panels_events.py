@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
-from panels.panels_kit import GUID, OTHER, Joined, event, fire, joined, now, run, smoke
+from panels.panels_kit import GUID, NEW_YEAR, OTHER, Joined, event, fire, joined, now, run, smoke
 
 from bridge.errors import StoreError
 from bridge.g90.events import EventType, PanelEvent
 from bridge.g90.roster import PanelConfig, Refused, Roster
 from bridge.g90.state import PanelState, Sensor
+from bridge.panels import Panels
 
 TRIGGERED = PanelState(
     guid=GUID,
@@ -43,6 +45,31 @@ def test_an_alarm_and_the_state_are_stored_then_told(tmp_path: Path) -> None:
             assert PanelState.from_json(stored["state"]) == TRIGGERED
             assert [each["raised_code"] for each in stored["forwarded"]] == ["FA"]
             assert site.panels.online == 1
+
+    run(scenario())
+
+
+def test_what_has_nothing_to_restore_in_time_lets_nobody_look_at_all_panels(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked: list[datetime] = []
+
+    async def look(self: Panels, now: datetime) -> None:
+        looked.append(now)
+
+    monkeypatch.setattr(Panels, "_restore_due", look)
+
+    async def scenario() -> None:
+        in_time = fire(restore_on=timedelta(minutes=5), sensor_type="heat")
+        async with joined(tmp_path, [fire(sensor_type="smoke"), in_time]) as site:
+            await asyncio.sleep(0)
+            for number in range(5):
+                await site.panels.panel_changed(TRIGGERED, (smoke(NEW_YEAR + number),))
+                await asyncio.sleep(0.01)
+            assert len(looked) == 1  # at the start
+            await site.panels.panel_changed(TRIGGERED, (smoke(NEW_YEAR + 9, sensor_type="heat"),))
+            await asyncio.sleep(0.01)
+            assert len(looked) == 1  # due in five minutes: it looks in one anyway
 
     run(scenario())
 
