@@ -61,6 +61,10 @@ _NEXT_OTHER = """
     AND id NOT IN (SELECT value FROM json_each(:later))
     ORDER BY id LIMIT 1
 """
+_HELD = (
+    "UPDATE command SET undelivered = 1, error = ? WHERE transmitter = ? AND state = 'pending' AND undelivered = 0"
+    " AND request IN ('alarm', 'restore')"
+)
 _ALARMS = (Request.ALARM, Request.RESTORE)
 
 
@@ -153,10 +157,13 @@ class Outbox:
         found = await self._queued(sql, (transmitter,))
         return found[0] if found else None
 
-    async def failed(self, queued: Queued, *, attempts: int, error: str, unauthorized: Result | None = None) -> None:
+    async def failed(
+        self, queued: Queued, *, attempts: int, error: str, unauthorized: Result | None = None, held: bool = False
+    ) -> None:
         """Keep a command for another round, with what went wrong; the `undelivered` event is owed from now on.
 
         `unauthorized` is the result that is told once, while the command goes on waiting for the password to be mended.
+        `held`: those behind it wait for it, so that they are undelivered, too.
         """
 
         def work(db: sqlite3.Connection) -> None:
@@ -168,6 +175,8 @@ class Outbox:
                 " unauthorized = CASE WHEN ? THEN 1 WHEN unauthorized THEN 2 ELSE 0 END WHERE id = ?",
                 (attempts, error, refused, queued.id),
             )
+            if held:
+                db.execute(_HELD, (error, queued.command.transmitter))
             if unauthorized and before and not before["unauthorized"]:
                 insert_result(db, queued.command.transmitter, queued.id, unauthorized, queued.command.reply)
 

@@ -216,7 +216,8 @@ class Transmitter:
             total,
             failure,
         )
-        await self._outbox.failed(queued, attempts=failure.attempts, error=str(failure), unauthorized=told)
+        held = self._hold > self._now()
+        await self._outbox.failed(queued, attempts=failure.attempts, error=str(failure), unauthorized=told, held=held)
         self._reporter.changed(self.name)
 
     def _postpone(self, queued: Queued, failure: ReceiversUnavailable) -> None:

@@ -42,6 +42,22 @@ def test_a_failed_round_is_told_once(tmp_path: Path) -> None:
         with_outbox(tmp_path, step)
 
 
+def test_what_waits_behind_a_dead_line_is_told_too(tmp_path: Path) -> None:
+    async def body(outbox: Outbox) -> None:
+        first, *_ = await put(outbox, command(), command(code="FA"), command(Request.PING))
+        await outbox.failed(first, attempts=2, error="no route")
+        assert [owed.id for owed in await outbox.owed_undelivered()] == [1]
+        await outbox.failed(first, attempts=2, error="no route", held=True)
+        owed = await outbox.owed_undelivered()
+        assert [(each.id, each.attempts, each.error) for each in owed] == [(1, 4, "no route"), (2, 0, "no route")]
+        for each in owed:
+            await outbox.told_undelivered(each)
+        await outbox.failed(first, attempts=2, error="no route", held=True)
+        assert await outbox.owed_undelivered() == []
+
+    with_outbox(tmp_path, body)
+
+
 def test_a_refused_password_is_a_result_once(tmp_path: Path) -> None:
     async def refuse(outbox: Outbox) -> None:
         queued = await outbox.next(HOME)
