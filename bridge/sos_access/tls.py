@@ -45,7 +45,7 @@ def tls_context(verify: str) -> TlsPolicy:
     if verify == "none":
         return TlsPolicy(_unverified(old_receivers=True))
     if verify == "system":
-        return TlsPolicy(ssl.create_default_context())
+        return TlsPolicy(_alike(ssl.create_default_context()))
     if verify.lower().startswith(_PIN):
         return TlsPolicy(_unverified(old_receivers=False), _pin(verify[len(_PIN) :]))
     return TlsPolicy(_with_ca_file(verify))
@@ -63,6 +63,12 @@ def _unverified(*, old_receivers: bool) -> ssl.SSLContext:
     return context
 
 
+def _alike(context: ssl.SSLContext) -> ssl.SSLContext:
+    """Trust what earlier Pythons trust: from 3.13 on an authority of one's own without a key usage would be refused."""
+    context.verify_flags &= ~ssl.VERIFY_X509_STRICT
+    return context
+
+
 def _pin(text: str) -> bytes:
     digits = text.replace(":", "").strip().lower()
     if not _HEX.fullmatch(digits):
@@ -74,7 +80,7 @@ def _with_ca_file(path: str) -> ssl.SSLContext:
     if not _is_file(path):
         raise ConfigError(f"tls_verify: {clean(path)} is neither none, system, sha256:... nor a file that exists")
     try:
-        return ssl.create_default_context(cafile=path)
+        return _alike(ssl.create_default_context(cafile=path))
     except OSError as error:  # ssl.SSLError among them
         raise ConfigError(f"tls_verify: {clean(path)} holds no CA certificates in PEM: {clean(error)}") from None
 

@@ -150,6 +150,7 @@ def guarded(tmp_path: Path, base: str) -> Site:
 
 
 def _set_password(file: Path, password: str) -> None:
+    file.unlink(missing_ok=True)  # newer ones do not overwrite
     subprocess.run(["mosquitto_passwd", "-b", "-c", str(file), "bridge", password], check=True, capture_output=True)
     file.chmod(0o600)
 
