@@ -119,4 +119,5 @@ def _told(stored: Mapping[str, Any]) -> Told:
     if held:
         held = PanelEvent(**{**_times(held, "at"), "type": EventType(held["type"])})
     forms = tuple(Form(form) for form in stored["forms"])
-    return Told(**{**_times(stored, "received"), "forms": forms, "held": held})
+    times = tuple(stored.get("times", ()))
+    return Told(**{**_times(stored, "received"), "forms": forms, "times": times, "held": held})

@@ -38,6 +38,12 @@ class Told:
     received: datetime
     held: PanelEvent | None = None
     """Not passed on yet: another form may know more of it."""
+    times: tuple[int | None, ...] = ()
+    """The panel's time in each of `forms`, which may differ by a second; empty: `panel_time` in all of them."""
+
+    def said_at(self) -> dict[Form, int | None]:
+        """Return the panel's time in each form."""
+        return dict(zip(self.forms, self.times or (self.panel_time,) * len(self.forms), strict=True))
 
 
 def match(told: Sequence[Told], report: Told) -> int | None:
@@ -52,11 +58,11 @@ def match(told: Sequence[Told], report: Told) -> int | None:
 
 def merge(entry: Told, report: Told) -> Told:
     """Return `entry` with the form of `report` added, and its time where none was known."""
-    forms = (*entry.forms, *(form for form in report.forms if form not in entry.forms))
+    said = report.said_at() | entry.said_at()
     moment = report.panel_time if entry.panel_time is None else entry.panel_time
-    if (forms, moment) == (entry.forms, entry.panel_time):
+    if len(said) == len(entry.forms) and moment == entry.panel_time:
         return entry
-    return replace(entry, forms=forms, panel_time=moment)
+    return replace(entry, forms=tuple(said), times=tuple(said.values()), panel_time=moment)
 
 
 def remember(told: tuple[Told, ...], report: Told) -> tuple[Told, ...]:
@@ -79,7 +85,7 @@ def _agree(entry: Told, report: Told) -> bool:
 
 def _repeats(told: Sequence[Told], place: int, report: Told) -> bool:
     entry, form = told[place], report.forms[0]
-    if entry.panel_time is None or entry.panel_time != report.panel_time:
+    if report.panel_time is None or report.panel_time != entry.said_at()[form]:
         return False
     later = told[place + 1 :]
     something_else = any(t.sensor == entry.sensor and form in t.forms for t in later)

@@ -218,6 +218,17 @@ def test_one_event_over_a_restart_is_one_event() -> None:
     assert reduce(restored, smoke(STATUS), NOW + 300 * SECOND).events == ()
 
 
+@pytest.mark.parametrize("order", [(ALERT, STATUS), (STATUS, ALERT)])
+def test_forms_a_second_apart_that_are_repeated_after_a_restart_are_one_event(order: tuple[Form, ...]) -> None:
+    """The panel was not sure that we heard it."""
+    reports = [smoke(form, time=NEW_YEAR + (form is STATUS)) for form in order]
+    state, events = play(LISTED, *reports)
+    restored = PanelState.from_json(json.loads(json.dumps(state.as_json())))
+    assert restored == state
+    _, again = play(restored, *reports, *reversed(reports))
+    assert types(events + again) == ["alarm"]
+
+
 def test_the_word_that_there_is_an_alarm_waits_for_its_reason_and_then_is_the_alarm() -> None:
     _, with_reason = play(LISTED, arm(4), smoke(STATUS))
     _, reason_first = play(LISTED, smoke(STATUS), arm(4))
