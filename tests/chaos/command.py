@@ -21,7 +21,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     logging.disable()  # that the broker goes away is told by nobody but the table
     folder = Path(tempfile.mkdtemp(prefix="chaos-"))
-    print(f"seed {options.seed}, {options.minutes:g} minutes, {options.transmitters} transmitters", flush=True)
+    print(
+        f"seed {options.seed}, {options.minutes:g} minutes,"
+        f" {options.transmitters} transmitters, {options.panels} panels",
+        flush=True,
+    )
     rotated = Rotations() if options.no_rotations else asyncio.run(rotations(folder))
     ledger = asyncio.run(Run(folder, options).run())
     print(table(ledger, rotated), flush=True)
@@ -42,6 +46,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--rate", type=float, default=20.0, help="alarms a second, in the mean (default: 20)")
     parser.add_argument("--no-rotations", action="store_true", help="leave out the rotations killed at each step")
     parser.add_argument("--transmitters", type=int, default=6, help="default: 6")
+    parser.add_argument("--panels", type=int, default=3, help="each as busy as a transmitter (default: 3)")
     parser.add_argument("--kill-each", type=float, default=4.0, metavar="S", help="in the mean (default: 4)")
     return parser
 

@@ -14,9 +14,10 @@ from chaos.ledger import Ledger, now
 from chaos.load import Listener, Publisher
 from chaos.machine import Clock, Disk
 from chaos.network import Wire
-from chaos.product import PASSWORD, Product, code, configuration, store_of
+from chaos.panels import Panel
+from chaos.product import PASSWORD, Product, code, configuration, forwarding, store_of
 from chaos.receivers import Station
-from integration.brokers import Mosquitto
+from integration.brokers import Mosquitto, free_port
 
 from bridge.sos_access.receiver import Accounts
 
@@ -44,13 +45,17 @@ class Run:
         self.listener = Listener(self.broker.port, _BASE, self.ledger)
         self.publisher = Publisher(self.broker.port, _BASE, self.ledger)
         ports = [wire.port for wire in self.wires]
-        self.product.config.write_text(configuration(folder, _BASE, ports[0], ports[1:], self.transmitters), "utf-8")
+        listen = free_port()
+        names = {f"p{number}": self.transmitters[number % len(self.transmitters)] for number in range(options.panels)}
+        self.panels = [Panel(name, Wire(lambda: listen), self.ledger, self._dice(name)) for name in names]
+        text = configuration(folder, _BASE, ports[0], ports[1:], self.transmitters) + forwarding(listen, names)
+        self.product.config.write_text(text, "utf-8")
 
     async def run(self) -> Ledger:
         with self.disk, self.broker:
             for receiver in self.receivers:
                 await receiver.start()
-            for wire in self.wires:
+            for wire in self._all_wires:
                 await wire.start()
             clients = [asyncio.create_task(each.run()) for each in (self.listener, self.publisher)]
             try:
@@ -59,11 +64,15 @@ class Run:
             finally:
                 self.product.end()
                 await _end(clients)
-                for wire in self.wires:
+                for wire in self._all_wires:
                     await wire.stop()
                 for receiver in self.receivers:
                     await receiver.stop()
         return self.ledger
+
+    @property
+    def _all_wires(self) -> list[Wire]:
+        return [*self.wires, *(panel.wire for panel in self.panels)]
 
     async def _go(self) -> None:
         self.product.start()
@@ -74,6 +83,7 @@ class Run:
         async with asyncio.TaskGroup() as tasks:
             faults = [tasks.create_task(each) for each in self._faults()]
             loads = [self.publisher.load(name, self._dice(name), rate, until) for name in self.transmitters]
+            loads += [panel.load(rate, until) for panel in self.panels]
             await asyncio.wait([tasks.create_task(load) for load in loads])
             await _end(faults)
 
@@ -83,8 +93,14 @@ class Run:
         broker = faults.restart_broker(self.broker, self.listener, self.ledger, self._dice("broker"))
         names = ("network of the broker", "network of the primary", "network of the secondary")
         wires = [
-            network.trouble(wire, name, self.ledger, self._dice(name))
+            network.trouble(wire, name, self.ledger, self._dice(name), to_receiver=wire is not self.wires[0])
             for wire, name in zip(self.wires, names, strict=True)
+        ]
+        wires += [
+            network.trouble(
+                panel.wire, "network of a panel", self.ledger, self._dice(f"network {panel.name}"), to_receiver=False
+            )
+            for panel in self.panels
         ]
         disk = machine.trouble_disk(self.disk, self.product, self.ledger, self._dice("disk"))
         clock = machine.trouble_clock(self.clock, self.ledger, self._dice("clock"))

@@ -17,9 +17,15 @@ HAS_IT = (0, 10)
 """The statuses with which a receiver says that it has the alarm."""
 NOT_TAKEN = (5, 98, 99)
 """Those with which it says that it has not: the alarm is tried again on its own, and those behind it go on."""
+REJECTED = (1, 2, 3, 7, 9, 100, 101)
+"""Those with which it says that it never will."""
 
 _SEEN_LATE_S = 1.0
 """A receiver here may see a request so long after it was sent, and its sender may be dead by then."""
+RESTORED = " restored"
+"""What a restore of a panel's alarm has behind the reference of the alarm."""
+_NO_CLOCK = "no-clock-"
+"""How the references begin that the bridge makes where there is none and its clock is wrong."""
 
 Reason = Literal["response lost", "process killed", "process stopped", "published twice", "no reason"]
 
@@ -52,6 +58,8 @@ class Alarm:
     attempts: list[Attempt] = field(default_factory=list)
     results: dict[str, str] = field(default_factory=dict)
     """Outcomes by what tells one result from another; the same one told again adds nothing."""
+    in_order: bool = True
+    """False: whoever sent it does not know what goes before it, such as a restore after a time."""
 
     @property
     def treated(self) -> list[Attempt]:
@@ -77,6 +85,24 @@ class Alarm:
         return any(each.status in NOT_TAKEN for each in self.attempts)
 
 
+@dataclass(slots=True)
+class PanelAlarm(Alarm):
+    """An alarm, or its restore, that a rule makes of a panel's event; `transmitter` is the panel.
+
+    It is published once, whatever the panel says how often, and acknowledged once the panel knows that it was heard.
+    It has no reference of its own, so results do not tell its end: what receivers did with it does.
+    """
+
+    tellings: int = 0
+    """How often the panel told of it."""
+
+    @property
+    def outcomes(self) -> list[str]:
+        if self.treated:
+            return ["accepted"]
+        return ["rejected"] if any(each.status in REJECTED for each in self.attempts) else []
+
+
 class Ledger:
     """All alarms of one run, and what happened to the bridge and to the network meanwhile."""
 
@@ -91,10 +117,19 @@ class Ledger:
         self.faults: Counter[str] = Counter()
         self.strange: list[str] = []
         """What nobody published or expected."""
+        self.unnamed: set[str] = set()
+        """What tells one result from another, of alarms of panels."""
 
     def new(self, transmitter: str, number: int, subject: str) -> Alarm:
         alarm = Alarm(f"{transmitter}-{number}", transmitter, number, subject)
         self.alarms[alarm.reference] = alarm
+        return alarm
+
+    def of_panel(self, panel: str, number: int, subject: str, restores: Alarm | None = None) -> PanelAlarm:
+        """Note what an event of a panel has to become; `restores` is the alarm that it ends."""
+        reference = f"{restores.reference}{RESTORED}" if restores else f"{panel}-{number}"
+        alarm = PanelAlarm(reference, panel, number, subject, [now()])
+        self.alarms[reference] = alarm
         return alarm
 
     def arrived(self, reference: str | None, status: int | None, begun: float) -> Attempt:
@@ -106,12 +141,20 @@ class Ledger:
             alarm.attempts.append(attempt)
         return attempt
 
-    def told(self, reference: str, outcome: str, key: str) -> None:
-        alarm = self.alarms.get(reference)
-        if alarm is None:
+    def told(self, reference: str | None, outcome: str, key: str) -> None:
+        alarm = self.alarms.get(reference or "")
+        if reference is None or reference.startswith(_NO_CLOCK):
+            self._told_of_panel(outcome, key)
+        elif alarm is None:
             self.strange.append(f"a result of an alarm that nobody sent: {reference}")
         else:
             alarm.results[key] = outcome
+
+    def _told_of_panel(self, outcome: str, key: str) -> None:
+        if outcome in ("expired", "invalid"):
+            self.strange.append(f"an alarm of a panel ended as {outcome}")
+        if outcome != "unauthorized":
+            self.unnamed.add(key)
 
     def open(self) -> list[Alarm]:
         """Return the alarms without a result."""
@@ -119,7 +162,13 @@ class Ledger:
 
     def lost_by_broker(self) -> list[Alarm]:
         """Return those of them that the broker may have lost, or whose result it may have."""
-        return [alarm for alarm in self.open() if (alarm.acknowledged or 0) <= self.at_risk]
+        waiting = [alarm for alarm in self.open() if not isinstance(alarm, PanelAlarm)]
+        return [alarm for alarm in waiting if (alarm.acknowledged or 0) <= self.at_risk]
+
+    @property
+    def panels(self) -> list[PanelAlarm]:
+        """Return the alarms that panels made."""
+        return [alarm for alarm in self.alarms.values() if isinstance(alarm, PanelAlarm)]
 
     # The judgement
 
@@ -167,7 +216,8 @@ class Ledger:
         for alarm in sorted(self.alarms.values(), key=lambda each: -each.number):
             if alarm.first is None:
                 continue
-            for line in ((alarm.transmitter,), (alarm.transmitter, alarm.subject)):
+            lines = [(alarm.transmitter,)] if alarm.in_order else []
+            for line in (*lines, (alarm.transmitter, alarm.subject)):
                 later = soonest.get(line, alarm.first)
                 excused = len(alarm.published) > 1 or (len(line) == 1 and alarm.reference in waiting)
                 if alarm.first > later and not excused and alarm not in found:

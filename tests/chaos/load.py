@@ -76,7 +76,7 @@ class Listener:
 
     def _note(self, result: dict[str, str]) -> None:
         key = f"{result['outcome']} {result['accepted_at']} {result['completed_at']}"
-        self._ledger.told(result.get("reference", "none"), result["outcome"], key)
+        self._ledger.told(result.get("reference"), result["outcome"], key)
         self.heard.set()
 
 

@@ -17,8 +17,8 @@ from chaos.product import Product
 
 _EACH_S = 20.0
 _MEGABYTES = 64
-_CLOCKS = ("+0", "-11h", "-1h", "+1h", "+12h")
-"""No jump of a day, the age at which an alarm expires: to the bridge it would have waited for so long."""
+_CLOCKS = ("+0", "-1h", "+12h", "-3d", "+5d", "+400d", "-1y", "-56y")
+"""Also to the last year, and to 1970; alarms expire at the age of a day."""
 _FAKETIME = ("/usr/lib/*/faketime/libfaketimeMT.so.1", "/usr/lib/faketime/libfaketimeMT.so.1")
 
 

@@ -78,7 +78,7 @@ class Wire:
         writer.write_eof()
 
 
-async def trouble(wire: Wire, name: str, ledger: Ledger, dice: random.Random) -> None:
+async def trouble(wire: Wire, name: str, ledger: Ledger, dice: random.Random, *, to_receiver: bool) -> None:
     """Cut the wire, or make a black hole of it, again and again; what is held back comes late, or never."""
     while True:
         await asyncio.sleep(dice.expovariate(1 / _EACH_S))
@@ -97,4 +97,5 @@ async def trouble(wire: Wire, name: str, ledger: Ledger, dice: random.Random) ->
             elif dice.random() < 0.5:
                 await wire.hang_up()
             wire.release()
-            ledger.cuts.append((begun, now() + _LATE_S))
+            if to_receiver:
+                ledger.cuts.append((begun, now() + _LATE_S))

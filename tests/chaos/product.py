@@ -10,7 +10,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from chaos.ledger import Ledger, now
@@ -35,6 +35,22 @@ connect_timeout = "2s"
 response_timeout = "3s"
 """
 
+_PANEL = """
+[[g90.panels]]
+guid = "{guid}"
+name = "{name}"
+"""
+_FORWARD = """
+[[forward]]
+panel = "{guid}"
+sensor = "{name}-*"
+transmitter = "{transmitter}"
+event = "{event}"
+event_code = "{code}"
+"""
+RULES = {"alarm": ("FA", None), "door_opened": ("BA", "door_closed"), "sos": ("PA", "2s")}
+"""What becomes of a panel's events: the event code, and when the alarm is restored."""
+
 
 def code(transmitter: str) -> str:
     """Return its transmitter code."""
@@ -53,6 +69,24 @@ def configuration(folder: Path, base: str, broker: int, receivers: Sequence[int]
     for name in transmitters:
         values = {"name": name, "code": code(name), "primary": primary, "secondary": secondary}
         text += _TRANSMITTER.format(password=PASSWORD, **values)
+    return text
+
+
+def guid(panel: str) -> str:
+    """Return the GUID of a panel."""
+    return f"GB7F20C14D05{panel.upper()}"
+
+
+def forwarding(port: int, panels: Mapping[str, str]) -> str:
+    """Return what the TOML file needs for panels that dial this port, each with the transmitter of its alarms."""
+    text = f'\n[g90]\nlisten = "127.0.0.1:{port}"\n'
+    for name in panels:
+        text += _PANEL.format(guid=guid(name), name=name)
+    for name, transmitter in panels.items():
+        values = {"guid": guid(name), "name": name, "transmitter": transmitter}
+        for event, (event_code, restore_on) in RULES.items():
+            text += _FORWARD.format(event=event, code=event_code, **values)
+            text += f'restore_on = "{restore_on}"\n' if restore_on else ""
     return text
 
 

@@ -6,7 +6,7 @@ import asyncio
 import socket
 import struct
 
-from chaos.ledger import Attempt, Ledger, now
+from chaos.ledger import RESTORED, Attempt, Ledger, now
 
 from bridge.sos_access.messages import AlarmRequest
 from bridge.sos_access.receiver import Accounts, Arrival, Receiver
@@ -49,7 +49,14 @@ class Station(Receiver):
     async def _note(self, arrival: Arrival) -> None:
         task = asyncio.current_task()
         if isinstance(arrival.request, AlarmRequest):
-            attempt = self._ledger.arrived(arrival.request.reference, arrival.status, self._begun[task])
+            attempt = self._ledger.arrived(_name(arrival.request), arrival.status, self._begun[task])
             self._attempts[task] = attempt, arrival.answered
         await super()._note(arrival)
         self.arrivals.clear()  # the ledger has it; an hour of them would fill the memory
+
+
+def _name(request: AlarmRequest) -> str | None:
+    """Return under which reference the ledger has it; panels name a sensor after the number of its event."""
+    if request.detector_text is None:
+        return request.reference
+    return request.detector_text + (RESTORED if request.alarm_type == "RE" else "")

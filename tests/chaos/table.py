@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
-from chaos.ledger import Alarm, Ledger
+from chaos.ledger import Alarm, Ledger, PanelAlarm
 from chaos.rotation import Rotations
 
 _SHOWN = 5
@@ -21,9 +21,13 @@ def table(ledger: Ledger, rotations: Rotations) -> str:
         "alarms sent": len(alarms),
         "published again by their sender": sum(len(alarm.published) > 1 for alarm in alarms),
         "delivered": sum(alarm.first is not None for alarm in alarms),
+        "made of events of panels": len(ledger.panels),
+        "told by their panel more than once": sum(alarm.tellings > 1 for alarm in ledger.panels),
         "rejected by a receiver, set aside": sum("rejected" in alarm.outcomes for alarm in alarms),
         "**lost**": len(ledger.lost()),
+        "**lost** events of panels": sum(isinstance(alarm, PanelAlarm) for alarm in ledger.lost()),
         "sent twice": f"{sum(twice.values())} ({why})" if twice else "0",
+        "sent twice, of panels": sum(isinstance(alarm, PanelAlarm) for alarm, _ in ledger.twice()),
         "order broken": len(ledger.overtaken()),
         "ended other than once": len(ledger.open()) + len(ledger.told_twice()),
         "longest delay": f"{max(delays, default=0):.1f} s",
@@ -43,6 +47,9 @@ def faulty(ledger: Ledger, rotations: Rotations) -> list[str]:
         _named("overtaken by a later one", ledger.overtaken()),
         _named("without a result", ledger.open()),
         _named("ended more than once", ledger.told_twice()),
+        f"{len(ledger.panels)} alarms of panels have {len(ledger.unnamed)} results"
+        if len(ledger.unnamed) > len(ledger.panels)
+        else "",
         "" if ledger.alarms else "no alarm was sent",
         *ledger.strange[:_SHOWN],
         *rotations.wrong,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from chaos.ledger import Alarm, Ledger
+from chaos.ledger import Alarm, Ledger, PanelAlarm
 from chaos.rotation import Rotations
 from chaos.table import faulty, table
 
@@ -121,6 +121,83 @@ def test_each_alarm_ends_once(ledger: Ledger) -> None:
     never = sent(ledger, 2, at=2)
     ledger.told(never.reference, "unauthorized", "it goes on waiting")
     assert (ledger.told_twice(), ledger.open()) == ([twice], [never])
+
+
+def told(ledger: Ledger, number: int, *, at: float | None, heard: bool = True) -> PanelAlarm:
+    """One event of a panel: whether the panel knows that it was heard, and when a receiver had its alarm."""
+    alarm = ledger.of_panel("p1", number, f"FA {number}")
+    alarm.published = [0.0]
+    alarm.acknowledged = 0.5 if heard else None
+    if at is not None:
+        had(ledger, alarm, at)
+    return alarm
+
+
+def test_an_event_that_a_panel_knows_to_be_heard_is_delivered_or_lost(ledger: Ledger) -> None:
+    told(ledger, 1, at=1)
+    lost = told(ledger, 2, at=None)
+    assert (ledger.lost(), ledger.open()) == ([lost], [lost])
+    assert "| **lost** events of panels | 1 |" in table(ledger, Rotations())
+
+
+def test_an_event_told_to_a_bridge_that_is_dead_is_not_lost_by_it(ledger: Ledger) -> None:
+    told(ledger, 1, at=None, heard=False)
+    assert ledger.lost() == []
+
+
+def test_a_panels_alarm_that_a_receiver_rejects_was_answered(ledger: Ledger) -> None:
+    had(ledger, told(ledger, 1, at=None), 1, status=7)
+    assert faulty(ledger, Rotations()) == []
+
+
+def test_that_a_panel_tells_its_event_again_is_no_reason_for_a_second_alarm(ledger: Ledger) -> None:
+    alarm = told(ledger, 1, at=1)
+    alarm.tellings = 3
+    had(ledger, alarm, 2)
+    assert list(ledger.twice()) == [(alarm, "no reason")]
+    ledger.kills = [1.5]
+    assert list(ledger.twice()) == [(alarm, "process killed")]
+
+
+def test_an_event_that_became_two_alarms_has_two_results(ledger: Ledger) -> None:
+    told(ledger, 1, at=1)
+    ledger.told(None, "unauthorized", "it goes on waiting")
+    ledger.told("no-clock-1f", "accepted", "1")
+    ledger.told("no-clock-1f", "accepted", "1")
+    assert faulty(ledger, Rotations()) == []
+    ledger.told(None, "accepted", "2")
+    assert faulty(ledger, Rotations()) == ["1 alarms of panels have 2 results"]
+
+
+def test_no_alarm_of_a_panel_expires(ledger: Ledger) -> None:
+    told(ledger, 1, at=1)
+    ledger.told(None, "expired", "1")
+    assert faulty(ledger, Rotations()) == ["an alarm of a panel ended as expired"]
+
+
+def test_a_panels_alarms_are_in_order_whatever_it_says_again(ledger: Ledger) -> None:
+    early = told(ledger, 1, at=3)
+    early.tellings = 2
+    told(ledger, 2, at=2)
+    assert ledger.overtaken() == [early]
+
+
+def test_a_restore_after_a_time_comes_after_its_alarm_and_anywhere_among_others(ledger: Ledger) -> None:
+    alarm = told(ledger, 1, at=3)
+    restore = ledger.of_panel("p1", 2, alarm.subject, alarm)
+    restore.in_order, restore.acknowledged = False, 0.5
+    had(ledger, restore, 9)
+    told(ledger, 3, at=4)
+    assert ledger.overtaken() == []
+    restore.attempts[0].begun = 2
+    assert ledger.overtaken() == [alarm]
+
+
+def test_what_a_panel_told_is_not_published_again_for_it(ledger: Ledger) -> None:
+    told(ledger, 1, at=None)
+    never = sent(ledger, 2, at=2)
+    ledger.at_risk = 5
+    assert ledger.lost_by_broker() == [never]
 
 
 def test_what_nobody_sent_is_strange(ledger: Ledger) -> None:
