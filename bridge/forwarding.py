@@ -7,8 +7,10 @@ is sent, so that a restart neither repeats an alarm nor forgets to restore one.
 
 from __future__ import annotations
 
+import math
 import re
-from dataclasses import dataclass, fields, replace
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, fields, replace
 from datetime import datetime, timedelta
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any, Final
@@ -16,10 +18,13 @@ from typing import TYPE_CHECKING, Any, Final
 from bridge.errors import ConfigError, DamagedError
 from bridge.g90.constants import SENSOR_TYPE_NAMES
 from bridge.g90.events import PANEL_EVENTS, EventType, PanelEvent
-from bridge.models import Alarm, Request
+from bridge.models import NO_MOMENT, Alarm, Moment, Request
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
+
+Age = Callable[[Moment, datetime], float]
+"""How many seconds ago a moment was for certain, by the steady clock and by the wall clock: `Clock.age_s`."""
 
 _E = EventType
 _PLACEHOLDER: Final = re.compile(r"\{([^{}]*)\}")
@@ -66,8 +71,13 @@ class Forwarded:
     raised_code: str
     alarm: Alarm
     key: str
+    at: datetime
+    """When it was raised."""
+    moment: Moment = NO_MOMENT
+    """The same by the steady clock."""
     restore_on: EventType | None = None
-    due: datetime | None = None
+    restore_after: float | None = None
+    """Seconds."""
 
     @property
     def identity(self) -> tuple[str | None, ...]:
@@ -77,17 +87,18 @@ class Forwarded:
 
     def as_json(self) -> dict[str, object]:
         """Return what `from_json` reads."""
-        plain = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in ("alarm", "due")}
+        plain = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in ("alarm", "at", "moment")}
         texts = {f.name: getattr(self.alarm, f.name) for f in fields(Alarm) if f.name != "transmitter_time"}
-        return plain | {"alarm": texts, "due": self.due.isoformat() if self.due else None}
+        return plain | {"alarm": texts, "at": self.at.isoformat(), "moment": asdict(self.moment)}
 
     @classmethod
     def from_json(cls, stored: Mapping[str, Any]) -> Forwarded:
         """Return what `as_json` gave; raise `DamagedError` for anything else."""
         try:
             restore_on = EventType(stored["restore_on"]) if stored["restore_on"] else None
-            due = datetime.fromisoformat(stored["due"]) if stored["due"] else None
-            return cls(**{**stored, "alarm": Alarm(**stored["alarm"]), "restore_on": restore_on, "due": due})
+            read = {"alarm": Alarm(**stored["alarm"]), "moment": Moment(**stored["moment"])}
+            at = datetime.fromisoformat(stored["at"])
+            return cls(**{**stored, **read, "at": at, "restore_on": restore_on})
         except (KeyError, TypeError, ValueError) as error:
             raise DamagedError(f"a stored forwarding cannot be read: {error}") from error
 
@@ -113,9 +124,13 @@ class Step:
 
 
 def forward(
-    rules: Sequence[Rule], active: tuple[Forwarded, ...], event: PanelEvent, panel_name: str | None = None
+    rules: Sequence[Rule],
+    active: tuple[Forwarded, ...],
+    event: PanelEvent,
+    panel_name: str | None = None,
+    moment: Moment = NO_MOMENT,
 ) -> Step:
-    """Take one event: what it restores, then what it raises."""
+    """Take one event: what it restores, then what it raises. `moment` is now."""
     ended = [a for a in active if a.restore_on == event.type and _same_place(a, event)]
     kept = tuple(a for a in active if a not in ended)
     sendings = [_restore(a, event.at) for a in ended]
@@ -127,25 +142,21 @@ def forward(
         raised = _raise(rule, event, panel_name)
         sendings.append(raised)
         if rule.restore_on is not None:
-            entry = _entry(rule, event, raised)
+            entry = _entry(rule, event, raised, moment)
             kept = (*(a for a in kept if a.identity != entry.identity), entry)
     return Step(kept, tuple(sendings))
 
 
-def expire(active: tuple[Forwarded, ...], now: datetime) -> Step:
+def expire(active: tuple[Forwarded, ...], now: datetime, age: Age) -> Step:
     """Let time pass: restore what is due."""
-    ended = [a for a in active if a.due and a.due <= now]
+    ended = [a for a in active if a.restore_after is not None and a.restore_after <= age(a.moment, a.at)]
     return Step(tuple(a for a in active if a not in ended), tuple(_restore(a, now) for a in ended))
 
 
-def shifted(active: tuple[Forwarded, ...], jump: timedelta) -> tuple[Forwarded, ...]:
-    """Take that the clock was set by `jump`: what is restored after a time is restored after the same time."""
-    return tuple(replace(a, due=a.due + jump) if a.due else a for a in active)
-
-
-def next_due(active: Sequence[Forwarded]) -> datetime | None:
-    """Return when `expire` has something to do."""
-    return min((a.due for a in active if a.due), default=None)
+def until_due(active: Sequence[Forwarded], age: Age) -> float:
+    """Return after how many seconds `expire` has something to do; infinity: never."""
+    waits = [a.restore_after - age(a.moment, a.at) for a in active if a.restore_after is not None]
+    return min(waits, default=math.inf)
 
 
 def fits(rule: Rule, event: PanelEvent) -> bool:
@@ -222,7 +233,7 @@ def _raise(rule: Rule, event: PanelEvent, panel_name: str | None) -> Sending:
     return Sending(rule.transmitter, Request.ALARM, alarm, f"{event.key}>{rule.transmitter}", rule.event_code)
 
 
-def _entry(rule: Rule, event: PanelEvent, raised: Sending) -> Forwarded:
+def _entry(rule: Rule, event: PanelEvent, raised: Sending, moment: Moment) -> Forwarded:
     return Forwarded(
         transmitter=rule.transmitter,
         guid=event.guid,
@@ -231,7 +242,9 @@ def _entry(rule: Rule, event: PanelEvent, raised: Sending) -> Forwarded:
         alarm=replace(raised.alarm, event_code=rule.restore_event_code or rule.event_code, transmitter_time=None),
         key=f"{raised.key}>restore",
         restore_on=rule.restore_on if isinstance(rule.restore_on, EventType) else None,
-        due=event.at + rule.restore_on if isinstance(rule.restore_on, timedelta) else None,
+        restore_after=rule.restore_on.total_seconds() if isinstance(rule.restore_on, timedelta) else None,
+        at=event.at,
+        moment=moment,
     )
 
 

@@ -163,6 +163,9 @@ class Moment:
     """Whether the wall clock was proved right at that moment."""
 
 
+NO_MOMENT = Moment()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Command:
     """A command that was understood: `alarm` is prepared for sending, or None for a ping or a rotation."""

@@ -8,16 +8,17 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import math
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 from bridge.clock import Clock
 from bridge.errors import FieldError, StoreError
-from bridge.forwarding import Forwarded, Rule, Sending, Step, expire, forward, next_due, shifted
+from bridge.forwarding import Forwarded, Rule, Sending, Step, expire, forward, until_due
 from bridge.g90.events import EventType, PanelEvent
-from bridge.g90.panel import shifted as panel_shifted
+from bridge.g90.panel import shifted
 from bridge.g90.roster import Refused
 from bridge.g90.server import PanelServer
 from bridge.g90.state import PanelState
@@ -32,7 +33,6 @@ from bridge.sos_access.texts import prepare
 log = logging.getLogger(__name__)
 
 _LONGEST_WAIT_S = 60.0
-_NEVER = datetime.max.replace(tzinfo=UTC)
 
 
 class Panels:
@@ -70,8 +70,8 @@ class Panels:
         self._states: dict[str, PanelState] = {}
         self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._due = asyncio.Event()
-        self._looks_at = _NEVER
-        """When all that waits for a moment is looked at next: what is due after that wakes nobody."""
+        self._looks_at = math.inf
+        """By the loop's clock, when all that waits is looked at next: what is due after that wakes nobody."""
         self._orders = Orders(topics, door, panels, clock=clock, tell=tell)
         self.take = self._orders.take
 
@@ -112,7 +112,7 @@ class Panels:
         async with self._locks[guid]:
             step = Step(self._active.get(guid, ()))
             for event in events:
-                taken = forward(self._rules, step.active, event, state.name)
+                taken = forward(self._rules, step.active, event, state.name, self._clock.moment())
                 step = Step(taken.active, step.sendings + taken.sendings)
             await self._keep(guid, state, step)
             before = self._states.get(guid) or PanelState(guid=guid)
@@ -142,8 +142,7 @@ class Panels:
         self._active[guid] = step.active
         if step.sendings:
             self._stored(touched)
-        due = next_due(step.active)
-        if due is not None and due < self._looks_at:
+        if _now() + until_due(step.active, self._clock.age_s) < self._looks_at:
             self._due.set()
 
     def _declare(self, state: PanelState) -> None:
@@ -161,11 +160,11 @@ class Panels:
         backoff = Backoff()
         while True:
             self._due.clear()
-            self._looks_at = _NEVER
+            self._looks_at = math.inf
             try:
-                await self._restore_due(self._clock.now())
+                await self._restore_due()
                 wait = self._until_due()
-                self._looks_at = self._clock.now() + timedelta(seconds=wait)
+                self._looks_at = _now() + wait
                 backoff.reset()
             except StoreError as error:
                 log.error("alarms of panels are not restored yet: %s", error)
@@ -177,31 +176,28 @@ class Panels:
                 pass
 
     def _until_due(self) -> float:
-        moments = [due for active in self._active.values() if (due := next_due(active)) is not None]
-        if not moments:
-            return _LONGEST_WAIT_S
-        return min(max((min(moments) - self._clock.now()).total_seconds(), 0.0), _LONGEST_WAIT_S)
+        waits = [until_due(active, self._clock.age_s) for active in self._active.values()]
+        return max(min([*waits, _LONGEST_WAIT_S]), 0.0)
 
-    async def _restore_due(self, now: datetime) -> None:
+    async def _restore_due(self) -> None:
         for guid in list(self._active):
             async with self._locks[guid]:
-                step = expire(self._active[guid], now)
+                step = expire(self._active[guid], self._clock.now(), self._clock.age_s)
                 if step.sendings:
                     state = self._states.get(guid) or PanelState(guid=guid)
                     await self._keep(guid, state, step)
 
-    async def clock_was_set(self, jump: timedelta) -> None:
-        """Let what waits for a moment wait no longer and no shorter for it. Raises StoreError."""
-        for guid in list(self._active):
-            async with self._locks[guid]:
-                active = shifted(self._active[guid], jump)
-                if active != self._active[guid]:
-                    await self._keep(guid, self._states.get(guid) or PanelState(guid=guid), Step(active))
+    def clock_was_set(self, jump: timedelta) -> None:
+        """Let what waits for a moment wait no longer and no shorter for it."""
         self._orders.put(lambda server: self._shift(server, jump))
 
     async def _shift(self, server: PanelServer, jump: timedelta) -> None:
         for guid in self.guids:
-            await server.apply(guid, lambda state: panel_shifted(state, jump))
+            await server.apply(guid, lambda state: shifted(state, jump))
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()
 
 
 def _prepared(alarm: Alarm) -> tuple[Alarm, tuple[str, ...]]:

@@ -8,7 +8,6 @@ from collections.abc import Callable
 from datetime import timedelta
 
 from bridge.clock import Clock
-from bridge.errors import StoreError
 from bridge.panels import Panels
 
 log = logging.getLogger(__name__)
@@ -23,11 +22,8 @@ async def watch(clock: Clock, tell: Callable[..., None], panels: Panels | None) 
     was_wrong = False
     while True:
         jump = clock.jump()
-        try:
-            if abs(jump) > _JUMP and panels is not None:
-                await panels.clock_was_set(jump)
-        except StoreError as error:
-            log.error("what panels wait for goes by a clock that was set: %s", error)
+        if abs(jump) > _JUMP and panels is not None:
+            panels.clock_was_set(jump)
         if clock.is_wrong != was_wrong:
             was_wrong = clock.is_wrong
             _tell(clock, tell)

@@ -26,7 +26,7 @@ class Form(StrEnum):
     """An answer to a status request of ours."""
 
 
-_A_CLOCK: Final = 1_000_000_000
+A_CLOCK: Final = 1_000_000_000
 """Unix time in 2001. A panel that tells less was never told the time and counts from its start: seconds come again."""
 
 
@@ -134,7 +134,7 @@ class PanelEvent:
     def key(self) -> str:
         """The identity of the physical event: the same whatever form tells it, also after a restart."""
         moment = self.panel_time
-        if moment is None or moment < _A_CLOCK:
+        if moment is None or moment < A_CLOCK:
             moment = int(self.at.timestamp())
         return f"{self.guid}:{slot(self.type, self.sensor, self.action)}:{moment}"
 

@@ -2,7 +2,8 @@
 
 A panel tells an event at most once in each form. A report is the same event as one told before if it comes in a form in
 which that was not told yet and their times agree: by the panel's clock where both forms have one, else by when we heard
-of them. Whole sequences stay right, too: open, close, open in one form and then in another are three events, not six.
+of them. Our clock may be set meanwhile, so a panel's that shows a date is believed alone. Whole sequences stay right,
+too: open, close, open in one form and then in another are three events, not six.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
-from bridge.g90.events import Form
+from bridge.g90.events import A_CLOCK, Form
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,7 +23,7 @@ CLOCK_TOLERANCE_S: Final = 2
 """The forms of one event were seen to differ by a second at most."""
 WITHOUT_CLOCK: Final = timedelta(seconds=10)
 REPEATED: Final = timedelta(minutes=1)
-"""The very same report again, same form and second: a repetition, unless something else happened in between."""
+"""The very same report again, same form and second: a repetition, unless something else happened in that second."""
 REMEMBERED: Final = timedelta(minutes=15)
 _MOST: Final = 64
 
@@ -67,7 +68,7 @@ def merge(entry: Told, report: Told) -> Told:
 
 def remember(told: tuple[Told, ...], report: Told) -> tuple[Told, ...]:
     """Return `told` with a new event and without those too old to be told again."""
-    recent = tuple(t for t in told if t.held or report.received - t.received < REMEMBERED)
+    recent = tuple(t for t in told if t.held or _recent(t, report))
     return (*recent[-(_MOST - 1) :], report)
 
 
@@ -76,11 +77,21 @@ def unread(told: tuple[Told, ...]) -> tuple[Told, ...]:
     return tuple(t for t in told if t.forms != (Form.READ,))
 
 
+def _recent(entry: Told, report: Told) -> bool:
+    """Tell whether `entry` may be told again, by either clock: each of them may be set."""
+    if report.received - entry.received < REMEMBERED:
+        return True
+    if entry.panel_time is None or report.panel_time is None:
+        return False
+    return abs(report.panel_time - entry.panel_time) < REMEMBERED.total_seconds()
+
+
 def _agree(entry: Told, report: Told) -> bool:
     elapsed = abs(report.received - entry.received)
     if entry.panel_time is None or report.panel_time is None:
         return elapsed <= WITHOUT_CLOCK
-    return elapsed <= REMEMBERED and abs(entry.panel_time - report.panel_time) <= CLOCK_TOLERANCE_S
+    recent = elapsed <= REMEMBERED or report.panel_time >= A_CLOCK
+    return recent and abs(entry.panel_time - report.panel_time) <= CLOCK_TOLERANCE_S
 
 
 def _repeats(told: Sequence[Told], place: int, report: Told) -> bool:
@@ -88,5 +99,6 @@ def _repeats(told: Sequence[Told], place: int, report: Told) -> bool:
     if report.panel_time is None or report.panel_time != entry.said_at()[form]:
         return False
     later = told[place + 1 :]
-    something_else = any(t.sensor == entry.sensor and form in t.forms for t in later)
-    return not something_else and report.received - entry.received <= REPEATED
+    second = report.panel_time
+    something_else = any(t.sensor == entry.sensor and t.said_at().get(form) == second for t in later)
+    return not something_else and (report.received - entry.received <= REPEATED or second >= A_CLOCK)

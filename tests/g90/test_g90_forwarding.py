@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import replace
 from datetime import timedelta
 
@@ -11,15 +12,16 @@ from g90.g90_peers import GUID, NEW_YEAR, NOW, OTHER
 
 from bridge.errors import ConfigError, StoreError
 from bridge.forwarding import (
+    Age,
     Forwarded,
     Rule,
     expire,
     faults,
     fits,
     forward,
-    next_due,
     parse_event,
     parse_restore_on,
+    until_due,
 )
 from bridge.g90.events import EventType, PanelEvent
 from bridge.models import Alarm, Request
@@ -149,11 +151,15 @@ def test_time_restores_what_says_so_and_a_new_alarm_begins_it_anew() -> None:
     rule = replace(FIRE, restore_on=timedelta(minutes=5))
     active = forward([rule], (), SMOKE).active
     active = forward([rule], active, replace(SMOKE, at=NOW + timedelta(minutes=2))).active
-    assert next_due(active) == NOW + timedelta(minutes=7)
-    assert expire(active, NOW + timedelta(minutes=6)).sendings == ()
-    step = expire(active, NOW + timedelta(minutes=7))
+
+    def after(minutes: float) -> Age:
+        return lambda _, at: (NOW + timedelta(minutes=minutes) - at).total_seconds()
+
+    assert until_due(active, after(minutes=6)) == 60
+    assert expire(active, NOW, after(minutes=6)).sendings == ()
+    step = expire(active, NOW, after(minutes=7))
     assert [s.request for s in step.sendings] == [Request.RESTORE]
-    assert step.active == ()
+    assert (step.active, until_due(step.active, after(minutes=8))) == ((), math.inf)
 
 
 def test_what_is_active_survives_a_restart() -> None:

@@ -229,6 +229,23 @@ def test_forms_a_second_apart_that_are_repeated_after_a_restart_are_one_event(or
     assert types(events + again) == ["alarm"]
 
 
+@pytest.mark.parametrize("days", [-20000, -3, 5])
+def test_what_is_repeated_after_our_clock_was_set_is_one_event(days: int) -> None:
+    """Set while nobody looked, such as over a restart."""
+    jump = timedelta(days=days)
+    state = reduce(LISTED, smoke(STATUS, time=NEW_YEAR + 1), NOW).state
+    for index in (1, 2):
+        state = reduce(state, activity(STATUS, index, 1, time=NEW_YEAR), NOW + jump).state
+    assert reduce(state, smoke(STATUS, time=NEW_YEAR + 1), NOW + jump).events == ()
+    assert reduce(state, smoke(ALERT), NOW + jump).events == ()
+    assert types(list(reduce(state, smoke(STATUS, time=NEW_YEAR + 5), NOW + jump).events)) == ["alarm"]
+
+
+def test_what_a_connection_held_back_is_nothing_new_after_what_came_later() -> None:
+    opened, closed = activity(STATUS, 1, 1), activity(STATUS, 1, 0, time=NEW_YEAR + 5)
+    assert types(play(LISTED, opened, closed, opened, closed)[1]) == ["door_opened", "door_closed"]
+
+
 def test_the_word_that_there_is_an_alarm_waits_for_its_reason_and_then_is_the_alarm() -> None:
     _, with_reason = play(LISTED, arm(4), smoke(STATUS))
     _, reason_first = play(LISTED, smoke(STATUS), arm(4))

@@ -7,7 +7,7 @@ import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -67,6 +67,27 @@ def smoke(panel_time: int = NEW_YEAR, **known: Any) -> PanelEvent:  # noqa: ANN4
 def fire(**known: Any) -> Rule:  # noqa: ANN401 - any field
     plain = {"event": EventType.ALARM, "transmitter": "home", "event_code": "FA", "restore_on": EventType.DISARMED}
     return Rule(**{**plain, **known})
+
+
+class Machine:
+    """The two clocks of a machine: `error` is by how much the one on the wall is wrong."""
+
+    def __init__(self) -> None:
+        self.error = timedelta(0)
+        self.lived = timedelta(hours=1)
+        """Since it booted."""
+
+    def clock(self) -> Clock:
+        """Return the clock of a process that starts now."""
+        begun = now()
+
+        def wall() -> float:
+            return (begun + self.lived + self.error).timestamp()
+
+        def steady() -> float:
+            return self.lived.total_seconds()
+
+        return Clock(wall, steady, "this boot")
 
 
 class FakeDoor:
@@ -196,6 +217,7 @@ async def joined(
     code: str | None = None,
     code_for_arm: bool = False,
     accept_unknown: bool = False,
+    clock: Clock | None = None,
 ) -> AsyncIterator[Joined]:
     """Panels as the bridge joins them, running, over the store in `folder`."""
     async with await Store.open(folder / "bridge.db") as store:
@@ -217,7 +239,7 @@ async def joined(
             cast("Door", door),
             panels={GUID: panel},
             rules=rules,
-            clock=Clock(),
+            clock=clock or Clock(),
             accept_unknown=accept_unknown,
             tell=lambda kind, **details: told.append((kind, details)),
             stored=stored,

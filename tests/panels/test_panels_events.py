@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
-from panels.panels_kit import GUID, NEW_YEAR, OTHER, Joined, event, fire, joined, now, run, smoke
+from panels.panels_kit import GUID, NEW_YEAR, OTHER, Machine, event, fire, joined, now, run, smoke
 
 from bridge.errors import StoreError
 from bridge.g90.events import EventType, PanelEvent
@@ -125,74 +125,68 @@ def test_a_disarm_after_a_restart_restores_once(tmp_path: Path) -> None:
     run(scenario())
 
 
-def test_what_is_due_while_the_bridge_is_away_is_restored_when_it_is_back(tmp_path: Path) -> None:
-    rule = fire(restore_on=timedelta(minutes=5))
+@pytest.mark.parametrize("days", [-20000, -3, 0, 5])
+def test_what_is_due_while_the_bridge_is_away_is_restored_when_it_is_back(tmp_path: Path, days: int) -> None:
+    """Also where the clock is set meanwhile, and nobody is there to see it."""
+    rule, machine = fire(restore_on=timedelta(minutes=5)), Machine()
 
     async def scenario() -> None:
-        async with joined(tmp_path, [rule]) as site:
-            await site.panels.panel_changed(TRIGGERED, (smoke(at=now() - timedelta(minutes=4)),))
-            late = smoke(name="Hall", at=now() - timedelta(minutes=6))
+        async with joined(tmp_path, [rule], clock=machine.clock()) as site:
+            await site.panels.panel_changed(TRIGGERED, (smoke(),))
+            machine.lived += timedelta(minutes=4)
+            late = smoke(name="Hall", panel_time=NEW_YEAR + 240)
             await site.panels.panel_changed(TRIGGERED, (replace(late, sensor=7),))
+        machine.lived += timedelta(minutes=2)
+        machine.error = timedelta(days=days)
+        async with joined(tmp_path, [rule], clock=machine.clock()) as site:
 
             async def restored() -> bool:
-                return ("restore", "FA", "7") in await site.queued()
+                return len(await site.queued()) == 3
 
             await site.until(restored)
-            assert len(await site.queued()) == 3
-            stored = (await site.outbox.panels())[GUID]
-            assert [each["sensor"] for each in stored["forwarded"]] == [9]
-            stored["forwarded"][0]["due"] = (now() - timedelta(seconds=1)).isoformat()
-            await site.outbox.keep_panel(GUID, stored, {})
-        async with joined(tmp_path, [rule]) as site:
-
-            async def all_restored() -> bool:
-                return len(await site.queued()) == 4
-
-            await site.until(all_restored)
             assert (await site.queued())[-1] == ("restore", "FA", "9")
             stored = (await site.outbox.panels())[GUID]
-            assert stored["forwarded"] == []
+            assert [each["sensor"] for each in stored["forwarded"]] == [7]
             assert PanelState.from_json(stored["state"]) == TRIGGERED
 
     run(scenario())
 
 
-def test_a_clock_that_is_set_neither_restores_nor_delays(tmp_path: Path) -> None:
-    day = timedelta(days=1)
-
-    async def dues(site: Joined) -> tuple[datetime, datetime]:
-        stored = (await site.outbox.panels())[GUID]
-        off_at = stored["state"]["sensors"][0]["off_at"]
-        return datetime.fromisoformat(stored["forwarded"][0]["due"]), datetime.fromisoformat(off_at)
+@pytest.mark.parametrize("days", [-20000, -1, 1])
+def test_a_clock_that_is_set_neither_restores_nor_delays(tmp_path: Path, days: int) -> None:
+    machine, jump = Machine(), timedelta(days=days)
 
     async def scenario() -> None:
-        async with joined(tmp_path, [fire(restore_on=timedelta(minutes=5))]) as site:
-            moving = replace(TRIGGERED, sensors={2: Sensor(index=2, on=True, off_at=now() + timedelta(seconds=30))})
+        async with joined(tmp_path, [fire(restore_on=timedelta(minutes=5))], clock=machine.clock()) as site:
+            off_at = now() + timedelta(seconds=30)
+            moving = replace(TRIGGERED, sensors={2: Sensor(index=2, on=True, off_at=off_at)})
             await site.panels.panel_changed(moving, (smoke(),))
             site.server.states[GUID] = moving
-            before = await dues(site)
-            await site.panels.clock_was_set(day)
-            assert (await site.server.taken.get()).sensors[2].off_at == before[1] + day
-            assert await dues(site) == (before[0] + day, before[1] + day)
-            assert [kind for kind, *_ in await site.queued()] == ["alarm"]
+            machine.error = jump
+            site.panels.clock_was_set(jump)
+            assert (await site.server.taken.get()).sensors[2].off_at == off_at + jump
+            for minutes, kinds in ((4, ["alarm"]), (1, ["alarm", "restore"])):
+                machine.lived += timedelta(minutes=minutes)
+                await site.panels._restore_due()
+                assert [kind for kind, *_ in await site.queued()] == kinds
 
     run(scenario())
 
 
 def test_a_restore_that_time_brings_waits_for_a_store_that_fails(tmp_path: Path) -> None:
+    machine = Machine()
+
     async def scenario() -> None:
-        async with joined(tmp_path, [fire(restore_on=timedelta(milliseconds=100))]) as site:
+        async with joined(tmp_path, [fire(restore_on=timedelta(minutes=5))], clock=machine.clock()) as site:
             await site.panels.panel_changed(TRIGGERED, (smoke(),))
             site.outbox.broken = True
-            await site.panels._restore_due(now() - timedelta(hours=1))
+            await site.panels._restore_due()
+            machine.lived += timedelta(minutes=5)
             with pytest.raises(StoreError):
-                await site.panels._restore_due(now() + timedelta(hours=1))
+                await site.panels._restore_due()
             site.outbox.broken = False
-
-            async def restored() -> bool:
-                return len(await site.queued()) == 2
-
-            await site.until(restored)
+            await site.panels._restore_due()
+            assert len(await site.queued()) == 2
 
     run(scenario())
 
