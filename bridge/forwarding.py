@@ -96,11 +96,19 @@ class Forwarded:
         """Return what `as_json` gave; raise `DamagedError` for anything else."""
         try:
             restore_on = EventType(stored["restore_on"]) if stored["restore_on"] else None
-            read = {"alarm": Alarm(**stored["alarm"]), "moment": Moment(**stored["moment"])}
-            at = datetime.fromisoformat(stored["at"])
-            return cls(**{**stored, **read, "at": at, "restore_on": restore_on})
+            plain = _with_age(stored)
+            read = {"alarm": Alarm(**stored["alarm"]), "moment": Moment(**plain["moment"])}
+            at = datetime.fromisoformat(plain["at"])
+            return cls(**{**plain, **read, "at": at, "restore_on": restore_on})
         except (KeyError, TypeError, ValueError) as error:
             raise DamagedError(f"a stored forwarding cannot be read: {error}") from error
+
+
+def _with_age(stored: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what is stored now; of what an earlier version stored, a restore is due if it was to come at any time."""
+    plain = dict(stored)
+    due = plain.pop("due", None)
+    return {"at": due or "2026-01-01T00:00+00:00", "moment": {}, "restore_after": 0.0 if due else None} | plain
 
 
 @dataclass(frozen=True, slots=True)
