@@ -52,10 +52,10 @@ def test_an_alarm_and_the_state_are_stored_then_told(tmp_path: Path) -> None:
 def test_what_has_nothing_to_restore_in_time_lets_nobody_look_at_all_panels(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    looked: list[datetime] = []
+    looked: list[Panels] = []
 
-    async def look(self: Panels, now: datetime) -> None:
-        looked.append(now)
+    async def look(self: Panels) -> None:
+        looked.append(self)
 
     monkeypatch.setattr(Panels, "_restore_due", look)
 
