@@ -37,7 +37,8 @@ class Run:
         accounts = Accounts({code(name): PASSWORD for name in self.transmitters})
         self.receivers = [Station(accounts, self.ledger) for _ in range(2)]
         self.broker = Mosquitto(folder)
-        self.wires = [Wire(lambda: self.broker.port), *map(_wire_to, self.receivers)]
+        to_broker = Wire("network of the broker", lambda: self.broker.port)
+        self.wires = [to_broker, *map(_wire_to, self.receivers, ("primary", "secondary"))]
         self.product = Product(folder, self.ledger)
         self.disk = Disk(store_of(folder).parent)
         self.clock = Clock(folder)
@@ -47,7 +48,10 @@ class Run:
         ports = [wire.port for wire in self.wires]
         listen = free_port()
         names = {f"p{number}": self.transmitters[number % len(self.transmitters)] for number in range(options.panels)}
-        self.panels = [Panel(name, Wire(lambda: listen), self.ledger, self._dice(name)) for name in names]
+        self.panels = [
+            Panel(name, Wire(f"network of the panels: {name}", lambda: listen), self.ledger, self._dice(name))
+            for name in names
+        ]
         text = configuration(folder, _BASE, ports[0], ports[1:], self.transmitters) + forwarding(listen, names)
         self.product.config.write_text(text, "utf-8")
 
@@ -91,17 +95,7 @@ class Run:
         ends = faults.end_bridge(self.product, self._dice("bridge"), self.options.kill_each)
         receivers = faults.trouble_receivers(self.receivers, self.ledger, self._dice("receivers"))
         broker = faults.restart_broker(self.broker, self.listener, self.ledger, self._dice("broker"))
-        names = ("network of the broker", "network of the primary", "network of the secondary")
-        wires = [
-            network.trouble(wire, name, self.ledger, self._dice(name), to_receiver=wire is not self.wires[0])
-            for wire, name in zip(self.wires, names, strict=True)
-        ]
-        wires += [
-            network.trouble(
-                panel.wire, "network of a panel", self.ledger, self._dice(f"network {panel.name}"), to_receiver=False
-            )
-            for panel in self.panels
-        ]
+        wires = [network.trouble(wire, self.ledger, self._dice(wire.name)) for wire in self._all_wires]
         disk = machine.trouble_disk(self.disk, self.product, self.ledger, self._dice("disk"))
         clock = machine.trouble_clock(self.clock, self.ledger, self._dice("clock"))
         return [ends, receivers, broker, *wires, disk, clock]
@@ -129,8 +123,8 @@ class Run:
         await self.product.stop()
 
 
-def _wire_to(receiver: Station) -> Wire:
-    return Wire(lambda: receiver.address[1])
+def _wire_to(receiver: Station, name: str) -> Wire:
+    return Wire(f"network of the {name}", lambda: receiver.address[1], to_receiver=True)
 
 
 async def _end(tasks: Sequence[asyncio.Task[None]]) -> None:

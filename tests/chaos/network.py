@@ -16,9 +16,11 @@ _LATE_S = 1.0
 
 
 class Wire:
-    """Relays `port` to the port that `target` names."""
+    """Relays `port` to the port that `target` names. `to_receiver`: answers get lost in it."""
 
-    def __init__(self, target: Callable[[], int]) -> None:
+    def __init__(self, name: str, target: Callable[[], int], *, to_receiver: bool = False) -> None:
+        self.name = name
+        self.to_receiver = to_receiver
         self.port = free_port()
         self._target = target
         self._server: asyncio.Server | None = None
@@ -78,13 +80,13 @@ class Wire:
         writer.write_eof()
 
 
-async def trouble(wire: Wire, name: str, ledger: Ledger, dice: random.Random, *, to_receiver: bool) -> None:
+async def trouble(wire: Wire, ledger: Ledger, dice: random.Random) -> None:
     """Cut the wire, or make a black hole of it, again and again; what is held back comes late, or never."""
     while True:
         await asyncio.sleep(dice.expovariate(1 / _EACH_S))
         begun = now()
         hole = dice.random() < 0.5
-        ledger.faults[f"{name}: {'black hole' if hole else 'cut'}"] += 1
+        ledger.faults[f"{wire.name}: {'black hole' if hole else 'cut'}"] += 1
         try:
             if hole:
                 wire.swallow()
@@ -97,5 +99,5 @@ async def trouble(wire: Wire, name: str, ledger: Ledger, dice: random.Random, *,
             elif dice.random() < 0.5:
                 await wire.hang_up()
             wire.release()
-            if to_receiver:
+            if wire.to_receiver:
                 ledger.cuts.append((begun, now() + _LATE_S))

@@ -47,14 +47,17 @@ def faulty(ledger: Ledger, rotations: Rotations) -> list[str]:
         _named("overtaken by a later one", ledger.overtaken()),
         _named("without a result", ledger.open()),
         _named("ended more than once", ledger.told_twice()),
-        f"{len(ledger.panels)} alarms of panels have {len(ledger.unnamed)} results"
-        if len(ledger.unnamed) > len(ledger.panels)
-        else "",
+        _results_of_panels(ledger),
         "" if ledger.alarms else "no alarm was sent",
         *ledger.strange[:_SHOWN],
         *rotations.wrong,
     ]
     return [each for each in found if each]
+
+
+def _results_of_panels(ledger: Ledger) -> str:
+    alarms, results = len(ledger.panels), len(ledger.unnamed)
+    return f"{alarms} alarms of panels have {results} results" if results > alarms else ""
 
 
 def _named(what: str, alarms: Sequence[Alarm]) -> str:
