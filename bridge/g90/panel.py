@@ -47,20 +47,27 @@ def reduce(state: PanelState, report: Report, now: datetime, options: Options = 
     return _judge(state, report, meaning, event, options)
 
 
-def tick(state: PanelState, now: datetime) -> Step:
+def tick(state: PanelState, now: datetime, options: Options = _DEFAULTS) -> Step:
     """Let time pass: held events are told, sensors that nothing turns off go off."""
     # What is held from a time to come was held before the clock was set back: an alarm does not wait for that time.
     due = [t.held for t in state.told if t.held and (t.held.at + HOLD <= now or t.held.at > now)]
     told = tuple(replace(t, held=None) if t.held in due else t for t in state.told)
-    sensors = {
-        index: replace(s, on=False, off_at=None) if s.off_at and s.off_at <= now else s
-        for index, s in state.sensors.items()
-    }
+    sensors = {index: _passed(sensor, now, options) for index, sensor in state.sensors.items()}
     state = replace(state, told=told, sensors=sensors)
     if state.alarm_due and (state.alarm_due <= now or state.alarm_due - now > _WHY):
         state = replace(state, alarm_due=None)
         due.append(PanelEvent(guid=state.guid, type=_E.ALARM, at=now, source="panel"))
     return Step(state, tuple(due))
+
+
+def _passed(sensor: Sensor, now: datetime, options: Options) -> Sensor:
+    """Turn off what is due; nor does a sensor wait for longer than any of them where the clock was set back."""
+    if sensor.off_at is None:
+        return sensor
+    if sensor.off_at <= now:
+        return replace(sensor, on=False, off_at=None)
+    longest = now + max(options.motion_off, options.door_off or timedelta(0))
+    return replace(sensor, off_at=longest) if sensor.off_at > longest else sensor
 
 
 def shifted(state: PanelState, jump: timedelta) -> Step:

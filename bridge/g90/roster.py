@@ -12,6 +12,7 @@ import time
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
+from functools import partial
 from ipaddress import IPv4Network, IPv6Network, ip_address
 from typing import TYPE_CHECKING, Final, Protocol
 
@@ -168,7 +169,7 @@ class Roster:
         now, late = self._clock(), time.monotonic() - self._offline_after
         for panel in list(self.panels.values()):
             if panel.due and panel.due <= now:
-                await self.step(panel, lambda state: tick(state, now))
+                await self.step(panel, partial(tick, now=now, options=panel.config.options))
             if panel.heard < late and panel.state.online is not False:
                 await self.step(panel, lambda state: silent(state, now))
 

@@ -383,6 +383,14 @@ def test_an_alarm_does_not_wait_for_a_time_that_comes_again() -> None:
     assert types(list(tick(unexplained, NOW - timedelta(days=1)).events)) == ["alarm"]
 
 
+def test_a_sensor_does_not_stay_on_until_a_time_that_comes_again() -> None:
+    moving = reduce(LISTED, activity(STATUS, 2, 1), NOW).state
+    earlier = NOW - timedelta(days=20000)
+    state = tick(moving, earlier, Options(motion_off=60 * SECOND)).state
+    assert (state.sensors[2].on, next_due(state)) == (True, earlier + 60 * SECOND)
+    assert not tick(state, earlier + 60 * SECOND).state.sensors[2].on
+
+
 def test_a_panel_that_was_never_told_the_time_says_new_things_at_the_same_second() -> None:
     """Else the second alarm would be taken for one that was forwarded already."""
 
