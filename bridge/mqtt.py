@@ -215,7 +215,9 @@ class Door:
             # Commands are taken from here on: an alarm does not wait for states to be put in order.
             tasks.create_task(self._take(client, link))
             await self._learn(client)
-            await self._publish_states(client)
+            for _ in range(0, len(self._dirty), _AT_ONCE):
+                self.pulse.beat()
+                await self._publish_states(client)
             await client.publish(self._interface.status, "online", qos=1, retain=True)
             self.connects += 1
             self.connected.set()
@@ -226,7 +228,7 @@ class Door:
     async def _leave(self, client: Client) -> None:
         client.timeout = _GOODBYE_S
         async with asyncio.timeout(_GOODBYE_S):
-            if self.connected.is_set():
+            while self.connected.is_set() and (self._events or self._dirty):
                 await self._publish_waiting(client)
         await client.publish(self._interface.status, "offline", qos=1, retain=True)
 
@@ -288,13 +290,19 @@ class Door:
                 del link.unconfirmed[:acknowledged]
 
     async def _publish_waiting(self, client: Client) -> bool:
-        """Publish what is due; return whether the broker has answered to something."""
+        """Publish the events that are due, then a few states; return whether the broker has answered to something.
+
+        However fast either comes, the other is not kept waiting.
+        """
         sent = False
-        while self._events:
+        for _ in range(len(self._events)):
             self.pulse.beat()
             await self._publish_event(client, self._events[0])
             sent = True
-        return await self._publish_states(client) or sent
+        sent = await self._publish_states(client) or sent
+        if self._events or self._dirty:
+            self._work.set()
+        return sent
 
     async def _publish_event(self, client: Client, event: _Event) -> None:
         if event.topic and not (event.retain and self._held.get(event.topic) == event.payload):
@@ -318,17 +326,15 @@ class Door:
             log.warning("no answer to response topic %s: %s", clean(reply.topic), clean(error))
 
     async def _publish_states(self, client: Client) -> bool:
-        sent = False
-        while self._dirty:
-            self.pulse.beat()
-            topics = list(self._dirty)[:_AT_ONCE]
-            changed = {topic: self._wanted[topic] for topic in topics if self._held.get(topic) != self._wanted[topic]}
-            async with asyncio.TaskGroup() as tasks:
-                for topic, payload in changed.items():
-                    tasks.create_task(client.publish(topic, payload, qos=1, retain=True))
-            self._held.update(changed)
-            for topic in topics:
-                if self._wanted[topic] == self._held[topic]:  # else it changed again meanwhile
-                    del self._dirty[topic]
-            sent = sent or bool(changed)
-        return sent
+        """Publish the states that are due longest, a few; what changes meanwhile is due again, after the others."""
+        topics = list(self._dirty)[:_AT_ONCE]
+        changed = {topic: self._wanted[topic] for topic in topics if self._held.get(topic) != self._wanted[topic]}
+        async with asyncio.TaskGroup() as tasks:
+            for topic, payload in changed.items():
+                tasks.create_task(client.publish(topic, payload, qos=1, retain=True))
+        self._held.update(changed)
+        for topic in topics:
+            del self._dirty[topic]
+            if self._held.get(topic) != self._wanted[topic]:
+                self._dirty[topic] = None
+        return bool(changed)

@@ -25,7 +25,7 @@ from bridge.g90.events import Alert, Form, Notice
 from bridge.g90.frames import FrameBuffer
 from bridge.g90.messages import PING, Hello, build_hello, build_report
 
-_SENSORS = 60
+_SENSORS = 20
 _RESTS_S = 5.0
 """The forms of one event may lie two seconds apart; so long after it the next one of that sensor is surely another."""
 _ANSWERS_WITHIN_S = 4.0
