@@ -49,6 +49,8 @@ _STEADY_S = 10.0
 _LONGEST_TURN_S = 300.0
 """Whatever a turn waits for, a name server, the broker or the next try to connect, is bounded well below this."""
 _LONGEST_REST_S = 30.0
+_ANSWER_TRIES = 2
+"""Whoever sends a command chooses its response topic: perhaps one that the broker hangs up for, or never answers to."""
 _AT_ONCE = 10
 """States published before their acknowledgements are awaited."""
 
@@ -119,6 +121,8 @@ class Door:
         self._held: dict[str, str] = {}
         self._dirty: dict[str, None] = {}
         self._events: deque[_Event] = deque()
+        self._answer_tries = 0
+        """For the event that is next."""
         self._work = asyncio.Event()
         self._stopping = False
         self._connected_at = math.inf
@@ -176,18 +180,19 @@ class Door:
             try:
                 await self._session()
             except (aiomqtt.MqttError, BrokerError, OSError, ValueError) as error:
-                wait = backoff.fail()
                 if self._stopping:
                     return
+                if self._connected_for() >= _STEADY_S:
+                    backoff.reset()
+                wait = backoff.fail()
                 where = f"{self._broker.host}:{self._broker.port}"
                 log.warning("broker %s: %s; next try in %.0f s", where, explain(error), wait)
                 await asyncio.sleep(wait)
 
     def _connected_for(self) -> float:
-        """Return how long the connection that just ended had lasted, in seconds."""
-        now = asyncio.get_running_loop().time()
-        lasted = now - self._connected_at
-        self._connected_at = now
+        """Return how long the connection that just ended had lasted, in seconds; less than 0 if none was made."""
+        lasted = asyncio.get_running_loop().time() - self._connected_at
+        self._connected_at = math.inf
         return lasted
 
     async def _session(self) -> None:
@@ -311,11 +316,16 @@ class Door:
             self._held[event.topic] = self._wanted[event.topic] = event.payload
         if event.reply:
             await self._answer(client, event.reply, event.payload)
+        self._answer_tries = 0
         self._events.popleft()
         if event.done:
             await event.done()
 
     async def _answer(self, client: Client, reply: Reply, payload: str) -> None:
+        if self._answer_tries == _ANSWER_TRIES:
+            log.warning("no answer to response topic %s: the broker did not take it", clean(reply.topic))
+            return
+        self._answer_tries += 1
         properties = None
         if self._broker.protocol == "5" and reply.correlation is not None:
             properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]

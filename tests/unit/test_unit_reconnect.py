@@ -1,0 +1,107 @@
+"""The door to the broker over the days: connections that end, each in its own way."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, cast
+
+import aiomqtt
+import pytest
+
+from bridge.broker import Broker, Client
+from bridge.models import Reply
+from bridge.mqtt import Door, Handler, Interface
+from bridge.schedule import Backoff
+
+NOTHING = Interface("b/bridge/state", (), (), is_ours=lambda _: True, is_stale=lambda _: False)
+
+
+class Fragile(Door):
+    """Its connections do as `script` says: seconds that each one lasts, None for one that is never made."""
+
+    def __init__(self, script: list[float | None]) -> None:
+        super().__init__(Broker("127.0.0.1"), NOTHING, Handler())
+        self.script = script
+        self.ended = asyncio.Event()
+
+    async def _session(self) -> None:
+        if not self.script:
+            self.ended.set()
+            await asyncio.Event().wait()
+        lasts = self.script.pop(0)
+        if lasts is not None:
+            self._connected_at = asyncio.get_running_loop().time() - lasts
+        raise aiomqtt.MqttError("lost")
+
+
+def _waits(monkeypatch: pytest.MonkeyPatch, script: list[float | None]) -> list[float]:
+    """Return for how long a door waits after each of such connections."""
+    waits: list[float] = []
+    sleep = asyncio.sleep
+
+    async def at_once(seconds: float) -> None:
+        waits.append(seconds)
+        await sleep(0)
+
+    async def scenario() -> None:
+        door = Fragile(script)
+        running = asyncio.create_task(door.run())
+        async with asyncio.timeout(10):
+            await door.ended.wait()
+        running.cancel()
+        await asyncio.wait([running])
+
+    monkeypatch.setattr("bridge.mqtt.Backoff", lambda: Backoff(jitter=lambda: 0.0))
+    monkeypatch.setattr(asyncio, "sleep", at_once)
+    asyncio.run(scenario())
+    return waits
+
+
+def test_after_a_steady_connection_the_next_is_tried_at_once_however_many_were_lost_before(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A broker that restarts once a month must not keep alarms waiting for a minute in the end."""
+    assert _waits(monkeypatch, [86400.0] * 8) == [1.0] * 8
+
+
+def test_connections_that_do_not_last_and_those_never_made_are_tried_less_and_less_often(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert _waits(monkeypatch, [3600.0, None, None, 0.5, None, 3600.0, None]) == [1, 2, 4, 8, 16, 1, 2]
+
+
+class Choosy:
+    """A client of a broker that hangs up at what is published to some topic, or never answers to it."""
+
+    def __init__(self) -> None:
+        self.taken: list[str] = []
+
+    async def publish(self, topic: str, *_: object, **__: Any) -> None:  # noqa: ANN401 - aiomqtt's
+        if topic == POISON:
+            raise aiomqtt.MqttError("Operation timed out")
+        self.taken.append(topic)
+
+
+POISON = "a" + 201 * "/"
+"""mosquitto lets pass a command with such a response topic; what is published there it never answers to."""
+
+
+def test_a_response_topic_that_the_broker_does_not_take_keeps_nothing_from_the_others() -> None:
+    told: list[str] = []
+
+    async def done() -> None:
+        told.append("done")
+
+    async def scenario() -> None:
+        door, client = Door(Broker("127.0.0.1"), NOTHING, Handler()), Choosy()
+        for topic in (POISON, "reply"):
+            door.publish("response", "{}", reply=Reply(topic), done=done)
+        for _ in range(2):  # connections
+            with pytest.raises(aiomqtt.MqttError):
+                await door._publish_waiting(cast("Client", client))
+            assert not told
+        await door._publish_waiting(cast("Client", client))
+        assert told == ["done", "done"]
+        assert client.taken[-2:] == ["response", "reply"]
+
+    asyncio.run(scenario())
