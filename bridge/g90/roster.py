@@ -171,7 +171,11 @@ class Roster:
             if panel.due and panel.due <= now:
                 await self.step(panel, partial(tick, now=now, options=panel.config.options))
             if panel.heard < late and panel.state.online is not False:
-                await self.step(panel, lambda state: silent(state, now))
+                await self._fall_silent(panel, now, late)
+
+    async def _fall_silent(self, panel: Panel, now: datetime, late: float) -> None:
+        # It may be heard while its last report, or the store, keeps this waiting.
+        await self.step(panel, lambda state: silent(state, now) if panel.heard < late else Step(state))
 
     def _panel(self, config: PanelConfig, state: PanelState | None) -> Panel:
         state = replace(state or PanelState(guid=config.guid), name=config.name)

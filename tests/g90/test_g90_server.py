@@ -500,6 +500,27 @@ def test_the_second_form_waits_for_the_first_and_other_panels_do_not() -> None:
     run(scenario())
 
 
+def test_a_panel_whose_alarm_took_long_to_store_was_not_silent() -> None:
+    """A full disk holds up its pings, too; once there is room again, `panel_offline` would be a false alarm."""
+
+    async def scenario() -> None:
+        recorder = Slow()
+        async with serving(recorder) as server, dialled(server.address) as panel:
+            await panel.send(HELLO + SMOKE_ALARM + PING)
+            await recorder.asked.wait()
+            entry = server.roster.panels[GUID]
+            entry.heard -= 3600
+            sweeping = asyncio.create_task(server.roster.sweep())
+            await asyncio.sleep(0)
+            assert entry.lock._waiters
+            recorder.let.set()
+            await sweeping
+            await panel.receive(42 + 8)
+            assert recorder.types() == ["panel_online", "alarm"]
+
+    run(scenario())
+
+
 def test_a_flood_while_an_alarm_is_stored_stays_in_the_panels_socket() -> None:
     async def scenario() -> None:
         recorder = Slow()
