@@ -28,7 +28,7 @@ from bridge.lock import hold
 from bridge.mqtt import Door, Interface
 from bridge.outbox import Outbox, Touched
 from bridge.panel_discovery import PanelControlled, panel_device, panel_id
-from bridge.panel_topics import PanelTopics
+from bridge.panel_topics import PanelTopics, SetOutcome, set_response
 from bridge.panels import Panels
 from bridge.publisher import Publisher
 from bridge.rescue import Keeper, Loss
@@ -101,6 +101,7 @@ class Bridge:
             self._publisher,
             self._stored,
             self._clock,
+            is_elsewheres=lambda topic: self._panel_topics.guid(topic) is not None,
             elsewhere=self._panel_command,
             notices={f"{self._names.prefix}/status": self._home_assistant_status},
             learned=lambda held: self._announcer.learned(held),  # noqa: PLW0108 - it is made below
@@ -216,17 +217,16 @@ class Bridge:
     def _knows_panel(self, guid: str) -> bool:
         return self._panels is not None and guid in self._panels.guids
 
-    def _panel_command(self, message: Incoming) -> bool:
-        """Take a message that is for a panel; return whether it is."""
-        guid = self._panel_topics.guid(message.topic)
-        if guid is None:
-            return False
+    def _panel_command(self, message: Incoming) -> None:
+        guid = self._panel_topics.guid(message.topic) or ""
         if self._panels is not None and self._knows_panel(guid):
-            self._panels.take(message.topic, message.payload)
-        else:
-            reason = f"there is no panel {clean(guid)!r} in the configuration"
-            self._publisher.event("command_rejected", topic=clean(message.topic), reason=reason)
-        return True
+            self._panels.take(message.topic, message.payload, message.reply)
+            return
+        reason = f"there is no panel {clean(guid)!r} in the configuration"
+        self._publisher.event("command_rejected", topic=clean(message.topic), reason=reason)
+        if message.reply is not None:
+            payload = set_response(None, SetOutcome.FAILED, reason, self._clock.now())
+            self._publisher.answer(message.reply, payload)
 
     def _stored(self, touched: Touched) -> None:
         """Something new was stored for these transmitters."""

@@ -45,16 +45,18 @@ class Intake(Handler):
         stored: Callable[[Touched], None],
         clock: Clock,
         *,
-        elsewhere: Callable[[Incoming], bool] = lambda _: False,
+        is_elsewheres: Callable[[str], bool] = lambda _: False,
+        elsewhere: Callable[[Incoming], None] = lambda _: None,
         notices: Mapping[str, Callable[[bytes], None]] = MappingProxyType({}),
         learned: Callable[[Mapping[str, str]], None] = lambda _: None,
     ) -> None:
-        """`elsewhere` takes the commands that are no transmitter's, and says which are.
+        """`elsewhere` takes the commands that are no transmitter's: those whose topic `is_elsewheres`.
 
         `notices` take what comes on topics that command nothing, retained or not; `learned` as in Handler.
         """
         self._clock = clock
         self._notices = notices
+        self._is_elsewheres = is_elsewheres
         self._elsewhere = elsewhere
         self._learned = learned
         self._topics = topics
@@ -63,11 +65,13 @@ class Intake(Handler):
         self._stored = stored
         self._confirmed: list[Delivery] = []
         self._rejections: list[_Rejection] = []
+        self._others: list[Incoming] = []
         self._last_stamp = datetime.fromtimestamp(0).astimezone()
 
     async def commands(self, batch: Sequence[Incoming]) -> None:
         """Store what `batch` commands; returns once it is on disk, however long a full disk makes that take."""
         entries = [entry for entry in map(self._entry, batch) if entry is not None]
+        await self._pass_on()
         rejections, self._rejections = self._rejections, []
         told = await self._told([rejection.delivery for rejection in rejections])
         touched = await self._store(entries) if entries else {}
@@ -80,7 +84,7 @@ class Intake(Handler):
                 log.debug("%s: %s stored", entry.transmitter, _named(entry.command) if entry.command else "a fault")
 
     def acknowledged(self, batch: Sequence[Incoming]) -> None:
-        self._confirmed += [delivery for delivery in map(_delivery, batch) if delivery is not None]
+        self._confirmed += [delivery for delivery in map(self._delivery, batch) if delivery is not None]
 
     def learned(self, held: Mapping[str, str]) -> None:
         self._learned(held)
@@ -91,8 +95,23 @@ class Intake(Handler):
         except StoreError as error:
             log.warning("%s", error)
 
+    async def _pass_on(self) -> None:
+        """Let others obey what is theirs, each command once: a door that was opened since is not locked again."""
+        others, self._others = self._others, []
+        deliveries = {message.mid: delivery for message in others if (delivery := self._delivery(message)) is not None}
+        told = await self._told(list(deliveries.values()))
+        for message in others:
+            if deliveries.get(message.mid) not in told:
+                self._elsewhere(message)
+        if not deliveries:
+            return
+        try:
+            await self._outbox.note(list(deliveries.values()))
+        except StoreError as error:
+            log.warning("%s", error)
+
     async def _told(self, deliveries: Sequence[Delivery | None]) -> list[Delivery]:
-        """Return those that came before: an event is never repeated."""
+        """Return those that came before."""
         repeated = [delivery for delivery in deliveries if delivery is not None and delivery.duplicate]
         if not repeated:
             return []
@@ -131,14 +150,24 @@ class Intake(Handler):
         if message.retained:
             self._refuse_retained(message)
             return None
-        if self._elsewhere(message):
+        if self._is_elsewheres(message.topic):
+            self._others.append(message)
             return None
         try:
             parsed = self._topics.parse(message.topic, message.payload)
         except CommandError as error:
             return self._rejected(message, error)
         command = self._command(parsed, message)
-        return Entry(parsed.transmitter, command=command, reply=message.reply, delivery=_delivery(message))
+        return Entry(parsed.transmitter, command=command, reply=message.reply, delivery=self._delivery(message))
+
+    def _delivery(self, message: Incoming) -> Delivery | None:
+        if message.mid is None:
+            return None
+        # A panel's code could be guessed from a digest of it.
+        payload = b"" if self._is_elsewheres(message.topic) else message.payload
+        return Delivery(
+            message.mid, message.duplicate, hashlib.sha256(message.topic.encode() + b"\0" + payload).digest()
+        )
 
     def _command(self, parsed: ParsedCommand, message: Incoming) -> Command:
         accepted_at = self._stamp()
@@ -177,7 +206,7 @@ class Intake(Handler):
 
     def _rejected(self, message: Incoming, error: CommandError) -> Entry | None:
         log.warning("rejected a command on %s: %s", clean(message.topic), error)
-        self._rejections.append(_Rejection(clean(message.topic), str(error), _delivery(message)))
+        self._rejections.append(_Rejection(clean(message.topic), str(error), self._delivery(message)))
         now = self._clock.now()
         result = Result(
             request=error.request or Request.ALARM,
@@ -187,7 +216,7 @@ class Intake(Handler):
             error=str(error),
         )
         if error.transmitter is not None:
-            return Entry(error.transmitter, invalid=result, reply=message.reply, delivery=_delivery(message))
+            return Entry(error.transmitter, invalid=result, reply=message.reply, delivery=self._delivery(message))
         if message.reply is not None:
             self._publisher.answer(message.reply, json.dumps(result_payload(result)))
         return None
@@ -196,10 +225,3 @@ class Intake(Handler):
 def _named(command: Command) -> str:
     words = [command.request, command.alarm.event_code if command.alarm else "", command.reference or ""]
     return clean(" ".join(word for word in words if word))
-
-
-def _delivery(message: Incoming) -> Delivery | None:
-    if message.mid is None:
-        return None
-    digest = hashlib.sha256(message.topic.encode() + b"\0" + message.payload).digest()
-    return Delivery(message.mid, message.duplicate, digest)

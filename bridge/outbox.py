@@ -250,6 +250,10 @@ class Outbox:
         """Return those of `deliveries` that were stored before."""
         return await self._store.read(lambda db: [each for each in deliveries if is_known(db, each)])
 
+    async def note(self, deliveries: Sequence[Delivery]) -> None:
+        """Remember deliveries of what is not stored here, so that `known` tells them when they come again."""
+        await self._store.write(lambda db: [seen_before(db, each) for each in deliveries])
+
     async def forget_deliveries(self) -> None:
         """Forget all deliveries: the broker began a new session and repeats none of them."""
         await self._store.write(lambda db: db.execute("DELETE FROM seen"))

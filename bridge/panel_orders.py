@@ -6,7 +6,6 @@ A panel carries out one order at a time, so those of one panel wait for each oth
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 from collections import Counter, defaultdict
 from collections.abc import Callable, Coroutine, Mapping
@@ -23,10 +22,11 @@ from bridge.g90.readings import with_info, with_sensors, with_status
 from bridge.g90.roster import PanelConfig
 from bridge.g90.server import PanelServer
 from bridge.g90.state import PanelState
+from bridge.models import Reply
 from bridge.mqtt import Door
-from bridge.panel_topics import Action, PanelCommand, PanelTopics, SetOutcome
+from bridge.panel_topics import Action, PanelCommand, PanelTopics, SetOutcome, set_response
 from bridge.text import clean
-from bridge.topics import CommandError, timestamp
+from bridge.topics import CommandError
 
 log = logging.getLogger(__name__)
 
@@ -89,13 +89,13 @@ class Orders:
             self._asked.add(guid)
             self.put(lambda server: self._read(server, guid))
 
-    def take(self, topic: str, payload: bytes) -> None:
-        """Carry out what a command topic asks for; its result goes to `set/response`."""
+    def take(self, topic: str, payload: bytes, reply: Reply | None = None) -> None:
+        """Carry out what a command topic asks for; its result goes to `set/response`, and to `reply`."""
         try:
-            command = self._topics.parse(topic, payload)
+            command = self._topics.parse(topic, payload, reply)
         except CommandError as error:
             self._tell("command_rejected", topic=clean(topic), reason=str(error))
-            self._respond(self._topics.guid(topic) or "", None, SetOutcome.FAILED, str(error))
+            self._respond(self._topics.guid(topic) or "", None, SetOutcome.FAILED, str(error), reply)
             return
         panel = self._panels.get(command.guid)
         if panel is None:
@@ -120,17 +120,13 @@ class Orders:
 
     def _end(self, command: PanelCommand, outcome: SetOutcome, error: str | None) -> None:
         log.info("panel %s: %s: %s%s", command.guid, command.action, outcome, f" ({error})" if error else "")
-        self._respond(command.guid, command.action, outcome, error)
+        self._respond(command.guid, command.action, outcome, error, command.reply)
 
-    def _respond(self, guid: str, action: str | None, outcome: SetOutcome, error: str | None) -> None:
-        found = {
-            "action": action,
-            "outcome": outcome,
-            "error": error,
-            "completed_at": timestamp(self._clock.now()),
-        }
-        payload = json.dumps({name: value for name, value in found.items() if value is not None})
-        self._door.publish(self._topics.of(guid, "set/response"), payload, retain=True)
+    def _respond(
+        self, guid: str, action: str | None, outcome: SetOutcome, error: str | None, reply: Reply | None
+    ) -> None:
+        payload = set_response(action, outcome, error, self._clock.now())
+        self._door.publish(self._topics.of(guid, "set/response"), payload, retain=True, reply=reply)
 
     def _code_fault(self, panel: Controlled, command: PanelCommand) -> str | None:
         """Return why a command's code does not let it pass; the wrong one that locks the panel is told as an event."""

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 
 from bridge.g90.state import PanelState, Sensor
-from bridge.models import Secret
+from bridge.models import Reply, Secret
 from bridge.text import clean
 from bridge.topics import CommandError, timestamp
 
@@ -39,6 +40,7 @@ class PanelCommand:
     guid: str
     action: Action
     code: Secret | None = None
+    reply: Reply | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +67,7 @@ class PanelTopics:
         parts = topic.removeprefix(f"{self.base}/").split("/")
         return parts[1] if parts[0] == "panel" and len(parts) > 1 else None
 
-    def parse(self, topic: str, payload: bytes) -> PanelCommand:
+    def parse(self, topic: str, payload: bytes, reply: Reply | None = None) -> PanelCommand:
         """Read a command. Raises CommandError with words for its author, never with a code."""
         guid = self.guid(topic) or ""
         try:
@@ -78,7 +80,7 @@ class PanelTopics:
         if text not in list(Action):
             # Not what it is instead: it may be a code, or hold one.
             raise CommandError(f"the payload is no action; there are: {', '.join(Action)}")
-        return PanelCommand(guid, Action(text), code)
+        return PanelCommand(guid, Action(text), code, reply)
 
 
 def _object(text: str) -> tuple[str, Secret | None]:
@@ -96,6 +98,12 @@ def _object(text: str) -> tuple[str, Secret | None]:
     if code is not None and (not isinstance(code, str | int) or isinstance(code, bool)):
         raise CommandError("code: is a text of digits or letters")
     return action, None if code is None else Secret(str(code))
+
+
+def set_response(action: str | None, outcome: SetOutcome, error: str | None, completed_at: datetime) -> str:
+    """Return how a command ended."""
+    found = {"action": action, "outcome": outcome, "error": error, "completed_at": timestamp(completed_at)}
+    return json.dumps({name: value for name, value in found.items() if value is not None})
 
 
 def state_payloads(state: PanelState) -> dict[str, str]:

@@ -23,7 +23,7 @@ from bridge.g90.panel import Step
 from bridge.g90.roster import PanelConfig
 from bridge.g90.server import PanelServer
 from bridge.g90.state import PanelState
-from bridge.models import Secret
+from bridge.models import Reply, Secret
 from bridge.mqtt import Door
 from bridge.outbox import Entry, Outbox, Queued
 from bridge.panel_orders import Controlled
@@ -101,9 +101,10 @@ class FakeDoor:
     def state(self, topic: str, payload: str) -> None:
         self.states[topic] = payload
 
-    def publish(self, topic: str, payload: str, *, retain: bool = False) -> None:
+    def publish(self, topic: str, payload: str, *, retain: bool = False, reply: Reply | None = None) -> None:
         self.published.append((topic, json.loads(payload)))
         assert retain is topic.endswith("/set/response")
+        assert reply is None
 
     def of(self, leaf: str) -> list[Any]:
         return [payload for topic, payload in self.published if topic == f"b/panel/{GUID}/{leaf}"]

@@ -6,7 +6,9 @@ import asyncio
 import socket
 
 import pytest
+from integration.brokers import PUBACK
 from integration.harness import live
+from integration.recorder import WAIT_S
 from panels.house import GUID, OTHER, SMOKE, House
 
 from bridge.g90.commands import SET_STATUS
@@ -156,3 +158,43 @@ async def test_a_command_for_a_panel_that_there_is_not(site: House) -> None:
     seen = await site.event("command_rejected")
     assert OTHER in seen.value["reason"]
     assert not site.of_panels(0)
+
+
+@live
+async def test_a_command_whose_acknowledgement_was_lost_is_not_obeyed_again(site: House) -> None:
+    """Somebody may have disarmed the panel meanwhile."""
+    local = site.controlled()
+    proxy = await site.behind_proxy()
+    proxy.swallows = lambda kind, _: kind == PUBACK
+    await site.start()
+    panel = await site.panel(local=local)
+
+    async def obeys(action: str, state: ArmCode) -> None:
+        await site.mqtt.publish(f"panel/{GUID}/set", action)
+        async with asyncio.timeout(WAIT_S):
+            while panel.arm_state != state:  # noqa: ASYNC110 - a panel tells nobody but the bridge
+                await asyncio.sleep(0.01)
+
+    await obeys("ARM_AWAY", ArmCode.ARMED_AWAY)
+    await proxy.wait_lost(1)
+    await proxy.cut()
+    await proxy.open()
+    await proxy.wait_lost(2)
+    await obeys("ARM_HOME", ArmCode.ARMED_HOME)
+    site.bridge.kill()
+    proxy.heal()
+    await site.start()
+    assert await site.outcome("DISARM") == "done"
+    assert panel.asked.count(SET_STATUS) == 3
+
+
+@live
+async def test_a_response_topic_gets_the_response_too(site: House) -> None:
+    site.controlled(control="off")
+    await site.start()
+    for guid, payload, outcome in ((GUID, "DISARM", "disabled"), (GUID, "", "failed"), (OTHER, "DISARM", "failed")):
+        mark = site.mqtt.mark
+        await site.mqtt.publish(f"panel/{guid}/set", payload, reply="reply", correlation=b"one")
+        answer = await site.mqtt.wait("reply", after=mark)
+        assert (answer.value["outcome"], answer.correlation, answer.retain) == (outcome, b"one", False)
+        assert answer.value["error"]
