@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+import logging
 import os
 import tempfile
 from collections.abc import Awaitable, Callable
@@ -12,6 +13,8 @@ from contextlib import suppress
 from pathlib import Path
 
 from bridge.errors import BridgeError
+
+log = logging.getLogger(__name__)
 
 STUCK_AFTER_S = 300.0
 """An alarm that waits longer than this makes the bridge unhealthy, whatever keeps it waiting."""
@@ -47,8 +50,12 @@ async def serve(store: Path, problems: Callable[[], Awaitable[list[str]]]) -> No
         finally:
             writer.close()
 
-    path.unlink(missing_ok=True)  # left by a crash; we hold the store's lock
-    server = await asyncio.start_unix_server(answer, path)
+    try:
+        path.unlink(missing_ok=True)  # left by a crash; we hold the store's lock
+        server = await asyncio.start_unix_server(answer, path)
+    except OSError as error:  # a file system without sockets, such as a memory stick's: no reason to send no alarms
+        log.error("no health check can ask: %s: %s", path, error.strerror or error)
+        return
     try:
         path.chmod(0o600)
         async with server:

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import asdict
 
-from bridge.cli.common import add_transmitter_option, print_table
+from bridge.cli.common import add_transmitter_option, find_transmitter, print_table
 from bridge.clock import Clock
 from bridge.errors import BridgeError
 from bridge.outbox import Outbox, Queued
@@ -54,8 +54,11 @@ async def _opened(args: argparse.Namespace) -> AsyncIterator[Outbox]:
 
 
 async def list_all(args: argparse.Namespace) -> int:
+    """Commands of a transmitter that is configured no more may still be there."""
     async with _opened(args) as outbox:
         waiting = await outbox.list(args.transmitter)
+    if not waiting and args.transmitter is not None:
+        find_transmitter(args.load_settings(), args.transmitter)
     header = ("number", "transmitter", "request", "code", "accepted", "state", "attempts", "error")
     if waiting:
         print_table(header, [_row(queued) for queued in waiting])

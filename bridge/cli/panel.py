@@ -28,6 +28,9 @@ It should say hello within two minutes: the bridge's log shows it, and its avail
   - is GUID {guid} in the configuration, and does `address` there allow where the panel is?
   - switch the panel off and on: some dial anew only then."""
 
+_LONGEST_S: Final = 3600
+_MOST_DIGITS: Final = 3
+
 
 class PanelLike(Protocol):
     """One panel of the configuration."""
@@ -70,8 +73,10 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         action = actions.add_parser(name, help=help_text)
         action.add_argument("guid", nargs="?", metavar="GUID", help="a configured panel with a host")
         action.add_argument("--host", metavar="HOST[:PORT]", help=f"its address instead (port: {LOCAL_PORT})")
-        action.add_argument("--timeout", type=float, default=2.0, metavar="S", help="for each attempt (default: 2)")
-        action.add_argument("--retries", type=int, default=3, metavar="N", help="attempts after the first (default: 3)")
+        action.add_argument("--timeout", type=_seconds, default=2.0, metavar="S", help="for each attempt (default: 2)")
+        action.add_argument(
+            "--retries", type=_retries, default=3, metavar="N", help="attempts after the first (default: 3)"
+        )
         if name == "point-here":
             action.add_argument(
                 "--address", metavar="IP[:PORT]", help="what it is to dial (default: announce, or ours)"
@@ -180,6 +185,22 @@ def _own_address(host: str, port: int) -> str:
         except OSError as error:
             raise ConfigError(f"{clean(host)} cannot be reached: {error}") from error
         return str(probe.getsockname()[0])
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds <= _LONGEST_S:  # nor is it NaN
+        raise argparse.ArgumentTypeError(f"{clean(text, 40)!r} is no time above 0 and up to {_LONGEST_S} seconds")
+    return seconds
+
+
+def _retries(text: str) -> int:
+    if not (text.isascii() and text.isdecimal() and len(text) <= _MOST_DIGITS):
+        raise argparse.ArgumentTypeError(f"{clean(text, 40)!r} is no number of attempts from 0 to 999")
+    return int(text)
 
 
 def _host_port(text: str, default: int) -> tuple[str, int]:

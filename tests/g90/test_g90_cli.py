@@ -107,6 +107,22 @@ def test_what_cannot_be_done_is_one_line(words: list[str], fault: str) -> None:
     assert "\n" not in str(raised.value)
 
 
+@pytest.mark.parametrize(
+    ("words", "fault"),
+    [
+        (["--timeout", "0"], "--timeout: '0' is no time above 0"),
+        (["--timeout", "-1"], "--timeout: '-1' is no time above 0"),
+        (["--timeout", "nan"], "--timeout: 'nan' is no time above 0"),
+        (["--timeout", "soon"], "--timeout: 'soon' is no time above 0"),
+        (["--retries", "-1"], "--retries: '-1' is no number of attempts"),
+    ],
+)
+def test_a_wait_that_cannot_be_is_named(words: list[str], fault: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        parsed(panel, "status", "--host", "127.0.0.1:1", *words)
+    assert fault in capsys.readouterr().err
+
+
 def test_an_empty_configuration_lists_nothing(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(panel.run(parsed(panel, "list", load_settings=lambda: SimpleNamespace(g90=None)))) == 0
     assert "no panel is configured" in capsys.readouterr().out

@@ -60,6 +60,16 @@ def test_what_is_wrong_is_told(tmp_path: Path) -> None:
     asyncio.run(run())
 
 
+def test_where_no_socket_can_be_the_bridge_goes_on_and_says_so(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    store = tmp_path / "s.db"
+    (socket_path(store) / "in the way").mkdir(parents=True)
+    asyncio.run(serve(store, finding))
+    assert "no health check can ask" in caplog.text
+    assert asyncio.run(said(store)) == f"no bridge runs on {store}"
+
+
 def test_nobody_there_is_told(tmp_path: Path) -> None:
     store = tmp_path / "s.db"
     assert asyncio.run(said(store)) == f"no bridge runs on {store}"
