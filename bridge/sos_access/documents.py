@@ -9,8 +9,8 @@ throughout: the character set is ISO-8859-1, whatever a peer declares.
 from __future__ import annotations
 
 import re
-from html import escape
 from xml.parsers.expat import ExpatError
+from xml.sax.saxutils import escape
 
 import xmltodict
 
@@ -175,7 +175,5 @@ def write(root: str, content: Content) -> bytes:
 
 
 def _element(name: str, value: object) -> str:
-    inside = (
-        "".join(map(_element, value, value.values())) if isinstance(value, dict) else escape(str(value), quote=False)
-    )
+    inside = "".join(map(_element, value, value.values())) if isinstance(value, dict) else escape(str(value))
     return f"<{name}>{inside}</{name}>"

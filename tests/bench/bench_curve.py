@@ -113,6 +113,7 @@ async def _measure(folder: Path, desk: Desk, count: int, work: Work) -> Cost:
 
 async def curve(title: str, counts: list[int], work: Work) -> None:
     """Print what each item costs beyond the first; the last column's cost beside that of the one before is the row."""
+    await measure(1, work)  # files are read from the disk
     costs = [await measure(count, work) for count in counts]
     first = costs[0]
     print(f"{title:>12} {'to online':>10} {'each start':>12} {'each in memory':>15} {'each of a round':>16}")
@@ -124,13 +125,13 @@ async def curve(title: str, counts: list[int], work: Work) -> None:
             f" {each.round_s * 1000:13.2f} ms"
         )
     before, last = shares[-2:]
-    for what, ratio in (
-        ("start", last.processor_s / before.processor_s),
-        ("memory", last.memory / before.memory),
-        ("a round of alarms", last.round_s / before.round_s),
+    for what, ratio, shown in (
+        ("start", last.processor_s / before.processor_s, f"{last.processor_s * 1000:.2f} ms"),
+        ("memory", last.memory / before.memory, f"{last.memory / 2**10:.0f} KiB"),
+        ("an alarm", last.round_s / before.round_s, f"{last.round_s * 1000:.1f} ms"),
     ):
-        figure = f"{what}: cost of each of {costs[-1].items} {title}"
-        at_most(figure, f"of each of {costs[-2].items}", ratio, GOAL)
+        figure = f"{what}, each of {costs[-1].items} {title}"
+        at_most(figure, f"each of {costs[-2].items}", ratio, GOAL, f"{{:.2f}} x ({shown})")
 
 
 def main() -> None:
