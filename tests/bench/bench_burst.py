@@ -50,7 +50,7 @@ def tell(times: Times, alarms: int, receiver: str, transmitters: int) -> None:
     ours, bare, naive = (times[contender] for contender in CONTENDERS)
     figure = f"{alarms} alarms in a burst over {transmitters} transmitters, time to the last; {receiver}"
     at_most(figure, "a bare durable relay", ours / bare, 1.0, f"{{:.2f}} x ({ours:.1f} s, {bare:.1f} s)")
-    at_least(figure, "paho callback and `sos-access`", naive / ours, 5, f"{{:.1f}} x faster ({naive:.1f} s)")
+    at_least(figure, "paho callback and `sos-access`", naive / ours, 5, f"{{:.1f}} x as fast ({naive:.1f} s)")
 
 
 def main() -> None:
