@@ -23,10 +23,10 @@ class Secret:
         return self._value
 
     def __eq__(self, other: object) -> bool:
-        """Compare in constant time."""
+        """Compare in constant time. JSON can hold halves of characters, which UTF-8 has not: they are compared, too."""
         if not isinstance(other, Secret):
             return NotImplemented
-        return hmac.compare_digest(self._value.encode(), other._value.encode())
+        return hmac.compare_digest(*(each.reveal().encode("utf-8", "surrogatepass") for each in (self, other)))
 
     def __hash__(self) -> int:
         return hash(self._value)

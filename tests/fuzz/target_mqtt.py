@@ -9,6 +9,7 @@ from fuzz.target import MARK, Target, hidden
 
 from bridge.broker import Incoming
 from bridge.clock import Clock
+from bridge.g90.codes import CodeLock, Verdict
 from bridge.intake import Intake
 from bridge.models import Alarm, NamedAlarm, Secret
 from bridge.outbox import Entry
@@ -76,7 +77,7 @@ def panels(data: bytes) -> str:
         return str(error)
     hidden(data, rb'"code":\s*"', command)
     assert command.action in Action
-    assert isinstance(command.code, Secret | None)
+    assert CodeLock(Secret(_PASSWORD)).check(command.code, disarms=True, now=0.0) in Verdict
     return f"{command.action} {'with' if command.code else 'without'} code"
 
 
@@ -99,6 +100,7 @@ _VALUES = (
 )  # fmt: skip
 _PANEL_WORDS = (
     *(action.encode() for action in Action),
+    b"\\ud83d",
     b'{"action": "',
     b'", "code": "',
     MARK.encode(),

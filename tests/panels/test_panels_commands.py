@@ -86,12 +86,17 @@ def test_a_flood_of_orders_to_arm_is_refused_and_keeps_nobody_from_disarming(tmp
 def test_a_panel_is_asked_once_more_at_most_while_it_is_being_asked(tmp_path: Path) -> None:
     async def scenario() -> None:
         async with joined(tmp_path) as site:
+
+            async def twice() -> bool:
+                return [code for code, _ in site.control.asked].count(100) >= 2  # the last that is asked for
+
             site.control.free.clear()
             for wifi in (True, False, True, False):
                 await site.panels.panel_changed(replace(CONNECTED, wifi=wifi), (event(EventType.SENSOR_CHANGED),))
             site.control.free.set()
             site.take("DISARM")
             await site.door.responded()
+            await site.until(twice)
             assert [code for code, _ in site.control.asked].count(102) == 2
 
     run(scenario())
@@ -159,6 +164,18 @@ def test_a_code_is_asked_for_to_disarm_and_to_arm_by_setting(tmp_path: Path, cap
             assert [each["outcome"] for each in await site.door.responded(2)] == ["wrong_code", "done"]
 
     caplog.set_level("DEBUG")
+    run(scenario())
+
+
+def test_a_code_of_half_a_character_is_a_wrong_one(tmp_path: Path) -> None:
+    """It was an exception: the command was never acknowledged, and came again at each connection for ever."""
+
+    async def scenario() -> None:
+        async with joined(tmp_path, code=CODE) as site:
+            site.take(r'{"action": "DISARM", "code": "\ud800"}')
+            [response] = await site.door.responded()
+            assert response["outcome"] == "wrong_code"
+
     run(scenario())
 
 
