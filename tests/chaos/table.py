@@ -16,7 +16,8 @@ def table(ledger: Ledger, rotations: Rotations) -> str:
     alarms = ledger.alarms.values()
     twice = Counter(reason for _, reason in ledger.twice())
     why = ", ".join(f"{reason} {count}" for reason, count in sorted(twice.items()))
-    delays = [alarm.first - alarm.published[0] for alarm in alarms if alarm.first is not None]
+    once = [alarm for alarm in alarms if len(alarm.published) == 1]  # else it may have been the broker's delay
+    delays = [alarm.first - alarm.published[0] for alarm in once if alarm.first is not None]
     rows = {
         "alarms sent": len(alarms),
         "published again by their sender": sum(len(alarm.published) > 1 for alarm in alarms),
@@ -30,7 +31,7 @@ def table(ledger: Ledger, rotations: Rotations) -> str:
         "sent twice, of panels": sum(isinstance(alarm, PanelAlarm) for alarm, _ in ledger.twice()),
         "order broken": len(ledger.overtaken()),
         "ended other than once": len(ledger.open()) + len(ledger.told_twice()),
-        "longest delay": f"{max(delays, default=0):.1f} s",
+        "longest delay of what was published once": f"{max(delays, default=0):.1f} s",
         "kills of the bridge": len(ledger.kills),
         "stops of the bridge": len(ledger.stops),
         **{f"faults of {name}": count for name, count in sorted(_by_kind(ledger.faults).items())},
