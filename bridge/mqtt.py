@@ -8,6 +8,7 @@ a broker that lost its store, and publishes nothing that the broker holds alread
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
 import math
 from collections import deque
@@ -92,6 +93,7 @@ class _Event:
     retain: bool
     reply: Reply | None
     done: Callable[[], Awaitable[None]] | None
+    number: int = 0
 
 
 @dataclass(slots=True)
@@ -120,6 +122,9 @@ class Door:
         self._wanted: dict[str, str] = {}
         self._held: dict[str, str] = {}
         self._dirty: dict[str, None] = {}
+        self._numbers = itertools.count(1)
+        self._declared: dict[str, int] = {}
+        """The number of each state, counted with the events: the last word on a topic counts, published or not."""
         self._events: deque[_Event] = deque()
         self._answer_tries = 0
         """For the event that is next."""
@@ -131,6 +136,7 @@ class Door:
 
     def state(self, topic: str, payload: str) -> None:
         """Declare what a retained topic holds from now on."""
+        self._declared[topic] = next(self._numbers)
         if self._wanted.get(topic) != payload:
             self._wanted[topic] = payload
             self._dirty[topic] = None
@@ -158,7 +164,7 @@ class Door:
         if len(self._events) >= _MOST_EVENTS and done is None:
             log.warning("dropped an event for %s: %d are waiting for the broker", clean(topic), len(self._events))
             return
-        self._events.append(_Event(topic, payload, retain, reply, done))
+        self._events.append(_Event(topic, payload, retain, reply, done, next(self._numbers)))
         self._work.set()
 
     def publish_reply(self, reply: Reply, payload: str) -> None:
@@ -313,7 +319,11 @@ class Door:
         if event.topic and not (event.retain and self._held.get(event.topic) == event.payload):
             await client.publish(event.topic, event.payload, qos=1, retain=event.retain)
         if event.retain:
-            self._held[event.topic] = self._wanted[event.topic] = event.payload
+            self._held[event.topic] = event.payload
+            if event.number > self._declared.get(event.topic, 0):
+                self._wanted[event.topic] = event.payload
+            else:
+                self._dirty[event.topic] = None
         if event.reply:
             await self._answer(client, event.reply, event.payload)
         self._answer_tries = 0

@@ -75,11 +75,13 @@ class Choosy:
 
     def __init__(self) -> None:
         self.taken: list[str] = []
+        self.holds: dict[str, str] = {}
 
-    async def publish(self, topic: str, *_: object, **__: Any) -> None:  # noqa: ANN401 - aiomqtt's
+    async def publish(self, topic: str, payload: str, **_: Any) -> None:  # noqa: ANN401 - aiomqtt's
         if topic == POISON:
             raise aiomqtt.MqttError("Operation timed out")
         self.taken.append(topic)
+        self.holds[topic] = payload
 
 
 POISON = "a" + 201 * "/"
@@ -103,5 +105,27 @@ def test_a_response_topic_that_the_broker_does_not_take_keeps_nothing_from_the_o
         await door._publish_waiting(cast("Client", client))
         assert told == ["done", "done"]
         assert client.taken[-2:] == ["response", "reply"]
+
+    asyncio.run(scenario())
+
+
+def test_the_last_word_on_a_retained_topic_counts_in_whatever_way_it_was_said() -> None:
+    """Home Assistant's device payload comes as a state, and once more after markers of what is to be removed."""
+
+    async def scenario() -> None:
+        door, client = Door(Broker("127.0.0.1"), NOTHING, Handler()), Choosy()
+        for word in ("markers", "first"):
+            door.publish("device", word, retain=True)
+        door.state("device", "first")
+        door.state("device", "second")  # while the broker is away
+        await door._publish_waiting(cast("Client", client))
+        assert client.holds == {"device": "second"}
+        door.publish("device", "third", retain=True)
+        await door._publish_waiting(cast("Client", client))
+        assert client.holds == {"device": "third"}
+        taken = len(client.taken)
+        door.state("device", "third")
+        await door._publish_waiting(cast("Client", client))
+        assert len(client.taken) == taken
 
     asyncio.run(scenario())
