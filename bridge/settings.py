@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
-from bridge.durations import seconds
+from bridge.durations import LONGEST_S, seconds
 from bridge.errors import BridgeError
 from bridge.forwarding import Rule, faults, parse_event, parse_restore_on
 from bridge.models import Alarm, AlarmIdentity, NamedAlarm
@@ -68,6 +68,13 @@ def _duration(value: object) -> object:
     return seconds(value) if isinstance(value, str) else value
 
 
+def _in_reason(value: float) -> float:
+    """A date so far away that there is none would be met much later, and end the service."""
+    if not value <= LONGEST_S:  # nor is it NaN
+        raise ValueError(f"is longer than {LONGEST_S / 86400:.0f}d, which is for ever")
+    return value
+
+
 def _tls_verify(value: str) -> str:
     try:
         tls_context(value)
@@ -83,7 +90,7 @@ def _network(value: str) -> str:
 
 Name = Annotated[str, AfterValidator(_name)]
 Address = Annotated[str, AfterValidator(_address)]
-Duration = Annotated[float, BeforeValidator(_duration, json_schema_input_type=str)]
+Duration = Annotated[float, BeforeValidator(_duration, json_schema_input_type=str), AfterValidator(_in_reason)]
 """Seconds; written 90s, 5m, 24h, 7d."""
 Network = Annotated[str, AfterValidator(_network)]
 

@@ -123,6 +123,11 @@ FAULTS = [
         HOME.replace('receiver_id = "OPER"\n', ""), "transmitters.home.receiver_id: is missing", id="missing"
     ),
     pytest.param(HOME + "max_age = 'soon'", "transmitters.home.max_age: 'soon' is no duration; write", id="duration"),
+    pytest.param(HOME + "max_age = inf", "transmitters.home.max_age: is longer than 36500d", id="for-ever"),
+    pytest.param("[store]\nhistory = '999999d'", "store.history: '999999d' is longer than 36500d", id="past-the-dates"),
+    pytest.param(
+        HOME + FORWARD + "restore_on = '999999999.9d'", "there is no event '999999999.9d'", id="restore"
+    ),
     pytest.param(HOME + "heartbeat = '7s'", "transmitters.home.heartbeat: '7s': input should be", id="choice"),
     pytest.param(
         HOME.replace("localhost:19000", "localhost"),
