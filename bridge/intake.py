@@ -24,6 +24,9 @@ from bridge.topics import CommandError, ParsedCommand, Topics, result_payload
 
 log = logging.getLogger(__name__)
 
+_MOST_CONFIRMED = 1000
+"""They are forgotten with the next command that is stored; where none is, past so many."""
+
 
 @dataclass(frozen=True, slots=True)
 class _Rejection:
@@ -74,7 +77,7 @@ class Intake(Handler):
         await self._pass_on()
         rejections, self._rejections = self._rejections, []
         told = await self._told([rejection.delivery for rejection in rejections])
-        touched = await self._store(entries) if entries else {}
+        touched = await self._store(entries) if entries or len(self._confirmed) >= _MOST_CONFIRMED else {}
         for rejection in rejections:
             if rejection.delivery is None or rejection.delivery not in told:
                 self._publisher.event("command_rejected", topic=rejection.topic, reason=rejection.reason)
@@ -111,10 +114,12 @@ class Intake(Handler):
             log.warning("%s", error)
 
     async def _told(self, deliveries: Sequence[Delivery | None]) -> list[Delivery]:
-        """Return those that came before."""
+        """Return those that came before; what is confirmed comes never again, another message has its number by now."""
         repeated = [delivery for delivery in deliveries if delivery is not None and delivery.duplicate]
         if not repeated:
             return []
+        over = {(each.mid, each.digest) for each in self._confirmed}
+        repeated = [each for each in repeated if (each.mid, each.digest) not in over]
         try:
             return await self._outbox.known(repeated)
         except StoreError as error:  # better told twice than never
