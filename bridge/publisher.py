@@ -133,7 +133,8 @@ class Publisher:
     async def _hand_results(self) -> None:
         if self._owed:
             return
-        for result in await self._outbox.owed_results(self._last_handed):
+        portion = await self._outbox.owed_results(self._last_handed)
+        for result in portion:
             self._last_handed = result.id
             if result.transmitter not in self._topics.transmitters:
                 self._published.append(result)
@@ -151,6 +152,8 @@ class Publisher:
                 self._alarm_event(result.transmitter, found["outcome"], found)
             topic = self._topics.response(result.transmitter, result.request)
             self.door.publish(topic, result.payload, retain=True, reply=result.reply, done=done)
+        if portion and not self._owed:  # all of transmitters that are configured no more: the next portion is due
+            self._work.set()
 
     async def _tell_undelivered(self) -> None:
         owed = await self._outbox.owed_undelivered()

@@ -11,7 +11,7 @@ from bridge.models import Alarm, Command, Request
 from bridge.mqtt import Door
 from bridge.outbox import Outbox, Queued
 from bridge.publisher import Publisher
-from bridge.rows import State
+from bridge.rows import Owed, State
 from bridge.topics import Topics
 
 ACCEPTED = datetime(2026, 3, 1, tzinfo=UTC)
@@ -44,7 +44,9 @@ class Published:
         self.topics: list[str] = []
         self.acknowledged: list[Callable[[], Awaitable[None]]] = []
 
-    def publish(self, topic: str, payload: str, *, done: Callable[[], Awaitable[None]] | None = None) -> None:
+    def publish(
+        self, topic: str, payload: str, *, done: Callable[[], Awaitable[None]] | None = None, **_: object
+    ) -> None:
         self.topics.append(topic)
         if done is not None:
             self.acknowledged.append(done)
@@ -67,5 +69,33 @@ def test_undelivered_is_told_once_while_the_store_is_slow() -> None:
         await publisher._round()
         assert door.topics == told
         assert not publisher._telling
+
+    asyncio.run(main())
+
+
+def test_results_of_a_transmitter_that_is_no_more_do_not_hide_those_of_the_others() -> None:
+    class Portions:
+        """Owes a portion of another transmitter's results, then one of ours."""
+
+        async def owed_results(self, after: int) -> list[Owed]:
+            if not after:
+                return [Owed(number, "former", Request.PING, "{}", None) for number in range(1, 501)]
+            return [Owed(501, "home", Request.PING, "{}", None)] if after == 500 else []
+
+        async def owed_undelivered(self) -> list[Queued]:
+            return []
+
+    async def main() -> None:
+        door = Published()
+        publisher = Publisher(Topics("b", {"home": {}}), cast("Any", Portions()))
+        publisher.attach(cast("Door", door))
+        publisher._changed.clear()
+        running = asyncio.create_task(publisher.run())
+        async with asyncio.timeout(10):
+            while not door.topics:  # noqa: ASYNC110 - a fake has no event
+                await asyncio.sleep(0)
+        running.cancel()
+        await asyncio.wait([running])
+        assert door.topics == ["b/transmitter/home/ping/response"]
 
     asyncio.run(main())
