@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime, timedelta
 from typing import Any
@@ -65,6 +65,10 @@ _HELD = (
     "UPDATE command SET undelivered = 1, error = ? WHERE transmitter = ? AND state = 'pending' AND undelivered = 0"
     " AND request IN ('alarm', 'restore')"
 )
+_OWED_UNDELIVERED = """
+    SELECT * FROM command WHERE undelivered = 1 AND transmitter IN (SELECT value FROM json_each(?))
+    ORDER BY id LIMIT 1000
+"""
 _ALARMS = (Request.ALARM, Request.RESTORE)
 
 
@@ -239,9 +243,9 @@ class Outbox:
         row = await self._store.read(lambda db: db.execute(sql, values).fetchone())
         return str(row["result"]) if row else None
 
-    async def owed_undelivered(self) -> list[Queued]:
-        """Return the commands whose `undelivered` event MQTT has not got."""
-        return await self._queued("SELECT * FROM command WHERE undelivered = 1 ORDER BY id LIMIT 1000")
+    async def owed_undelivered(self, transmitters: Iterable[str]) -> list[Queued]:
+        """Return the commands of `transmitters` whose `undelivered` event MQTT has not got: a portion, oldest first."""
+        return await self._queued(_OWED_UNDELIVERED, [json.dumps(list(transmitters))])
 
     async def told_undelivered(self, queued: Queued) -> None:
         await self._store.write(lambda db: db.execute("UPDATE command SET undelivered = 2 WHERE id = ?", (queued.id,)))

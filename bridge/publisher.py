@@ -156,10 +156,10 @@ class Publisher:
             self._work.set()
 
     async def _tell_undelivered(self) -> None:
-        owed = await self._outbox.owed_undelivered()
+        owed = await self._outbox.owed_undelivered(self._topics.transmitters)
         self._telling &= {queued.id for queued in owed}  # what is noted as told is owed no more
         for queued in owed:
-            if queued.id in self._telling or queued.command.transmitter not in self._topics.transmitters:
+            if queued.id in self._telling:
                 continue
             self._telling.add(queued.id)
 
@@ -168,6 +168,8 @@ class Publisher:
                     await self._outbox.told_undelivered(queued)
                 except StoreError as error:
                     log.error("%s", error)
+                if queued is owed[-1]:
+                    self._work.set()  # for the next portion
 
             name, found = queued.command.transmitter, _undelivered_payload(queued)
             self._alarm_event(name, "undelivered", found)

@@ -20,20 +20,20 @@ LATER = NOW + timedelta(hours=1)
 def test_a_failed_round_is_told_once(tmp_path: Path) -> None:
     async def fail(outbox: Outbox) -> None:
         [queued] = await put(outbox, command())
-        assert await outbox.owed_undelivered() == []
+        assert await outbox.owed_undelivered([HOME]) == []
         await outbox.failed(queued, attempts=2, error="no route")
-        [owed] = await outbox.owed_undelivered()
+        [owed] = await outbox.owed_undelivered([HOME])
         assert (owed.error, owed.attempts, owed.undelivered) == ("no route", 2, True)
 
     async def tell(outbox: Outbox) -> None:
-        [owed] = await outbox.owed_undelivered()
+        [owed] = await outbox.owed_undelivered([HOME])
         await outbox.told_undelivered(owed)
-        assert await outbox.owed_undelivered() == []
+        assert await outbox.owed_undelivered([HOME]) == []
 
     async def fail_again(outbox: Outbox) -> None:
         [queued] = await outbox.list()
         await outbox.failed(queued, attempts=2, error="still none")
-        assert await outbox.owed_undelivered() == []
+        assert await outbox.owed_undelivered([HOME]) == []
         [queued] = await outbox.list()
         assert (queued.attempts, queued.error, queued.state) == (4, "still none", "pending")
         assert await outbox.owed_results() == []
@@ -46,14 +46,14 @@ def test_what_waits_behind_a_dead_line_is_told_too(tmp_path: Path) -> None:
     async def body(outbox: Outbox) -> None:
         first, *_ = await put(outbox, command(), command(code="FA"), command(Request.PING))
         await outbox.failed(first, attempts=2, error="no route")
-        assert [owed.id for owed in await outbox.owed_undelivered()] == [1]
+        assert [owed.id for owed in await outbox.owed_undelivered([HOME])] == [1]
         await outbox.failed(first, attempts=2, error="no route", held=True)
-        owed = await outbox.owed_undelivered()
+        owed = await outbox.owed_undelivered([HOME])
         assert [(each.id, each.attempts, each.error) for each in owed] == [(1, 4, "no route"), (2, 0, "no route")]
         for each in owed:
             await outbox.told_undelivered(each)
         await outbox.failed(first, attempts=2, error="no route", held=True)
-        assert await outbox.owed_undelivered() == []
+        assert await outbox.owed_undelivered([HOME]) == []
 
     with_outbox(tmp_path, body)
 
@@ -123,7 +123,7 @@ def test_retry_puts_a_rejected_command_back_as_new(tmp_path: Path) -> None:
         assert (found.command.accepted_at, found.state, found.error) == (LATER, "pending", "")
         assert not found.undelivered
         assert not found.unauthorized
-        assert await outbox.owed_undelivered() == []
+        assert await outbox.owed_undelivered([HOME]) == []
         assert await outbox.counts(HOME) == Counts(pending=1, oldest_at=LATER)
 
     with_outbox(tmp_path, reject)

@@ -88,7 +88,7 @@ def test_an_alarm_that_is_answered_and_not_taken_lets_others_pass(tmp_path: Path
         each.answer(status)
         assert await each.settle() == ["BA", "FA"]
         assert [queued.attempts for queued in await each.outbox.list()] == [1, 0]
-        assert len(await each.outbox.owed_undelivered()) == 1
+        assert len(await each.outbox.owed_undelivered([HOME])) == 1
         assert await each.settle(1) == ["BA", "BA"]
         assert await each.outcomes() == ["accepted"] * 3
         assert [alarm.identity.event_code for alarm in await each.outbox.active(HOME)] == ["FA"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, cast
 
@@ -29,7 +30,7 @@ class SlowOutbox:
     async def owed_results(self, after: int) -> list[Any]:
         return []
 
-    async def owed_undelivered(self) -> list[Queued]:
+    async def owed_undelivered(self, _: object) -> list[Queued]:
         return list(self.owed)
 
     async def told_undelivered(self, queued: Queued) -> None:
@@ -82,7 +83,7 @@ def test_results_of_a_transmitter_that_is_no_more_do_not_hide_those_of_the_other
                 return [Owed(number, "former", Request.PING, "{}", None) for number in range(1, 501)]
             return [Owed(501, "home", Request.PING, "{}", None)] if after == 500 else []
 
-        async def owed_undelivered(self) -> list[Queued]:
+        async def owed_undelivered(self, _: object) -> list[Queued]:
             return []
 
     async def main() -> None:
@@ -97,5 +98,35 @@ def test_results_of_a_transmitter_that_is_no_more_do_not_hide_those_of_the_other
         running.cancel()
         await asyncio.wait([running])
         assert door.topics == ["b/transmitter/home/ping/response"]
+
+    asyncio.run(main())
+
+
+def test_the_next_portion_of_undelivered_follows_the_one_before() -> None:
+    class Portions(SlowOutbox):
+        """Hands out one of two at a time."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.owed.append(replace(ALARM, id=2))
+            self.noted.set()
+
+        async def owed_undelivered(self, _: object) -> list[Queued]:
+            return self.owed[:1]
+
+    async def main() -> None:
+        outbox, door = Portions(), Published()
+        publisher = Publisher(Topics("b", {"home": {}}), cast("Outbox", outbox))
+        publisher.attach(cast("Door", door))
+        publisher._changed.clear()
+        running = asyncio.create_task(publisher.run())
+        async with asyncio.timeout(10):
+            while outbox.owed:
+                while door.acknowledged:
+                    await door.acknowledged.pop()()
+                await asyncio.sleep(0)
+        running.cancel()
+        await asyncio.wait([running])
+        assert door.topics.count("b/transmitter/home/undelivered") == 2
 
     asyncio.run(main())
