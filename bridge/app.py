@@ -139,10 +139,12 @@ class Bridge:
                 tasks.create_task(notify.watch(manager, self._door.connected, self._hanging)),
             ]
             listening = [tasks.create_task(each) for each in self._listen_to_panels(states)]
-            await stop.wait()
+            try:
+                await stop.wait()
+            finally:  # also where one of these failed: a connection that broke in that moment is not tried again
+                self._door.stop()
             log.info("stopping")
             manager.tell(STOPPING=1)
-            self._door.stop()
             for group in (listening, others, lines, publishing, [door]):
                 await _end(group)
             await self._publisher.flush()

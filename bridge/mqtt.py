@@ -181,7 +181,7 @@ class Door:
     async def run(self) -> None:
         """Keep connected until cancelled; then publish what is left and `offline`, and leave."""
         backoff = Backoff()
-        while True:
+        while not self._stopping:
             self.pulse.beat()
             try:
                 await self._session()

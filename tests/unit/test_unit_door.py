@@ -5,6 +5,9 @@ from __future__ import annotations
 import asyncio
 from typing import cast
 
+import aiomqtt
+import pytest
+
 from bridge.broker import Broker, Client
 from bridge.mqtt import Door, Handler, Interface, _Link
 
@@ -61,3 +64,25 @@ def test_states_that_change_all_the_time_keep_neither_online_nor_results_nor_oth
         await asyncio.wait([conversing])
 
     asyncio.run(asyncio.wait_for(main(), 10))
+
+
+def test_a_connection_that_breaks_as_the_door_ends_is_the_last_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its error takes the place of the cancellation, which then comes no more: the bridge did not end."""
+
+    async def breaks(_: Door) -> None:
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            raise aiomqtt.MqttError("it hung up") from None
+
+    monkeypatch.setattr(Door, "_session", breaks)
+
+    async def main() -> None:
+        door = Door(Broker("127.0.0.1"), INTERFACE, Handler())
+        async with asyncio.timeout(10), asyncio.TaskGroup() as tasks:
+            running = tasks.create_task(door.run())
+            await asyncio.sleep(0)
+            running.cancel()
+            door.stop()
+
+    asyncio.run(main())
