@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 from hypothesis import currently_in_test_context
 
-from bridge.models import Secret
+from bridge.common.models import Secret
 
 _SHORTEST, _FEWEST_CHARACTERS = 7, 5
 _IN_TABLE = re.compile(r"""(?:password|authentication|[{ ]code)"?\s*=\s*["']([^"'\n]+)["']""")

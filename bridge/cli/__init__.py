@@ -15,10 +15,12 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from bridge import __version__
-from bridge.cli import alarm, backup, check, config, demo, healthcheck, outbox, panel, run, simulate
+from bridge.cli import alarm, backup, check, config, healthcheck, outbox, panel, run
 from bridge.cli.common import add_config_options, load_settings
+from bridge.cli.demo import command as demo
 from bridge.cli.logs import setup_logging
-from bridge.errors import BridgeError, BusyError, ConfigError, FieldError
+from bridge.cli.simulate import command as simulate
+from bridge.common.errors import BridgeError, BusyError, ConfigError, FieldError
 from bridge.sos_access.status import Rejected, Unauthorized
 
 _STATUS = (

@@ -6,15 +6,15 @@ import argparse
 import asyncio
 from dataclasses import fields, replace
 
-from bridge.building import line
+from bridge.app.build import line
 from bridge.cli.common import add_transmitter_option, coloured, find_transmitter
-from bridge.line import AnyExchange, Line
-from bridge.lock import hold, is_held
-from bridge.models import Alarm
-from bridge.settings import Settings, Transmitter
+from bridge.common.models import Alarm
+from bridge.common.text import clean
+from bridge.config.settings import Settings, Transmitter
 from bridge.sos_access.messages import NewAuthResponse
-from bridge.sos_access.texts import prepare
-from bridge.text import clean
+from bridge.sos_access.prepare import prepare
+from bridge.store.lock import hold, is_held
+from bridge.transmitters.line import AnyExchange, Line
 
 _OPTIONS = [field.name for field in fields(Alarm) if field.name != "event_code"]
 

@@ -7,14 +7,14 @@ import asyncio
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from bridge.broker import try_connection
-from bridge.building import broker, client, credentials
+from bridge.app.build import broker, client, credentials
 from bridge.cli.common import coloured, print_table
-from bridge.errors import BridgeError
-from bridge.lock import is_held
-from bridge.settings import Settings, Transmitter
+from bridge.common.errors import BridgeError
+from bridge.config.settings import Settings, Transmitter
+from bridge.mqtt.client import try_connection
 from bridge.sos_access.status import PingTooOften, ServiceUnavailable
-from bridge.store import Store
+from bridge.store.database import Store
+from bridge.store.lock import is_held
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,9 +8,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from bridge.configuration import load
-from bridge.errors import ConfigError
-from bridge.settings import Settings, Transmitter
+from bridge.common.errors import ConfigError
+from bridge.config.settings import Settings, Transmitter
+from bridge.config.sources import load
 
 _GREEN, _RED, _YELLOW, _PLAIN = "\033[32m", "\033[31m", "\033[33m", "\033[0m"
 

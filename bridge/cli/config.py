@@ -6,7 +6,7 @@ import argparse
 import json
 from importlib.resources import files
 
-from bridge.settings import Settings
+from bridge.config.settings import Settings
 
 
 def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -23,7 +23,7 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
 
 
 async def print_example(_: argparse.Namespace) -> int:
-    print(files("bridge").joinpath("example.toml").read_text("utf-8"), end="")
+    print(files("bridge.config").joinpath("example.toml").read_text("utf-8"), end="")
     return 0
 
 

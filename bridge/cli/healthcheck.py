@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from bridge import health
+from bridge.app import health
 
 
 def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

@@ -10,12 +10,11 @@ from contextlib import asynccontextmanager
 from dataclasses import asdict
 
 from bridge.cli.common import add_transmitter_option, find_transmitter, print_table
-from bridge.clock import Clock
-from bridge.errors import BridgeError
-from bridge.outbox import Outbox, Queued
-from bridge.store import Store
-from bridge.text import clean
-from bridge.topics import timestamp
+from bridge.common.clock import Clock
+from bridge.common.errors import BridgeError
+from bridge.common.text import clean, timestamp
+from bridge.store.database import Store
+from bridge.store.outbox import Outbox, Queued
 
 _NUMBER = re.compile("[0-9]{1,18}")
 """What SQLite can count to, about."""

@@ -7,10 +7,10 @@ import socket
 from functools import partial
 from typing import TYPE_CHECKING, Final, Protocol
 
-from bridge.errors import BridgeError, ConfigError
-from bridge.g90.constants import CLOUD_PORT, LOCAL_PORT
-from bridge.g90.local import LocalControl
-from bridge.text import clean
+from bridge.common.errors import BridgeError, ConfigError
+from bridge.common.text import clean
+from bridge.g90.control_local import LocalControl
+from bridge.g90.wire.constants import CLOUD_PORT, LOCAL_PORT
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence

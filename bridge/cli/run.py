@@ -6,7 +6,7 @@ import argparse
 import logging
 import os
 
-from bridge import app
+from bridge.app import bridge as app
 from bridge.cli.logs import setup_logging
 
 

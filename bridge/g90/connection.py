@@ -13,16 +13,16 @@ from datetime import UTC, datetime
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any, Final, Protocol, cast
 
-from bridge.g90.events import Alert, Notice
-from bridge.g90.frames import FrameError, MessageError
-from bridge.g90.messages import PING, CommandResponse, Discovery, Hello, Ping
-from bridge.g90.relay import Relay, Upstream
-from bridge.g90.session import Reading, Session, Unreadable
+from bridge.g90.upstream import Relay, Upstream
+from bridge.g90.wire.events import Alert, Notice
+from bridge.g90.wire.frames import FrameError, MessageError
+from bridge.g90.wire.messages import PING, CommandResponse, Discovery, Hello, Ping
+from bridge.g90.wire.session import Reading, Session, Unreadable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
-    from bridge.g90.roster import Panel, Roster
+    from bridge.g90.registry import Panel, Roster
 
 _log = logging.getLogger(__name__)
 _WHOLE_PING: Final = Reading(Ping(), PING, PING)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from abc import ABC, abstractmethod
 
-from bridge.g90.commands import (
+from bridge.g90.wire.commands import (
     GET_HOST_INFO,
     GET_SENSORS,
     GET_STATUS,
@@ -21,7 +21,7 @@ from bridge.g90.commands import (
     host_status,
     sensor_page,
 )
-from bridge.g90.constants import ArmCode
+from bridge.g90.wire.constants import ArmCode
 
 _MOST_SENSORS = 1000
 

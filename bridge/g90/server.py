@@ -10,17 +10,17 @@ from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
-from bridge.errors import ConfigError
-from bridge.g90.cloud import CloudControl
+from bridge.common.errors import ConfigError
 from bridge.g90.connection import Connection
-from bridge.g90.roster import PanelConfig, PanelHandler, Roster
+from bridge.g90.control_cloud import CloudControl
+from bridge.g90.registry import PanelConfig, PanelHandler, Roster
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Mapping
 
-    from bridge.g90.panel import Step
-    from bridge.g90.relay import Upstream
-    from bridge.g90.state import PanelState
+    from bridge.g90.state.panel import PanelState
+    from bridge.g90.state.reducer import Step
+    from bridge.g90.upstream import Upstream
 
 _SWEEP_S: Final = 0.5
 _CLOSE_S: Final = 2.0

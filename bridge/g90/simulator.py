@@ -14,19 +14,11 @@ from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, cast
 
-from bridge.g90.commands import (
-    GET_HOST_INFO,
-    GET_SENSORS,
-    GET_STATUS,
-    SET_STATUS,
-    body,
-    local_response,
-    unwrap,
-)
-from bridge.g90.constants import AlertType, ArmCode, NoticeKind, SensorCode, SensorType, Source, StateCode
-from bridge.g90.events import Alert, Form, Notice, Report
-from bridge.g90.frames import FrameBuffer, MessageError
-from bridge.g90.messages import (
+from bridge.g90.wire.commands import GET_HOST_INFO, GET_SENSORS, GET_STATUS, SET_STATUS, body, local_response, unwrap
+from bridge.g90.wire.constants import AlertType, ArmCode, NoticeKind, SensorCode, SensorType, Source, StateCode
+from bridge.g90.wire.events import Alert, Form, Notice, Report
+from bridge.g90.wire.frames import FrameBuffer, MessageError
+from bridge.g90.wire.messages import (
     PING,
     CommandRequest,
     CommandResponse,
@@ -38,7 +30,7 @@ from bridge.g90.messages import (
     build_response,
     parse_from_cloud,
 )
-from bridge.g90.reports import load_json
+from bridge.g90.wire.reports import load_json
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

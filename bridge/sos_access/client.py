@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Generic, Literal, TypeVar, overload
 
-from bridge.errors import ConfigError, FieldError
-from bridge.models import Alarm, Secret
+from bridge.common.errors import ConfigError, FieldError
+from bridge.common.models import Alarm, Secret
+from bridge.common.text import clean
 from bridge.sos_access import elements
 from bridge.sos_access.messages import (
     RESPONSE_TO,
@@ -20,6 +21,7 @@ from bridge.sos_access.messages import (
     PingResponse,
     Response,
 )
+from bridge.sos_access.prepare import prepare
 from bridge.sos_access.status import (
     Failover,
     MalformedMessage,
@@ -28,10 +30,8 @@ from bridge.sos_access.status import (
     SOSAccessError,
     error_for,
 )
-from bridge.sos_access.texts import prepare
 from bridge.sos_access.tls import TlsPolicy, tls_context
 from bridge.sos_access.transport import CLOSE_TIMEOUT, TCPTransport, peer_name
-from bridge.text import clean
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -295,7 +295,7 @@ class SOSAccessClient:
 
     async def _attempt(self, data: bytes, response_class: type[R], receiver: ReceiverName) -> R:
         response = await self.transmit(data, response_class, secondary=receiver == "secondary")
-        if (error := error_for(response)) is not None:
+        if (error := error_for(response.status, response.info, response.arrival_time)) is not None:
             raise error
         return response
 

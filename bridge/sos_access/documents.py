@@ -14,8 +14,8 @@ from xml.sax.saxutils import escape
 
 import xmltodict
 
+from bridge.common.text import clean
 from bridge.sos_access.status import MalformedMessage, Status
-from bridge.text import clean
 
 LONGEST = 100_000
 """Characters of a message at most, header and tags included (seed, Alarm Transmission)."""

@@ -6,8 +6,8 @@ import re
 from dataclasses import dataclass
 from datetime import datetime
 
-from bridge.errors import FieldError
-from bridge.text import clean
+from bridge.common.errors import FieldError
+from bridge.common.text import clean
 
 WHITE_SPACE = " \t\r\n"
 """What XML calls white space; a no-break space is a character like others."""

@@ -13,12 +13,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, ClassVar, Self
 
-from bridge.errors import FieldError
-from bridge.models import Secret
+from bridge.common.errors import FieldError
+from bridge.common.models import Secret
+from bridge.common.text import clean
 from bridge.sos_access import documents, elements
 from bridge.sos_access.elements import WHITE_SPACE, Element
 from bridge.sos_access.status import MalformedMessage, Status
-from bridge.text import clean
 
 if TYPE_CHECKING:
     from bridge.sos_access.documents import Content

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
-from bridge.errors import FieldError
+from bridge.common.errors import FieldError
+from bridge.common.text import clean
 from bridge.sos_access import elements
-from bridge.text import clean
 
 _FIELD = "position"
 _HUNDREDTHS = 6000  # hundredths of a minute in a degree

@@ -7,14 +7,12 @@ person. `Failover`: the other receiver, then again. 0 and 10 are no errors: the 
 
 from __future__ import annotations
 
+from datetime import datetime
 from enum import IntEnum
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
-from bridge.errors import BridgeError
-from bridge.text import clean
-
-if TYPE_CHECKING:
-    from bridge.sos_access.messages import Response
+from bridge.common.errors import BridgeError
+from bridge.common.text import clean
 
 ReceiverName = Literal["primary", "secondary"]
 
@@ -52,13 +50,18 @@ _SPELLED = {
 
 
 class SOSAccessError(BridgeError):
-    """An exchange that did not end in delivery; the client fills in `receiver` and `attempts`."""
+    """An exchange that did not end in delivery; the client fills in `receiver` and `attempts`.
 
-    def __init__(self, text: str, response: Response | None = None) -> None:
+    `status`, `info` and `arrival_time` are those of the response; None where there was none.
+    """
+
+    def __init__(
+        self, text: str, status: int | None = None, info: str | None = None, arrival_time: datetime | None = None
+    ) -> None:
         super().__init__(text)
-        self.response = response
-        self.status: int | None = None if response is None else response.status
-        self.info: str | None = None if response is None else response.info
+        self.status = status
+        self.info = info
+        self.arrival_time = arrival_time
         self.receiver: ReceiverName | None = None
         self.attempts = 0
 
@@ -134,13 +137,15 @@ class MalformedMessage(TransportError):
 class ReceiversUnavailable(SOSAccessError):
     """A whole attempt round failed. `failures` has one (receiver, error) for each attempt, in order.
 
-    `status`, `info` and `response` are those of the last attempt that was answered, if any was.
+    `status`, `info` and `arrival_time` are those of the last attempt that was answered, if any was.
     """
 
     def __init__(self, failures: tuple[tuple[ReceiverName, Failover], ...]) -> None:
         said = "; ".join(dict.fromkeys(f"{receiver}: {error}" for receiver, error in failures))
-        last = next((error.response for _, error in reversed(failures) if error.response is not None), None)
-        super().__init__(f"no receiver took it in {len(failures)} attempts ({said})", last)
+        super().__init__(f"no receiver took it in {len(failures)} attempts ({said})")
+        answered = (error for _, error in reversed(failures) if error.status is not None)
+        if (last := next(answered, None)) is not None:
+            self.status, self.info, self.arrival_time = last.status, last.info, last.arrival_time
         self.failures = failures
         self.attempts = len(failures)
         self.receiver = failures[-1][0] if failures else None
@@ -167,9 +172,9 @@ _ERRORS: dict[int, type[SOSAccessError]] = {
 }
 
 
-def error_for(response: Response) -> SOSAccessError | None:
-    """Return the error that `response` means, or None where the receiver has the message (0 and 10)."""
-    if response.accepted or response.duplicate:
+def error_for(status: int, info: str = "", arrival_time: datetime | None = None) -> SOSAccessError | None:
+    """Return the error that a response with `status` means, or None where the receiver has the message (0 and 10)."""
+    if status in (Status.OK, Status.DUPLICATED_ALARM):
         return None
-    kind = _ERRORS.get(response.status, OtherError)
-    return kind(f"answered {response.status} {clean(response.info)}".rstrip(), response)
+    kind = _ERRORS.get(status, OtherError)
+    return kind(f"answered {status} {clean(info)}".rstrip(), status, info, arrival_time)

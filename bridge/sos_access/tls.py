@@ -9,8 +9,8 @@ import ssl
 from dataclasses import dataclass
 from pathlib import Path
 
-from bridge.errors import ConfigError
-from bridge.text import clean
+from bridge.common.errors import ConfigError
+from bridge.common.text import clean
 
 _PIN = "sha256:"
 _HEX = re.compile(r"[0-9a-f]{64}")

@@ -12,10 +12,10 @@ import ssl
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Self
 
+from bridge.common.text import clean
 from bridge.sos_access.documents import DocumentBuffer
 from bridge.sos_access.status import TransportError
 from bridge.sos_access.tls import TlsPolicy, tls_context
-from bridge.text import clean
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -17,7 +17,7 @@ from typing import Any
 from bench.figures import at_least
 from bench.peers import sos_access
 
-from bridge.models import Secret
+from bridge.common.models import Secret
 from bridge.sos_access import messages as ours
 
 GOAL = 2.0

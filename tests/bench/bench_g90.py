@@ -21,7 +21,7 @@ from bench.figures import at_least, row
 from pyg90alarm.cloud import G90CloudNotifications
 from pyg90alarm.notifications.protocol import G90NotificationProtocol
 
-from bridge.g90.roster import PanelConfig
+from bridge.g90.registry import PanelConfig
 from bridge.g90.server import Limits, PanelServer
 
 if TYPE_CHECKING:

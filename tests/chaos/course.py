@@ -19,7 +19,7 @@ from chaos.product import PASSWORD, Product, code, configuration, forwarding, st
 from chaos.receivers import Station
 from integration.brokers import Mosquitto, free_port
 
-from bridge.sos_access.receiver import Accounts
+from bridge.sos_access.simulator.receiver import Accounts
 
 _BASE = "chaos"
 _SETTLES_WITHIN_S = 120.0

@@ -12,7 +12,7 @@ from chaos.product import Product
 from chaos.receivers import RESPONSE_TIMEOUT_S, Station
 from integration.brokers import Mosquitto
 
-from bridge.sos_access.receiver import Fault
+from bridge.sos_access.simulator.receiver import Fault
 from bridge.sos_access.status import Status
 
 _STOPPED = 0.2

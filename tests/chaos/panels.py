@@ -20,10 +20,10 @@ from chaos.ledger import Ledger, PanelAlarm, now
 from chaos.network import Wire
 from chaos.product import guid
 
-from bridge.g90.constants import AlertType, ArmCode, NoticeKind, SensorCode, SensorType, Source
-from bridge.g90.events import Alert, Form, Notice
-from bridge.g90.frames import FrameBuffer
-from bridge.g90.messages import PING, Hello, build_hello, build_report
+from bridge.g90.wire.constants import AlertType, ArmCode, NoticeKind, SensorCode, SensorType, Source
+from bridge.g90.wire.events import Alert, Form, Notice
+from bridge.g90.wire.frames import FrameBuffer
+from bridge.g90.wire.messages import PING, Hello, build_hello, build_report
 
 _SENSORS = 20
 _RESTS_S = 5.0

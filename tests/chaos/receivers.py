@@ -9,7 +9,7 @@ import struct
 from chaos.ledger import RESTORED, Attempt, Ledger, now
 
 from bridge.sos_access.messages import AlarmRequest
-from bridge.sos_access.receiver import Accounts, Arrival, Receiver
+from bridge.sos_access.simulator.receiver import Accounts, Arrival, Receiver
 
 RESPONSE_TIMEOUT_S = 3.0
 """How long the bridge waits for an answer, as it is configured here."""

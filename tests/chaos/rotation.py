@@ -15,9 +15,9 @@ from chaos.receivers import Station
 from integration.brokers import Mosquitto
 from integration.recorder import Recorder
 
-from bridge.credentials import directory
-from bridge.models import Secret
-from bridge.sos_access.receiver import Accounts, Fault
+from bridge.common.models import Secret
+from bridge.sos_access.simulator.receiver import Accounts, Fault
+from bridge.store.credentials import directory
 
 FAULTS = {"all goes well": None, "the request is lost": Fault(drop=True), "the answer is lost": Fault(lose=True)}
 """What happens to the first request for a new password."""

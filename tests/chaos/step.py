@@ -15,9 +15,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from bridge import cli, credentials
-from bridge.outbox import Outbox
+from bridge import cli
 from bridge.sos_access.transport import TCPTransport
+from bridge.store import credentials
+from bridge.store.outbox import Outbox
 
 _DIES_AT = int(os.environ["CHAOS_STEP"])
 _NAMES = Path(os.environ["CHAOS_STEPS"])

@@ -9,10 +9,10 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TypeVar
 
-from bridge.clock import Clock
-from bridge.models import NO_ALARM, Alarm, AlarmIdentity, Command, Moment, Outcome, Reply, Request, Result
-from bridge.outbox import Delivery, Entry, Outbox, Queued
-from bridge.store import Store
+from bridge.common.clock import Clock
+from bridge.common.models import NO_ALARM, Alarm, AlarmIdentity, Command, Moment, Outcome, Reply, Request, Result
+from bridge.store.database import Store
+from bridge.store.outbox import Delivery, Entry, Outbox, Queued
 
 T = TypeVar("T")
 

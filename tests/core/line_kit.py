@@ -11,16 +11,16 @@ from typing import Any
 
 from core.core_kit import HOME, NOW, clock, opened
 
-from bridge.credentials import Credentials
-from bridge.errors import StoreError
-from bridge.line import Line
-from bridge.models import Result, Secret
-from bridge.outbox import Outbox, Queued
-from bridge.schedule import Heartbeat
+from bridge.common.backoff import Heartbeat
+from bridge.common.errors import StoreError
+from bridge.common.models import Result, Secret
 from bridge.sos_access.client import Exchange, SOSAccessClient
 from bridge.sos_access.messages import RESPONSE_TO, NewAuthResponse
 from bridge.sos_access.status import Failover, ReceiversUnavailable, TransportError, error_for
-from bridge.transmitter import Transmitter
+from bridge.store.credentials import Credentials
+from bridge.store.outbox import Outbox, Queued
+from bridge.transmitters.line import Line
+from bridge.transmitters.transmitter import Transmitter
 
 OLD, NEW = Secret("1" * 15), Secret("2" * 15)
 DEAD = "dead"
@@ -44,7 +44,7 @@ class FakeClient(SOSAccessClient):
         kind = RESPONSE_TO[type(request)]
         more: dict[str, Any] = {"new_authentication": NEW} if kind is NewAuthResponse and status == 0 else {}
         response = kind(status, "said", **more)
-        error = error_for(response)
+        error = error_for(response.status, response.info, response.arrival_time)
         if isinstance(error, Failover):
             raise ReceiversUnavailable((("primary", error),))
         if error is not None:

@@ -16,12 +16,12 @@ from core.core_kit import command, put, result
 
 from bridge.cli import call
 from bridge.cli.logs import HumanFormatter, JsonFormatter
-from bridge.credentials import Credentials
-from bridge.lock import hold
-from bridge.models import Outcome, Request, Secret
-from bridge.outbox import Outbox
-from bridge.sos_access.receiver import Accounts, Receiver
-from bridge.store import Store
+from bridge.common.models import Outcome, Request, Secret
+from bridge.sos_access.simulator.receiver import Accounts, Receiver
+from bridge.store.credentials import Credentials
+from bridge.store.database import Store
+from bridge.store.lock import hold
+from bridge.store.outbox import Outbox
 
 PASSWORD = "core-password-1"
 COMMANDS = (
@@ -65,7 +65,7 @@ def configure(folder: Path, port: int = 9) -> None:
 @contextmanager
 def receiver(accounts: Accounts) -> Iterator[Receiver]:
     """A receiver on a loop of its own, in a thread of its own; its log is not the command's."""
-    logging.getLogger("bridge.sos_access.receiver").disabled = True
+    logging.getLogger("bridge.sos_access.simulator.receiver").disabled = True
     found = Receiver(accounts)
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever)
@@ -78,7 +78,7 @@ def receiver(accounts: Accounts) -> Iterator[Receiver]:
         loop.call_soon_threadsafe(loop.stop)
         thread.join()
         loop.close()
-        logging.getLogger("bridge.sos_access.receiver").disabled = False
+        logging.getLogger("bridge.sos_access.simulator.receiver").disabled = False
 
 
 @contextmanager
@@ -254,9 +254,9 @@ def test_log_lines_for_people_and_for_programs() -> None:
         raise ValueError("deep")  # noqa: TRY301 - a traceback to show
     except ValueError:
         info = sys.exc_info()
-    record = logging.LogRecord("bridge.mqtt", logging.WARNING, "f", 1, "ünwell: %s", ("a\nb",), info)
+    record = logging.LogRecord("bridge.mqtt.session", logging.WARNING, "f", 1, "ünwell: %s", ("a\nb",), info)
     found = json.loads(JsonFormatter().format(record))
-    assert (found["level"], found["logger"], found["message"]) == ("warning", "bridge.mqtt", "ünwell: a\nb")
+    assert (found["level"], found["logger"], found["message"]) == ("warning", "bridge.mqtt.session", "ünwell: a\nb")
     assert "ValueError: deep" in found["traceback"]
     assert "\n" not in JsonFormatter().format(record)
     assert " WARNING  ünwell" in HumanFormatter(colours=False).format(record)

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from bridge.configuration import find, load
-from bridge.errors import ConfigError
-from bridge.settings import Settings
+from bridge.common.errors import ConfigError
+from bridge.config.settings import Settings
+from bridge.config.sources import find, load
 
 PASSWORD = "configured-pw-1"
 HOME = f"""
@@ -58,7 +58,7 @@ def password(settings: Settings) -> str:
 
 
 def test_the_example_loads_without_a_warning(tmp_path: Path) -> None:
-    settings = load(written(tmp_path, files("bridge").joinpath("example.toml").read_text("utf-8")))
+    settings = load(written(tmp_path, files("bridge.config").joinpath("example.toml").read_text("utf-8")))
     assert settings.warnings == []
     [home] = settings.transmitters
     assert (home.name, home.heartbeat_s, home.max_age) == ("home", 180.0, 86400.0)

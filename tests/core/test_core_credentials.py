@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from bridge.credentials import Credentials
-from bridge.errors import StoreError
-from bridge.models import Secret
+from bridge.common.errors import StoreError
+from bridge.common.models import Secret
+from bridge.store.credentials import Credentials
 
 CONFIGURED, SECOND, THIRD, FOURTH = (Secret(digit * 15) for digit in "1234")
 DAMAGED = [

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 from core.core_kit import HOME, opened
 
-from bridge.broker import Incoming
-from bridge.clock import Clock
-from bridge.intake import Intake
-from bridge.topics import Topics
+from bridge.common.clock import Clock
+from bridge.mqtt.client import Incoming
+from bridge.transmitters.intake import Intake
+from bridge.transmitters.topics import Topics
 
 
 class _Slow:

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from core.core_kit import HOME, NOW, clock, command, entry, opened, put, result, with_outbox
 
-from bridge.models import ActiveAlarm, AlarmIdentity, Command, Outcome, Reply, Request
-from bridge.outbox import Counts, Delivery, Entry, Outbox
+from bridge.common.models import ActiveAlarm, AlarmIdentity, Command, Outcome, Reply, Request
+from bridge.store.outbox import Counts, Delivery, Entry, Outbox
 
 ALARM, RESTORE, PING = Request.ALARM, Request.RESTORE, Request.PING
 FIRST = Delivery(7, duplicate=False, digest=b"one")

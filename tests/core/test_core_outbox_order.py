@@ -11,8 +11,8 @@ from core.core_kit import HOME, command, drain, opened, put, with_outbox
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bridge.models import Command, Request
-from bridge.outbox import _NEXT_ALARM, _NEXT_OTHER, Outbox
+from bridge.common.models import Command, Request
+from bridge.store.outbox import _NEXT_ALARM, _NEXT_OTHER, Outbox
 
 ALARM, RESTORE, PING, AUTH = Request.ALARM, Request.RESTORE, Request.PING, Request.AUTH
 

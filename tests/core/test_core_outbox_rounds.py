@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from core.core_kit import HOME, NOW, clock, command, entry, moment, put, result, with_outbox
 
-from bridge.errors import StoreError
-from bridge.models import Outcome, Request
-from bridge.outbox import Counts, Outbox
+from bridge.common.errors import StoreError
+from bridge.common.models import Outcome, Request
+from bridge.store.outbox import Counts, Outbox
 
 NONE = timedelta()
 LATER = NOW + timedelta(hours=1)

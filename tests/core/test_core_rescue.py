@@ -13,12 +13,14 @@ from pathlib import Path
 import pytest
 from core.core_kit import HOME, command, entry, opened, put, result
 
-from bridge import rescue, wal
-from bridge.errors import DamagedError, StoreError
-from bridge.models import Alarm, Command, Request
-from bridge.outbox import Outbox
-from bridge.rescue import Keeper, Loss
-from bridge.store import MIGRATIONS, Store, fault
+from bridge.common.errors import DamagedError, StoreError
+from bridge.common.models import Alarm, Command, Request
+from bridge.panels.events import check_stored
+from bridge.store import recovery as rescue
+from bridge.store import wal
+from bridge.store.database import MIGRATIONS, Store, fault
+from bridge.store.outbox import Outbox
+from bridge.store.recovery import Keeper, Loss
 
 COUNT = 40
 PAGE = 4096
@@ -36,7 +38,7 @@ def kept(path: Path) -> list[Path]:
 
 async def start(path: Path) -> tuple[list[Command], Loss | None]:
     """Start as the service does; return what waits, and what is told of a loss."""
-    keeper = Keeper(path)
+    keeper = Keeper(path, check_stored)
     async with await keeper.open() as store:
         waiting = [queued.command for queued in await Outbox(store).list()]
     return waiting, keeper.loss
@@ -306,7 +308,7 @@ def _interrupted(path: Path, fail_at: int, monkeypatch: pytest.MonkeyPatch) -> N
     with monkeypatch.context() as patched:
         patched.setattr(Path, "rename", failing)
         with pytest.raises(KeyboardInterrupt):
-            rescue._renew(path, "damaged", rescue=True)
+            rescue._renew(path, "damaged", rescue._TABLES)
 
 
 @pytest.mark.parametrize("fail_at", [1, 2, 3])
@@ -323,7 +325,7 @@ def test_power_that_fails_while_it_is_set_aside_loses_nothing(
 
 
 async def _twice_damaged(path: Path) -> None:
-    keeper = Keeper(path)
+    keeper = Keeper(path, check_stored)
     async with await keeper.open():
         pass
     error = DamagedError("again")
@@ -415,7 +417,7 @@ def test_a_large_store_is_not_read_whole_at_each_start(tmp_path: Path, monkeypat
         return said
 
     assert "PRAGMA integrity_check(1)" in asyncio.run(commands())
-    monkeypatch.setattr("bridge.store._LARGEST_CHECKED", 1000)
+    monkeypatch.setattr("bridge.store.database._LARGEST_CHECKED", 1000)
     assert "PRAGMA integrity_check(1)" not in asyncio.run(commands())
 
 

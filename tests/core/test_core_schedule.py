@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.durations import seconds
-from bridge.models import Secret
-from bridge.schedule import Backoff, Heartbeat
-from bridge.text import clean
+from bridge.common.backoff import Backoff, Heartbeat
+from bridge.common.models import Secret
+from bridge.common.text import clean
+from bridge.config.types import seconds
 
 LEVEL = 180.0
 

@@ -15,10 +15,10 @@ import pytest
 from core.core_kit import command
 from core.core_kit import put as put_commands
 
-from bridge.errors import StoreError
-from bridge.models import Alarm, AlarmIdentity, Command, Moment, Reply, Request
-from bridge.outbox import Delivery, Outbox
-from bridge.store import MIGRATIONS, Store
+from bridge.common.errors import StoreError
+from bridge.common.models import Alarm, AlarmIdentity, Command, Moment, Reply, Request
+from bridge.store.database import MIGRATIONS, Store
+from bridge.store.outbox import Delivery, Outbox
 
 T = TypeVar("T")
 COUNT = "SELECT count(*) FROM panel"
@@ -139,7 +139,7 @@ def test_an_upgrade_that_fails_changes_nothing(tmp_path: Path, monkeypatch: pyte
     before = schema(path)
     broken = (*MIGRATIONS[:1], "CREATE TABLE half (x); INSERT INTO nowhere VALUES (1);")
     with monkeypatch.context() as patched:
-        patched.setattr("bridge.store.MIGRATIONS", broken)
+        patched.setattr("bridge.store.database.MIGRATIONS", broken)
         refused(tmp_path)
     assert schema(path) == before
     assert with_store(tmp_path, lambda store: pragma(store, "user_version")) == len(MIGRATIONS)

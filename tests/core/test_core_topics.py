@@ -13,8 +13,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from paho.mqtt.client import topic_matches_sub
 
-from bridge.models import ActiveAlarm, Alarm, AlarmIdentity, NamedAlarm, Outcome, Request, Result
-from bridge.topics import CommandError, ParsedCommand, Topics, active_payload, alarm_state, result_payload, timestamp
+from bridge.common.models import ActiveAlarm, Alarm, AlarmIdentity, NamedAlarm, Outcome, Request, Result
+from bridge.common.payloads import CommandError
+from bridge.common.text import timestamp
+from bridge.transmitters.commands import ParsedCommand
+from bridge.transmitters.commands import parse as parse_command
+from bridge.transmitters.topics import (
+    Topics,
+    active_payload,
+    alarm_state,
+)
 
 BURGLARY = NamedAlarm("burglary", "Burglary", Alarm("BA", section="1", section_text="House"), "BR")
 TOPICS = Topics("base/one", {HOME: {"burglary": BURGLARY}, "shed": {}})
@@ -24,7 +32,9 @@ LEAVES = ("alarm/raise", "alarm/restore", "alarm/burglary/set", "ping", "auth/ro
 def parse(leaf: str, payload: str | bytes | object) -> ParsedCommand:
     if not isinstance(payload, str | bytes):
         payload = json.dumps(payload)
-    return TOPICS.parse(f"base/one/transmitter/{leaf}", payload.encode() if isinstance(payload, str) else payload)
+    return parse_command(
+        TOPICS, f"base/one/transmitter/{leaf}", payload.encode() if isinstance(payload, str) else payload
+    )
 
 
 @pytest.mark.parametrize(("leaf", "request_"), [("raise", Request.ALARM), ("restore", Request.RESTORE)])
@@ -210,14 +220,14 @@ def test_responses_have_a_topic_each() -> None:
 
 
 def test_a_result_leaves_out_what_does_not_apply() -> None:
-    assert result_payload(Result(request=Request.PING, outcome=Outcome.UNREACHABLE)) == {
+    assert Result(request=Request.PING, outcome=Outcome.UNREACHABLE).as_json() == {
         "request": "ping",
         "outcome": "unreachable",
     }
     whole = Result(
         request=Request.ALARM, outcome=Outcome.ACCEPTED, status=0, attempts=1, completed_at=NOW, warnings=("cut",)
     )
-    found = json.loads(json.dumps(result_payload(whole)))
+    found = json.loads(json.dumps(whole.as_json()))
     assert found["status"] == 0
     assert found["warnings"] == ["cut"]
     assert set(found) == {"request", "outcome", "status", "attempts", "completed_at", "warnings"}

@@ -11,8 +11,8 @@ import pytest
 from core.core_kit import HOME, command, entry, put
 from core.line_kit import BUSY, DEAD, NEW, OLD, Bench, bench
 
-from bridge.models import Request
-from bridge.transmitter import Transmitter
+from bridge.common.models import Request
+from bridge.transmitters.transmitter import Transmitter
 
 LEVEL = 180.0
 PING = "PingRequest"

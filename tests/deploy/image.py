@@ -32,7 +32,7 @@ from deploy.addon import prove as prove_addon
 from deploy.deploy_kit import DEPLOY, TOP, ShippedBroker, password, prepared
 from integration.brokers import free_port
 
-from bridge.sos_access.receiver import Accounts, Receiver
+from bridge.sos_access.simulator.receiver import Accounts, Receiver
 
 BASE = os.environ.get("BASE_IMAGE", "docker.io/library/python:3.13-slim-trixie")
 TAG = "localhost/sosbridge:proof"

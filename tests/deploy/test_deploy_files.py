@@ -17,7 +17,7 @@ from deploy.deploy_kit import DEPLOY, TOP, password, prepared, run
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from bridge.configuration import load
+from bridge.config.sources import load
 
 PROJECT = tomllib.loads((TOP / "pyproject.toml").read_text())
 COMPOSE = yaml.safe_load((DEPLOY / "compose.yaml").read_text())

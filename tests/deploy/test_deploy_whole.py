@@ -16,9 +16,9 @@ from deploy.deploy_kit import DEPLOY, ShippedBroker, password, prepared, run
 from integration.brokers import free_port
 from integration.processes import Bridge
 
-from bridge.broker import Broker, BrokerError, try_connection
-from bridge.models import Secret
-from bridge.sos_access.receiver import Accounts, Receiver
+from bridge.common.models import Secret
+from bridge.mqtt.client import Broker, BrokerError, try_connection
+from bridge.sos_access.simulator.receiver import Accounts, Receiver
 
 
 @pytest.fixture

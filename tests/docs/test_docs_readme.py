@@ -14,9 +14,9 @@ import paho.mqtt.client as paho
 import pytest
 
 from bridge.cli import call, parser
-from bridge.configuration import load
-from bridge.panel_topics import PanelTopics
-from bridge.topics import Topics
+from bridge.config.sources import load
+from bridge.panels.topics import PanelTopics
+from bridge.transmitters.topics import Topics
 
 README = Path(__file__).parents[2].joinpath("README.md").read_text("utf-8")
 TOPICS = Topics("sosbridge", {"T": {}})

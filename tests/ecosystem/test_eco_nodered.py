@@ -15,7 +15,7 @@ from integration.brokers import Mosquitto, free_port
 from integration.harness import live
 from panels.house import House, Simulated
 
-from bridge.g90.constants import ArmCode
+from bridge.g90.wire.constants import ArmCode
 
 FLOWS = Path(__file__).parents[2] / "deploy" / "node-red" / "flows.json"
 

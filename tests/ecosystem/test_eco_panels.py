@@ -6,8 +6,8 @@ import pytest
 from ecosystem.home import ALARM, CODE, PANEL, TRANSMITTER, Home, in_home
 from panels.house import OTHER, Simulated
 
-from bridge.g90.constants import SensorCode, SensorType, StateCode
 from bridge.g90.simulator import SimulatedSensor
+from bridge.g90.wire.constants import SensorCode, SensorType, StateCode
 
 SENSORS = {
     # name: type, its device class in Home Assistant

@@ -13,7 +13,7 @@ import pytest
 from ecosystem.home import ALARM, CODE, PANEL, TRANSMITTER, Home, in_home
 from panels.house import DOOR, GUID
 
-from bridge.g90.constants import StateCode
+from bridge.g90.wire.constants import StateCode
 
 SHIPPED = Path(__file__).parents[2] / "homeassistant"
 DASHBOARD = """

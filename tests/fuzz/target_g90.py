@@ -11,20 +11,20 @@ from random import Random
 
 from fuzz.target import MARK, Target
 
-from bridge.clock import Clock
-from bridge.forwarding import Forwarded, Rule, forward
-from bridge.g90.cloud import CloudControl
-from bridge.g90.commands import CommandError, answer_data, unwrap
+from bridge.common.clock import Clock
 from bridge.g90.control import PanelControl
-from bridge.g90.events import Alert, EventType, Notice
-from bridge.g90.frames import FrameBuffer, FrameError, MessageError
-from bridge.g90.messages import CommandResponse, Discovery, Hello, parse_from_cloud
-from bridge.g90.panel import Step, heard, reduce, silent, tick
-from bridge.g90.readings import with_info, with_sensors, with_status
-from bridge.g90.session import Reading, Session, Unreadable
-from bridge.g90.state import PanelState
-from bridge.panel_topics import PanelTopics, state_payloads
-from bridge.panels import _command
+from bridge.g90.control_cloud import CloudControl
+from bridge.g90.state.panel import PanelState
+from bridge.g90.state.readings import with_info, with_sensors, with_status
+from bridge.g90.state.reducer import Step, heard, reduce, silent, tick
+from bridge.g90.wire.commands import CommandError, answer_data, unwrap
+from bridge.g90.wire.events import Alert, EventType, Notice
+from bridge.g90.wire.frames import FrameBuffer, FrameError, MessageError
+from bridge.g90.wire.messages import CommandResponse, Discovery, Hello, parse_from_cloud
+from bridge.g90.wire.session import Reading, Session, Unreadable
+from bridge.panels.events import _command
+from bridge.panels.forwarding import Forwarded, Rule, forward
+from bridge.panels.topics import PanelTopics, state_payloads
 
 GUID = "GB7F20C14D05A91"
 NOW = datetime(2026, 1, 1, tzinfo=UTC)

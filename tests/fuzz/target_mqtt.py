@@ -7,15 +7,16 @@ from dataclasses import asdict
 
 from fuzz.target import MARK, Target, hidden
 
-from bridge.broker import Incoming
-from bridge.clock import Clock
-from bridge.g90.codes import CodeLock, Verdict
-from bridge.intake import Intake
-from bridge.models import Alarm, NamedAlarm, Secret
-from bridge.outbox import Entry
-from bridge.panel_topics import Action, PanelTopics
+from bridge.common.clock import Clock
+from bridge.common.models import Alarm, NamedAlarm, Secret
+from bridge.common.payloads import CommandError
+from bridge.mqtt.client import Incoming
+from bridge.panels.code_lock import CodeLock, Verdict
+from bridge.panels.topics import Action, PanelTopics
 from bridge.sos_access.client import SOSAccessClient
-from bridge.topics import CommandError, Topics, result_payload
+from bridge.store.outbox import Entry
+from bridge.transmitters.intake import Intake
+from bridge.transmitters.topics import Topics
 
 _BURGLARY = NamedAlarm("burglary", "Burglary", Alarm("BA", section="1", section_text="House"), "BR")
 _TOPICS = Topics("b", {"home": {"burglary": _BURGLARY}, "garage": {}})
@@ -49,7 +50,7 @@ def _stored(entry: Entry) -> str:
     """Make what the store and MQTT get of an entry."""
     if entry.invalid:
         _text(entry.invalid.error or "")
-        json.dumps(result_payload(entry.invalid)).encode()
+        json.dumps(entry.invalid.as_json()).encode()
         return f"{entry.invalid.request} {entry.invalid.error}"
     command = entry.command
     assert command is not None

@@ -9,13 +9,8 @@ from random import Random
 from fuzz.target import MARK, Target, hidden
 
 from bridge.sos_access.documents import LONGEST, DocumentBuffer
-from bridge.sos_access.messages import (
-    AlarmResponse,
-    NewAuthResponse,
-    PingResponse,
-    parse_request,
-)
-from bridge.sos_access.receiver_rules import read_request, refuse
+from bridge.sos_access.messages import AlarmResponse, NewAuthResponse, PingResponse, parse_request
+from bridge.sos_access.simulator.rules import read_request, refuse
 from bridge.sos_access.status import MalformedMessage, Status
 
 _NOW = datetime(2026, 1, 1).astimezone()

@@ -11,10 +11,10 @@ from unittest import mock
 
 from fuzz.target import MARK, Target, hidden
 
-from bridge import building
-from bridge.configuration import load
-from bridge.errors import ConfigError
-from bridge.settings import Settings
+from bridge.app import build
+from bridge.common.errors import ConfigError
+from bridge.config.settings import Settings
+from bridge.config.sources import load
 
 _SECRET = rb"\n(?:password|authentication|code) = \""
 _FOLDER = tempfile.TemporaryDirectory(prefix="sosbridge-fuzz-")
@@ -38,10 +38,10 @@ def configuration(data: bytes) -> str:
 
 
 def _built(settings: Settings) -> None:
-    building.topics(settings)
-    repr(building.broker(settings.mqtt))
+    build.topics(settings)
+    repr(build.broker(settings.mqtt))
     if settings.g90:
-        repr(building.controlled(settings.g90))
+        repr(build.controlled(settings.g90))
 
 
 def _quiet(data: bytes, *shown: object) -> None:

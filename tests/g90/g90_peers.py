@@ -9,15 +9,15 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from bridge.g90.events import Alert, Form, PanelEvent
-from bridge.g90.roster import PanelConfig, Refused
+from bridge.g90.registry import PanelConfig, Refused
 from bridge.g90.server import PanelServer
+from bridge.g90.wire.events import Alert, Form, PanelEvent
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine
 
-    from bridge.g90.constants import AlertType
-    from bridge.g90.state import PanelState
+    from bridge.g90.state.panel import PanelState
+    from bridge.g90.wire.constants import AlertType
 
 T = TypeVar("T")
 GUID = "GB7F20C14D05A91"

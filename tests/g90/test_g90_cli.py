@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from g90.g90_peers import GUID, OTHER, PATIENCE, Recorder, run, serving
 
-from bridge.cli import panel, simulate_panel
-from bridge.errors import BridgeError, ConfigError
-from bridge.g90.constants import ArmCode, SensorType
+from bridge.cli import panel
+from bridge.cli.simulate import panel as simulate_panel
+from bridge.common.errors import BridgeError, ConfigError
 from bridge.g90.simulator import PanelSimulator, SimulatedSensor
+from bridge.g90.wire.constants import ArmCode, SensorType
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

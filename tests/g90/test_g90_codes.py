@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from bridge.g90.codes import CodeLock, Verdict
-from bridge.models import Secret
+from bridge.common.models import Secret
+from bridge.panels.code_lock import CodeLock, Verdict
 
 RIGHT, WRONG = Secret("1234"), Secret("9999")
 

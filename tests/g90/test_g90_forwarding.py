@@ -10,8 +10,10 @@ from datetime import timedelta
 import pytest
 from g90.g90_peers import GUID, NEW_YEAR, NOW, OTHER
 
-from bridge.errors import ConfigError, StoreError
-from bridge.forwarding import (
+from bridge.common.errors import ConfigError, StoreError
+from bridge.common.models import Alarm, Request
+from bridge.g90.wire.events import EventType, PanelEvent
+from bridge.panels.forwarding import (
     Age,
     Forwarded,
     Rule,
@@ -23,8 +25,6 @@ from bridge.forwarding import (
     parse_restore_on,
     until_due,
 )
-from bridge.g90.events import EventType, PanelEvent
-from bridge.models import Alarm, Request
 
 SMOKE = PanelEvent(
     guid=GUID,

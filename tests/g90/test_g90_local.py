@@ -10,11 +10,11 @@ from typing import cast
 import pytest
 from g90.g90_peers import GUID, PATIENCE, run
 
-from bridge.errors import FieldError
-from bridge.g90.commands import CommandRefused, CommandTimeout
-from bridge.g90.constants import ArmCode
-from bridge.g90.local import LocalControl
+from bridge.common.errors import FieldError
+from bridge.g90.control_local import LocalControl
 from bridge.g90.simulator import PanelSimulator, SimulatedSensor
+from bridge.g90.wire.commands import CommandRefused, CommandTimeout
+from bridge.g90.wire.constants import ArmCode
 
 Answer = Callable[[bytes, asyncio.DatagramTransport, tuple[str, int]], None]
 

@@ -11,14 +11,14 @@ from typing import Any
 import pytest
 from g90.g90_peers import GUID, NEW_YEAR, NOW, alert
 
-from bridge.errors import StoreError
-from bridge.g90.commands import HostInfo, HostStatus, SensorRecord
-from bridge.g90.constants import AlertType, ArmCode, NoticeKind, SensorType, Source, StateCode
-from bridge.g90.events import Alert, EventType, Form, Notice, PanelEvent, Report
-from bridge.g90.frames import MessageError
-from bridge.g90.panel import heard, next_due, reduce, shifted, silent, tick
-from bridge.g90.readings import with_info, with_sensors, with_status
-from bridge.g90.state import Options, PanelState
+from bridge.common.errors import StoreError
+from bridge.g90.state.panel import Options, PanelState
+from bridge.g90.state.readings import with_info, with_sensors, with_status
+from bridge.g90.state.reducer import heard, next_due, reduce, shifted, silent, tick
+from bridge.g90.wire.commands import HostInfo, HostStatus, SensorRecord
+from bridge.g90.wire.constants import AlertType, ArmCode, NoticeKind, SensorType, Source, StateCode
+from bridge.g90.wire.events import Alert, EventType, Form, Notice, PanelEvent, Report
+from bridge.g90.wire.frames import MessageError
 
 SECOND = timedelta(seconds=1)
 START = PanelState(guid=GUID)

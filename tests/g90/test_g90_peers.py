@@ -15,9 +15,9 @@ from pyg90alarm.cloud.protocol import G90CloudMessageContext
 from pyg90alarm.const import G90ArmDisarmTypes
 from pyg90alarm.notifications.protocol import G90NotificationProtocol
 
-from bridge.g90.constants import ArmCode, SensorCode, SensorType, Source, StateCode
-from bridge.g90.messages import answer_discovery, answer_hello
 from bridge.g90.simulator import PanelSimulator, SimulatedSensor
+from bridge.g90.wire.constants import ArmCode, SensorCode, SensorType, Source, StateCode
+from bridge.g90.wire.messages import answer_discovery, answer_hello
 
 CONTEXT = G90CloudMessageContext(
     device_id=GUID,

@@ -24,8 +24,8 @@ from g90.g90_peers import (
     serving,
 )
 
-from bridge.g90.messages import CommandResponse, build_response
-from bridge.g90.relay import Upstream
+from bridge.g90.upstream import Upstream
+from bridge.g90.wire.messages import CommandResponse, build_response
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -27,15 +27,15 @@ from g90.g90_peers import (
     status,
 )
 
-from bridge.errors import ConfigError, StoreError
-from bridge.g90.commands import CommandError, CommandTimeout
-from bridge.g90.messages import CommandResponse, build_response
-from bridge.g90.roster import PanelConfig, Refused
+from bridge.common.errors import ConfigError, StoreError
+from bridge.g90.registry import PanelConfig, Refused
 from bridge.g90.server import Limits, PanelServer
+from bridge.g90.wire.commands import CommandError, CommandTimeout
+from bridge.g90.wire.messages import CommandResponse, build_response
 
 if TYPE_CHECKING:
-    from bridge.g90.events import PanelEvent
-    from bridge.g90.state import PanelState
+    from bridge.g90.state.panel import PanelState
+    from bridge.g90.wire.events import PanelEvent
 
 ANNOUNCE = ("192.0.2.10", 5678)
 UNKNOWN = struct.pack("<BBBBi", 0x77, 0x10, 0, 0x20, 60_000) + bytes(60_000 - 8)

@@ -25,11 +25,13 @@ from g90.g90_peers import (
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bridge.g90 import commands, messages
-from bridge.g90.constants import AlertType, ArmCode
-from bridge.g90.events import Alert, Form, Notice
-from bridge.g90.frames import FrameBuffer, FrameError, MessageError
-from bridge.g90.messages import (
+from bridge.g90.state.panel import PanelState
+from bridge.g90.state.reducer import reduce
+from bridge.g90.wire import commands, messages
+from bridge.g90.wire.constants import AlertType, ArmCode
+from bridge.g90.wire.events import Alert, Form, Notice
+from bridge.g90.wire.frames import FrameBuffer, FrameError, MessageError
+from bridge.g90.wire.messages import (
     CommandRequest,
     CommandResponse,
     Discovery,
@@ -40,9 +42,7 @@ from bridge.g90.messages import (
     HelloInfo,
     Ping,
 )
-from bridge.g90.panel import reduce
-from bridge.g90.session import Reading, Session, Unreadable
-from bridge.g90.state import PanelState
+from bridge.g90.wire.session import Reading, Session, Unreadable
 
 SMOKE = Alert(
     form=Form.STATUS, type=AlertType.ALARM, event=9, state=254, sensor_type=4, name="Kitchen smoke", time=NEW_YEAR

@@ -8,13 +8,13 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from bridge.discovery import bridge_device, transmitter_device
-from bridge.entities import Names, Payload
-from bridge.g90.constants import SensorType
-from bridge.g90.events import EventType
-from bridge.g90.state import PanelState, Sensor
-from bridge.models import Alarm, NamedAlarm
-from bridge.panel_discovery import PanelControlled, panel_device
+from bridge.common.models import Alarm, NamedAlarm
+from bridge.g90.state.panel import PanelState, Sensor
+from bridge.g90.wire.constants import SensorType
+from bridge.g90.wire.events import EventType
+from bridge.homeassistant.devices import bridge_device, transmitter_device
+from bridge.homeassistant.entity import Names, Payload
+from bridge.homeassistant.panel import PanelControlled, panel_device
 
 NAMES = Names("homeassistant", "sosbridge", "1.2.3")
 BURGLARY = NamedAlarm("burglary", "Burglary", Alarm("BA", section="1"))

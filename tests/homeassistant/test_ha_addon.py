@@ -24,10 +24,10 @@ from hypothesis import strategies as st
 from pydantic import BaseModel, SecretStr
 
 from bridge import __version__
-from bridge.configuration import load
-from bridge.durations import seconds
-from bridge.errors import ConfigError
-from bridge.settings import G90, ConfiguredAlarm, Forward, Log, Mqtt, Panel, Settings, Transmitter
+from bridge.common.errors import ConfigError
+from bridge.config.settings import G90, ConfiguredAlarm, Forward, Log, Mqtt, Panel, Settings, Transmitter
+from bridge.config.sources import load
+from bridge.config.types import seconds
 
 TOP = Path(__file__).parents[2]
 ADDON = TOP / "homeassistant/addon"

@@ -7,12 +7,12 @@ import json
 
 import pytest
 
-from bridge.announcer import Announcer
-from bridge.broker import Broker
-from bridge.discovery import transmitter_device
-from bridge.entities import Names, Payload
-from bridge.models import Alarm, NamedAlarm
-from bridge.mqtt import Door, Handler, Interface
+from bridge.common.models import Alarm, NamedAlarm
+from bridge.homeassistant.announcer import Announcer
+from bridge.homeassistant.devices import transmitter_device
+from bridge.homeassistant.entity import Names, Payload
+from bridge.mqtt.client import Broker
+from bridge.mqtt.session import Door, Handler, Interface
 
 NAMES = Names("homeassistant", "sosbridge", "1.2.3")
 TOPIC = "homeassistant/device/sosbridge_transmitter_home/config"

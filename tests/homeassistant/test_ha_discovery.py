@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 from homeassistant.payloads import BURGLARY, CONTROLLED, NAMES, PANEL, SNAPSHOTS, devices, written
 
-from bridge.discovery import removal, transmitter_device, transmitter_id
-from bridge.entities import Payload
-from bridge.g90.constants import SensorType
-from bridge.g90.state import PanelState, Sensor
-from bridge.panel_discovery import PanelControlled, panel_device, panel_id
+from bridge.g90.state.panel import PanelState, Sensor
+from bridge.g90.wire.constants import SensorType
+from bridge.homeassistant.devices import removal, transmitter_device, transmitter_id
+from bridge.homeassistant.entity import Payload
+from bridge.homeassistant.panel import PanelControlled, panel_device, panel_id
 
 
 def components(payload: Payload) -> dict[str, dict[str, Any]]:

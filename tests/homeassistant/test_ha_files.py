@@ -12,12 +12,13 @@ import pytest
 import yaml
 from homeassistant.payloads import CONTROLLED, NAMES, PANEL
 
-from bridge.configuration import load
-from bridge.discovery import bridge_device, transmitter_device
-from bridge.models import Alarm, NamedAlarm, Request
-from bridge.panel_discovery import panel_device
-from bridge.panel_topics import Action, PanelTopics
-from bridge.topics import Topics
+from bridge.common.models import Alarm, NamedAlarm, Request
+from bridge.config.sources import load
+from bridge.homeassistant.devices import bridge_device, transmitter_device
+from bridge.homeassistant.panel import panel_device
+from bridge.panels.topics import Action, PanelTopics
+from bridge.transmitters.commands import parse
+from bridge.transmitters.topics import Topics
 
 TOP = Path(__file__).parents[2]
 OURS = TOP / "homeassistant"
@@ -112,14 +113,14 @@ def test_a_blueprint_speaks_the_contract(path: Path) -> None:
 def test_the_blueprints_payloads_are_taken() -> None:
     heartbeat = parsed(BLUEPRINTS[2].read_text("utf-8"))
     publish = next(value for key, value in told(heartbeat) if key == "data")
-    assert TOPICS.parse("sosbridge/transmitter/home/ping", publish["payload"].encode()).request is Request.PING
+    assert parse(TOPICS, "sosbridge/transmitter/home/ping", publish["payload"].encode()).request is Request.PING
     # The fields that the forwarding blueprint builds its alarm of.
     text = BLUEPRINTS[1].read_text("utf-8")
     fields = re.findall(r"(?:dict\(found, |^ {10})(\w+)=", text, re.MULTILINE)
     assert set(fields) == {"event_code", "section", "detector", "detector_text", "section_text"}
     alarm = json.dumps(dict.fromkeys(fields, "1")).encode()
     for verb, request in (("raise", Request.ALARM), ("restore", Request.RESTORE)):
-        assert TOPICS.parse(f"sosbridge/transmitter/home/alarm/{verb}", alarm).request is request
+        assert parse(TOPICS, f"sosbridge/transmitter/home/alarm/{verb}", alarm).request is request
 
 
 def test_the_results_that_are_told_are_event_types() -> None:
@@ -187,7 +188,7 @@ def test_an_entity_by_hand_speaks_the_contract(platform: str, entity: dict[str, 
     if "command_topic" in entity:
         assert is_known(entity["command_topic"], COMMANDS)
     if "payload_press" in entity:
-        TOPICS.parse(entity["command_topic"], entity["payload_press"].encode())
+        parse(TOPICS, entity["command_topic"], entity["payload_press"].encode())
 
 
 def plain(value: Any) -> Any:  # noqa: ANN401 - any option
@@ -287,6 +288,6 @@ def test_the_alarm_of_the_flow_is_taken() -> None:
             if target in commands:
                 found = re.findall(r"msg\.payload = (\{.*?\});", node["func"], re.DOTALL)[0]
                 payload = re.sub(r"(\w+):", r'"\1":', found)
-                assert TOPICS.parse(commands[target], payload.encode()).alarm is not None
+                assert parse(TOPICS, commands[target], payload.encode()).alarm is not None
                 tried += 1
     assert tried == len(commands) == 2

@@ -6,7 +6,8 @@ import os
 import time
 from pathlib import Path
 
-from bridge import cli, clock
+from bridge import cli
+from bridge.common import clock
 
 _ERROR = Path(os.environ["CLOCK_ERROR"])
 

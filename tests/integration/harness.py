@@ -15,8 +15,8 @@ from integration.brokers import Mosquitto, Proxy
 from integration.processes import Bridge
 from integration.recorder import WAIT_S, Recorder, Seen, retained
 
-from bridge.models import Secret
-from bridge.sos_access.receiver import Accounts, Arrival, Fault, Receiver
+from bridge.common.models import Secret
+from bridge.sos_access.simulator.receiver import Accounts, Arrival, Fault, Receiver
 
 CODE = "IK00001"
 PASSWORD = "firstpassword15"

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from bridge import app, cli, schedule
+from bridge import cli
+from bridge.app import bridge as app
+from bridge.common import backoff
 
 _EACH_S = 0.2
 
-schedule._HEARTBEATS_PER_LEVEL = 450  # of 90 s
+backoff._HEARTBEATS_PER_LEVEL = 450  # of 90 s
 app._HEALTH_S = app._PRUNE_S = app._OTHERS_WRITE_S = _EACH_S
 cli.main()

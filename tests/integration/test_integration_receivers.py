@@ -6,7 +6,7 @@ from typing import Any
 
 from integration.harness import CODE, PASSWORD, Site, live
 
-from bridge.sos_access.receiver import Fault
+from bridge.sos_access.simulator.receiver import Fault
 
 UNDELIVERED = "transmitter/home/undelivered"
 OUTBOX = "transmitter/home/outbox"

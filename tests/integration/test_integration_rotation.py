@@ -9,7 +9,7 @@ from collections.abc import Callable
 import pytest
 from integration.harness import CODE, PASSWORD, Site, live
 
-from bridge.sos_access.receiver import Arrival, Fault
+from bridge.sos_access.simulator.receiver import Arrival, Fault
 
 STATIONS = ("primary", "secondary")
 

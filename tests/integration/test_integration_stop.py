@@ -8,7 +8,7 @@ import signal
 import pytest
 from integration.harness import Site, live
 
-from bridge.sos_access.receiver import Fault
+from bridge.sos_access.simulator.receiver import Fault
 
 
 @live

@@ -11,8 +11,8 @@ from typing import Any
 
 from integration.harness import CODE, Site, live
 
-from bridge.sos_access.receiver import Arrival, Fault, Faults
-from bridge.sos_access.receiver_faults import NO_FAULT
+from bridge.sos_access.simulator.faults import NO_FAULT
+from bridge.sos_access.simulator.receiver import Arrival, Fault, Faults
 
 ALARMS = 400
 LINES = 4

@@ -14,9 +14,9 @@ from integration.brokers import Mosquitto, free_port
 from integration.harness import Site
 from integration.recorder import WAIT_S, Seen, connect
 
-from bridge.g90.constants import AlertType, SensorCode, SensorType
-from bridge.g90.messages import build_report
 from bridge.g90.simulator import PanelSimulator, SimulatedSensor
+from bridge.g90.wire.constants import AlertType, SensorCode, SensorType
+from bridge.g90.wire.messages import build_report
 
 GUID = "GB7F20C14D05A91"
 OTHER = "GB7F20C14D05A92"

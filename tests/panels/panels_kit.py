@@ -11,25 +11,25 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
-from bridge.clock import Clock
-from bridge.errors import StoreError
-from bridge.forwarding import Rule
-from bridge.g90.codes import CodeLock
-from bridge.g90.commands import CommandError, HostInfo, HostStatus, SensorRecord
-from bridge.g90.constants import ArmCode
+from bridge.common.clock import Clock
+from bridge.common.errors import StoreError
+from bridge.common.models import Reply, Secret
 from bridge.g90.control import PanelControl
-from bridge.g90.events import EventType, PanelEvent
-from bridge.g90.panel import Step
-from bridge.g90.roster import PanelConfig
+from bridge.g90.registry import PanelConfig
 from bridge.g90.server import PanelServer
-from bridge.g90.state import PanelState
-from bridge.models import Reply, Secret
-from bridge.mqtt import Door
-from bridge.outbox import Entry, Outbox, Queued
-from bridge.panel_orders import Controlled
-from bridge.panel_topics import PanelTopics
-from bridge.panels import Panels
-from bridge.store import Store
+from bridge.g90.state.panel import PanelState
+from bridge.g90.state.reducer import Step
+from bridge.g90.wire.commands import CommandError, HostInfo, HostStatus, SensorRecord
+from bridge.g90.wire.constants import ArmCode
+from bridge.g90.wire.events import EventType, PanelEvent
+from bridge.mqtt.session import Door
+from bridge.panels.code_lock import CodeLock
+from bridge.panels.commands import Controlled
+from bridge.panels.events import Panels
+from bridge.panels.forwarding import Rule
+from bridge.panels.topics import PanelTopics
+from bridge.store.database import Store
+from bridge.store.outbox import Entry, Outbox, Queued
 
 T = TypeVar("T")
 GUID = "GB7F20C14D05A91"

@@ -7,7 +7,7 @@ import asyncio
 from integration.harness import live
 from panels.house import GUID, OTHER, House
 
-from bridge.g90.constants import ArmCode
+from bridge.g90.wire.constants import ArmCode
 
 
 @live

@@ -10,14 +10,14 @@ from pathlib import Path
 import pytest
 from panels.panels_kit import GUID, OTHER, Joined, event, joined, now, run
 
-from bridge.g90.commands import CommandError, CommandRefused, CommandTimeout, HostStatus, SensorRecord
-from bridge.g90.constants import ArmCode, NoticeKind
-from bridge.g90.events import EventType, Notice, PanelEvent
-from bridge.g90.local import LocalControl
-from bridge.g90.panel import reduce
-from bridge.g90.readings import with_status
-from bridge.g90.state import PanelState, Sensor
-from bridge.panel_orders import MOST_WAITING
+from bridge.g90.control_local import LocalControl
+from bridge.g90.state.panel import PanelState, Sensor
+from bridge.g90.state.readings import with_status
+from bridge.g90.state.reducer import reduce
+from bridge.g90.wire.commands import CommandError, CommandRefused, CommandTimeout, HostStatus, SensorRecord
+from bridge.g90.wire.constants import ArmCode, NoticeKind
+from bridge.g90.wire.events import EventType, Notice, PanelEvent
+from bridge.panels.commands import MOST_WAITING
 
 CODE = "73519-code"
 CONNECTED = PanelState(guid=GUID, online=True, arm=EventType.ARMED_AWAY)

@@ -11,8 +11,8 @@ from integration.harness import live
 from integration.recorder import WAIT_S
 from panels.house import GUID, OTHER, SMOKE, House
 
-from bridge.g90.commands import SET_STATUS
-from bridge.g90.constants import ArmCode
+from bridge.g90.wire.commands import SET_STATUS
+from bridge.g90.wire.constants import ArmCode
 
 CODE = "7351944-code"
 MUTE, ABSENT, OFF = "GBMUTE", "GBABSENT", "GBOFF"

@@ -9,7 +9,9 @@ from pathlib import Path
 from integration.processes import environment
 
 _BROKEN = """
-from bridge.cli import demo_panel, demo_stage, main
+from bridge.cli import main
+from bridge.cli.demo import panel as demo_panel
+from bridge.cli.demo import stage as demo_stage
 
 async def nothing(self):
     pass

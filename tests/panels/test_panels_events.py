@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 from panels.panels_kit import GUID, NEW_YEAR, OTHER, Machine, event, fire, joined, now, run, smoke
 
-from bridge.errors import StoreError
-from bridge.g90.events import EventType, PanelEvent
-from bridge.g90.roster import PanelConfig, Refused, Roster
-from bridge.g90.state import PanelState, Sensor
-from bridge.panels import Panels
+from bridge.common.errors import StoreError
+from bridge.g90.registry import PanelConfig, Refused, Roster
+from bridge.g90.state.panel import PanelState, Sensor
+from bridge.g90.wire.events import EventType, PanelEvent
+from bridge.panels.events import Panels
 
 TRIGGERED = PanelState(
     guid=GUID,

@@ -7,7 +7,7 @@ from typing import Any
 from integration.harness import live
 from panels.house import DOOR, GUID, OTHER, SMOKE, UPSTAIRS, House
 
-from bridge.g90.constants import ArmCode, StateCode
+from bridge.g90.wire.constants import ArmCode, StateCode
 
 RAISED = ("AL", "FA", "9", "Kitchen smoke")
 RESTORED = ("RE", "FA", "9", "Kitchen smoke")

@@ -13,10 +13,10 @@ from g90.g90_peers import Client
 from integration.harness import live
 from panels.house import DOOR, GUID, MOTION, OTHER, SMOKE, House
 
-from bridge.g90.commands import SET_STATUS
-from bridge.g90.constants import AlertType, ArmCode, Source, StateCode
-from bridge.g90.events import Alert, Form
-from bridge.g90.messages import Hello, build_hello, build_report
+from bridge.g90.wire.commands import SET_STATUS
+from bridge.g90.wire.constants import AlertType, ArmCode, Source, StateCode
+from bridge.g90.wire.events import Alert, Form
+from bridge.g90.wire.messages import Hello, build_hello, build_report
 
 STRANGER = "GBSTRANGER00001"
 

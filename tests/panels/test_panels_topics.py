@@ -8,11 +8,11 @@ from datetime import datetime, timedelta, timezone
 import pytest
 from panels.panels_kit import GUID
 
-from bridge.g90.events import EventType
-from bridge.g90.state import PanelState, Sensor
-from bridge.models import Secret
-from bridge.panel_topics import Action, PanelCommand, PanelTopics, state_payloads
-from bridge.topics import CommandError
+from bridge.common.models import Secret
+from bridge.common.payloads import CommandError
+from bridge.g90.state.panel import PanelState, Sensor
+from bridge.g90.wire.events import EventType
+from bridge.panels.topics import Action, PanelCommand, PanelTopics, state_payloads
 
 TOPICS = PanelTopics("house/alarm")
 SET = f"house/alarm/panel/{GUID}/set"

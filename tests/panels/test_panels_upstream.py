@@ -11,9 +11,9 @@ from integration.harness import live
 from integration.recorder import WAIT_S
 from panels.house import DOOR, GUID, House, Simulated
 
-from bridge.g90.constants import ArmCode
-from bridge.g90.frames import FrameBuffer
-from bridge.g90.messages import HelloInfo, answer_hello
+from bridge.g90.wire.constants import ArmCode
+from bridge.g90.wire.frames import FrameBuffer
+from bridge.g90.wire.messages import HelloInfo, answer_hello
 
 VENDORS_PORT = 9999
 

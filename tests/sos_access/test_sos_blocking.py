@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from bridge.models import Secret
-from bridge.sos_access.blocking import SOSAccessClient
+from bridge.common.models import Secret
 from bridge.sos_access.messages import PingResponse
-from bridge.sos_access.receiver import Accounts, Receiver
+from bridge.sos_access.simulator.receiver import Accounts, Receiver
 from bridge.sos_access.status import ReceiversUnavailable
+from bridge.sos_access.sync import SOSAccessClient
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -12,11 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from bridge.cli import simulate_receiver
-from bridge.errors import BridgeError, ConfigError
+from bridge.cli.simulate import receiver as simulate_receiver
+from bridge.common.errors import BridgeError, ConfigError
 from bridge.sos_access.client import SOSAccessClient
 from bridge.sos_access.messages import NewAuthResponse, PingResponse
-from bridge.sos_access.receiver_faults import Fault
+from bridge.sos_access.simulator.faults import Fault
 from bridge.sos_access.status import TransportError
 
 PASSWORD = "hxp4x9nnwxjatv8"

@@ -22,8 +22,8 @@ from bridge.sos_access.messages import (
     PingResponse,
     parse_request,
 )
-from bridge.sos_access.receiver import Accounts, Receiver
-from bridge.sos_access.receiver_rules import read_request, refuse
+from bridge.sos_access.simulator.receiver import Accounts, Receiver
+from bridge.sos_access.simulator.rules import read_request, refuse
 from bridge.sos_access.status import MalformedMessage, ReceiversUnavailable, Status
 
 CODE, PASSWORD = "IK00001", "limits-password"

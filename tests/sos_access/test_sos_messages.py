@@ -8,8 +8,8 @@ from datetime import datetime
 
 import pytest
 
-from bridge.errors import FieldError
-from bridge.models import Secret
+from bridge.common.errors import FieldError
+from bridge.common.models import Secret
 from bridge.sos_access.documents import LONGEST, DocumentBuffer
 from bridge.sos_access.messages import (
     AlarmRequest,

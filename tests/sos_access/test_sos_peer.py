@@ -17,10 +17,10 @@ from typing import Any
 
 import pytest
 
-from bridge.models import Secret
+from bridge.common.models import Secret
 from bridge.sos_access.client import SOSAccessClient
 from bridge.sos_access.messages import AlarmRequest, AlarmResponse, PingResponse
-from bridge.sos_access.receiver import Accounts, Fault, Receiver
+from bridge.sos_access.simulator.receiver import Accounts, Fault, Receiver
 from bridge.sos_access.status import Status
 
 

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.errors import FieldError
-from bridge.models import Alarm, Secret
+from bridge.common.errors import FieldError
+from bridge.common.models import Alarm, Secret
 from bridge.sos_access.documents import LONGEST, DocumentBuffer
 from bridge.sos_access.elements import WHITE_SPACE, printable
 from bridge.sos_access.messages import (
@@ -23,8 +23,8 @@ from bridge.sos_access.messages import (
     PingResponse,
     parse_request,
 )
+from bridge.sos_access.prepare import prepare, transliterate
 from bridge.sos_access.status import MalformedMessage
-from bridge.sos_access.texts import prepare, transliterate
 
 LETTERS = "".join(chr(code) for code in range(256) if printable(chr(code)))
 

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from bridge.errors import BridgeError, FieldError, StoreError
-from bridge.models import Secret
+from bridge.common.errors import BridgeError, FieldError, StoreError
+from bridge.common.models import Secret
 from bridge.sos_access.client import SOSAccessClient
 from bridge.sos_access.messages import AlarmRequest, AlarmResponse, NewAuthRequest, NewAuthResponse, PingRequest
-from bridge.sos_access.receiver import Accounts, Arrival, Fault, Faults, Receiver
+from bridge.sos_access.simulator.receiver import Accounts, Arrival, Fault, Faults, Receiver
 from bridge.sos_access.status import Failover, NotAuthorized, TransportError
 
 if TYPE_CHECKING:
@@ -366,7 +366,7 @@ def test_who_does_not_finish_is_left() -> None:
 def test_too_many_at_once_are_turned_away(monkeypatch: pytest.MonkeyPatch) -> None:
     async def main() -> None:
         async with receiving() as receiver:
-            monkeypatch.setattr("bridge.sos_access.receiver._CONNECTIONS", 1)
+            monkeypatch.setattr("bridge.sos_access.simulator.receiver._CONNECTIONS", 1)
             idle = await asyncio.open_connection(*receiver.address)
             client = SOSAccessClient("1234567", "SV300", PASSWORD, "42", receiver.address, use_single_receiver=True)
             with pytest.raises(TransportError, match=r"closed|reset"):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 import pytest
 
 from bridge.sos_access import status
@@ -29,19 +31,19 @@ from bridge.sos_access.status import Failover, ReceiversUnavailable, Rejected, S
     ],
 )
 def test_each_code_is_one_error_of_one_group(code: int, kind: type, group: type) -> None:
-    response = AlarmResponse(code, "SAID")
-    error = status.error_for(response)
+    response = AlarmResponse(code, "SAID", datetime(2026, 1, 2, tzinfo=UTC))
+    error = status.error_for(response.status, response.info, response.arrival_time)
     assert error is not None
     assert type(error) is kind
     assert isinstance(error, group)
-    assert (error.status, error.info, error.response) == (code, "SAID", response)
+    assert (error.status, error.info, error.arrival_time) == (code, "SAID", response.arrival_time)
     assert str(error) == f"answered {code} SAID"
 
 
 @pytest.mark.parametrize("code", [0, 10])
 def test_delivered_is_no_error(code: int) -> None:
     response = AlarmResponse(code)
-    assert status.error_for(response) is None
+    assert status.error_for(code) is None
     assert (response.accepted, response.duplicate) == (code == 0, code == 10)
 
 
@@ -66,7 +68,7 @@ def test_the_texts_of_the_table_are_spelled_as_receivers_spell_them() -> None:
 
 def test_a_failed_round_tells_whether_anybody_answered() -> None:
     refused = TransportError("connection refused by a:1")
-    answered = status.error_for(AlarmResponse(5, "NO"))
+    answered = status.error_for(5, "NO")
     assert isinstance(answered, Failover)
     silent = ReceiversUnavailable((("primary", refused), ("secondary", refused), ("primary", refused)))
     assert not silent.answered

@@ -7,9 +7,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from bridge.errors import FieldError
-from bridge.models import Alarm, Secret
-from bridge.sos_access.texts import prepare, transliterate
+from bridge.common.errors import FieldError
+from bridge.common.models import Alarm, Secret
+from bridge.sos_access.prepare import prepare, transliterate
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from bridge.errors import ConfigError
+from bridge.common.errors import ConfigError
 from bridge.sos_access.messages import PingResponse
 from bridge.sos_access.status import MalformedMessage, TransportError
 from bridge.sos_access.transport import TCPTransport, peer_name, tls_context

@@ -10,7 +10,7 @@ from typing import Any
 import aiomqtt
 import pytest
 
-from bridge.broker import Broker, Client, make_client
+from bridge.mqtt.client import Broker, Client, make_client
 
 
 def client(port: int = 1) -> Client:

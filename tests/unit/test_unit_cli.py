@@ -18,12 +18,12 @@ import pytest
 from core.core_kit import command, put
 from unit.config_kit import HOME, PASSWORD
 
-from bridge import health
+from bridge.app import health
 from bridge.cli import call
-from bridge.lock import hold
-from bridge.outbox import Outbox
-from bridge.sos_access.receiver import Accounts, Receiver
-from bridge.store import Store
+from bridge.sos_access.simulator.receiver import Accounts, Receiver
+from bridge.store.database import Store
+from bridge.store.lock import hold
+from bridge.store.outbox import Outbox
 
 Output = pytest.CaptureFixture[str]
 
@@ -86,7 +86,7 @@ def receivers(*passwords: str, heartbeats: bool = True) -> Iterator[list[Receive
             for each in found:
                 await each.stop()
 
-    log = logging.getLogger("bridge.sos_access.receiver")
+    log = logging.getLogger("bridge.sos_access.simulator.receiver")
     log.disabled = True
     try:
         with aside(serve):

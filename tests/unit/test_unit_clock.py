@@ -13,9 +13,9 @@ import pytest
 from core.core_kit import HOME, command, opened, put
 from core.line_kit import BUSY, Bench
 
-from bridge.clock import Clock
-from bridge.models import Alarm, Moment
-from bridge.outbox import Outbox
+from bridge.common.clock import Clock
+from bridge.common.models import Alarm, Moment
+from bridge.store.outbox import Outbox
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 DAY = timedelta(days=1)

@@ -8,8 +8,8 @@ from typing import cast
 import aiomqtt
 import pytest
 
-from bridge.broker import Broker, Client
-from bridge.mqtt import Door, Handler, Interface, _Link
+from bridge.mqtt.client import Broker, Client
+from bridge.mqtt.session import Door, Handler, Interface, _Link
 
 INTERFACE = Interface("b/state", ("b/+/set",), ("b/#",), lambda _: True, lambda _: False)
 

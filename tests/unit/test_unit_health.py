@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from bridge.errors import BusyError, StoreError
-from bridge.health import UnhealthyError, ask, serve, socket_path
-from bridge.lock import hold, is_held
+from bridge.app.health import UnhealthyError, ask, serve, socket_path
+from bridge.common.errors import BusyError, StoreError
+from bridge.store.lock import hold, is_held
 
 
 @asynccontextmanager
@@ -92,7 +92,7 @@ def test_what_a_crash_left_is_nobody_and_no_hindrance(tmp_path: Path) -> None:
 def test_a_bridge_that_hangs_is_told_and_does_not_hang_who_asks(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("bridge.health._ANSWER_S", 0.05)
+    monkeypatch.setattr("bridge.app.health._ANSWER_S", 0.05)
 
     async def run() -> None:
         connected: list[asyncio.StreamWriter] = []
@@ -109,7 +109,7 @@ def test_a_bridge_that_hangs_is_told_and_does_not_hang_who_asks(
 
 
 def test_a_bridge_that_cannot_tell_in_time_breaks_off(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bridge.health._ANSWER_S", 0.05)
+    monkeypatch.setattr("bridge.app.health._ANSWER_S", 0.05)
 
     async def never() -> list[str]:
         await asyncio.Event().wait()
@@ -197,7 +197,7 @@ def test_the_lock_goes_with_an_error(tmp_path: Path) -> None:
 _OWNER = """
 import sys, time
 from pathlib import Path
-from bridge.lock import hold
+from bridge.store.lock import hold
 with hold(Path(sys.argv[1])):
     print("held", flush=True)
     time.sleep(600)

@@ -17,8 +17,8 @@ from core.line_kit import DEAD, Bench
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from bridge.models import AlarmIdentity, Command, Request
-from bridge.outbox import Outbox
+from bridge.common.models import AlarmIdentity, Command, Request
+from bridge.store.outbox import Outbox
 
 ALARM, RESTORE, PING, AUTH = Request.ALARM, Request.RESTORE, Request.PING, Request.AUTH
 FINAL = {"accepted", "duplicate", "rejected", "unreachable", "expired", "invalid"}

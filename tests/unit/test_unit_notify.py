@@ -16,11 +16,11 @@ import pytest
 from integration.processes import environment
 from unit.notify_kit import WAIT_S, Listener
 
-from bridge.app import Bridge
-from bridge.notify import Manager, watch
-from bridge.pulse import Pulse
-from bridge.settings import Settings
-from bridge.store import Store
+from bridge.app.bridge import Bridge
+from bridge.app.watchdog import Manager, watch
+from bridge.common.pulse import Pulse
+from bridge.config.settings import Settings
+from bridge.store.database import Store
 
 
 @pytest.fixture(params=["path", "abstract"])
@@ -135,15 +135,15 @@ def test_what_hangs_is_said_and_the_watchdog_hears_nothing(
 
 _HANGS = """
 import asyncio, time
-from bridge import notify
+from bridge.app import watchdog
 
-notify._ENDED_AFTER_S = 0.5
+watchdog._ENDED_AFTER_S = 0.5
 
 async def nothing():
     return []
 
 async def main():
-    watching = asyncio.create_task(notify.watch(notify.Manager({}), asyncio.Event(), nothing))
+    watching = asyncio.create_task(watchdog.watch(watchdog.Manager({}), asyncio.Event(), nothing))
     await asyncio.sleep(0)
     if %r:
         watching.cancel()
@@ -174,7 +174,7 @@ def test_nobody_ends_what_has_stopped_watching() -> None:
 def clock(monkeypatch: pytest.MonkeyPatch) -> Any:  # noqa: ANN401 - what stands in for a module
     """The monotonic clock of pulses: it stands still until a test moves it."""
     standing: Any = SimpleNamespace(now=1000.0, monotonic=lambda: standing.now)
-    monkeypatch.setattr("bridge.pulse.time", standing)
+    monkeypatch.setattr("bridge.common.pulse.time", standing)
     return standing
 
 

@@ -6,7 +6,7 @@ import resource
 
 import pytest
 
-from bridge.open_files import share
+from bridge.app.file_limits import share
 
 
 @pytest.fixture(autouse=True)

@@ -8,12 +8,12 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, cast
 
-from bridge.models import Alarm, Command, Request
-from bridge.mqtt import Door
-from bridge.outbox import Outbox, Queued
-from bridge.publisher import Publisher
-from bridge.rows import Owed, State
-from bridge.topics import Topics
+from bridge.common.models import Alarm, Command, Request
+from bridge.mqtt.session import Door
+from bridge.store.outbox import Outbox, Queued
+from bridge.store.records import Owed, State
+from bridge.transmitters.publisher import Publisher
+from bridge.transmitters.topics import Topics
 
 ACCEPTED = datetime(2026, 3, 1, tzinfo=UTC)
 COMMAND = Command(transmitter="home", request=Request.ALARM, accepted_at=ACCEPTED, alarm=Alarm("BA"))

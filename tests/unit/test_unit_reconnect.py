@@ -8,10 +8,10 @@ from typing import Any, cast
 import aiomqtt
 import pytest
 
-from bridge.broker import Broker, Client
-from bridge.models import Reply
-from bridge.mqtt import Door, Handler, Interface
-from bridge.schedule import Backoff
+from bridge.common.backoff import Backoff
+from bridge.common.models import Reply
+from bridge.mqtt.client import Broker, Client
+from bridge.mqtt.session import Door, Handler, Interface
 
 NOTHING = Interface("b/bridge/state", (), (), is_ours=lambda _: True, is_stale=lambda _: False)
 
@@ -51,7 +51,7 @@ def _waits(monkeypatch: pytest.MonkeyPatch, script: list[float | None]) -> list[
         running.cancel()
         await asyncio.wait([running])
 
-    monkeypatch.setattr("bridge.mqtt.Backoff", lambda: Backoff(jitter=lambda: 0.0))
+    monkeypatch.setattr("bridge.mqtt.session.Backoff", lambda: Backoff(jitter=lambda: 0.0))
     monkeypatch.setattr(asyncio, "sleep", at_once)
     asyncio.run(scenario())
     return waits

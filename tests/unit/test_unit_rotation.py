@@ -15,13 +15,13 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from bridge.credentials import Credentials
-from bridge.errors import StoreError
-from bridge.line import Line
-from bridge.models import Command, Request, Secret
+from bridge.common.errors import StoreError
+from bridge.common.models import Command, Request, Secret
 from bridge.sos_access.client import Exchange, SOSAccessClient
 from bridge.sos_access.messages import RESPONSE_TO, NewAuthRequest, NewAuthResponse
 from bridge.sos_access.status import ReceiversUnavailable, TransportError, Unauthorized, error_for
+from bridge.store.credentials import Credentials
+from bridge.transmitters.line import Line
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 
@@ -56,7 +56,7 @@ class Rule(SOSAccessClient):
         if lost == "response":
             raise unreachable
         response = kind(status, "said", **more)
-        error = error_for(response)
+        error = error_for(response.status, response.info, response.arrival_time)
         if error is not None:
             raise error
         return Exchange(response, "primary", 1, NOW, NOW)
@@ -107,7 +107,7 @@ class Site:
     def full_disk(self, then: Callable[[], None]) -> None:
         """Do something that must write, or not, while nothing can be written."""
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("bridge.credentials.write_private", _full)
+            patch.setattr("bridge.store.credentials.write_private", _full)
             try:
                 then()
             except StoreError:

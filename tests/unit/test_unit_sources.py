@@ -11,9 +11,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from unit.config_kit import CONTRACT, HOME, PASSWORD
 
-from bridge.configuration import _put, load
-from bridge.errors import ConfigError
-from bridge.settings import Settings
+from bridge.common.errors import ConfigError
+from bridge.config.settings import Settings
+from bridge.config.sources import _put, load
 
 GUID = "GB7F20C14D05A91"
 

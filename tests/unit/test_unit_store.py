@@ -15,8 +15,8 @@ from typing import TypeVar
 
 import pytest
 
-from bridge.errors import StoreError
-from bridge.store import Store
+from bridge.common.errors import StoreError
+from bridge.store.database import Store
 
 T = TypeVar("T")
 
@@ -141,7 +141,7 @@ def test_a_closed_store_says_so_and_nobody_waits_for_it(tmp_path: Path) -> None:
 def test_a_store_that_another_program_holds_locked_is_told_and_works_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("bridge.store._BUSY_S", 0.05)
+    monkeypatch.setattr("bridge.store.database._BUSY_S", 0.05)
 
     async def body(store: Store) -> None:
         with closing(sqlite3.connect(store.path, isolation_level=None)) as other:
@@ -159,8 +159,8 @@ def test_a_store_that_another_program_holds_locked_is_told_and_works_again(
 _OPENS = """
 import asyncio, concurrent.futures.thread, os, sys
 from pathlib import Path
-from bridge.errors import StoreError
-from bridge.store import Store
+from bridge.common.errors import StoreError
+from bridge.store.database import Store
 
 async def run():
     if os.getuid() == 0:
@@ -195,8 +195,8 @@ def test_a_store_that_may_not_be_written_is_told_at_start(file_mode: int, folder
 _LIMITED = """
 import asyncio, resource, sys
 from pathlib import Path
-from bridge.errors import StoreError
-from bridge.store import Store
+from bridge.common.errors import StoreError
+from bridge.store.database import Store
 
 def put(guid, size):
     return lambda db: db.execute("INSERT INTO panel VALUES (?, ?)", (guid, "x" * size)).rowcount
@@ -228,7 +228,7 @@ def test_a_file_that_cannot_grow_undoes_the_write_and_the_next_one_works(tmp_pat
 _WRITES = """
 import asyncio, sys
 from pathlib import Path
-from bridge.store import Store
+from bridge.store.database import Store
 
 async def one(store, number):
     await store.write(lambda db: db.execute("INSERT INTO panel VALUES (?, '')", (f"{number:06}",)).rowcount)

@@ -1,0 +1,80 @@
+"""`sosbridge demo`: the whole product on one machine, with simulators at both ends. Nothing leaves it."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import logging
+import signal
+import tempfile
+from pathlib import Path
+
+from bridge.cli.demo.panel import GUID
+from bridge.cli.demo.show import Failed, play
+from bridge.cli.demo.stage import Stage
+
+_TOO_LONG_S = 120.0
+
+_BY_HAND = """
+It stays up now. In another terminal:
+
+  see everything     mosquitto_sub -p {port} -v -t 'sosbridge/#'
+  raise an alarm     mosquitto_pub -p {port} -q 1 -t sosbridge/transmitter/home/alarm/raise -m BA
+  with details       mosquitto_pub -p {port} -q 1 -t sosbridge/transmitter/home/alarm/raise \\
+                       -m '{{"event_code": "FA", "section": "1", "section_text": "Kitchen"}}'
+  restore it         mosquitto_pub -p {port} -q 1 -t sosbridge/transmitter/home/alarm/restore -m BA
+  named alarm        mosquitto_pub -p {port} -q 1 -t sosbridge/transmitter/home/alarm/burglary/set -m ON
+  send a heartbeat   mosquitto_pub -p {port} -q 1 -t sosbridge/transmitter/home/ping -m PRESS
+  change password    mosquitto_pub -p {port} -q 1 -t sosbridge/transmitter/home/auth/rotate -m PRESS
+  arm the panel      mosquitto_pub -p {port} -q 1 -t sosbridge/panel/{panel}/set -m ARM_AWAY
+
+Ctrl-C ends it."""
+
+
+def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = commands.add_parser(
+        "demo",
+        help="see it work on this machine alone: broker, panel, receivers, failover, outbox",
+        description="Start a broker, simulated receivers, a panel and the bridge on this machine. Show what happens "
+        "to an alarm while receivers come and go. Then it stays up to be tried by hand. "
+        "Needs: pip install 'sosbridge[demo]'",
+    )
+    parser.add_argument("--once", action="store_true", help="end after the show: status 0 if all of it happened")
+    parser.add_argument("--port", type=int, default=0, help="the broker's port (default: a free one)")
+    parser.set_defaults(run=run)
+
+
+async def run(args: argparse.Namespace) -> int:
+    """Play the show; return 0 if every step of it really happened."""
+    for noisy in ("bridge", "amqtt", "transitions"):
+        logging.getLogger(noisy).setLevel(logging.CRITICAL)
+    stop = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    with tempfile.TemporaryDirectory(prefix="sosbridge-demo-") as folder:
+        async with Stage(Path(folder), args.port) as stage:
+            good = await _play_until(stage, stop)
+            if good and not args.once and not stop.is_set():
+                print(_BY_HAND.format(port=stage.port, panel=GUID), flush=True)
+                stage.tell_arrivals = True
+                await stop.wait()
+    return 0 if good else 1
+
+
+async def _play_until(stage: Stage, stop: asyncio.Event) -> bool:
+    """Play the show unless it is stopped first; tell whether nothing of it failed."""
+    show = asyncio.create_task(play(stage))
+    stopped = asyncio.create_task(stop.wait())
+    try:
+        await asyncio.wait((show, stopped), timeout=_TOO_LONG_S, return_when=asyncio.FIRST_COMPLETED)
+        if not show.done():
+            return stop.is_set()
+        await show
+    except Failed as error:
+        print(f"\nThis did not happen: {error}", flush=True)
+        return False
+    finally:
+        for task in (show, stopped):
+            task.cancel()
+        await asyncio.wait((show, stopped))
+    return True

@@ -1,0 +1,15 @@
+"""`sosbridge simulate`: a receiver or a panel to try a setup with."""
+
+from __future__ import annotations
+
+import argparse
+
+from bridge.cli.simulate import panel as simulate_panel
+from bridge.cli.simulate import receiver as simulate_receiver
+
+
+def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = commands.add_parser("simulate", help="be a receiver or a panel, to try a setup with")
+    kinds = parser.add_subparsers(metavar="KIND", required=True)
+    simulate_receiver.register(kinds)
+    simulate_panel.register(kinds)

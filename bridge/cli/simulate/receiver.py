@@ -1,0 +1,173 @@
+"""`sosbridge simulate receiver`: an alarm operator's receiver to send to, with the faults that lines have."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import signal
+import ssl
+from functools import partial
+from pathlib import Path
+
+from bridge.common.errors import ConfigError
+from bridge.common.models import Secret
+from bridge.common.text import clean
+from bridge.sos_access.simulator.receiver import Accounts, Arrival, Fault, Receiver
+from bridge.sos_access.simulator.rules import info_for
+
+_EXAMPLE = """example:
+  sosbridge simulate receiver --transmitter IK00001:012345678912345
+  sosbridge simulate receiver --port 19100 --tls --cert cert.pem --key key.pem --state receiver.json
+  sosbridge simulate receiver --status 5 --times 3
+"""
+
+
+def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = commands.add_parser(
+        "receiver",
+        help="receive alarms as an alarm operator would",
+        description="A SOS Access v4 receiver that shows what arrives. Without --transmitter it takes any transmitter "
+        "and keeps to the password that this shows first.",
+        epilog=_EXAMPLE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    _add_line(parser)
+    _add_faults(parser)
+    parser.set_defaults(run=run)
+
+
+def _add_line(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
+    parser.add_argument("--port", type=_port, default=19000, help="port to listen on (default: %(default)s)")
+    parser.add_argument("--tls", action="store_true", help="encrypt, with --cert and --key")
+    parser.add_argument("--cert", type=Path, metavar="FILE", help="certificate in PEM")
+    parser.add_argument("--key", type=Path, metavar="FILE", help="its private key in PEM")
+    parser.add_argument(
+        "--transmitter",
+        action="append",
+        type=_transmitter,
+        default=[],
+        metavar="CODE:PASSWORD",
+        help="a transmitter to know; repeatable",
+    )
+    parser.add_argument("--state", type=Path, metavar="FILE", help="keep transmitters and rotated passwords here")
+    parser.add_argument(
+        "--ping-interval",
+        type=_seconds,
+        default=1.0,
+        metavar="S",
+        help="answer 101 to heartbeats that come sooner after each other (default: %(default)s)",
+    )
+    parser.add_argument("--no-heartbeat", action="store_true", help="answer 9 to heartbeats")
+
+
+def _add_faults(parser: argparse.ArgumentParser) -> None:
+    faults = parser.add_argument_group(
+        "faults", "They come together, at every request or at the first --times of them."
+    )
+    faults.add_argument("--status", type=int, metavar="N", help="answer this status, treat nothing")
+    faults.add_argument("--drop", action="store_true", help="hang up without treating the request")
+    faults.add_argument("--lose", action="store_true", help="treat the request and hang up without an answer")
+    faults.add_argument("--delay", type=_seconds, default=0.0, metavar="S", help="seconds to wait before that")
+    faults.add_argument("--garbage", choices=["random", "truncated"], nargs="?", const="random", help="answer nonsense")
+    faults.add_argument(
+        "--segment",
+        type=_seconds,
+        nargs="?",
+        const=0.01,
+        metavar="S",
+        help="answer byte by byte with so many seconds between (default: %(const)s)",
+    )
+    faults.add_argument("--times", type=_count, metavar="N", help="requests that meet the faults (default: all)")
+
+
+async def run(args: argparse.Namespace) -> int:
+    """Serve until SIGINT or SIGTERM; return the exit status. Raises `BridgeError` if that cannot begin."""
+    stopped = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stopped.set)
+    try:
+        async with _receiver(args) as receiver:
+            host, port = receiver.address
+            _say(f"receiving on {host}:{port}{' with TLS' if args.tls else ''}")
+            await stopped.wait()
+    finally:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.remove_signal_handler(number)
+    return 0
+
+
+def _receiver(args: argparse.Namespace) -> Receiver:
+    accounts = Accounts(dict(args.transmitter), accept_unknown=not args.transmitter, path=args.state)
+    receiver = Receiver(
+        accounts,
+        args.host,
+        args.port,
+        tls=_tls(args),
+        ping_interval_min=args.ping_interval,
+        heartbeats=not args.no_heartbeat,
+        on_arrival=lambda arrival: _say(describe(arrival)),
+    )
+    fault = Fault(args.status, args.drop, args.lose, args.delay, args.garbage, args.segment)
+    if fault != Fault():
+        receiver.faults.add(fault, args.times)
+    return receiver
+
+
+def _tls(args: argparse.Namespace) -> ssl.SSLContext | None:
+    if not args.tls:
+        return None
+    if args.cert is None or args.key is None:
+        raise ConfigError("--tls needs --cert and --key")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    try:
+        context.load_cert_chain(args.cert, args.key)
+    except OSError as error:
+        raise ConfigError(f"--cert and --key: {clean(error.strerror or error)}") from None
+    return context
+
+
+def describe(arrival: Arrival) -> str:
+    """Return one readable line for `arrival`, then its document with the password masked, indented."""
+    if arrival.status is None:
+        answer = "dropped"
+    else:
+        answer = f"{arrival.status} {info_for(arrival.status)}{'' if arrival.answered else ' (kept back)'}"
+    request = arrival.request
+    about = "" if request is None else f" {clean(request.transmitter_code)}"
+    event = getattr(request, "event_code", None)
+    about += "" if event is None else f" {clean(event)}"
+    document = "\n".join(f"    {clean(line, 10_000)}" for line in arrival.masked.splitlines())
+    return f"{arrival.time:%H:%M:%S} {arrival.peer} {arrival.kind}{about}: {answer}\n{document}"
+
+
+_say = partial(print, flush=True)
+
+
+def _port(text: str) -> int:
+    port = int(text)
+    if not 0 <= port <= 65535:  # noqa: PLR2004 - what TCP has
+        raise argparse.ArgumentTypeError("a port is 0 to 65535")
+    return port
+
+
+def _seconds(text: str) -> float:
+    seconds = float(text)
+    if not 0 <= seconds < float("inf"):
+        raise argparse.ArgumentTypeError("seconds are 0 or more")
+    return seconds
+
+
+def _count(text: str) -> int:
+    count = int(text)
+    if count < 1:
+        raise argparse.ArgumentTypeError("a count is 1 or more")
+    return count
+
+
+def _transmitter(text: str) -> tuple[str, Secret]:
+    code, colon, password = text.partition(":")
+    if not (code and colon and password):
+        raise argparse.ArgumentTypeError("a transmitter is CODE:PASSWORD")
+    return code, Secret(password)

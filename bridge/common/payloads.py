@@ -1,0 +1,49 @@
+"""Payloads of MQTT commands: UTF-8 text, or a JSON object."""
+
+from __future__ import annotations
+
+import json
+
+from bridge.common.errors import BridgeError
+from bridge.common.models import Request
+from bridge.common.text import clean
+
+_LONGEST_PAYLOAD = 100_000
+"""Bytes. An SOS Access message has 100 000 characters at most."""
+
+
+class CommandError(BridgeError):
+    """A command that cannot be obeyed; the text tells a flow's author why."""
+
+    def __init__(self, reason: str, transmitter: str | None = None, request: Request | None = None) -> None:
+        super().__init__(reason)
+        self.transmitter = transmitter
+        self.request = request
+
+
+def payload_text(payload: bytes) -> str:
+    """Return the payload without surrounding white space. Raises CommandError."""
+    if len(payload) > _LONGEST_PAYLOAD:
+        raise CommandError(f"the payload has {len(payload)} bytes; at most {_LONGEST_PAYLOAD} are taken")
+    try:
+        return payload.decode().strip()
+    except UnicodeDecodeError:
+        raise CommandError("the payload is not UTF-8 text") from None
+
+
+def payload_object(text: str) -> dict[str, object]:
+    """Read a JSON object without duplicate fields. Raises CommandError."""
+
+    def unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
+        found = dict(pairs)
+        if len(found) < len(pairs):
+            raise CommandError("a field stands twice in the JSON object")
+        return found
+
+    try:
+        value = json.loads(text, object_pairs_hook=unique)
+    except (ValueError, RecursionError) as error:
+        raise CommandError(f"the payload begins as a JSON object and is none: {clean(error)}") from None
+    if not isinstance(value, dict):  # cannot be: it begins with a brace
+        raise CommandError("the payload is no JSON object")
+    return value

@@ -1,0 +1,176 @@
+"""Commands to a panel and the data of its answers, over UDP and over the cloud connection (protocol page, 2)."""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+from dataclasses import dataclass
+from typing import Final
+
+from bridge.common.errors import BridgeError, FieldError
+from bridge.common.text import clean
+from bridge.g90.wire.constants import ArmCode, type_name
+from bridge.g90.wire.frames import MessageError
+from bridge.g90.wire.reports import LAST_SENSOR, load_json
+
+GET_STATUS: Final = 100
+SET_STATUS: Final = 101
+GET_SENSORS: Final = 102
+GET_HOST_INFO: Final = 206
+PAGE: Final = 10
+"""Records that a panel tells at a time."""
+_START, _END = b"ISTART", b"IEND\0"
+_HOST_INFO_FIELDS: Final = 13
+_MOST_NODES: Final = 64
+
+
+class CommandError(BridgeError):
+    """A panel did not do what it was asked."""
+
+
+class CommandTimeout(CommandError):  # noqa: N818 - the outcome `timeout` of the MQTT contract
+    """No answer came: whether the command was carried out is not known."""
+
+
+class CommandRefused(CommandError):  # noqa: N818 - as above
+    """The panel answered that the command failed, or with something else than its answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class HostStatus:
+    arm: ArmCode
+    product: str
+
+
+@dataclass(frozen=True, slots=True)
+class HostInfo:
+    guid: str
+    product: str
+    firmware: str
+    """The hardware versions that the panel tells: of its main and of its Wi-Fi controller."""
+    battery_mv: int | None
+    gsm_signal: int | None
+    """In per cent, as is `wifi_signal`."""
+    wifi_signal: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class SensorRecord:
+    """One sensor, or one node of a sensor with several: those share the index, `name` tells them apart."""
+
+    index: int
+    name: str
+    type: int
+    subtype: int
+    nodes: int = 1
+
+    @property
+    def type_name(self) -> str | None:
+        return type_name(self.type)
+
+
+@dataclass(frozen=True, slots=True)
+class SensorPage:
+    total: int
+    first: int
+    """Number of the page's first record, from 1."""
+    count: int
+    sensors: tuple[SensorRecord, ...]
+
+
+def body(code: int, data: list[object] | None) -> bytes:
+    """Return the JSON body of a command: `[code,[data...]]`, nothing where it takes no data."""
+    return b"" if data is None else json.dumps([code, data], separators=(",", ":")).encode()
+
+
+def local_request(code: int, data: list[object] | None) -> bytes:
+    """Return the datagram that asks a panel for `code`."""
+    return b"%bIEND\0" % b"".join((_START, b"[%d,%d," % (code, code), body(code, data) or b'""', b"]"))
+
+
+def local_response(code: int, data: list[object]) -> bytes:
+    """Return the datagram with which a panel answers; empty `data` is an empty answer."""
+    text = json.dumps([code, data], separators=(",", ":"), ensure_ascii=False).encode() if data else b""
+    return _START + text + _END
+
+
+def unwrap(datagram: bytes) -> bytes:
+    """Return what stands between the marks; raise `MessageError` where they are not."""
+    if not (datagram.startswith(_START) and datagram.endswith(_END)):
+        raise MessageError(f"a datagram without its marks: {clean(repr(datagram))}")
+    return datagram[len(_START) : -len(_END)]
+
+
+def answer_data(code: int, text: bytes) -> list[object] | None:
+    """Return the data of an answer to `code`, None for an answer to another command.
+
+    Raises `CommandRefused` where the panel says that it failed, `MessageError` for what cannot be read.
+    """
+    if not text:
+        return []
+    if text == b"fail":
+        raise CommandRefused(f"the panel says that command {code} failed")
+    if text.startswith(b"error"):
+        raise CommandRefused(f"the panel refuses command {code}: {clean(text[5:].decode('utf-8', 'replace'))}")
+    match load_json(text):
+        case [int(answered), list(data)]:
+            return data if answered == code else None
+        case [int(answered)]:
+            return [] if answered == code else None
+    raise MessageError(f"an answer of an unknown form: {clean(repr(text))}")
+
+
+def host_status(data: list[object]) -> HostStatus:
+    match data:
+        case [1 | 2 | 3 | 4 as state, _phone, product, *_]:
+            return HostStatus(ArmCode(state), clean(product))
+    raise CommandRefused(f"not a status: {clean(data)}")
+
+
+def host_info(data: list[object]) -> HostInfo:
+    if len(data) < _HOST_INFO_FIELDS:
+        raise CommandRefused(f"not a host info: {clean(data)}")
+    guid, product, _wifi, _cloud, mcu, wifi = (clean(field) for field in data[:6])
+    battery, gsm_signal, wifi_signal = (_number(field) for field in data[10:13])
+    return HostInfo(guid, product, f"{mcu}/{wifi}", battery, gsm_signal, wifi_signal)
+
+
+def sensor_page(data: list[object]) -> SensorPage:
+    """Read one page of the sensor list; raise `CommandRefused` where it contradicts itself."""
+    match data:
+        case [[int(total), int(first), int(count)], *records] if len(records) == count:
+            sensors = tuple(_record(record) for record in records)
+            return SensorPage(total, first, count, sensors)
+    raise CommandRefused(f"not a page of sensors: {clean(data)}")
+
+
+def expand(record: SensorRecord) -> tuple[SensorRecord, ...]:
+    """Return a sensor with several nodes as `name#1`, `name#2`..., any other as it is."""
+    if record.nodes < 2:  # noqa: PLR2004 - several
+        return (record,)
+    return tuple(
+        SensorRecord(record.index, f"{record.name}#{node}", record.type, record.subtype, record.nodes)
+        for node in range(1, min(record.nodes, _MOST_NODES) + 1)
+    )
+
+
+def point_datagram(host: str, port: int) -> bytes:
+    """Return the datagram that sends a panel to the server at `host`; raise `FieldError` if that is no address."""
+    try:
+        address = ipaddress.IPv4Address(host)
+    except ValueError as error:
+        raise FieldError("address", f"panels take IPv4 addresses, not {clean(host)}") from error
+    return f'ISTART[0,100,"AT^IWT=1,78={address}&{address}&{port},IWT"]IEND\0'.encode()
+
+
+def _record(record: object) -> SensorRecord:
+    match record:
+        case [name, int(index), _room, int(kind), int(subtype), _, _, _, _, _, nodes, *_] if 0 <= index <= LAST_SENSOR:
+            return SensorRecord(index, clean(name), kind, subtype, nodes if isinstance(nodes, int) else 1)
+    raise CommandRefused(f"not a sensor: {clean(record)}")
+
+
+def _number(field: object) -> int | None:
+    """Return a number that a panel tells as one or as text."""
+    text = str(field)
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else None  # noqa: PLR2004 - in reason

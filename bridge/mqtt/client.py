@@ -1,0 +1,283 @@
+"""One connection to the broker: login, TLS, and what aiomqtt leaves out (DUP, session present, manual PUBACK).
+
+Only this module and `bridge.mqtt.session`, its one user, know the MQTT library.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import ssl
+import threading
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+import aiomqtt
+import paho.mqtt.client as paho
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
+from paho.mqtt.reasoncodes import ReasonCode
+
+from bridge.common.errors import BridgeError, ConfigError
+from bridge.common.models import Reply, Secret
+from bridge.common.text import clean
+
+_T = TypeVar("_T")
+
+TIMEOUT_S = 10.0
+"""For whatever the broker has to answer."""
+_CONNECT_TIMEOUT_S = 4.0
+_TAKEN_OVER = 0x8E
+_HUNG_UP = "it hung up before the login; see its log, mqtt.port and mqtt.tls (does it want a client certificate?)"
+_LOGIN_REFUSED = (0x86, 0x87, 4, 5)
+"""Bad user name or password, not authorised: MQTT 5, then 3.1.1."""
+
+
+@dataclass(frozen=True, slots=True)
+class Broker:
+    """Where the broker is and how to log in."""
+
+    host: str
+    port: int = 1883
+    username: str | None = None
+    password: Secret | None = None
+    protocol: Literal["5", "3.1.1"] = "5"
+    client_id: str = "sosbridge"
+    session_expiry_s: int = 7 * 86400
+    keepalive_s: int = 30
+    transport: Literal["tcp", "websockets"] = "tcp"
+    websocket_path: str = "/mqtt"
+    tls: bool = False
+    ca_file: Path | None = None
+    cert_file: Path | None = None
+    key_file: Path | None = None
+
+
+Message = paho.MQTTMessage
+
+
+@dataclass(frozen=True, slots=True)
+class Incoming:
+    """A message as it came. `mid` is None with QoS 0."""
+
+    topic: str
+    payload: bytes
+    retained: bool
+    duplicate: bool
+    mid: int | None
+    reply: Reply | None
+
+
+class BrokerError(BridgeError):
+    """The broker cannot be reached, or refuses us; the text says what to do."""
+
+
+class Client(aiomqtt.Client):
+    """aiomqtt with what it leaves out: DUP flags, session present, acknowledgement by hand."""
+
+    def __init__(self, inbox: Callable[[paho.MQTTMessage], None], **options: Any) -> None:  # noqa: ANN401
+        super().__init__(**options)
+        self._inbox = inbox
+        self._connecting = False
+        self._left = False
+        self._thread = threading.get_ident()
+        self.session_present = False
+        self._client.manual_ack_set(True)  # noqa: FBT003 - paho has it so
+        self._client.connect_timeout = _CONNECT_TIMEOUT_S
+        self.pending_calls_threshold = 100
+
+    def _on_connect(  # what arrives before the connection is known to be up is not lost: it goes to the inbox
+        self,
+        client: paho.Client,
+        userdata: object,
+        flags: paho.ConnectFlags,
+        reason_code: ReasonCode,
+        properties: Properties | None = None,
+    ) -> None:
+        self.session_present = flags.session_present
+        super()._on_connect(client, userdata, flags, reason_code, properties)
+
+    def _on_disconnect(  # aiomqtt would wait for the whole timeout, and then not know why
+        self,
+        client: paho.Client,
+        userdata: object,
+        flags: paho.DisconnectFlags,
+        reason_code: ReasonCode,
+        properties: Properties | None = None,
+    ) -> None:
+        if not self._connected.done():
+            self._connected.set_exception(aiomqtt.MqttError(_HUNG_UP))
+            return
+        super()._on_disconnect(client, userdata, flags, reason_code, properties)
+
+    def _on_message(self, _client: paho.Client, _userdata: object, message: paho.MQTTMessage) -> None:
+        self._inbox(message)
+
+    def _on_subscribe(
+        self,
+        client: paho.Client,
+        userdata: object,
+        mid: int,
+        reason_codes: list[ReasonCode],
+        properties: Properties | None = None,
+    ) -> None:
+        if mid in self._pending_subscribes:  # nobody waits for a late one any more: no reason for a traceback
+            super()._on_subscribe(client, userdata, mid, reason_codes, properties)
+
+    def _on_socket_register_write(self, client: paho.Client, userdata: object, sock: socket.socket) -> None:  # noqa: ARG002
+        if threading.get_ident() == self._thread:
+            self._loop.call_soon(self._write, sock)
+        else:  # paho connects in a thread of its own
+            self._loop.call_soon_threadsafe(self._write, sock)
+
+    def _write(self, sock: socket.socket) -> None:
+        """Write at once, and wait only for what the socket does not take: aiomqtt would wait first.
+
+        A socket that was closed since is left alone: its number may be another's by now.
+        """
+        if sock.fileno() < 0:
+            return
+        try:
+            self._client.loop_write()
+        except (OSError, ValueError) as error:
+            if not self._disconnected.done():
+                self._disconnected.set_exception(error)
+        if self._client.want_write() and sock.fileno() >= 0:
+            self._loop.add_writer(sock.fileno(), self._write, sock)
+
+    @asynccontextmanager
+    async def connection(self) -> AsyncIterator[None]:
+        """Be connected within; also where connecting fails halfway, no socket stays behind."""
+        try:
+            async with self:
+                yield
+        finally:
+            self._left = True
+            if not self._connecting:
+                self._hang_up()
+
+    def _client_connect(self) -> None:
+        """Connect, in a thread, which nothing can cancel: for who has left meanwhile, its socket is closed after it."""
+        self._connecting = True
+        try:
+            super()._client_connect()
+        finally:
+            with suppress(RuntimeError):  # the loop is closed: the process ends
+                self._loop.call_soon_threadsafe(self._connect_ended)
+
+    def _connect_ended(self) -> None:
+        self._connecting = False
+        if self._left:
+            self._hang_up()
+
+    def _hang_up(self) -> None:
+        if self._client.socket() is not None:
+            self._client._sock_close()  # noqa: SLF001 - paho closes it only in answer to the broker
+
+    async def _wait_for(self, fut: Awaitable[_T], timeout: float | None) -> _T:
+        """As aiomqtt's, without asyncio.wait_for: in Python 3.11 that swallows a cancellation now and then."""
+        try:
+            async with asyncio.timeout(self.timeout if timeout is None else timeout):
+                return await fut
+        except TimeoutError:
+            raise aiomqtt.MqttError("Operation timed out") from None
+
+    async def until_lost(self) -> None:
+        """Raise MqttError when the connection ends."""
+        async for _ in self.messages:  # none is ever put there: ours go to the inbox
+            pass
+
+    def acknowledge(self, mid: int) -> None:
+        self._client.ack(mid, 1)
+
+
+def make_client(
+    broker: Broker, inbox: Callable[[paho.MQTTMessage], None], context: ssl.SSLContext | None, status_topic: str | None
+) -> Client:
+    """Return a client that is not connected yet."""
+    modern = broker.protocol == "5"
+    properties = None
+    if modern:
+        properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
+        properties.SessionExpiryInterval = broker.session_expiry_s
+    return Client(
+        inbox,
+        hostname=broker.host,
+        port=broker.port,
+        identifier=broker.client_id,
+        username=broker.username,
+        password=broker.password.reveal() if broker.password else None,
+        protocol=aiomqtt.ProtocolVersion.V5 if modern else aiomqtt.ProtocolVersion.V311,
+        clean_session=None if modern else broker.session_expiry_s == 0,
+        clean_start=broker.session_expiry_s == 0 if modern else paho.MQTT_CLEAN_START_FIRST_ONLY,
+        properties=properties,
+        will=aiomqtt.Will(status_topic, "offline", qos=1, retain=True) if status_topic else None,
+        keepalive=broker.keepalive_s,
+        timeout=TIMEOUT_S,
+        transport=broker.transport,
+        websocket_path=broker.websocket_path if broker.transport == "websockets" else None,
+        tls_context=context,
+    )
+
+
+def tls_context(broker: Broker) -> ssl.SSLContext:
+    """Raises ConfigError naming the file that cannot be used."""
+    try:
+        context = ssl.create_default_context(cafile=str(broker.ca_file) if broker.ca_file else None)
+    except OSError as error:
+        raise ConfigError(f"mqtt.tls.ca_file: {broker.ca_file}: {error.strerror or error}") from None
+    # From Python 3.13 on an authority of one's own whose certificate tells no key usage would be refused.
+    context.verify_flags &= ~ssl.VERIFY_X509_STRICT
+    if broker.cert_file:
+        try:
+            context.load_cert_chain(broker.cert_file, broker.key_file)
+        except OSError as error:
+            raise ConfigError(f"mqtt.tls.cert_file: {broker.cert_file}: {error.strerror or error}") from None
+    return context
+
+
+def incoming(message: paho.MQTTMessage) -> Incoming:
+    properties = getattr(message, "properties", None)
+    topic = getattr(properties, "ResponseTopic", None)
+    reply = Reply(topic, getattr(properties, "CorrelationData", None)) if topic else None
+    return Incoming(
+        topic=message.topic,
+        payload=bytes(message.payload),
+        retained=bool(message.retain),
+        duplicate=bool(message.dup),
+        mid=message.mid if message.qos else None,
+        reply=reply,
+    )
+
+
+def failed(code: ReasonCode | int) -> bool:
+    return (code.value if isinstance(code, ReasonCode) else code) >= 0x80  # noqa: PLR2004 - MQTT: failures begin there
+
+
+def explain(error: BaseException) -> str:
+    """Say what keeps us from the broker, and what to look at."""
+    code = getattr(error, "rc", None)
+    value = code.value if isinstance(code, ReasonCode) else None
+    if value in _LOGIN_REFUSED:
+        return "it refuses the user name or password (mqtt.username, mqtt.password)"
+    if value == _TAKEN_OVER:
+        return "another client took over our client id: two bridges run with the same mqtt.client_id"
+    text = clean(error)
+    if "CERTIFICATE_VERIFY_FAILED" in text:
+        return f"its certificate is not trusted (mqtt.tls.ca_file): {text}"
+    return text or type(error).__name__
+
+
+async def try_connection(broker: Broker) -> None:
+    """Log in and out again, under a client id of its own. Raises BrokerError with what is in the way."""
+    context = tls_context(broker) if broker.tls else None
+    trial = replace(broker, client_id=f"{broker.client_id}-check", session_expiry_s=0)
+    client = make_client(trial, lambda _: None, context, status_topic=None)
+    try:
+        async with client.connection():
+            pass
+    except (aiomqtt.MqttError, OSError, ValueError) as error:
+        raise BrokerError(explain(error)) from None

@@ -1,0 +1,306 @@
+"""Rules that make a panel's event an alarm at an operator, as pure steps: (active, event) -> active and what to send.
+
+One physical event is one alarm at a transmitter: of the rules that fit, the first for each transmitter takes it. What a
+rule raised is remembered as `Forwarded` until it is restored; that memory belongs into the transaction that stores what
+is sent, so that a restart neither repeats an alarm nor forgets to restore one.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, fields, replace
+from datetime import datetime, timedelta
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING, Any, Final
+
+from bridge.common.errors import ConfigError, DamagedError
+from bridge.common.models import NO_MOMENT, Alarm, Moment, Request
+from bridge.g90.wire.constants import SENSOR_TYPE_NAMES
+from bridge.g90.wire.events import PANEL_EVENTS, EventType, PanelEvent
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping, Sequence
+
+Age = Callable[[Moment, datetime], float]
+"""How many seconds ago a moment was for certain, by the steady clock and by the wall clock: `Clock.age_s`."""
+
+_E = EventType
+_PLACEHOLDER: Final = re.compile(r"\{([^{}]*)\}")
+_PLACEHOLDERS: Final = frozenset({"sensor", "name", "sensor_type", "source", "event", "panel", "guid", "action"})
+_TEMPLATES: Final = ("transmitter_area", "section", "section_text", "detector", "detector_text", "additional_info")
+_DOOR_EVENTS: Final = frozenset({_E.DOOR_OPENED, _E.DOOR_CLOSED})
+_DOOR_TYPES: Final = frozenset({"door", "wired"})
+_FIXED_TYPES: Final = {_E.REMOTE_BUTTON: "remote", _E.RFID: "rfid", _E.DOORBELL: "doorbell"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rule:
+    """One `[[forward]]`. `detector` and `detector_text` are the sensor's index and name where they are None.
+
+    Texts may name `{sensor}` `{name}` `{sensor_type}` `{source}` `{event}` `{action}` `{panel}` `{guid}`.
+    """
+
+    event: EventType
+    transmitter: str
+    event_code: str
+    panel: str | None = None
+    """A GUID; None: any panel."""
+    sensor: int | str | None = None
+    """An index, or a pattern for the name (`Kitchen*`, whatever the case); None: any sensor."""
+    sensor_type: str | None = None
+    restore_on: EventType | timedelta | None = None
+    restore_event_code: str | None = None
+    """None: the alarm's own."""
+    transmitter_area: str | None = None
+    section: str | None = None
+    section_text: str | None = None
+    detector: str | None = None
+    detector_text: str | None = None
+    additional_info: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Forwarded:
+    """An alarm that a rule raised and nothing restored; `alarm` is the restore, ready to be sent."""
+
+    transmitter: str
+    guid: str
+    sensor: int | None
+    raised_code: str
+    alarm: Alarm
+    key: str
+    at: datetime
+    """When it was raised."""
+    moment: Moment = NO_MOMENT
+    """The same by the steady clock."""
+    restore_on: EventType | None = None
+    restore_after: float | None = None
+    """Seconds."""
+
+    @property
+    def identity(self) -> tuple[str | None, ...]:
+        """What is restored once, however often it was raised."""
+        place = (self.alarm.transmitter_area, self.alarm.section, self.alarm.detector)
+        return (self.transmitter, self.guid, self.raised_code, *place)
+
+    def as_json(self) -> dict[str, object]:
+        """Return what `from_json` reads."""
+        plain = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in ("alarm", "at", "moment")}
+        texts = {f.name: getattr(self.alarm, f.name) for f in fields(Alarm) if f.name != "transmitter_time"}
+        return plain | {"alarm": texts, "at": self.at.isoformat(), "moment": asdict(self.moment)}
+
+    @classmethod
+    def from_json(cls, stored: Mapping[str, Any]) -> Forwarded:
+        """Return what `as_json` gave; raise `DamagedError` for anything else."""
+        try:
+            restore_on = EventType(stored["restore_on"]) if stored["restore_on"] else None
+            plain = _with_age(stored)
+            read = {"alarm": Alarm(**stored["alarm"]), "moment": Moment(**plain["moment"])}
+            at = datetime.fromisoformat(plain["at"])
+            return cls(**{**plain, **read, "at": at, "restore_on": restore_on})
+        except (KeyError, TypeError, ValueError) as error:
+            raise DamagedError(f"a stored forwarding cannot be read: {error}") from error
+
+
+def _with_age(stored: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what is stored now; of what an earlier version stored, a restore is due if it was to come at any time."""
+    plain = dict(stored)
+    due = plain.pop("due", None)
+    return {"at": due or "2026-01-01T00:00+00:00", "moment": {}, "restore_after": 0.0 if due else None} | plain
+
+
+@dataclass(frozen=True, slots=True)
+class Sending:
+    """One command for a transmitter.
+
+    `key`: what is sent once, however often it is asked for. `raised_code`: the event code that the alarm is known by.
+    """
+
+    transmitter: str
+    request: Request
+    alarm: Alarm
+    key: str
+    raised_code: str
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    active: tuple[Forwarded, ...]
+    sendings: tuple[Sending, ...] = ()
+
+
+def forward(
+    rules: Sequence[Rule],
+    active: tuple[Forwarded, ...],
+    event: PanelEvent,
+    panel_name: str | None = None,
+    moment: Moment = NO_MOMENT,
+) -> Step:
+    """Take one event: what it restores, then what it raises. `moment` is now."""
+    ended = [a for a in active if a.restore_on == event.type and _same_place(a, event)]
+    kept = tuple(a for a in active if a not in ended)
+    sendings = [_restore(a, event.at) for a in ended]
+    taken: dict[str, Rule] = {}
+    for rule in rules:
+        if fits(rule, event):
+            taken.setdefault(rule.transmitter, rule)
+    for rule in taken.values():
+        raised = _raise(rule, event, panel_name)
+        sendings.append(raised)
+        if rule.restore_on is not None:
+            entry = _entry(rule, event, raised, moment)
+            kept = (*(a for a in kept if a.identity != entry.identity), entry)
+    return Step(kept, tuple(sendings))
+
+
+def expire(active: tuple[Forwarded, ...], now: datetime, age: Age) -> Step:
+    """Let time pass: restore what is due."""
+    ended = [a for a in active if a.restore_after is not None and a.restore_after <= age(a.moment, a.at)]
+    return Step(tuple(a for a in active if a not in ended), tuple(_restore(a, now) for a in ended))
+
+
+def until_due(active: Sequence[Forwarded], age: Age) -> float:
+    """Return after how many seconds `expire` has something to do; infinity: never."""
+    waits = [a.restore_after - age(a.moment, a.at) for a in active if a.restore_after is not None]
+    return min(waits, default=math.inf)
+
+
+def fits(rule: Rule, event: PanelEvent) -> bool:
+    """Tell whether `rule` takes `event`."""
+    if rule.event != event.type or rule.panel not in (None, event.guid):
+        return False
+    if rule.sensor_type is not None and rule.sensor_type != event.sensor_type:
+        return False
+    return _sensor_fits(rule.sensor, event)
+
+
+def parse_event(text: str) -> EventType:
+    """Return the event that a user wrote; raise `ConfigError` with those that there are."""
+    try:
+        return EventType(text.strip().lower())
+    except ValueError:
+        raise ConfigError(f"forward: there is no event {text!r}; there are {', '.join(EventType)}") from None
+
+
+def parse_restore_on(text: str, seconds: Callable[[str], float]) -> EventType | timedelta:
+    """Return the event or the time after which an alarm is restored; raise `ConfigError` for anything else."""
+    try:
+        return timedelta(seconds=seconds(text))
+    except ValueError:
+        return parse_event(text)
+
+
+def faults(rules: Sequence[Rule], *, panels: Collection[str] | None, transmitters: Collection[str]) -> tuple[str, ...]:
+    """Return what is wrong with the rules that can never do what they say, a line each.
+
+    `panels`: the GUIDs that there are; None where any panel may come.
+    """
+    found = []
+    for number, rule in enumerate(rules, 1):
+        lines = [*_reference_faults(rule, panels, transmitters), *_event_faults(rule), *_text_faults(rule)]
+        shadow = next((n for n, earlier in enumerate(rules[: number - 1], 1) if _covers(earlier, rule)), None)
+        if shadow:
+            lines.append(f"rule {shadow} takes all of its events to {rule.transmitter} before it")
+        found += [f"forward: rule {number} ({rule.event} to {rule.transmitter}): {line}" for line in lines]
+    return tuple(found)
+
+
+def _sensor_fits(wanted: int | str | None, event: PanelEvent) -> bool:
+    if wanted is None:
+        return True
+    if event.sensor is None:
+        return False
+    if isinstance(wanted, int) or wanted.isdecimal():
+        return int(wanted) == event.sensor
+    return fnmatchcase((event.name or "").casefold(), wanted.casefold())
+
+
+def _same_place(active: Forwarded, event: PanelEvent) -> bool:
+    return active.guid == event.guid and (event.sensor is None or event.sensor == active.sensor)
+
+
+def _raise(rule: Rule, event: PanelEvent, panel_name: str | None) -> Sending:
+    values = {
+        "sensor": "" if event.sensor is None else str(event.sensor),
+        "name": event.name or "",
+        "sensor_type": event.sensor_type or "",
+        "source": event.source or "",
+        "action": event.action or "",
+        "event": event.type.value,
+        "panel": panel_name or event.guid,
+        "guid": event.guid,
+    }
+    templates = {name: getattr(rule, name) for name in _TEMPLATES}
+    if event.sensor is not None:
+        templates["detector"] = templates["detector"] or "{sensor}"
+        templates["detector_text"] = templates["detector_text"] or "{name}"
+    texts = {name: _filled(template, values) for name, template in templates.items() if template}
+    alarm = Alarm(rule.event_code, event.at, **{name: text for name, text in texts.items() if text})
+    return Sending(rule.transmitter, Request.ALARM, alarm, f"{event.key}>{rule.transmitter}", rule.event_code)
+
+
+def _entry(rule: Rule, event: PanelEvent, raised: Sending, moment: Moment) -> Forwarded:
+    return Forwarded(
+        transmitter=rule.transmitter,
+        guid=event.guid,
+        sensor=event.sensor,
+        raised_code=rule.event_code,
+        alarm=replace(raised.alarm, event_code=rule.restore_event_code or rule.event_code, transmitter_time=None),
+        key=f"{raised.key}>restore",
+        restore_on=rule.restore_on if isinstance(rule.restore_on, EventType) else None,
+        restore_after=rule.restore_on.total_seconds() if isinstance(rule.restore_on, timedelta) else None,
+        at=event.at,
+        moment=moment,
+    )
+
+
+def _restore(active: Forwarded, now: datetime) -> Sending:
+    alarm = replace(active.alarm, transmitter_time=now)
+    return Sending(active.transmitter, Request.RESTORE, alarm, active.key, active.raised_code)
+
+
+def _filled(template: str, values: Mapping[str, str]) -> str:
+    return _PLACEHOLDER.sub(lambda found: values.get(found[1], found[0]), template)
+
+
+def _reference_faults(rule: Rule, panels: Collection[str] | None, transmitters: Collection[str]) -> list[str]:
+    lines = []
+    if rule.transmitter not in transmitters:
+        lines.append(f"there is no transmitter {rule.transmitter}")
+    if panels is not None and rule.panel is not None and rule.panel not in panels:
+        lines.append(f"there is no panel {rule.panel}")
+    if panels is not None and not panels:
+        lines.append("there is no panel at all")
+    return lines
+
+
+def _event_faults(rule: Rule) -> list[str]:
+    lines = []
+    if rule.sensor_type is not None and rule.sensor_type not in SENSOR_TYPE_NAMES:
+        lines.append(f"there is no sensor type {rule.sensor_type}; there are {', '.join(sorted(SENSOR_TYPE_NAMES))}")
+    elif rule.event in _DOOR_EVENTS and rule.sensor_type not in (None, *_DOOR_TYPES):
+        lines.append(f"a {rule.sensor_type} sensor does not open or close")
+    elif rule.sensor_type not in (None, _FIXED_TYPES.get(rule.event, rule.sensor_type)):
+        lines.append(f"{rule.event} does not come from a {rule.sensor_type} sensor")
+    if rule.event in PANEL_EVENTS and not (rule.sensor is None and rule.sensor_type is None):
+        lines.append(f"{rule.event} is of the panel itself and has no sensor")
+    if rule.restore_on == rule.event:
+        lines.append("it would be restored by the event that raises it")
+    if isinstance(rule.restore_on, EventType) and rule.event in PANEL_EVENTS and rule.restore_on not in PANEL_EVENTS:
+        lines.append(f"{rule.restore_on} is of a sensor and cannot restore an event of the panel")
+    return lines
+
+
+def _text_faults(rule: Rule) -> list[str]:
+    asked = {name for text in _TEMPLATES for name in _PLACEHOLDER.findall(getattr(rule, text) or "")}
+    return [f"there is no {{{name}}}; there are {', '.join(sorted(_PLACEHOLDERS))}" for name in asked - _PLACEHOLDERS]
+
+
+def _covers(earlier: Rule, later: Rule) -> bool:
+    """Tell whether `earlier` takes every event that `later` would."""
+    if (earlier.event, earlier.transmitter) != (later.event, later.transmitter):
+        return False
+    pairs = ((earlier.panel, later.panel), (earlier.sensor, later.sensor), (earlier.sensor_type, later.sensor_type))
+    return all(wide in (None, narrow) for wide, narrow in pairs)

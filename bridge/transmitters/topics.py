@@ -1,0 +1,92 @@
+"""The topics of the bridge and its transmitters, pure: names, filters, the payloads of states (TOPICS.md)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from bridge.common.models import ActiveAlarm, AlarmIdentity, NamedAlarm, Request
+from bridge.common.text import timestamp
+
+NAME = re.compile(r"[a-z0-9_-]+")
+"""A transmitter's name, an alarm's key."""
+
+_RESPONSE_TOPICS = {
+    Request.ALARM: "alarm/response",
+    Request.RESTORE: "alarm/response",
+    Request.PING: "ping/response",
+    Request.AUTH: "auth/response",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Topics:
+    """The names below one base topic, for the transmitters (name to alarm key to alarm) that are configured."""
+
+    base: str
+    transmitters: Mapping[str, Mapping[str, NamedAlarm]]
+
+    @property
+    def bridge_state(self) -> str:
+        return f"{self.base}/bridge/state"
+
+    @property
+    def bridge_info(self) -> str:
+        return f"{self.base}/bridge/info"
+
+    @property
+    def bridge_health(self) -> str:
+        return f"{self.base}/bridge/health"
+
+    @property
+    def bridge_event(self) -> str:
+        return f"{self.base}/bridge/event"
+
+    def of(self, transmitter: str, leaf: str) -> str:
+        """Return a transmitter's topic, such as `link` or `alarm/active`."""
+        return f"{self.base}/transmitter/{transmitter}/{leaf}"
+
+    def response(self, transmitter: str, request: Request) -> str:
+        return self.of(transmitter, _RESPONSE_TOPICS[request])
+
+    @property
+    def commands(self) -> tuple[str, ...]:
+        """The filters of all command topics; of unknown transmitters too: a wrong name is answered, not ignored."""
+        leaves = ("alarm/raise", "alarm/restore", "alarm/+/set", "ping", "auth/rotate")
+        return tuple(self.of("+", leaf) for leaf in leaves)
+
+    @property
+    def states(self) -> tuple[str, ...]:
+        """The filters of all retained topics that are ours; none of them matches a command topic."""
+        alarm = ("alarm/response", "alarm/+/state", "alarm/active")
+        leaves = (*alarm, "ping/response", "auth/response", "link", "outbox", "problem")
+        bridge = (self.bridge_state, self.bridge_info, self.bridge_health)
+        return (*bridge, *(self.of("+", leaf) for leaf in leaves))
+
+    def is_stale(self, topic: str) -> bool:
+        """Tell whether a retained topic of ours belongs to a transmitter or alarm that is configured no more."""
+        parts = topic.removeprefix(f"{self.base}/").split("/")
+        if parts[0] != "transmitter":
+            return False
+        keys = self.transmitters.get(parts[1])
+        return keys is None or (parts[-1] == "state" and parts[3] not in keys)
+
+
+def active_payload(active: Sequence[ActiveAlarm]) -> list[dict[str, object]]:
+    return [
+        {
+            "event_code": alarm.identity.event_code,
+            "section": alarm.identity.section or None,
+            "detector": alarm.identity.detector or None,
+            "since": timestamp(alarm.since),
+            "reference": alarm.reference,
+        }
+        for alarm in active
+    ]
+
+
+def alarm_state(named: NamedAlarm, active: Sequence[ActiveAlarm]) -> str:
+    """Return ON where the configured alarm is raised and accepted, else OFF."""
+    identity = AlarmIdentity.of(named.alarm)
+    return "ON" if any(alarm.identity == identity for alarm in active) else "OFF"
