@@ -1,4 +1,4 @@
-"""The cloud server that panels dial: listens, holds the connections within bounds, and takes commands to panels."""
+"""The TCP server that panels connect to: listens and limits connections (PROTOCOL.md, Connection limits)."""
 
 from __future__ import annotations
 
@@ -6,14 +6,15 @@ import asyncio
 import time
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
 from bridge.common.errors import ConfigError
 from bridge.g90.connection import Connection
-from bridge.g90.control_cloud import CloudControl
+from bridge.g90.connections import Connections
 from bridge.g90.registry import PanelConfig, PanelHandler, Roster
+from bridge.g90.state.reducer import shifted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Mapping
@@ -67,6 +68,7 @@ class PanelServer:
         upstream: Upstream | None = None,
         panels: Mapping[str, PanelConfig] = MappingProxyType({}),
         states: Mapping[str, PanelState] = MappingProxyType({}),
+        connections: Connections | None = None,
         accept_unknown: bool = False,
         limits: Limits | None = None,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
@@ -77,13 +79,10 @@ class PanelServer:
         self._listen = (host, port)
         self._announce = announce
         self._limits = limits or Limits()
-        self._connections: dict[Connection, None] = {}
-        self._controls: dict[str, CloudControl] = {}
+        self.connections = Connections() if connections is None else connections
         self._tasks: asyncio.TaskGroup | None = None
         self.upstream = upstream
         self.started = asyncio.Event()
-        self._empty = asyncio.Event()
-        self._empty.set()
         self.roster = Roster(
             handler,
             panels,
@@ -109,18 +108,15 @@ class PanelServer:
         finally:
             await self._close(server)
 
-    def control(self, guid: str) -> CloudControl:
-        """Return the (experimental) control of a panel over its newest connection."""
-        return self._controls.setdefault(guid, CloudControl(guid, lambda: self._newest(guid)))
-
-    async def command(self, guid: str, code: int, data: list[object] | None = None) -> list[object]:
-        """Send one command over the panel's newest connection; see `CloudControl.ask`."""
-        return await self.control(guid).ask(code, data)
-
     async def apply(self, guid: str, take: Callable[[PanelState], Step]) -> None:
         """Take a step of a panel that did not come over its connection: what it answered to a request of ours."""
         if panel := self.roster.panels.get(guid):
             await self.roster.step(panel, take)
+
+    async def clock_was_set(self, jump: timedelta) -> None:
+        """Let what waits for a moment wait as long as before, by a clock that was set by `jump`."""
+        for guid in list(self.roster.panels):
+            await self.apply(guid, lambda state: shifted(state, jump))
 
     @property
     def states(self) -> dict[str, PanelState]:
@@ -129,14 +125,14 @@ class PanelServer:
     @property
     def counters(self) -> dict[str, int]:
         """Events told, messages skipped, things refused or of nobody, connections held and turned away."""
-        return self.roster.counters | {"connections": len(self._connections)}
+        return self.roster.counters | {"connections": len(self.connections)}
 
     def link(self, guid: str) -> Link | None:
         """Return how a panel is connected, None for a GUID that is not known."""
         panel = self.roster.panels.get(guid)
         if panel is None:
             return None
-        held = sum(connection.panel is panel for connection in self._connections)
+        held = sum(connection.panel is panel for connection in self.connections)
         return Link(guid, panel.state.address, held, panel.device_time, panel.upstream_time)
 
     def opened(self, connection: Connection) -> bool:
@@ -144,14 +140,11 @@ class PanelServer:
         if self._tasks is None or self._crowded(connection.address) or not self._make_room():
             self.roster.counters["turned_away"] = self.roster.counters.get("turned_away", 0) + 1
             return False
-        self._connections[connection] = None
-        self._empty.clear()
+        self.connections.add(connection)
         return True
 
     def closed(self, connection: Connection) -> None:
-        self._connections.pop(connection, None)
-        if not self._connections:
-            self._empty.set()
+        self.connections.remove(connection)
 
     def announced(self, local: tuple[str, int]) -> tuple[str, int]:
         return self._announce or local
@@ -163,31 +156,21 @@ class PanelServer:
             return None
         return self._tasks.create_task(work)
 
-    def _newest(self, guid: str) -> Connection | None:
-        """Return the connection for commands: the newest on which the panel said hello (connections are in order)."""
-        own = (c for c in reversed(self._connections) if c.is_open and c.panel and c.panel.config.guid == guid)
-        return next(own, None)
-
     def _crowded(self, address: str) -> bool:
         if self.roster.knows_address(address):
             return False
-        held = sum(connection.address == address and connection.panel is None for connection in self._connections)
-        return held >= self._limits.per_stranger_address
+        return self.connections.of_strangers(address) >= self._limits.per_stranger_address
 
     def _make_room(self) -> bool:
         """Close a stranger's connection, or one that its panel replaced, if there is no room; False if none can go."""
-        if len(self._connections) < self._limits.max_connections:
+        if len(self.connections) < self._limits.max_connections:
             return True
-        spare = next((c for c in self._connections if c.panel is None), None) or self._replaced()
+        spare = self.connections.spare()
         if spare is None:
             return False
         self.closed(spare)
         spare.abort()
         return True
-
-    def _replaced(self) -> Connection | None:
-        newest = {connection.panel.config.guid: connection for connection in self._connections if connection.panel}
-        return next((c for c in self._connections if c not in newest.values()), None)
 
     async def _sweep_for_ever(self) -> None:
         try:
@@ -200,16 +183,17 @@ class PanelServer:
 
     def _close_idle(self) -> None:
         late = time.monotonic() - self._limits.idle_timeout
-        for connection in [c for c in self._connections if c.heard < late]:
-            connection.abort()
+        for connection in self.connections:
+            if connection.heard < late:
+                connection.abort()
 
     async def _close(self, server: asyncio.Server) -> None:
         server.close()
-        for connection in list(self._connections):
+        for connection in self.connections:
             connection.close()
         with suppress(TimeoutError):
             async with asyncio.timeout(_CLOSE_S):
-                await self._empty.wait()
+                await self.connections.until_empty()
                 await server.wait_closed()
-        for connection in list(self._connections):
+        for connection in self.connections:
             connection.abort()

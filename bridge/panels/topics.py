@@ -67,6 +67,9 @@ class PanelTopics:
         parts = topic.removeprefix(f"{self.base}/").split("/")
         return parts[1] if parts[0] == "panel" and len(parts) > 1 else None
 
+    def matches(self, topic: str) -> bool:
+        return self.guid(topic) is not None
+
     def parse(self, topic: str, payload: bytes, reply: Reply | None = None) -> PanelCommand:
         """Read a command. Raises CommandError with words for its author, never with a code."""
         guid = self.guid(topic) or ""

@@ -7,9 +7,10 @@ What is being sent needs no mark on disk: after a crash the row is simply still 
 
 from __future__ import annotations
 
+import asyncio
 import json
 import sqlite3
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime, timedelta
 from typing import Any
@@ -21,21 +22,21 @@ from bridge.store.records import (
     Counts,
     Delivery,
     Entry,
-    Owed,
+    PendingResult,
     Queued,
     follow,
     insert_command,
     insert_result,
     is_known,
     read_active,
-    read_owed,
     read_panel,
+    read_pending_result,
     read_queued,
     read_time,
     seen_before,
 )
 
-__all__ = ["Counts", "Delivery", "Entry", "Outbox", "Owed", "Queued", "Touched"]
+__all__ = ["Counts", "Delivery", "Entry", "Outbox", "PendingResult", "Queued", "Touched"]
 
 Touched = Mapping[str, Queued | None]
 """The transmitters that have something new, each with the first of its new commands."""
@@ -72,6 +73,37 @@ _OWED_UNDELIVERED = """
 _ALARMS = (Request.ALARM, Request.RESTORE)
 
 
+class Wakes:
+    """Who waits for something to be stored: each transmitter, and who follows them all."""
+
+    def __init__(self) -> None:
+        self.any = asyncio.Event()
+        """Set while `take` has names to return."""
+        self._events: dict[str, asyncio.Event] = {}
+        self._names: set[str] = set()
+
+    def of(self, transmitter: str) -> asyncio.Event:
+        """Return the event that is set whenever something is stored for a transmitter; its one user clears it."""
+        return self._events.setdefault(transmitter, asyncio.Event())
+
+    def wake(self, transmitters: Iterable[str]) -> None:
+        """Wake those of `transmitters`: something is stored for them, or may be."""
+        for name in transmitters:
+            self._names.add(name)
+            self.of(name).set()
+            self.any.set()
+
+    def wake_all(self) -> None:
+        """Wake all who have ever waited: anything may have changed."""
+        self.wake(list(self._events))
+
+    def take(self) -> set[str]:
+        """Return the transmitters that were woken since this was last called."""
+        self.any.clear()
+        names, self._names = self._names, set()
+        return names
+
+
 class Outbox:
     """The queue of every transmitter, over one Store. Every method may raise StoreError."""
 
@@ -79,6 +111,7 @@ class Outbox:
         self._store = store
         self._max_commands = max_commands
         self._history = history
+        self.wakes = Wakes()
 
     async def add(self, entries: Sequence[Entry], confirmed: Collection[Delivery] = ()) -> Touched:
         """Store `entries` together and return the transmitters that have something new; redeliveries add nothing.
@@ -86,7 +119,18 @@ class Outbox:
         What finds the outbox full ends as an invalid command: its result says so. `confirmed` are earlier deliveries
         whose acknowledgement the broker has: it will not repeat them, so they are forgotten.
         """
-        return await self._store.write(lambda db: self._add(db, entries, confirmed))
+        return await self._write_entries(entries, lambda db: self._add(db, entries, confirmed))
+
+    async def _write_entries(self, entries: Iterable[Entry], work: Callable[[sqlite3.Connection], Touched]) -> Touched:
+        """Store `entries` by `work`, and wake their transmitters."""
+        try:
+            touched = await self._store.write(work)
+        except asyncio.CancelledError:
+            # It may be written all the same: then nothing newer goes before it.
+            self.wakes.wake(entry.transmitter for entry in entries)
+            raise
+        self.wakes.wake(touched)
+        return touched
 
     def _add(self, db: sqlite3.Connection, entries: Sequence[Entry], confirmed: Collection[Delivery]) -> Touched:
         db.executemany("DELETE FROM seen WHERE mid = ? AND digest = ?", [(d.mid, d.digest) for d in confirmed])
@@ -224,12 +268,12 @@ class Outbox:
         sql = "SELECT * FROM active WHERE transmitter = ? ORDER BY since, event_code, section, detector, area"
         return await self._store.read(lambda db: [read_active(row) for row in db.execute(sql, (transmitter,))])
 
-    async def owed_results(self, after: int = 0) -> list[Owed]:
+    async def owed_results(self, after: int = 0) -> list[PendingResult]:
         """Return the results that MQTT has not got, in order, with numbers above `after`; 500 at most."""
         sql = "SELECT * FROM history WHERE published = 0 AND id > ? ORDER BY id LIMIT 500"
-        return await self._store.read(lambda db: [read_owed(row) for row in db.execute(sql, (after,))])
+        return await self._store.read(lambda db: [read_pending_result(row) for row in db.execute(sql, (after,))])
 
-    async def published(self, results: Sequence[Owed]) -> None:
+    async def published(self, results: Sequence[PendingResult]) -> None:
         values = [(result.id,) for result in results]
         await self._store.write(lambda db: db.executemany("UPDATE history SET published = 1 WHERE id = ?", values))
 
@@ -312,7 +356,7 @@ class Outbox:
                     new.append(entry)
             return self._add(db, new, ())
 
-        return await self._store.write(work)
+        return await self._write_entries(entries.values(), work)
 
     async def panels(self) -> dict[str, Any]:
         """Return what is known of each panel, by GUID."""

@@ -56,13 +56,15 @@ class Queued:
 
 
 @dataclass(frozen=True, slots=True)
-class Owed:
+class PendingResult:
     """A result that MQTT has not got yet."""
 
     id: int
     transmitter: str
     request: Request
     payload: str
+    """As published: JSON of `fields`."""
+    fields: dict[str, Any]
     reply: Reply | None
 
 
@@ -170,11 +172,11 @@ def read_queued(row: sqlite3.Row) -> Queued:
     )
 
 
-def read_owed(row: sqlite3.Row) -> Owed:
+def read_pending_result(row: sqlite3.Row) -> PendingResult:
     """Raises DamagedError."""
     try:
-        json.loads(row["result"])
-        return Owed(row["id"], row["transmitter"], Request(row["request"]), row["result"], _reply(row))
+        fields = json.loads(row["result"])
+        return PendingResult(row["id"], row["transmitter"], Request(row["request"]), row["result"], fields, _reply(row))
     except (ValueError, TypeError) as error:
         raise DamagedError(f"the store: result {row['id']} cannot be read ({type(error).__name__})") from None
 

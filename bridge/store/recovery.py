@@ -26,7 +26,7 @@ from bridge.common.models import Alarm, Request
 from bridge.sos_access.prepare import prepare
 from bridge.store import wal
 from bridge.store.database import Store, connect, damage, fault
-from bridge.store.records import State, read_active, read_owed, read_panel, read_queued
+from bridge.store.records import State, read_active, read_panel, read_pending_result, read_queued
 
 log = logging.getLogger(__name__)
 
@@ -58,7 +58,7 @@ _TABLES: Tables = {
     "panel": ("guid", read_panel),
     "forwarded": ("key", lambda row: float(row["at"])),
     "seen": ("mid", lambda row: b"" + row["digest"]),
-    "history": ("id", read_owed),
+    "history": ("id", read_pending_result),
 }
 """The tables, the order in which each lies on disk, and what reads a row or fails."""
 _UNREADABLE = (DamagedError, TypeError, ValueError)

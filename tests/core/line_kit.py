@@ -71,7 +71,7 @@ class Recorder:
     def heartbeat(self, transmitter: str, result: Result) -> None:
         self.heartbeats.append(result.outcome)
 
-    def event(self, kind: str, **details: object) -> None:
+    def emit(self, kind: str, **details: object) -> None:
         self.events.append(kind)
 
 
@@ -141,7 +141,7 @@ class Bench:
 
     async def outcomes(self) -> list[str]:
         """Return the outcomes of all results so far."""
-        return [owed.payload.split('"outcome": "')[1].split('"')[0] for owed in await self.outbox.owed_results()]
+        return [result.fields["outcome"] for result in await self.outbox.owed_results()]
 
 
 @asynccontextmanager

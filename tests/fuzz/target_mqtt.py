@@ -15,7 +15,7 @@ from bridge.panels.code_lock import CodeLock, Verdict
 from bridge.panels.topics import Action, PanelTopics
 from bridge.sos_access.client import SOSAccessClient
 from bridge.store.outbox import Entry
-from bridge.transmitters.intake import Intake
+from bridge.transmitters.intake import CommandHandler
 from bridge.transmitters.topics import Topics
 
 _BURGLARY = NamedAlarm("burglary", "Burglary", Alarm("BA", section="1", section_text="House"), "BR")
@@ -33,17 +33,18 @@ class _Deaf:
         return lambda *_, **__: None
 
 
-_INTAKE = Intake(_TOPICS, _Deaf(), _Deaf(), lambda _: None, Clock())  # type: ignore[arg-type]  # nothing of them is used
+_HANDLER = CommandHandler(_TOPICS, _Deaf(), _Deaf(), _Deaf(), Clock())  # type: ignore[arg-type]  # nothing of them is used
 
 
 def transmitters(data: bytes) -> str:
     """Take a message for a command of a transmitter, up to the row in the store and the bytes on the wire."""
     topic, payload = _message(data)
-    entry = _INTAKE._entry(Incoming(topic, payload, retained=False, duplicate=False, mid=1, reply=None))
-    _INTAKE._rejections.clear()
-    if entry is None:
-        return "no transmitter"
-    return _stored(entry)
+    message = Incoming(topic, payload, retained=False, duplicate=False, mid=1, reply=None)
+    try:
+        entries = [_HANDLER._entry(message)]
+    except CommandError as error:
+        entries = _HANDLER._rejected(message, error)
+    return _stored(entries[0]) if entries else "no transmitter"
 
 
 def _stored(entry: Entry) -> str:

@@ -7,8 +7,10 @@ import asyncio
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from bridge.g90.control_cloud import CloudControl
 from bridge.g90.registry import PanelConfig, Refused
 from bridge.g90.server import PanelServer
 from bridge.g90.wire.events import Alert, Form, PanelEvent
@@ -174,3 +176,8 @@ async def dialled(address: tuple[str, int]) -> AsyncIterator[Client]:
             await writer.wait_closed()
         except ConnectionError:
             writer.transport.abort()
+
+
+def cloud_control(server: PanelServer, guid: str, **options: Any) -> CloudControl:
+    """Return the control of a panel over its connection to `server`."""
+    return CloudControl(guid, partial(server.connections.newest, guid), **options)

@@ -7,7 +7,7 @@ import asyncio
 from typing import Any
 
 import pytest
-from g90.g90_peers import GUID, NEW_YEAR, PATIENCE, PING, Recorder, dialled, run, serving
+from g90.g90_peers import GUID, NEW_YEAR, PATIENCE, PING, Recorder, cloud_control, dialled, run, serving
 from pyg90alarm import G90Alarm
 from pyg90alarm.cloud import G90CloudNotifications
 from pyg90alarm.cloud import messages as peer
@@ -203,10 +203,10 @@ def test_our_panel_in_pieces_or_glued_tells_everything_once(way: dict[str, Any])
                 await simulator.alarm(9)
                 await simulator.sos()
                 await simulator.panel_state(StateCode.AC_POWER_LOST)
-                await server.control(GUID).disarm()
+                await cloud_control(server, GUID).disarm()
                 await recorder.told("disarmed")
-                assert (await server.control(GUID).status()).arm is ArmCode.DISARMED
-                assert len(await server.control(GUID).sensors()) == len(SENSORS)
+                assert (await cloud_control(server, GUID).status()).arm is ArmCode.DISARMED
+                assert len(await cloud_control(server, GUID).sensors()) == len(SENSORS)
                 assert recorder.types() == [
                     "panel_online",
                     "armed_home",

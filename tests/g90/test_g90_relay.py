@@ -19,6 +19,7 @@ from g90.g90_peers import (
     SMOKE_ALARM,
     Client,
     Recorder,
+    cloud_control,
     dialled,
     run,
     serving,
@@ -161,7 +162,7 @@ def test_a_command_of_ours_waits_for_the_end_of_the_upstreams_message() -> None:
             await cloud.receive(len(HELLO))
             await cloud.send(HELLO_ANSWER[:20])
             await panel.receive(20)
-            asked = asyncio.create_task(server.control(GUID).ask(100))
+            asked = asyncio.create_task(cloud_control(server, GUID).ask(100))
             await panel.send(PING)
             await cloud.receive(8)
             await cloud.send(HELLO_ANSWER[20:])

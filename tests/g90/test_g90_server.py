@@ -20,6 +20,7 @@ from g90.g90_peers import (
     PING,
     SMOKE_ALARM,
     Recorder,
+    cloud_control,
     dialled,
     known,
     run,
@@ -379,7 +380,7 @@ def test_a_cloud_command_goes_to_the_newest_connection_and_is_matched_by_sequenc
             for panel in (old, new):
                 await panel.send(HELLO)
                 await panel.receive(42)
-            asked = asyncio.create_task(server.command(GUID, 101, [1]))
+            asked = asyncio.create_task(cloud_control(server, GUID).ask(101, [1]))
             command = await new.receive(32)
             assert command[:8] == bytes.fromhex("29 50 00 10 20 00 00 00")
             assert command[12:] == bytes.fromhex("02 00 65 00 65 00 05 00 00 00") + b"[101,[1]]\0"
@@ -396,11 +397,10 @@ def test_a_cloud_command_is_asked_again_and_then_times_out() -> None:
     async def scenario() -> None:
         async with serving(Recorder()) as server, dialled(server.address) as panel:
             with pytest.raises(CommandError, match="not connected"):
-                await server.command(GUID, 100)
+                await cloud_control(server, GUID).ask(100)
             await panel.send(HELLO)
             await panel.receive(42)
-            control = server.control(GUID)
-            control._timeout, control._retries = 0.1, 1
+            control = cloud_control(server, GUID, timeout=0.1, retries=1)
             with pytest.raises(CommandTimeout, match="2 attempts"):
                 await control.status()
             assert len(await panel.receive(2 * 23)) == 46
@@ -450,7 +450,7 @@ def test_a_panel_that_takes_no_answers_is_not_read_until_it_does() -> None:
         async with serving(Recorder()) as server, dialled(server.address) as deaf, dialled(server.address) as ours:
             await deaf.send(PING)
             await deaf.receive(8)
-            (connection,) = [c for c in server._connections if c._transport.get_extra_info("peername") == deaf.name]
+            (connection,) = [c for c in server.connections if c._transport.get_extra_info("peername") == deaf.name]
             connection._transport.set_write_buffer_limits(0)
             connection.pause_writing()
             sending = asyncio.create_task(deaf.send(UNKNOWN * 500))
@@ -527,7 +527,7 @@ def test_a_flood_while_an_alarm_is_stored_stays_in_the_panels_socket() -> None:
         async with serving(recorder) as server, dialled(server.address) as panel:
             await panel.send(HELLO + SMOKE_ALARM)
             await recorder.asked.wait()
-            (connection,) = server._connections
+            (connection,) = server.connections
             sending = asyncio.create_task(panel.send(UNKNOWN * 400 + PING))
             while connection._transport.is_reading():  # noqa: ASYNC110 - a transport tells nobody that it pauses
                 await asyncio.sleep(0.01)
