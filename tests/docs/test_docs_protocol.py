@@ -26,19 +26,17 @@ G90_VECTORS = (
     g90_peers.COMMAND_ARM_AWAY,
     g90_peers.COMMAND_STATUS,
 )
-MESSAGES: dict[str, type[Request] | type[Response]] = {
-    kind.ROOT: kind for pair in RESPONSE_TO.items() for kind in pair
-}
+MESSAGES: dict[str, type[Request | Response]] = {kind.ROOT: kind for pair in RESPONSE_TO.items() for kind in pair}
 
 
 def g90_examples() -> list[bytes]:
-    """Return the messages of the hex block: below each title its bytes, quoted text, and `68 × 00`."""
+    """Return the messages of the hex block: below each title its bytes, quoted text, and `68 x 00`."""
     (block,) = re.findall(r"```hex\n(.*?)```", G90, re.DOTALL)
     messages = re.split(r"^\S.*$", block, flags=re.MULTILINE)[1:]
     return [b"".join(_bytes(match) for match in _PIECE.finditer(message)) for message in messages]
 
 
-_PIECE = re.compile(r"""'(?P<single>[^']*)'|"(?P<double>[^"]*)"|(?P<count>\d+) × (?P<repeated>..)|(?P<byte>\S+)""")
+_PIECE = re.compile(r"""'(?P<single>[^']*)'|"(?P<double>[^"]*)"|(?P<count>\d+) x (?P<repeated>..)|(?P<byte>\S+)""")
 
 
 def _bytes(piece: re.Match[str]) -> bytes:
@@ -54,6 +52,10 @@ def sos_access_examples() -> list[str]:
     return [block for block in blocks if block.count("\n") > 1]
 
 
+def _root(example: str) -> str:
+    return str(re.findall(r"^<([a-z]+)>", example, re.MULTILINE)[0])
+
+
 def test_the_g90_examples_are_the_vectors_of_the_tests() -> None:
     assert tuple(g90_examples()) == G90_VECTORS
 
@@ -62,13 +64,9 @@ def test_there_is_an_example_of_each_message_of_sos_access() -> None:
     assert {_root(example) for example in sos_access_examples()} == set(MESSAGES)
 
 
-@pytest.mark.parametrize("example", sos_access_examples(), ids=lambda example: _root(example))
+@pytest.mark.parametrize("example", sos_access_examples(), ids=_root)
 def test_the_sos_access_examples_are_what_is_sent(example: str) -> None:
     head, body = example.strip().split("\n", 1)
     indented = re.sub(r"\s*\n\s*", "", body)
     sent = f"{head}\n{indented}".encode("iso-8859-1")
     assert MESSAGES[_root(example)].from_xml(sent).to_xml() == sent
-
-
-def _root(example: str) -> str:
-    return re.findall(r"^<([a-z]+)>", example, re.MULTILINE)[0]
