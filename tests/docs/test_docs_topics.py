@@ -10,11 +10,11 @@ import paho.mqtt.client as paho
 import pytest
 from docs.test_docs_readme import EVENTS, PANELS, TOPICS
 
-from bridge.discovery import _ALARM_RESULTS, _BRIDGE_EVENTS
-from bridge.g90.constants import SENSOR_TYPE_NAMES
-from bridge.g90.events import EventType
-from bridge.models import Alarm, Outcome, Result
-from bridge.panel_topics import Action, SetOutcome
+from bridge.common.models import Alarm, Outcome, Result
+from bridge.g90.wire.constants import SENSOR_TYPE_NAMES
+from bridge.g90.wire.events import EventType
+from bridge.homeassistant.devices import _ALARM_RESULTS, _BRIDGE_EVENTS
+from bridge.panels.topics import Action, SetOutcome
 
 TEXT = Path(__file__).parents[2].joinpath("bridge/TOPICS.md").read_text("utf-8")
 FILTERS = (*TOPICS.commands, *TOPICS.states, *PANELS.commands, *PANELS.states, *EVENTS)
