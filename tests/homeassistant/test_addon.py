@@ -254,15 +254,15 @@ def changed(table: str, **values: object) -> dict[str, Any]:
     ("options", "named"),
     [
         ({}, "transmitters and panels are empty"),
-        ([], "holds no options"),
-        ({**LEAST, "transmitters": "home"}, "transmitters: write a list"),
-        ({**LEAST, "alarms": ["burglary"]}, "alarms: write a list"),
-        ({**LEAST, "mqtt": "broker"}, "mqtt: write host"),
-        ({**LEAST, "transmitters": FULL["transmitters"] * 2}, "transmitters: each needs a name of its own"),
-        (changed("alarms", transmitter="hem"), "alarms: number 1: transmitter: there is no 'hem'; there are: home"),
-        ({**LEAST, "forward": FULL["forward"]}, "forward: there are no panels"),
-        ({**LEAST, "announce": "192.168.1.10:5678"}, "announce: there are no panels"),
-        ({**FULL, "announce": ""}, "announce: is missing"),
+        ([], "is not a JSON object"),
+        ({**LEAST, "transmitters": "home"}, "transmitters: expected a list"),
+        ({**LEAST, "alarms": ["burglary"]}, "alarms: expected a list"),
+        ({**LEAST, "mqtt": "broker"}, "mqtt: expected host"),
+        ({**LEAST, "transmitters": FULL["transmitters"] * 2}, "transmitters: each needs its own name"),
+        (changed("alarms", transmitter="hem"), "alarms: entry 1: transmitter: unknown name 'hem'; use one of: home"),
+        ({**LEAST, "forward": FULL["forward"]}, "forward: requires a panel"),
+        ({**LEAST, "announce": "192.168.1.10:5678"}, "announce: requires a panel"),
+        ({**FULL, "announce": ""}, "announce: is required with panels"),
         (changed("panels", name="\ud800"), "a lone surrogate"),
     ],
 )
@@ -342,15 +342,15 @@ def test_with_a_host_of_its_own_nobody_is_asked(tmp_path: Path) -> None:
     [
         (400, b'{"result": "error", "message": "Service not enabled"}', "Home Assistant offers no broker (HTTP 400)"),
         (200, {}, "mqtt: Home Assistant offers no broker"),
-        (200, None, "mqtt: the Supervisor does not tell"),
-        (200, ["core-mosquitto"], "mqtt: the Supervisor does not tell"),
-        (200, b"<html>", "mqtt: the Supervisor does not tell"),
+        (200, None, "mqtt: the Supervisor gave no valid broker address"),
+        (200, ["core-mosquitto"], "mqtt: the Supervisor gave no valid broker address"),
+        (200, b"<html>", "mqtt: the Supervisor gave no valid broker address"),
     ],
 )
 def test_no_broker_is_told(tmp_path: Path, status: int, answer: object, named: str) -> None:
     with supervisor(status, answer) as told, pytest.raises(RUN.OptionsError, match=re.escape(named)) as error:
         started(tmp_path, {**LEAST, "mqtt": {}}, told.url)
-    assert "or give mqtt: host" in str(error.value)
+    assert "or set mqtt: host" in str(error.value)
 
 
 def test_a_broker_once_known_is_kept(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -359,7 +359,7 @@ def test_a_broker_once_known_is_kept(tmp_path: Path, capsys: pytest.CaptureFixtu
         before = started(tmp_path, {**LEAST, "mqtt": {}}, told.url)
     assert started(tmp_path, {**LEAST, "mqtt": {}}).mqtt == before.mqtt
     said = capsys.readouterr().err
-    assert "going on with core-mosquitto" in said
+    assert "using core-mosquitto" in said
     assert str(OFFERED["password"]) not in said
 
 
@@ -434,7 +434,7 @@ def test_bad_options_end_it_with_a_line(data: Path) -> None:
     with supervisor(answer=OFFERED) as told:
         done = run(data, told.url, status=1)
     assert done.stderr == (
-        "sosbridge: the add-on's configuration: transmitters and panels are empty: fill in at least one of them\n"
+        "sosbridge: the add-on's configuration: transmitters and panels are empty: add at least one\n"
     )
     assert done.stdout == ""
 
