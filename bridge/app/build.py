@@ -25,7 +25,7 @@ from bridge.g90.upstream import Upstream
 from bridge.g90.wire.constants import LOCAL_PORT
 from bridge.homeassistant.announcer import Announcer
 from bridge.homeassistant.entity import Names
-from bridge.homeassistant.panel import PanelControlled
+from bridge.homeassistant.panel import ControlOptions
 from bridge.mqtt.client import Broker
 from bridge.mqtt.outgoing import Outgoing
 from bridge.mqtt.session import Subscriptions
@@ -120,9 +120,9 @@ def announcer(settings: Settings, outgoing: Outgoing) -> Announcer:
     return Announcer(names, outgoing, panels, enabled=settings.homeassistant.enabled)
 
 
-def _announced_control(panel: Panel) -> PanelControlled:
+def _announced_control(panel: Panel) -> ControlOptions:
     code = panel.code.get_secret_value() if panel.code else None
-    return PanelControlled(
+    return ControlOptions(
         possible=panel.control != "off",
         code=code is not None,
         digits=code is not None and code.isdecimal(),

@@ -11,7 +11,7 @@ from bridge.common.models import NamedAlarm
 from bridge.g90.state.panel import PanelState
 from bridge.homeassistant.devices import bridge_device, removal, transmitter_device, transmitter_id
 from bridge.homeassistant.entity import Names, Payload
-from bridge.homeassistant.panel import PanelControlled, panel_device, panel_id
+from bridge.homeassistant.panel import ControlOptions, panel_device, panel_id
 from bridge.mqtt.client import Incoming
 from bridge.mqtt.outgoing import Outgoing
 from bridge.mqtt.routes import Route
@@ -20,14 +20,14 @@ log = logging.getLogger(__name__)
 
 _BETWEEN_S = 0.2
 """Devices are published again one after the other: Home Assistant is still starting."""
-_NOT_CONTROLLED = PanelControlled(possible=False)
+_NOT_CONTROLLED = ControlOptions(possible=False)
 
 
 class Announcer:
     """Declares device payloads by topic."""
 
     def __init__(
-        self, names: Names, outgoing: Outgoing, panels: Mapping[str, PanelControlled], *, enabled: bool
+        self, names: Names, outgoing: Outgoing, panels: Mapping[str, ControlOptions], *, enabled: bool
     ) -> None:
         """`panels`: how each can be controlled, by GUID. `enabled` False: nothing is declared, all of ours is stale."""
         self.names = names
@@ -39,7 +39,7 @@ class Announcer:
 
     @property
     def route(self) -> Route:
-        return Route(f"{self.names.prefix}/status", self.handle_status, retained=True)
+        return Route(self.names.birth_topic, self.handle_status, retained=True)
 
     def is_stale(self, topic: str) -> bool:
         """Return whether a retained discovery topic is ours and announces a device that does not exist."""
