@@ -29,7 +29,7 @@ class ParsedCommand:
 
 
 def parse(topics: Topics, topic: str, payload: bytes) -> ParsedCommand:
-    """Read a command. Raises CommandError with words for the author of the command."""
+    """Parse a command. Raises CommandError with a reason for its sender."""
     name, leaf = _split(topics, topic)
     request, key = _request(leaf)
     try:

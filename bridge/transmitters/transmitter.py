@@ -1,4 +1,4 @@
-"""The sole user of one SOS Access line: one exchange at a time; alarms first, then pings, rotations, heartbeats.
+"""Sends the commands of one transmitter: one exchange at a time; alarms first, then pings, rotations, heartbeats.
 
 What can go wrong with an alarm, and what is done:
 
@@ -40,7 +40,7 @@ _EXPIRE_EACH_S = 1.0
 _MARGIN_S = 120.0
 """What a turn may take beside its exchange: a rest, or the longest wait for a store that fails."""
 _LONGEST_SLEEP_S = 30.0
-"""Bounds the wait for anything that wakes nobody: an alarm growing too old, a command put back by hand."""
+"""Bounds the wait for what sets no event, such as an alarm that becomes too old."""
 
 
 class Reporter(Protocol):
@@ -65,7 +65,7 @@ class _Deferred:
 
 
 class Transmitter:
-    """Drains the outbox of one transmitter for as long as `run` runs."""
+    """Drains the outbox of one transmitter while `run` runs."""
 
     def __init__(self, line: Line, outbox: Outbox, reporter: Reporter, clock: Clock | None = None) -> None:
         self.name = line.name

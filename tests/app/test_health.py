@@ -66,7 +66,7 @@ def test_where_no_socket_can_be_the_bridge_goes_on_and_says_so(
     store = tmp_path / "s.db"
     (socket_path(store) / "in the way").mkdir(parents=True)
     asyncio.run(serve(store, finding))
-    assert "no health check can ask" in caplog.text
+    assert "the health check is not available" in caplog.text
     assert asyncio.run(said(store)) == f"no bridge runs on {store}"
 
 

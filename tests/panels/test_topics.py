@@ -93,20 +93,20 @@ def test_a_command_is_a_word_or_an_object(payload: str, action: Action, code: Se
 @pytest.mark.parametrize(
     ("payload", "says"),
     [
-        ("", "no action; there are: ARM_AWAY, ARM_HOME, DISARM"),
-        ("disarm", "no action"),
-        (CODE, "no action"),
-        (f"DISARM {CODE}", "no action"),
-        (f'{{"action": "DISARM:{CODE}"}}', "no action"),
+        ("", "not an action; use one of: ARM_AWAY, ARM_HOME, DISARM"),
+        ("disarm", "not an action"),
+        (CODE, "not an action"),
+        (f"DISARM {CODE}", "not an action"),
+        (f'{{"action": "DISARM:{CODE}"}}', "not an action"),
         (f'{{"action": "DISARM", "code": "{CODE}"', "is none"),
-        (f'{{"action": "DISARM", "code": ["{CODE}"]}}', "code: is a text"),
-        ('{"action": "DISARM", "code": true}', "code: is a text"),
+        (f'{{"action": "DISARM", "code": ["{CODE}"]}}', "code: must be a text"),
+        ('{"action": "DISARM", "code": true}', "code: must be a text"),
         (f'{{"action": "DISARM", "pin": "{CODE}"}}', "pin: is no field"),
         (f'{{"code": "{CODE}"}}', "action: is required"),
         (f'{{"action": {CODE}}}', "action: is required"),
         ("{" * 2000, "is none"),
         (b"\xff\xfe" + CODE.encode(), "not UTF-8"),
-        (f'["DISARM", "{CODE}"]', "no action"),
+        (f'["DISARM", "{CODE}"]', "not an action"),
     ],
 )
 def test_a_bad_command_is_told_in_words_that_hold_no_code(payload: str | bytes, says: str) -> None:
