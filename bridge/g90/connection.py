@@ -1,4 +1,4 @@
-"""One panel's TCP connection: the session's bytes and the roster's panels, joined.
+"""One panel's TCP connection: the session's bytes and the registry's panels, joined.
 
 What changes nothing (a ping, another hello) is answered at once. Anything else is done with, its event stored, before
 the next message is looked at; reading pauses if more comes meanwhile, so a flood stays in the panel's own socket.
@@ -13,19 +13,19 @@ from datetime import UTC, datetime
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any, Final, Protocol, cast
 
-from bridge.g90.upstream import Relay, Upstream
+from bridge.g90.upstream import Upstream, UpstreamProxy
 from bridge.g90.wire.events import Alert, Notice
 from bridge.g90.wire.frames import FrameError, MessageError
 from bridge.g90.wire.messages import PING, CommandResponse, Discovery, Hello, Ping
-from bridge.g90.wire.session import Reading, Session, Unreadable
+from bridge.g90.wire.session import ReceivedMessage, Session, Unreadable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
-    from bridge.g90.registry import Panel, Roster
+    from bridge.g90.registry import PanelRegistry, RegisteredPanel
 
 _log = logging.getLogger(__name__)
-_WHOLE_PING: Final = Reading(Ping(), PING, PING)
+_WHOLE_PING: Final = ReceivedMessage(Ping(), PING, PING)
 _MOST_SKIPPED_TOLD: Final = 3
 """Of one connection: a flood of garbage does not fill the log."""
 
@@ -33,7 +33,7 @@ _MOST_SKIPPED_TOLD: Final = 3
 class Owner(Protocol):
     """The server, as a connection sees it."""
 
-    roster: Roster
+    registry: PanelRegistry
     upstream: Upstream | None
 
     @property
@@ -64,11 +64,11 @@ class Connection(asyncio.Protocol):
         self._reading = True
         self._writable = asyncio.Event()
         self._writable.set()
-        self._relay: Relay | None = None
-        self._relay_task: asyncio.Task[None] | None = None
+        self._proxy: UpstreamProxy | None = None
+        self._proxy_task: asyncio.Task[None] | None = None
         self.address = ""
         self.heard = time.monotonic()
-        self.panel: Panel | None = None
+        self.panel: RegisteredPanel | None = None
         self.on_response: Callable[[CommandResponse], None] | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -79,8 +79,8 @@ class Connection(asyncio.Protocol):
         if not peer or not self._owner.opened(self):  # without a peer: gone before it was taken
             self.abort()
         elif self._owner.upstream:
-            self._relay = Relay(self._owner.upstream, self, self._upstream_spoke)
-            self._relay_task = self._owner.spawn(self._relay.run())
+            self._proxy = UpstreamProxy(self._owner.upstream, self, self._upstream_spoke)
+            self._proxy_task = self._owner.spawn(self._proxy.run())
 
     def data_received(self, data: bytes) -> None:
         if not self._working and self._session.is_whole_ping(data) and self._quick(_WHOLE_PING):
@@ -95,8 +95,8 @@ class Connection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's
         self._writable.set()
-        if self._relay_task:
-            self._relay_task.cancel()
+        if self._proxy_task:
+            self._proxy_task.cancel()
         self._owner.closed(self)
 
     def pause_writing(self) -> None:
@@ -115,8 +115,8 @@ class Connection(asyncio.Protocol):
 
     async def between(self) -> None:
         """Wait until bytes of ours do not get inside a message of the upstream."""
-        if self._relay:
-            await self._relay.between.wait()
+        if self._proxy:
+            await self._proxy.between.wait()
 
     def write(self, data: bytes) -> None:
         if data and not self._transport.is_closing():
@@ -140,14 +140,14 @@ class Connection(asyncio.Protocol):
                 self._working = self._owner.spawn(self._work(reading)) is not None
                 return
 
-    async def _work(self, reading: Reading | None) -> None:
+    async def _work(self, reading: ReceivedMessage | None) -> None:
         while reading:
             await self._take(reading)
             reading = self._next()
         self._working = self._flooded = False
         self._balance()
 
-    def _next(self) -> Reading | None:
+    def _next(self) -> ReceivedMessage | None:
         try:
             reading = self._session.read(self._owner.panel_time())
         except FrameError as error:
@@ -159,56 +159,56 @@ class Connection(asyncio.Protocol):
             self.heard = time.monotonic()
         return reading
 
-    def _quick(self, reading: Reading) -> bool:
+    def _quick(self, reading: ReceivedMessage) -> bool:
         """Answer what changes nothing; False for what needs more."""
-        if self._relay or not isinstance(reading.message, Ping | Hello):
+        if self._proxy or not isinstance(reading.message, Ping | Hello):
             return False
         panel, hello = self.panel, isinstance(reading.message, Hello)
         if hello and (panel is None or panel.config.guid != self._session.guid):
             return False
         firmware = reading.message.firmware if isinstance(reading.message, Hello) else None
-        if panel and not self._owner.roster.is_quiet(panel, self.address, firmware):
+        if panel and not self._owner.registry.is_quiet(panel, self.address, firmware):
             return False
         self.write(reading.answer)
         return True
 
-    async def _take(self, reading: Reading) -> None:
+    async def _take(self, reading: ReceivedMessage) -> None:
         match reading.message:
             case Hello() | Discovery() as hello:
                 await self._greet(hello)
             case Ping() if self.panel:
-                await self._owner.roster.alive(self.panel, self.address)
+                await self._owner.registry.alive(self.panel, self.address)
             case CommandResponse() as response if self.on_response:
                 self.on_response(response)
             case Alert() | Notice() as report:
                 await self._report(report)
             case Unreadable(reason):
                 self._skip(reason)
-        if self._relay is None or await self._relay.declined(reading.raw):
+        if self._proxy is None or await self._proxy.declined(reading.raw):
             await self.send(reading.answer)
 
     async def _greet(self, hello: Hello | Discovery) -> None:
-        roster = self._owner.roster
-        self.panel = await roster.admit(hello.guid, self.address)
+        registry = self._owner.registry
+        self.panel = await registry.admit(hello.guid, self.address)
         if self.panel:
-            await roster.alive(self.panel, self.address, hello.firmware)
-        elif hello.guid in roster.panels:
+            await registry.alive(self.panel, self.address, hello.firmware)
+        elif hello.guid in registry.panels:
             self.abort()
 
     async def _report(self, report: Alert | Notice) -> None:
-        roster = self._owner.roster
+        registry = self._owner.registry
         guid = (report.guid if isinstance(report, Alert) else None) or self._session.guid
-        panel = await (roster.admit(guid, self.address) if guid else roster.at_address(self.address))
+        panel = await (registry.admit(guid, self.address) if guid else registry.at_address(self.address))
         if panel is None:
             return
         try:
-            await roster.report(panel, report)
+            await registry.report(panel, report)
         except MessageError as error:
             self._skip(str(error))
-        await roster.alive(panel, self.address)
+        await registry.alive(panel, self.address)
 
     def _skip(self, reason: str) -> None:
-        self._owner.roster.counters["skipped"] += 1
+        self._owner.registry.counters["skipped"] += 1
         self._skipped += 1
         if self._skipped <= _MOST_SKIPPED_TOLD:
             _log.info("%s: skipped %s", self.address, reason)

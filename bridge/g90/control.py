@@ -27,7 +27,7 @@ _MOST_SENSORS = 1000
 
 
 class PanelControl(ABC):
-    """Commands to one panel, one at a time. All raise `CommandTimeout`, `CommandRefused` or another `CommandError`."""
+    """Commands to one panel, one at a time. All raise `PanelCommandError`: `CommandTimeout`, `CommandRefused`."""
 
     def __init__(self, who: str, timeout: float, retries: int) -> None:
         """`who` names the panel in errors; `timeout`: seconds for each of the 1 + `retries` attempts."""
@@ -39,7 +39,7 @@ class PanelControl(ABC):
     async def ask(self, code: int, data: list[object] | None = None) -> list[object]:
         """Send one command and return the data of its answer.
 
-        Raises `CommandTimeout` if no attempt is answered, `CommandRefused` if the panel says no, `CommandError` if
+        Raises `CommandTimeout` if no attempt is answered, `CommandRefused` if the panel says no, `PanelCommandError` if
         there is no way to it.
         """
         async with self._one_at_a_time:

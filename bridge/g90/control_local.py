@@ -6,7 +6,14 @@ import asyncio
 from typing import cast
 
 from bridge.g90.control import PanelControl
-from bridge.g90.wire.commands import CommandError, CommandRefused, answer_data, local_request, point_datagram, unwrap
+from bridge.g90.wire.commands import (
+    CommandRefused,
+    PanelCommandError,
+    answer_data,
+    local_request,
+    point_datagram,
+    unwrap,
+)
 from bridge.g90.wire.constants import LOCAL_PORT
 from bridge.g90.wire.frames import MessageError
 
@@ -45,7 +52,7 @@ class LocalControl(PanelControl):
                 remote = (self._host, self._port)
                 _, exchange = await loop.create_datagram_endpoint(lambda: _Exchange(code), remote_addr=remote)
         except (OSError, ValueError, OverflowError) as error:  # a name that cannot be one, a port that there is not
-            raise CommandError(f"{self._host}:{self._port} cannot be asked: {error}") from error
+            raise PanelCommandError(f"{self._host}:{self._port} cannot be asked: {error}") from error
         return exchange
 
 

@@ -65,7 +65,7 @@ class PanelHandler(Protocol):
 
 
 @dataclass(slots=True)
-class Panel:
+class RegisteredPanel:
     """One panel at run time."""
 
     config: PanelConfig
@@ -78,7 +78,7 @@ class Panel:
     upstream_time: datetime | None = None
 
 
-class Roster:
+class PanelRegistry:
     """All panels by GUID. `accept_unknown` makes a panel of every GUID that says hello."""
 
     def __init__(
@@ -107,7 +107,7 @@ class Roster:
     def knows_address(self, address: str) -> bool:
         return bool(self._at.get(address))
 
-    async def admit(self, guid: str, address: str) -> Panel | None:
+    async def admit(self, guid: str, address: str) -> RegisteredPanel | None:
         """Return the panel that says to be `guid` at `address`, None (told once) if it is refused."""
         panel = self.panels.get(guid)
         if panel is None and self._accept_unknown and len(self.panels) < _MOST_ACCEPTED:
@@ -120,7 +120,7 @@ class Roster:
             panel = None
         return panel
 
-    async def at_address(self, address: str) -> Panel | None:
+    async def at_address(self, address: str) -> RegisteredPanel | None:
         """Return the one panel known at `address`; None (counted, told once) where none or several are."""
         recent = time.monotonic() - self._offline_after
         strangers = any(where == address and at >= recent for where, at in self._strangers.values())
@@ -131,7 +131,7 @@ class Roster:
         await self._refuse(Refused.UNATTRIBUTED, None, address)
         return None
 
-    def is_quiet(self, panel: Panel, address: str, firmware: str | None) -> bool:
+    def is_quiet(self, panel: RegisteredPanel, address: str, firmware: str | None) -> bool:
         """Tell whether another sign of life changes nothing, and note it if so."""
         state = panel.state
         now = self._clock()
@@ -142,18 +142,18 @@ class Roster:
         panel.heard, panel.device_time = time.monotonic(), now
         return True
 
-    async def alive(self, panel: Panel, address: str, firmware: str | None = None) -> None:
+    async def alive(self, panel: RegisteredPanel, address: str, firmware: str | None = None) -> None:
         """Take a sign of life."""
         if not self.is_quiet(panel, address, firmware):
             panel.heard, panel.device_time = time.monotonic(), self._clock()
             await self.step(panel, lambda state: heard(state, self._clock(), address, firmware))
 
-    async def report(self, panel: Panel, report: Report) -> None:
+    async def report(self, panel: RegisteredPanel, report: Report) -> None:
         """Take one report; raise `MessageError` if it means nothing."""
         options = panel.config.options
         await self.step(panel, lambda state: reduce(state, report, self._clock(), options))
 
-    async def step(self, panel: Panel, take: Callable[[PanelState], Step]) -> None:
+    async def step(self, panel: RegisteredPanel, take: Callable[[PanelState], Step]) -> None:
         """Take one step of one panel: hand its events to the handler, then keep its state."""
         async with panel.lock:
             step = take(panel.state)
@@ -173,15 +173,15 @@ class Roster:
             if panel.heard < late and panel.state.online is not False:
                 await self._fall_silent(panel, now, late)
 
-    async def _fall_silent(self, panel: Panel, now: datetime, late: float) -> None:
+    async def _fall_silent(self, panel: RegisteredPanel, now: datetime, late: float) -> None:
         # It may be heard while its last report, or the store, keeps this waiting.
         await self.step(panel, lambda state: silent(state, now) if panel.heard < late else Step(state))
 
-    def _panel(self, config: PanelConfig, state: PanelState | None) -> Panel:
+    def _panel(self, config: PanelConfig, state: PanelState | None) -> RegisteredPanel:
         state = replace(state or PanelState(guid=config.guid), name=config.name)
         self._moved(None, state)
         # Looked at once however far away that seems: the clock may have been set back since.
-        return Panel(config, state, due=self._clock() if next_due(state) else None)
+        return RegisteredPanel(config, state, due=self._clock() if next_due(state) else None)
 
     def _moved(self, before: PanelState | None, after: PanelState) -> None:
         """Keep the book of addresses."""

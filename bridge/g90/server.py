@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 from bridge.common.errors import ConfigError
 from bridge.g90.connection import Connection
 from bridge.g90.control_cloud import CloudControl
-from bridge.g90.registry import PanelConfig, PanelHandler, Roster
+from bridge.g90.registry import PanelConfig, PanelHandler, PanelRegistry
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Mapping
@@ -84,7 +84,7 @@ class PanelServer:
         self.started = asyncio.Event()
         self._empty = asyncio.Event()
         self._empty.set()
-        self.roster = Roster(
+        self.registry = PanelRegistry(
             handler,
             panels,
             states,
@@ -119,21 +119,21 @@ class PanelServer:
 
     async def apply(self, guid: str, take: Callable[[PanelState], Step]) -> None:
         """Take a step of a panel that did not come over its connection: what it answered to a request of ours."""
-        if panel := self.roster.panels.get(guid):
-            await self.roster.step(panel, take)
+        if panel := self.registry.panels.get(guid):
+            await self.registry.step(panel, take)
 
     @property
     def states(self) -> dict[str, PanelState]:
-        return {guid: panel.state for guid, panel in self.roster.panels.items()}
+        return {guid: panel.state for guid, panel in self.registry.panels.items()}
 
     @property
     def counters(self) -> dict[str, int]:
         """Events told, messages skipped, things refused or of nobody, connections held and turned away."""
-        return self.roster.counters | {"connections": len(self._connections)}
+        return self.registry.counters | {"connections": len(self._connections)}
 
     def link(self, guid: str) -> Link | None:
         """Return how a panel is connected, None for a GUID that is not known."""
-        panel = self.roster.panels.get(guid)
+        panel = self.registry.panels.get(guid)
         if panel is None:
             return None
         held = sum(connection.panel is panel for connection in self._connections)
@@ -142,7 +142,7 @@ class PanelServer:
     def opened(self, connection: Connection) -> bool:
         """Take a new connection; False if there are too many."""
         if self._tasks is None or self._crowded(connection.address) or not self._make_room():
-            self.roster.counters["turned_away"] = self.roster.counters.get("turned_away", 0) + 1
+            self.registry.counters["turned_away"] = self.registry.counters.get("turned_away", 0) + 1
             return False
         self._connections[connection] = None
         self._empty.clear()
@@ -169,7 +169,7 @@ class PanelServer:
         return next(own, None)
 
     def _crowded(self, address: str) -> bool:
-        if self.roster.knows_address(address):
+        if self.registry.knows_address(address):
             return False
         held = sum(connection.address == address and connection.panel is None for connection in self._connections)
         return held >= self._limits.per_stranger_address
@@ -192,7 +192,7 @@ class PanelServer:
     async def _sweep_for_ever(self) -> None:
         try:
             while True:
-                await self.roster.sweep()
+                await self.registry.sweep()
                 self._close_idle()
                 await asyncio.sleep(_SWEEP_S)
         finally:

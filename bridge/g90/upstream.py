@@ -45,7 +45,7 @@ class PanelSide(Protocol):
         """Cut the panel off."""
 
 
-class Relay:
+class UpstreamProxy:
     """Keeps one upstream connection for as long as `run` runs."""
 
     def __init__(self, upstream: Upstream, panel: PanelSide, on_upstream: Callable[[], None]) -> None:

@@ -20,10 +20,9 @@ from bridge.g90.control import PanelControl
 from bridge.g90.registry import PanelConfig
 from bridge.g90.server import PanelServer
 from bridge.g90.state.panel import PanelState
-from bridge.g90.state.readings import with_info, with_sensors, with_status
 from bridge.g90.state.reducer import Step
-from bridge.g90.wire.commands import CommandError as PanelCommandError
-from bridge.g90.wire.commands import CommandTimeout
+from bridge.g90.state.responses import with_info, with_sensors, with_status
+from bridge.g90.wire.commands import CommandTimeout, PanelCommandError
 from bridge.mqtt.session import Door
 from bridge.panels.code_lock import LOCK_S, MOST_WRONG, CodeLock, Verdict
 from bridge.panels.topics import Action, PanelCommand, PanelTopics, SetOutcome, set_response

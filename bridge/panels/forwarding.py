@@ -126,7 +126,7 @@ class Sending:
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class ForwardingStep:
     active: tuple[Forwarded, ...]
     sendings: tuple[Sending, ...] = ()
 
@@ -137,7 +137,7 @@ def forward(
     event: PanelEvent,
     panel_name: str | None = None,
     moment: Moment = NO_MOMENT,
-) -> Step:
+) -> ForwardingStep:
     """Take one event: what it restores, then what it raises. `moment` is now."""
     ended = [a for a in active if a.restore_on == event.type and _same_place(a, event)]
     kept = tuple(a for a in active if a not in ended)
@@ -152,13 +152,13 @@ def forward(
         if rule.restore_on is not None:
             entry = _entry(rule, event, raised, moment)
             kept = (*(a for a in kept if a.identity != entry.identity), entry)
-    return Step(kept, tuple(sendings))
+    return ForwardingStep(kept, tuple(sendings))
 
 
-def expire(active: tuple[Forwarded, ...], now: datetime, age: Age) -> Step:
+def expire(active: tuple[Forwarded, ...], now: datetime, age: Age) -> ForwardingStep:
     """Let time pass: restore what is due."""
     ended = [a for a in active if a.restore_after is not None and a.restore_after <= age(a.moment, a.at)]
-    return Step(tuple(a for a in active if a not in ended), tuple(_restore(a, now) for a in ended))
+    return ForwardingStep(tuple(a for a in active if a not in ended), tuple(_restore(a, now) for a in ended))
 
 
 def until_due(active: Sequence[Forwarded], age: Age) -> float:

@@ -13,8 +13,8 @@ from g90.g90_peers import GUID, NEW_YEAR, NOW, alert
 
 from bridge.common.errors import StoreError
 from bridge.g90.state.panel import Options, PanelState
-from bridge.g90.state.readings import with_info, with_sensors, with_status
 from bridge.g90.state.reducer import heard, next_due, reduce, shifted, silent, tick
+from bridge.g90.state.responses import with_info, with_sensors, with_status
 from bridge.g90.wire.commands import HostInfo, HostStatus, SensorRecord
 from bridge.g90.wire.constants import AlertType, ArmCode, NoticeKind, SensorType, Source, StateCode
 from bridge.g90.wire.events import Alert, EventType, Form, Notice, PanelEvent, Report

@@ -30,7 +30,7 @@ from g90.g90_peers import (
 from bridge.common.errors import ConfigError, StoreError
 from bridge.g90.registry import PanelConfig, Refused
 from bridge.g90.server import Limits, PanelServer
-from bridge.g90.wire.commands import CommandError, CommandTimeout
+from bridge.g90.wire.commands import CommandTimeout, PanelCommandError
 from bridge.g90.wire.messages import CommandResponse, build_response
 
 if TYPE_CHECKING:
@@ -395,7 +395,7 @@ def test_a_cloud_command_goes_to_the_newest_connection_and_is_matched_by_sequenc
 def test_a_cloud_command_is_asked_again_and_then_times_out() -> None:
     async def scenario() -> None:
         async with serving(Recorder()) as server, dialled(server.address) as panel:
-            with pytest.raises(CommandError, match="not connected"):
+            with pytest.raises(PanelCommandError, match="not connected"):
                 await server.command(GUID, 100)
             await panel.send(HELLO)
             await panel.receive(42)
@@ -508,9 +508,9 @@ def test_a_panel_whose_alarm_took_long_to_store_was_not_silent() -> None:
         async with serving(recorder) as server, dialled(server.address) as panel:
             await panel.send(HELLO + SMOKE_ALARM + PING)
             await recorder.asked.wait()
-            entry = server.roster.panels[GUID]
+            entry = server.registry.panels[GUID]
             entry.heard -= 3600
-            sweeping = asyncio.create_task(server.roster.sweep())
+            sweeping = asyncio.create_task(server.registry.sweep())
             await asyncio.sleep(0)
             assert entry.lock._waiters
             recorder.let.set()

@@ -29,7 +29,7 @@ _MOST: Final = 64
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class ReportedEvent:
     """One physical event, and the forms that told it."""
 
     slot: str
@@ -47,7 +47,7 @@ class Told:
         return dict(zip(self.forms, self.times or (self.panel_time,) * len(self.forms), strict=True))
 
 
-def match(told: Sequence[Told], report: Told) -> int | None:
+def match(told: Sequence[ReportedEvent], report: ReportedEvent) -> int | None:
     """Return the place in `told` of the event that `report` (in one form) says again, None for a new event."""
     form = report.forms[0]
     near = [i for i, entry in enumerate(told) if entry.slot == report.slot and _agree(entry, report)]
@@ -57,7 +57,7 @@ def match(told: Sequence[Told], report: Told) -> int | None:
     return next((i for i in reversed(near) if _repeats(told, i, report)), None)
 
 
-def merge(entry: Told, report: Told) -> Told:
+def merge(entry: ReportedEvent, report: ReportedEvent) -> ReportedEvent:
     """Return `entry` with the form of `report` added, and its time where none was known."""
     said = report.said_at() | entry.said_at()
     moment = report.panel_time if entry.panel_time is None else entry.panel_time
@@ -66,18 +66,18 @@ def merge(entry: Told, report: Told) -> Told:
     return replace(entry, forms=tuple(said), times=tuple(said.values()), panel_time=moment)
 
 
-def remember(told: tuple[Told, ...], report: Told) -> tuple[Told, ...]:
+def remember(told: tuple[ReportedEvent, ...], report: ReportedEvent) -> tuple[ReportedEvent, ...]:
     """Return `told` with a new event and without those too old to be told again."""
     recent = tuple(t for t in told if t.held or _recent(t, report))
     return (*recent[-(_MOST - 1) :], report)
 
 
-def unread(told: tuple[Told, ...]) -> tuple[Told, ...]:
+def unread(told: tuple[ReportedEvent, ...]) -> tuple[ReportedEvent, ...]:
     """Return `told` without what nothing but an answer to a request of ours told."""
     return tuple(t for t in told if t.forms != (Form.READ,))
 
 
-def _recent(entry: Told, report: Told) -> bool:
+def _recent(entry: ReportedEvent, report: ReportedEvent) -> bool:
     """Tell whether `entry` may be told again, by either clock: each of them may be set."""
     if report.received - entry.received < REMEMBERED:
         return True
@@ -86,7 +86,7 @@ def _recent(entry: Told, report: Told) -> bool:
     return abs(report.panel_time - entry.panel_time) < REMEMBERED.total_seconds()
 
 
-def _agree(entry: Told, report: Told) -> bool:
+def _agree(entry: ReportedEvent, report: ReportedEvent) -> bool:
     elapsed = abs(report.received - entry.received)
     if entry.panel_time is None or report.panel_time is None:
         return elapsed <= WITHOUT_CLOCK
@@ -94,7 +94,7 @@ def _agree(entry: Told, report: Told) -> bool:
     return recent and abs(entry.panel_time - report.panel_time) <= CLOCK_TOLERANCE_S
 
 
-def _repeats(told: Sequence[Told], place: int, report: Told) -> bool:
+def _repeats(told: Sequence[ReportedEvent], place: int, report: ReportedEvent) -> bool:
     entry, form = told[place], report.forms[0]
     if report.panel_time is None or report.panel_time != entry.said_at()[form]:
         return False

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from bridge.common.errors import DamagedError
-from bridge.g90.state.duplicates import Told
+from bridge.g90.state.duplicates import ReportedEvent
 from bridge.g90.wire.constants import type_name
 from bridge.g90.wire.events import EventType, Form, PanelEvent
 
@@ -64,7 +64,7 @@ class PanelState:
     gsm_signal: int | None = None
     wifi_signal: int | None = None
     sensors: Mapping[int, Sensor] = field(default_factory=dict)
-    told: tuple[Told, ...] = ()
+    told: tuple[ReportedEvent, ...] = ()
     alarm_due: datetime | None = None
     """The panel said that it is in alarm, not why: if nothing says why until then, that is the alarm."""
 
@@ -116,10 +116,10 @@ def _time(text: str | None) -> datetime | None:
     return datetime.fromisoformat(text) if text else None
 
 
-def _told(stored: Mapping[str, Any]) -> Told:
+def _told(stored: Mapping[str, Any]) -> ReportedEvent:
     held = stored["held"]
     if held:
         held = PanelEvent(**{**_times(held, "at"), "type": EventType(held["type"])})
     forms = tuple(Form(form) for form in stored["forms"])
     times = tuple(stored.get("times", ()))
-    return Told(**{**_times(stored, "received"), "forms": forms, "times": times, "held": held})
+    return ReportedEvent(**{**_times(stored, "received"), "forms": forms, "times": times, "held": held})

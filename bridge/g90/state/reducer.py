@@ -11,8 +11,8 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final
 
-from bridge.g90.state.duplicates import WITHOUT_CLOCK, Told, match, merge, remember, unread
-from bridge.g90.state.interpret import Meaning, interpret, told_type
+from bridge.g90.state.duplicates import WITHOUT_CLOCK, ReportedEvent, match, merge, remember, unread
+from bridge.g90.state.interpret import Interpretation, interpret, told_type
 from bridge.g90.state.panel import Options, PanelState, Sensor
 from bridge.g90.state.updates import ARM_TYPES, apply, learn
 from bridge.g90.wire.constants import NoticeKind, SensorType, source_name, type_name
@@ -126,7 +126,9 @@ def _past(state: PanelState) -> PanelState:
     return replace(state, told=unread(state.told))
 
 
-def _event(state: PanelState, report: Report, meaning: Meaning, sensor_type: int | None, now: datetime) -> PanelEvent:
+def _event(
+    state: PanelState, report: Report, meaning: Interpretation, sensor_type: int | None, now: datetime
+) -> PanelEvent:
     """Describe what `report` means; a mere change of state is described as a door that closes, and told to nobody."""
     source = report.source if isinstance(report, Alert) else None
     index = meaning.sensor
@@ -145,10 +147,12 @@ def _event(state: PanelState, report: Report, meaning: Meaning, sensor_type: int
     )
 
 
-def _judge(state: PanelState, report: Report, meaning: Meaning, event: PanelEvent, options: Options) -> Step:
+def _judge(state: PanelState, report: Report, meaning: Interpretation, event: PanelEvent, options: Options) -> Step:
     """Take an event that is new, or pass over one that was told; tell what was held if this form knows more."""
     form = report.form if isinstance(report, Alert) else Form.NOTICE
-    entry = Told(slot(event.type, event.sensor, event.action), event.sensor, (form,), event.panel_time, event.at)
+    entry = ReportedEvent(
+        slot(event.type, event.sensor, event.action), event.sensor, (form,), event.panel_time, event.at
+    )
     waits = _waits(report, event)
     place = match(state.told, entry)
     if place is None:

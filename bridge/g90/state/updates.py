@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
-from bridge.g90.state.interpret import ARM_EVENTS, Meaning, door_like
+from bridge.g90.state.interpret import ARM_EVENTS, Interpretation, door_like
 from bridge.g90.state.panel import Options, PanelState, Sensor
 from bridge.g90.wire.constants import SensorType
 from bridge.g90.wire.events import EventType, PanelEvent
@@ -25,7 +25,7 @@ _FIELDS: Final[dict[EventType, dict[str, Any]]] = {
 }
 
 
-def learn(state: PanelState, meaning: Meaning, name: str | None, sensor_type: int | None) -> PanelState:
+def learn(state: PanelState, meaning: Interpretation, name: str | None, sensor_type: int | None) -> PanelState:
     """Take a sensor's name and type from any report that tells them."""
     if meaning.sensor is None:
         return state
@@ -37,7 +37,7 @@ def learn(state: PanelState, meaning: Meaning, name: str | None, sensor_type: in
     return _with(state, replace(known, name=name or known.name, type=kind))
 
 
-def apply(state: PanelState, meaning: Meaning, event: PanelEvent, options: Options) -> PanelState:
+def apply(state: PanelState, meaning: Interpretation, event: PanelEvent, options: Options) -> PanelState:
     """Return `state` after an event that was not told before; its sensor is known by now."""
     if event.type in ARM_TYPES:
         return after_arming(state, event.type)
@@ -59,7 +59,7 @@ def after_arming(state: PanelState, arm: EventType) -> PanelState:
     return replace(state, arm=arm, triggered=False, alarm_due=None, sensors=sensors)
 
 
-def _sensor(sensor: Sensor, meaning: Meaning, event: PanelEvent, options: Options) -> Sensor:
+def _sensor(sensor: Sensor, meaning: Interpretation, event: PanelEvent, options: Options) -> Sensor:
     sensor = replace(sensor, last_activity=event.at)
     if event.type == _E.TAMPER:
         return replace(sensor, tamper=True)

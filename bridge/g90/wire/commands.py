@@ -24,15 +24,15 @@ _HOST_INFO_FIELDS: Final = 13
 _MOST_NODES: Final = 64
 
 
-class CommandError(BridgeError):
+class PanelCommandError(BridgeError):
     """A panel did not do what it was asked."""
 
 
-class CommandTimeout(CommandError):  # noqa: N818 - the outcome `timeout` of the MQTT contract
+class CommandTimeout(PanelCommandError):  # noqa: N818 - the outcome `timeout` of the MQTT contract
     """No answer came: whether the command was carried out is not known."""
 
 
-class CommandRefused(CommandError):  # noqa: N818 - as above
+class CommandRefused(PanelCommandError):  # noqa: N818 - as above
     """The panel answered that the command failed, or with something else than its answer."""
 
 

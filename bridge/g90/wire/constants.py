@@ -21,7 +21,7 @@ class Direction(IntEnum):
     CLOUD_DISCOVERY = 0xD0
 
 
-class Command(IntEnum):
+class FrameCommand(IntEnum):
     """First byte of a frame."""
 
     HELLO = 0x01

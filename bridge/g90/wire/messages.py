@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from bridge.common.text import clean
-from bridge.g90.wire.constants import Command, Direction
+from bridge.g90.wire.constants import Direction, FrameCommand
 from bridge.g90.wire.events import Alert, Notice, Report
 from bridge.g90.wire.frames import Frame, MessageError, basic, versioned
 from bridge.g90.wire.reports import build_notification, build_status, parse_notification, parse_status
@@ -19,7 +19,7 @@ _PORT: Final = struct.Struct("<i")
 _RESPONSE: Final = struct.Struct("<HiHi2H")
 _COMMAND: Final = struct.Struct("<HHHi")
 _GUID: Final = re.compile(r"[A-Za-z0-9_-]{1,15}")
-PING: Final = basic(Command.HELLO, Direction.DEVICE, Direction.UNSPECIFIED)
+PING: Final = basic(FrameCommand.HELLO, Direction.DEVICE, Direction.UNSPECIFIED)
 """A ping, and the answer to it."""
 
 
@@ -78,8 +78,8 @@ FromPanel = Ping | Hello | Discovery | Alert | Notice | CommandResponse
 FromCloud = Ping | HelloAck | HelloInfo | DiscoveryAnswer | CommandRequest
 
 _D = Direction
-_KEY_PING: Final = (Command.HELLO, _D.DEVICE, _D.UNSPECIFIED)
-_KEY_RESPONSE: Final = (Command.HELLO, _D.UNSPECIFIED, _D.CLOUD)
+_KEY_PING: Final = (FrameCommand.HELLO, _D.DEVICE, _D.UNSPECIFIED)
+_KEY_RESPONSE: Final = (FrameCommand.HELLO, _D.UNSPECIFIED, _D.CLOUD)
 
 
 def parse(frame: Frame) -> FromPanel:
@@ -91,13 +91,13 @@ def parse(frame: Frame) -> FromPanel:
         return _response(frame.body)
     _sequence, payload = frame.versioned()
     match key:
-        case (Command.HELLO, _D.DEVICE, _D.CLOUD):
+        case (FrameCommand.HELLO, _D.DEVICE, _D.CLOUD):
             return Hello(*_identity(payload))
-        case (Command.HELLO, _D.DEVICE_DISCOVERY, _D.CLOUD):
+        case (FrameCommand.HELLO, _D.DEVICE_DISCOVERY, _D.CLOUD):
             return Discovery(*_identity(payload))
-        case (Command.STATUS_CHANGE, _D.DEVICE, _D.CLOUD):
+        case (FrameCommand.STATUS_CHANGE, _D.DEVICE, _D.CLOUD):
             return parse_status(payload)
-        case (Command.NOTIFICATION, _D.DEVICE, _D.CLOUD):
+        case (FrameCommand.NOTIFICATION, _D.DEVICE, _D.CLOUD):
             return parse_notification(payload)
     raise MessageError("a message of the unknown kind {:02x}/{:02x}/{:02x}".format(*key))
 
@@ -115,14 +115,14 @@ def parse_from_cloud(frame: Frame) -> FromCloud:
 
 def _from_cloud(key: tuple[int, int], sequence: int, payload: bytes) -> FromCloud:
     match key:
-        case (Command.HELLO_ACK | Command.HELLO, _D.CLOUD):
+        case (FrameCommand.HELLO_ACK | FrameCommand.HELLO, _D.CLOUD):
             return HelloAck()
-        case (Command.HELLO_INFO, _D.CLOUD):
+        case (FrameCommand.HELLO_INFO, _D.CLOUD):
             return HelloInfo(*_PORT.unpack_from(payload))
-        case (Command.HELLO, _D.CLOUD_DISCOVERY):
+        case (FrameCommand.HELLO, _D.CLOUD_DISCOVERY):
             host, _, _, port, time = _DISCOVERY_ANSWER.unpack_from(payload)
             return DiscoveryAnswer(host.split(b"\0", 1)[0].decode("ascii", "replace"), port, time)
-        case (Command.COMMAND, _):
+        case (FrameCommand.COMMAND, _):
             _two, code, _subcommand, _five = _COMMAND.unpack_from(payload)
             return CommandRequest(sequence, code, payload[_COMMAND.size :].split(b"\0", 1)[0])
     raise MessageError("a message of the unknown kind {:02x}/{:02x}".format(*key))
@@ -132,22 +132,22 @@ def answer_hello(port: int) -> bytes:
     """Return the three messages that answer a hello; `port` is the announced one."""
     there = (Direction.CLOUD, Direction.DEVICE)
     return (
-        versioned(Command.HELLO_ACK, *there, b"\x01", sequence=1)
-        + versioned(Command.HELLO, *there, b"\x1f", sequence=2)
-        + versioned(Command.HELLO_INFO, *there, _PORT.pack(port), sequence=3)
+        versioned(FrameCommand.HELLO_ACK, *there, b"\x01", sequence=1)
+        + versioned(FrameCommand.HELLO, *there, b"\x1f", sequence=2)
+        + versioned(FrameCommand.HELLO_INFO, *there, _PORT.pack(port), sequence=3)
     )
 
 
 def answer_discovery(host: str, port: int, now: int) -> bytes:
     """Return where to find us: `host` an IPv4 address, `port` the announced one, `now` the Unix time in seconds."""
     payload = _DISCOVERY_ANSWER.pack(host.encode("ascii"), 0, 0, port, now)
-    return versioned(Command.HELLO, Direction.CLOUD_DISCOVERY, Direction.DEVICE, payload)
+    return versioned(FrameCommand.HELLO, Direction.CLOUD_DISCOVERY, Direction.DEVICE, payload)
 
 
 def build_command(request: CommandRequest) -> bytes:
     """Return a command of ours for a panel (experimental: read off two captured messages)."""
     payload = _COMMAND.pack(2, request.code, request.code, 5) + request.body + b"\0"
-    return versioned(Command.COMMAND, Direction.COMMANDS, Direction.DEVICE, payload, request.sequence)
+    return versioned(FrameCommand.COMMAND, Direction.COMMANDS, Direction.DEVICE, payload, request.sequence)
 
 
 def build_hello(hello: Hello | Discovery) -> bytes:
@@ -158,21 +158,21 @@ def build_hello(hello: Hello | Discovery) -> bytes:
     payload = _IDENTITY.pack(hello.guid.encode(), *first, hello.firmware.encode())
     payload += struct.pack(f"<{len(last)}i", *last)
     source = Direction.DEVICE_DISCOVERY if discovers else Direction.DEVICE
-    return versioned(Command.HELLO, source, Direction.CLOUD, payload)
+    return versioned(FrameCommand.HELLO, source, Direction.CLOUD, payload)
 
 
 def build_report(report: Report, *, as_json: bool) -> bytes:
     """Return a panel's report as 0x22 (`as_json`) or as 0x21, which cannot tell a notice."""
     if as_json or isinstance(report, Notice):
         payload = build_notification(report)
-        return versioned(Command.NOTIFICATION, Direction.DEVICE, Direction.CLOUD, payload)
-    return versioned(Command.STATUS_CHANGE, Direction.DEVICE, Direction.CLOUD, build_status(report))
+        return versioned(FrameCommand.NOTIFICATION, Direction.DEVICE, Direction.CLOUD, payload)
+    return versioned(FrameCommand.STATUS_CHANGE, Direction.DEVICE, Direction.CLOUD, build_status(report))
 
 
 def build_response(response: CommandResponse) -> bytes:
     """Return a panel's response to a command."""
     payload = _RESPONSE.pack(1, response.sequence, 0, response.sequence, response.code, response.code)
-    return basic(Command.HELLO, Direction.UNSPECIFIED, Direction.CLOUD, payload + response.body + b"\0")
+    return basic(FrameCommand.HELLO, Direction.UNSPECIFIED, Direction.CLOUD, payload + response.body + b"\0")
 
 
 def _identity(payload: bytes) -> tuple[str, str]:

@@ -32,7 +32,7 @@ class Unreadable:
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class ReceivedMessage:
     message: FromPanel | Unreadable
     raw: bytes
     """The whole message as it came, for the upstream."""
@@ -57,7 +57,7 @@ class Session:
         """Whether `data`, if fed now, is one ping and nothing else: most of what panels send."""
         return data == PING and not self._buffer
 
-    def read(self, now: int) -> Reading | None:
+    def read(self, now: int) -> ReceivedMessage | None:
         """Return the next message, None until it is whole. `now`: Unix time in seconds.
 
         Raises `FrameError` where no further message can be found in the stream.
@@ -70,8 +70,8 @@ class Session:
             self._identify(message)
         except MessageError as error:
             self.skipped += 1
-            return Reading(Unreadable(str(error)), frame.raw)
-        return Reading(message, frame.raw, self._answer(message, now))
+            return ReceivedMessage(Unreadable(str(error)), frame.raw)
+        return ReceivedMessage(message, frame.raw, self._answer(message, now))
 
     def _identify(self, message: FromPanel) -> None:
         if isinstance(message, Hello | Discovery):

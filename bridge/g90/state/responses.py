@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from bridge.g90.state.duplicates import Told, remember, unread
+from bridge.g90.state.duplicates import ReportedEvent, remember, unread
 from bridge.g90.state.interpret import ARM_EVENTS
 from bridge.g90.state.panel import PanelState, Sensor
 from bridge.g90.state.reducer import Step
@@ -29,7 +29,7 @@ def with_status(state: PanelState, status: HostStatus, now: datetime) -> Step:
         return Step(state)
     known_before = state.arm is not None
     event_told = PanelEvent(guid=state.guid, type=event, at=now, source="status")
-    report = Told(slot(event, None, None), None, (Form.READ,), None, now)
+    report = ReportedEvent(slot(event, None, None), None, (Form.READ,), None, now)
     state = replace(after_arming(state, event), told=remember(unread(state.told), report))
     return Step(state, (event_told,) if known_before else ())
 
