@@ -25,10 +25,10 @@ START = PanelState(guid=GUID)
 A, S, C = AlertType.ALARM, AlertType.SENSOR_ACTIVITY, AlertType.STATE_CHANGE
 ALERT, STATUS = Form.ALERT, Form.STATUS
 SENSORS = (
-    SensorRecord(1, "Front door", SensorType.DOOR, 0),
-    SensorRecord(2, "Hall", SensorType.MOTION, 0),
-    SensorRecord(5, "Panic", SensorType.SOS_BUTTON, 0),
-    SensorRecord(9, "Kitchen smoke", SensorType.SMOKE, 0),
+    SensorRecord(1, "Front door", SensorType.DOOR),
+    SensorRecord(2, "Hall", SensorType.MOTION),
+    SensorRecord(5, "Panic", SensorType.SOS_BUTTON),
+    SensorRecord(9, "Kitchen smoke", SensorType.SMOKE),
 )
 LISTED = with_sensors(START, SENSORS)
 

@@ -164,7 +164,7 @@ def test_a_length_that_cannot_be_ends_the_session(length: int) -> None:
     connection = session()
     connection.feed(PING + struct.pack("<BBBBi", 1, 16, 0, 0, length))
     assert connection.read(0) is not None
-    with pytest.raises(FrameError, match=f"{length} bytes"):
+    with pytest.raises(FrameError, match=f"length {length} is"):
         connection.read(0)
 
 
@@ -192,7 +192,6 @@ def test_a_message_that_cannot_be_understood_is_skipped(frame: bytes) -> None:
     assert isinstance(first.message, Unreadable)
     assert first.answer == b""
     assert second.message == Ping()
-    assert connection.skipped == 1
 
 
 def test_names_are_made_fit_to_be_shown() -> None:
