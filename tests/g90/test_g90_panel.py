@@ -347,7 +347,7 @@ def test_a_panel_that_talks_for_ever_stays_small() -> None:
     state = LISTED
     for n in range(500):
         state = reduce(state, activity(STATUS, 1, n % 2, time=NEW_YEAR + 10 * n), NOW + n * SECOND).state
-    assert len(state.told) <= 64
+    assert len(state.reported) <= 64
 
 
 @pytest.mark.parametrize("days", [-400, -1, 1, 20000])
@@ -356,7 +356,7 @@ def test_a_clock_that_is_set_moves_nothing_that_waits(days: int) -> None:
     jump = timedelta(days=days)
     state = reduce(LISTED, activity(ALERT, 2, 1), NOW).state
     state = reduce(state, alert(ALERT, A, 44, state=254), NOW).state
-    assert [entry.held.type for entry in state.told if entry.held] == ["alarm"]
+    assert [entry.held.type for entry in state.reported if entry.held] == ["alarm"]
     due = next_due(state)
     assert due is not None
     step = shifted(state, jump)

@@ -233,19 +233,19 @@ def test_a_second_connection_or_a_port_probe_cuts_nobody_off() -> None:
 def test_one_address_of_strangers_holds_few_connections_panels_as_many_as_fit() -> None:
     async def scenario() -> None:
         limits = Limits(per_stranger_address=2, max_connections=4)
-        async with serving(Recorder(), limits=limits) as server:
-            async with dialled(server.address) as one, dialled(server.address) as two:
-                await one.send(PING)
-                await one.receive(8)
-                await two.send(PING)
-                await two.receive(8)
-                async with dialled(server.address) as third:
-                    assert await third.closed() == b""
-                await one.send(HELLO)
-                await one.receive(42)
-                async with dialled(server.address) as fourth:
-                    await fourth.send(HELLO)
-                    await fourth.receive(42)
+        serving_few = serving(Recorder(), limits=limits)
+        async with serving_few as server, dialled(server.address) as one, dialled(server.address) as two:
+            await one.send(PING)
+            await one.receive(8)
+            await two.send(PING)
+            await two.receive(8)
+            async with dialled(server.address) as third:
+                assert await third.closed() == b""
+            await one.send(HELLO)
+            await one.receive(42)
+            async with dialled(server.address) as fourth:
+                await fourth.send(HELLO)
+                await fourth.receive(42)
 
     run(scenario())
 

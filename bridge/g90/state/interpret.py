@@ -1,4 +1,4 @@
-"""What an alert or a notice says, whatever form it came in: the tables of the protocol page, as functions."""
+"""The meaning of alerts and notices, independent of their form (PROTOCOL.md, Numbers; Quirks)."""
 
 from __future__ import annotations
 
@@ -49,30 +49,30 @@ _DOOR_LIKE: Final = frozenset({None, SensorType.DOOR, SensorType.WIRED})
 
 @dataclass(frozen=True, slots=True)
 class Interpretation:
-    """One report, understood."""
+    """The meaning of one report."""
 
     event: EventType | None
-    """None for what changes a state and is no event."""
+    """None if the report changes a state without being an event."""
     sensor: int | None = None
     action: str | None = None
     on: bool | None = None
-    """What the sensor's state becomes; None leaves it."""
+    """The sensor's new state; None: unchanged."""
     alarms: bool = False
     """The panel is in alarm."""
 
 
 def door_like(sensor_type: int | None) -> bool:
-    """Tell whether such a sensor opens and closes; one of an unknown type is taken for a door."""
+    """Return whether such a sensor opens and closes; an unknown type counts as a door."""
     return sensor_type in _DOOR_LIKE
 
 
-def told_type(alert: Alert) -> int | None:
-    """Return the sensor's type where the alert tells it or its source implies it."""
+def reported_type(alert: Alert) -> int | None:
+    """Return the sensor's type if the alert contains it or its source implies it, else None."""
     return IMPLIED_TYPES.get(alert.source) if alert.sensor_type is None else alert.sensor_type  # type: ignore[call-overload]
 
 
 def interpret(report: Report, sensor_type: int | None) -> Interpretation:
-    """Understand one report about a sensor of `sensor_type`; raise `MessageError` for what has no meaning known."""
+    """Return the meaning of a report about a sensor of `sensor_type`; raise `MessageError` if it is unknown."""
     if isinstance(report, Notice):
         return _notice(report)
     match report.type:
@@ -105,7 +105,7 @@ def _notice(notice: Notice) -> Interpretation:
 
 
 def _sensor_code(alert: Alert) -> int:
-    """Return the state in the numbers of most sensors: infrared ones have a table of their own."""
+    """Return the state as `SensorCode`, translated if it is an `InfraredCode`."""
     infrared = alert.source == Source.INFRARED or alert.sensor_type == SensorType.MOTION
     if infrared and alert.state in tuple(InfraredCode):
         return _INFRARED[InfraredCode(alert.state)]
@@ -113,7 +113,7 @@ def _sensor_code(alert: Alert) -> int:
 
 
 def _trouble(alert: Alert, code: int) -> Interpretation | None:
-    """Return tamper or low battery, which both an alarm and an activity may tell."""
+    """Return tamper or low battery, which both alarms and activities report."""
     if alert.source == Source.TAMPER or code == SensorCode.TAMPER:
         return Interpretation(_E.TAMPER, alert.event, alarms=alert.type == AlertType.ALARM)
     return Interpretation(_E.LOW_BATTERY, alert.event) if code == SensorCode.BATTERY_LOW else None
@@ -159,4 +159,4 @@ def _movement(alert: Alert, code: int, sensor_type: int | None) -> Interpretatio
             return Interpretation(_E.SOS, alert.event, on=True, alarms=True)
         case SensorCode.ALARM:
             return Interpretation(_E.ALARM, alert.event, on=True, alarms=True)
-    raise MessageError(f"sensor activity with the unknown state {alert.state}")
+    raise MessageError(f"sensor activity with unknown state {alert.state}")

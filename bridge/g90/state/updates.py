@@ -1,4 +1,4 @@
-"""What an event changes in a panel's state."""
+"""Changes of a panel's state by events."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _E = EventType
 ARM_TYPES: Final = frozenset(ARM_EVENTS.values())
 _FIELDS: Final[dict[EventType, dict[str, Any]]] = {
     _E.AC_POWER_LOST: {"ac_power": False},
-    # A battery is charged from here on; that it is good again is told in no other way.
+    # The battery charges from here on; no report says that it is good again.
     _E.AC_POWER_RESTORED: {"ac_power": True, "battery_low": False},
     _E.PANEL_BATTERY_LOW: {"battery_low": True},
     _E.WIFI_CONNECTED: {"wifi": True},
@@ -26,7 +26,7 @@ _FIELDS: Final[dict[EventType, dict[str, Any]]] = {
 
 
 def learn(state: PanelState, meaning: Interpretation, name: str | None, sensor_type: int | None) -> PanelState:
-    """Take a sensor's name and type from any report that tells them."""
+    """Apply a sensor's name and type from any report that contains them."""
     if meaning.sensor is None:
         return state
     known = state.sensors.get(meaning.sensor)
@@ -38,7 +38,7 @@ def learn(state: PanelState, meaning: Interpretation, name: str | None, sensor_t
 
 
 def apply(state: PanelState, meaning: Interpretation, event: PanelEvent, options: Options) -> PanelState:
-    """Return `state` after an event that was not told before; its sensor is known by now."""
+    """Return `state` after a new event; its sensor must be in `state`."""
     if event.type in ARM_TYPES:
         return after_arming(state, event.type)
     if event.type in _FIELDS:
@@ -51,7 +51,7 @@ def apply(state: PanelState, meaning: Interpretation, event: PanelEvent, options
 
 
 def after_arming(state: PanelState, arm: EventType) -> PanelState:
-    """Return `state` once the panel is armed or disarmed: that ends an alarm and what only an alarm had set."""
+    """Return `state` after arming or disarming, which ends an alarm and resets what an alarm had set."""
     sensors = {
         index: replace(s, tamper=_over(s.tamper), on=s.on and (door_like(s.type) or s.off_at is not None))
         for index, s in state.sensors.items()
@@ -79,7 +79,7 @@ def _over(flag: bool | None) -> bool | None:  # noqa: FBT001 - a state
 
 
 def _stays_on(sensor_type: int | None, event: EventType, options: Options) -> timedelta | None:
-    """Return how long a sensor stays on that may never tell its end."""
+    """Return how long a sensor stays on if it may never report the end; None: until reported."""
     if sensor_type == SensorType.MOTION or event == _E.SENSOR_ACTIVITY:
         return options.motion_off
     if event in (_E.ALARM, _E.SOS):
