@@ -1,4 +1,4 @@
-"""Rules that turn panel events into alarms, as pure steps: (active alarms, event) -> active alarms and commands to send.
+"""Rules that turn panel events into alarms, as pure steps: (active alarms, event) -> active alarms, commands.
 
 One event is one alarm per transmitter: the first matching rule of each transmitter applies. An alarm that a rule raised
 is kept as `Forwarded` until it is restored. Store it in the same transaction as the commands, so that a restart neither

@@ -110,7 +110,7 @@ class _Life:
 
     def end(self) -> None:
         """The state can be stored, and published."""
-        if self.state.last_seen or self.state.told or self.state.sensors:
+        if self.state.last_seen or self.state.reported or self.state.sensors:
             assert PanelState.from_json(json.loads(json.dumps(self.state.as_json()))) == self.state
             for leaf, payload in state_payloads(self.state).items():
                 assert _TOPICS.of(GUID, leaf).isprintable(), leaf
