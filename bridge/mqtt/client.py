@@ -160,7 +160,7 @@ class Client(aiomqtt.Client):
                 self._hang_up()
 
     def _client_connect(self) -> None:
-        """Connect, in a thread, which cannot be cancelled: if the caller has left meanwhile, its socket is closed then."""
+        """Connect, in a thread, which cannot be cancelled: if the caller has left meanwhile, close the socket then."""
         self._connecting = True
         try:
             super()._client_connect()

@@ -15,12 +15,11 @@ from bridge.common.models import Reply
 from bridge.common.payloads import CommandError
 from bridge.common.text import clean
 from bridge.g90.control import PanelControl
-from bridge.g90.wire.commands import CommandError as PanelCommandError
-from bridge.g90.wire.commands import CommandTimeout
+from bridge.g90.wire.commands import CommandTimeout, PanelCommandError
 from bridge.mqtt.client import Incoming
 from bridge.mqtt.outgoing import Outgoing
 from bridge.mqtt.routes import Route
-from bridge.panels.code_lock import LOCK_S, MOST_WRONG, Verdict
+from bridge.panels.code_lock import LOCK_S, MAX_WRONG, Verdict
 from bridge.panels.known import ControlledPanel, KnownPanels
 from bridge.panels.topics import Action, PanelCommand, PanelTopics, SetOutcome, set_response
 from bridge.store.deliveries import Deliveries
@@ -32,7 +31,7 @@ MOST_WAITING = 4
 
 Each action has its own count, so that a flood of commands to arm keeps nobody from disarming.
 """
-_TOO_MANY_CODES = f"{MOST_WRONG} wrong codes in a row: nothing that needs the code is taken for {LOCK_S:.0f} seconds"
+_TOO_MANY_CODES = f"{MAX_WRONG} wrong codes in a row: nothing that needs the code is taken for {LOCK_S:.0f} seconds"
 _NOT_CONTROLLED = 'this panel is not controlled; see control = "local" in its configuration'
 _TOO_MANY_WAIT = f"{MOST_WAITING} commands like this one wait for the panel already, this one is not carried out"
 

@@ -10,9 +10,9 @@ from bridge.common.clock import Clock
 from bridge.g90.control import PanelControl
 from bridge.g90.server import PanelServer
 from bridge.g90.state.panel import PanelState
-from bridge.g90.state.readings import with_info, with_sensors, with_status
 from bridge.g90.state.reducer import Step
-from bridge.g90.wire.commands import CommandError as PanelCommandError
+from bridge.g90.state.responses import with_info, with_sensors, with_status
+from bridge.g90.wire.commands import PanelCommandError
 from bridge.panels.known import KnownPanels
 
 log = logging.getLogger(__name__)
