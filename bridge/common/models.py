@@ -11,6 +11,9 @@ from typing import Any, final
 
 from bridge.common.text import timestamp
 
+_SHORTEST_CUT = 8
+"""Characters of a secret at the end of a text that count as the secret, cut off; fewer can be there by chance."""
+
 
 @final
 class Secret:
@@ -23,6 +26,17 @@ class Secret:
 
     def reveal(self) -> str:
         return self._value
+
+    def mask(self, text: str) -> str:
+        """Return `text` with `***` in place of this secret, also where the end of `text` cuts it off."""
+        if not self._value:
+            return text
+        text = text.replace(self._value, "***")
+        kept = text.removesuffix("…")
+        for length in range(len(self._value) - 1, _SHORTEST_CUT - 1, -1):
+            if kept.endswith(self._value[:length]):
+                return f"{kept[:-length]}***"
+        return text
 
     def __eq__(self, other: object) -> bool:
         """Compare in constant time. JSON can hold halves of characters, which UTF-8 has not: they are compared, too."""

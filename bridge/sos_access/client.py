@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Generic, Literal, TypeVar, overload
 
@@ -109,6 +109,8 @@ class SOSAccessClient:
         self.response_timeout = response_timeout
         self._tls_policy: TlsPolicy | None = tls_context(tls_verify) if use_tls else None
         self.authentication = authentication
+        self.other_passwords: tuple[Secret, ...] = ()
+        """Passwords that are not sent but masked as well where a receiver repeats them."""
         self._check()
 
     def _check(self) -> None:
@@ -249,13 +251,23 @@ class SOSAccessClient:
             response_timeout=self.response_timeout,
             tls_verify=self._tls_policy or "none",
         )
-        async with transport:
-            await transport.send(data if isinstance(data, bytes) else data.encode("iso-8859-1"))
-            answer = await transport.receive()
         try:
-            return response_class.from_xml(answer)
-        except MalformedMessage as error:
-            raise MalformedMessage(error.reason, f"nonsense from {peer_name(address)}: {error}") from None
+            async with transport:
+                await transport.send(data if isinstance(data, bytes) else data.encode("iso-8859-1"))
+                answer = await transport.receive()
+            response = response_class.from_xml(answer)
+        except MalformedMessage as error:  # it quotes what the peer sent
+            raise MalformedMessage(
+                error.reason, f"nonsense from {peer_name(address)}: {self._masked(str(error))}"
+            ) from None
+        return replace(response, info=self._masked(response.info, response))
+
+    def _masked(self, text: str, response: Response | None = None) -> str:
+        """Return what a peer said without the passwords that are known here, and the one that it gave out with it."""
+        given = response.new_authentication if isinstance(response, NewAuthResponse) else None
+        for password in (self.authentication, *self.other_passwords, *([given] if given else [])):
+            text = password.mask(text)
+        return text
 
     @overload
     async def exchange(self, request: AlarmRequest) -> Exchange[AlarmResponse]: ...

@@ -47,6 +47,11 @@ class Credentials:
         return tuple(password.value for password in likeliest[:TRIED_PER_EXCHANGE])
 
     @property
+    def passwords(self) -> tuple[Secret, ...]:
+        """All that are kept, newest first."""
+        return tuple(password.value for password in self._passwords)
+
+    @property
     def rotation_open(self) -> bool:
         """Whether more than one password may be right."""
         return len(self._passwords) > 1

@@ -55,6 +55,7 @@ class Line:
         `message` makes it with the client's password of the moment.
         """
         refused: list[Secret] = []
+        self.client.other_passwords = self.credentials.passwords
         for password in self.credentials.candidates():
             self.client.authentication = password
             try:
