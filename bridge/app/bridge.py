@@ -35,7 +35,7 @@ from bridge.panels.topics import PanelTopics, SetOutcome, set_response
 from bridge.store.database import Store
 from bridge.store.lock import hold
 from bridge.store.outbox import Outbox, Touched
-from bridge.store.recovery import Keeper, Loss
+from bridge.store.recovery import Recovery, RecoveryReport
 from bridge.transmitters.intake import Intake
 from bridge.transmitters.publisher import Publisher
 from bridge.transmitters.transmitter import Transmitter
@@ -56,12 +56,12 @@ async def run(settings: Settings) -> None:
         loop.add_signal_handler(number, stop.set)
     path = settings.store.path
     with hold(path):
-        keeper = Keeper(path, check_stored)
+        recovery = Recovery(path, check_stored)
         while not stop.is_set():
-            async with await keeper.open() as store:
-                damaged = await _live(Bridge(settings, store, keeper.loss), stop)
+            async with await recovery.open() as store:
+                damaged = await _live(Bridge(settings, store, recovery.report), stop)
             if damaged is not None:
-                await keeper.renew(damaged)
+                await recovery.renew(damaged)
     log.info("stopped")
 
 
@@ -81,11 +81,11 @@ async def _live(bridge: Bridge, stop: asyncio.Event) -> DamagedError | None:
 class Bridge:
     """All parts of one running bridge."""
 
-    def __init__(self, settings: Settings, store: Store, loss: Loss | None = None) -> None:
-        """`loss` is what became of the store before this one, to be told."""
+    def __init__(self, settings: Settings, store: Store, report: RecoveryReport | None = None) -> None:
+        """`report`: how a damaged store was replaced before this start."""
         self._settings = settings
         self._store = store
-        self._loss = loss
+        self._report = report
         self._clock = Clock()
         self._started_at = self._clock.now()
         self._started = time.monotonic()
@@ -118,8 +118,8 @@ class Bridge:
         for warning in self._settings.warnings:
             log.warning("%s", warning)
         log.info("sosbridge %s, transmitters: %s", __version__, ", ".join(self._transmitters) or "none")
-        if self._loss is not None:
-            self._publisher.event("store_damaged", **asdict(self._loss))
+        if self._report is not None:
+            self._publisher.event("store_damaged", **asdict(self._report))
         manager = notify.Manager()
         await self._publisher.restore()
         states = await self._panels.restore() if self._panels else {}

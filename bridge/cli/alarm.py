@@ -77,7 +77,7 @@ async def rotate_password(args: argparse.Namespace) -> int:
         exchange = await sender.exchange(lambda: sender.client.new_auth_request(args.reference))
         response = exchange.response
         if isinstance(response, NewAuthResponse) and response.new_authentication is not None:
-            await asyncio.to_thread(sender.credentials.rotated, response.new_authentication)
+            await asyncio.to_thread(sender.credentials.add, response.new_authentication)
     _report(each, exchange)
     print("the new password is stored; it counts from the next message on")
     return 0

@@ -31,17 +31,17 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
 
 async def save(args: argparse.Namespace) -> int:
     found = await asyncio.to_thread(backup.save, args.load_settings().store.path, args.file)
-    print(f"{args.file}: {found.waiting} commands wait in it, {len(found.passwords)} transmitters' passwords")
+    print(f"{args.file}: {found.pending} commands wait in it, {len(found.passwords)} transmitters' passwords")
     return 0
 
 
 async def restore(args: argparse.Namespace) -> int:
     path = args.load_settings().store.path
     with hold(path):
-        found = await asyncio.to_thread(backup.put_back, args.file, path)
-    print(f"{path}: {found.waiting} commands wait in it, {len(found.passwords)} transmitters' passwords")
-    if found.set_aside:
-        print(f"the store that was there is kept as {found.set_aside}")
+        found = await asyncio.to_thread(backup.restore, args.file, path)
+    print(f"{path}: {found.pending} commands wait in it, {len(found.passwords)} transmitters' passwords")
+    if found.replaced:
+        print(f"the store that was there is kept as {found.replaced}")
     for name in found.kept:
         print(f"passwords/{name} was there already and stays; move it away to take the backup's")
     return 0

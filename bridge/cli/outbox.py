@@ -7,14 +7,14 @@ import json
 import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import asdict
 
 from bridge.cli.common import add_transmitter_option, find_transmitter, print_table
 from bridge.common.clock import Clock
 from bridge.common.errors import BridgeError
 from bridge.common.text import clean, timestamp
 from bridge.store.database import Store
-from bridge.store.outbox import Outbox, Queued
+from bridge.store.outbox import Outbox
+from bridge.store.records import Queued
 
 _NUMBER = re.compile("[0-9]{1,18}")
 """What SQLite can count to, about."""
@@ -95,7 +95,7 @@ async def show(args: argparse.Namespace) -> int:
         "unauthorized": queued.unauthorized,
         "error": queued.error or None,
         "reference": command.reference,
-        "alarm": {k: v for k, v in asdict(command.alarm).items() if v is not None} if command.alarm else None,
+        "alarm": command.alarm.given() if command.alarm else None,
         "warnings": command.warnings,
     }
     print(json.dumps(found, indent=2, ensure_ascii=False))

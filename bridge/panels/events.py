@@ -18,7 +18,7 @@ from typing import Any
 from bridge.common.backoff import Backoff
 from bridge.common.clock import Clock
 from bridge.common.errors import DamagedError, FieldError, StoreError
-from bridge.common.models import Alarm, AlarmIdentity, Command, Request
+from bridge.common.models import Alarm, AlarmIdentity, Command, PreparedAlarm, Request
 from bridge.g90.registry import Refused
 from bridge.g90.server import PanelServer
 from bridge.g90.state.panel import PanelState
@@ -29,7 +29,8 @@ from bridge.panels.commands import Controlled, Orders
 from bridge.panels.forwarding import Forwarded, Rule, Sending, Step, expire, forward, until_due
 from bridge.panels.topics import PanelTopics, state_payloads
 from bridge.sos_access.prepare import prepare
-from bridge.store.outbox import Entry, Outbox, Touched
+from bridge.store.outbox import Outbox, Touched
+from bridge.store.records import CommandEntry
 
 log = logging.getLogger(__name__)
 
@@ -133,7 +134,7 @@ class Panels:
     async def _keep(self, guid: str, state: PanelState, step: Step) -> None:
         content = {"state": state.as_json(), "forwarded": [entry.as_json() for entry in step.active]}
         commands = {sending.key: _command(sending, self._clock) for sending in step.sendings}
-        entries = {key: Entry(each.transmitter, command=each) for key, each in commands.items()}
+        entries = {key: CommandEntry(each) for key, each in commands.items()}
         try:
             touched = await self._outbox.keep_panel(guid, content, entries)
         except asyncio.CancelledError:
@@ -211,7 +212,7 @@ def _now() -> float:
     return asyncio.get_running_loop().time()
 
 
-def _prepared(alarm: Alarm) -> tuple[Alarm, tuple[str, ...]]:
+def _prepared(alarm: Alarm) -> tuple[PreparedAlarm, tuple[str, ...]]:
     """Return the alarm made fit, without the fields that cannot be: the alarm must not be lost to them."""
     faults: tuple[str, ...] = ()
     while True:

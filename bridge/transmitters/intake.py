@@ -19,7 +19,8 @@ from bridge.common.payloads import CommandError
 from bridge.common.text import clean
 from bridge.mqtt.client import Incoming
 from bridge.mqtt.session import Handler
-from bridge.store.outbox import Delivery, Entry, Outbox, Touched
+from bridge.store.outbox import Outbox, Touched
+from bridge.store.records import CommandEntry, Delivery, Entry, InvalidEntry
 from bridge.transmitters.commands import ParsedCommand, parse
 from bridge.transmitters.publisher import Publisher
 from bridge.transmitters.topics import Topics
@@ -86,7 +87,11 @@ class Intake(Handler):
         self._stored(touched)
         if log.isEnabledFor(logging.DEBUG):  # the result is told by the transmitter; before it is out, time counts
             for entry in entries:
-                log.debug("%s: %s stored", entry.transmitter, _named(entry.command) if entry.command else "a fault")
+                log.debug(
+                    "%s: %s stored",
+                    entry.transmitter,
+                    _named(entry.command) if isinstance(entry, CommandEntry) else "a fault",
+                )
 
     def acknowledged(self, batch: Sequence[Incoming]) -> None:
         self._confirmed += [delivery for delivery in map(self._delivery, batch) if delivery is not None]
@@ -165,7 +170,7 @@ class Intake(Handler):
         except CommandError as error:
             return self._rejected(message, error)
         command = self._command(parsed, message)
-        return Entry(parsed.transmitter, command=command, reply=message.reply, delivery=self._delivery(message))
+        return CommandEntry(command, self._delivery(message))
 
     def _delivery(self, message: Incoming) -> Delivery | None:
         if message.mid is None:
@@ -223,7 +228,7 @@ class Intake(Handler):
             error=str(error),
         )
         if error.transmitter is not None:
-            return Entry(error.transmitter, invalid=result, reply=message.reply, delivery=self._delivery(message))
+            return InvalidEntry(error.transmitter, result, message.reply, self._delivery(message))
         if message.reply is not None:
             self._publisher.answer(message.reply, json.dumps(result.as_json()))
         return None

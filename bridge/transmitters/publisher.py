@@ -6,13 +6,13 @@ import asyncio
 import json
 import logging
 import time
-from dataclasses import asdict
 
 from bridge.common.errors import StoreError
 from bridge.common.models import Outcome, Reply, Request, Result
 from bridge.common.text import timestamp
 from bridge.mqtt.session import Door
-from bridge.store.outbox import Counts, Outbox, Owed, Queued
+from bridge.store.outbox import Outbox
+from bridge.store.records import Counts, Owed, Queued
 from bridge.transmitters.topics import Topics, active_payload, alarm_state
 
 log = logging.getLogger(__name__)
@@ -210,7 +210,7 @@ def _counts_payload(counts: Counts) -> dict[str, object]:
 
 def _undelivered_payload(queued: Queued) -> dict[str, object]:
     command = queued.command
-    alarm = {k: v for k, v in asdict(command.alarm).items() if v is not None} if command.alarm else {}
+    alarm = command.alarm.given() if command.alarm else {}
     return {
         "request": command.request,
         **alarm,

@@ -9,10 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.common.backoff import Backoff, Heartbeat
+from bridge.common.backoff import Backoff
 from bridge.common.models import Secret
 from bridge.common.text import clean
 from bridge.config.types import seconds
+from bridge.transmitters.heartbeat import Heartbeat
 
 LEVEL = 180.0
 

@@ -37,7 +37,7 @@ def asked(answer: str, folder: Path, *, rotated: bool = False, auth: bool = Fals
             address = server.sockets[0].getsockname()
             credentials = Credentials(folder / "home.json", Secret(OLD))
             if rotated:
-                credentials.rotated(Secret(NEW))
+                credentials.add(Secret(NEW))
             client = SOSAccessClient("IK1", "SV301", OLD, "OPER", address, use_single_receiver=True)
             line = Line("home", client, credentials)
             request = client.new_auth_request if auth else client.ping_request

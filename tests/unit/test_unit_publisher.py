@@ -8,15 +8,15 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, cast
 
-from bridge.common.models import Alarm, Command, Request
+from bridge.common.models import Command, PreparedAlarm, Request
 from bridge.mqtt.session import Door
-from bridge.store.outbox import Outbox, Queued
-from bridge.store.records import Owed, State
+from bridge.store.outbox import Outbox
+from bridge.store.records import Owed, Queued, State
 from bridge.transmitters.publisher import Publisher
 from bridge.transmitters.topics import Topics
 
 ACCEPTED = datetime(2026, 3, 1, tzinfo=UTC)
-COMMAND = Command(transmitter="home", request=Request.ALARM, accepted_at=ACCEPTED, alarm=Alarm("BA"))
+COMMAND = Command(transmitter="home", request=Request.ALARM, accepted_at=ACCEPTED, alarm=PreparedAlarm("BA"))
 ALARM = Queued(1, COMMAND, State.PENDING, attempts=6, unauthorized=False, undelivered=True, error="no route")
 
 
