@@ -21,8 +21,7 @@ from bridge.app import watchdog as notify
 from bridge.common.clock import Clock
 from bridge.common.errors import BridgeError, DamagedError, StoreError, first
 from bridge.common.text import clean, timestamp
-from bridge.config.settings import G90, Settings
-from bridge.config.settings import Transmitter as TransmitterSettings
+from bridge.config.settings import G90Settings, Settings, TransmitterSettings
 from bridge.g90.state.panel import PanelState
 from bridge.homeassistant.announcer import Announcer
 from bridge.homeassistant.devices import bridge_device, transmitter_device, transmitter_id
@@ -176,7 +175,7 @@ class Bridge:
 
     def _announce_panel(self, state: PanelState) -> None:
         panel = self._configured.get(state.guid)
-        code = panel.code.get_secret_value() if panel and panel.code else None
+        code = panel.code.reveal() if panel and panel.code else None
         control = ControlOptions(
             possible=panel is not None and panel.control != "off",
             code=code is not None,
@@ -195,7 +194,7 @@ class Bridge:
         line = build.line(self._settings, each, self._clock)
         return Transmitter(line, self._outbox, self._publisher, self._clock)
 
-    def _make_panels(self, g90: G90) -> Panels:
+    def _make_panels(self, g90: G90Settings) -> Panels:
         return Panels(
             self._panel_topics,
             self._outbox,

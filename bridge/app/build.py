@@ -10,7 +10,8 @@ from pathlib import Path
 from bridge.app.file_limits import share
 from bridge.common.clock import Clock
 from bridge.common.models import Secret
-from bridge.config.settings import G90, Mqtt, Panel, Settings, Transmitter, split_address
+from bridge.config.settings import G90Settings, MqttSettings, PanelSettings, Settings, TransmitterSettings
+from bridge.config.types import host_port
 from bridge.g90.control import PanelControl
 from bridge.g90.control_local import LocalControl
 from bridge.g90.registry import PanelConfig, PanelHandler
@@ -35,13 +36,13 @@ def topics(settings: Settings) -> Topics:
     return Topics(settings.mqtt.base_topic, named)
 
 
-def broker(mqtt: Mqtt) -> Broker:
+def broker(mqtt: MqttSettings) -> Broker:
     tls = mqtt.tls if mqtt.tls and mqtt.tls.enabled else None
     return Broker(
         host=mqtt.host,
         port=mqtt.port,
         username=mqtt.username,
-        password=Secret(mqtt.password.get_secret_value()) if mqtt.password else None,
+        password=mqtt.password,
         protocol=mqtt.protocol,
         client_id=mqtt.client_id or mqtt.base_topic.replace("/", "-"),
         session_expiry_s=int(mqtt.session_expiry),
@@ -55,14 +56,14 @@ def broker(mqtt: Mqtt) -> Broker:
     )
 
 
-def client(each: Transmitter, authentication: Secret, clock: Clock | None = None) -> SOSAccessClient:
+def client(each: TransmitterSettings, authentication: Secret, clock: Clock | None = None) -> SOSAccessClient:
     return SOSAccessClient(
         each.transmitter_code,
         each.transmitter_type,
         authentication,
         each.receiver_id,
-        split_address(each.receiver),
-        split_address(each.secondary_receiver) if each.secondary_receiver else None,
+        host_port(each.receiver),
+        host_port(each.secondary_receiver) if each.secondary_receiver else None,
         each.use_single_receiver,
         each.use_tls,
         tls_verify=each.tls_verify,
@@ -72,12 +73,12 @@ def client(each: Transmitter, authentication: Secret, clock: Clock | None = None
     )
 
 
-def credentials(store: Path, each: Transmitter) -> Credentials:
+def credentials(store: Path, each: TransmitterSettings) -> Credentials:
     """Return the passwords of a transmitter, which lie beside the store. Raises StoreError."""
-    return Credentials(directory(store) / f"{each.name}.json", Secret(each.authentication.get_secret_value()))
+    return Credentials(directory(store) / f"{each.name}.json", each.authentication)
 
 
-def line(settings: Settings, each: Transmitter, clock: Clock | None = None) -> Line:
+def line(settings: Settings, each: TransmitterSettings, clock: Clock | None = None) -> Line:
     """Return a transmitter's line. Raises ConfigError and StoreError."""
     passwords = credentials(settings.store.path, each)
     return Line(
@@ -89,27 +90,25 @@ def line(settings: Settings, each: Transmitter, clock: Clock | None = None) -> L
     )
 
 
-def controlled(g90: G90) -> dict[str, Controlled]:
+def controlled(g90: G90Settings) -> dict[str, Controlled]:
     """Return the configured panels, by GUID."""
     motion, door = timedelta(seconds=g90.motion_off_after), g90.door_off_after
     options = Options(motion, timedelta(seconds=door) if door else None)
     return {panel.guid: _controlled(panel, options) for panel in g90.panels}
 
 
-def _controlled(panel: Panel, options: Options) -> Controlled:
+def _controlled(panel: PanelSettings, options: Options) -> Controlled:
     network = ip_network(panel.address, strict=False) if panel.address else None
-    code = Secret(panel.code.get_secret_value()) if panel.code else None
     return Controlled(
         config=PanelConfig(guid=panel.guid, name=panel.name, address=network, options=options),
         control=_control(panel),
-        lock=CodeLock(code, panel.code_arm_required),
+        lock=CodeLock(panel.code, panel.code_arm_required),
     )
 
 
-def _control(panel: Panel) -> Callable[[PanelServer], PanelControl] | None:
+def _control(panel: PanelSettings) -> Callable[[PanelServer], PanelControl] | None:
     if panel.control == "local" and panel.host:
-        host, port = split_address(panel.host)
-        local = LocalControl(host, port) if port else LocalControl(panel.host, LOCAL_PORT)
+        local = LocalControl(*host_port(panel.host, LOCAL_PORT))
         return lambda _: local
     if panel.control == "cloud":
         return lambda server: server.control(panel.guid)
@@ -117,7 +116,7 @@ def _control(panel: Panel) -> Callable[[PanelServer], PanelControl] | None:
 
 
 def server(
-    g90: G90,
+    g90: G90Settings,
     handler: PanelHandler,
     panels: dict[str, Controlled],
     states: dict[str, PanelState],
@@ -125,8 +124,8 @@ def server(
     clock: Clock,
 ) -> PanelServer:
     """Return the panels' server, which leaves files to open for `transmitters` and for everything else."""
-    host, port = split_address(g90.listen)
-    upstream = split_address(g90.upstream) if g90.upstream else None
+    host, port = host_port(g90.listen)
+    upstream = host_port(g90.upstream) if g90.upstream else None
     asked = sum(panel.control is not None for panel in panels.values())
     connections, burst = share(
         g90.max_connections,
@@ -138,7 +137,7 @@ def server(
         handler,
         host=host,
         port=port,
-        announce=split_address(g90.announce) if g90.announce else None,
+        announce=host_port(g90.announce) if g90.announce else None,
         upstream=Upstream(host=upstream[0], port=upstream[1]) if upstream else None,
         panels={guid: panel.config for guid, panel in panels.items()},
         states=states,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from bridge.common.errors import BridgeError, ConfigError
 from bridge.common.text import clean
+from bridge.config.types import host_port
 from bridge.g90.control_local import LocalControl
 from bridge.g90.wire.constants import CLOUD_PORT, LOCAL_PORT
 
@@ -204,12 +205,10 @@ def _retries(text: str) -> int:
 
 
 def _host_port(text: str, default: int) -> tuple[str, int]:
-    host, colon, port = text.rpartition(":")
-    if not colon:
-        return text, default
-    if not port.isdecimal() or int(port) > 65535:  # noqa: PLR2004 - what UDP and TCP have
-        raise ConfigError(f"{clean(text)} is not HOST or HOST:PORT")
-    return host, int(port)
+    try:
+        return host_port(text, default)
+    except ValueError as error:
+        raise ConfigError(clean(error)) from None
 
 
 _say = partial(print, flush=True)

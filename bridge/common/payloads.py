@@ -6,7 +6,6 @@ import json
 
 from bridge.common.errors import BridgeError
 from bridge.common.models import Request
-from bridge.common.text import clean
 
 _LONGEST_PAYLOAD = 100_000
 """Bytes (TOPICS.md, Transmitter commands)."""
@@ -32,7 +31,7 @@ def payload_text(payload: bytes) -> str:
 
 
 def payload_object(text: str) -> dict[str, object]:
-    """Read a JSON object without duplicate fields. Raises CommandError."""
+    """Read a JSON object without duplicate fields. Raises CommandError, whose text quotes nothing of it."""
 
     def unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
         found = dict(pairs)
@@ -43,7 +42,13 @@ def payload_object(text: str) -> dict[str, object]:
     try:
         value = json.loads(text, object_pairs_hook=unique)
     except (ValueError, RecursionError) as error:
-        raise CommandError(f"the payload begins as a JSON object and is none: {clean(error)}") from None
-    if not isinstance(value, dict):  # cannot be: it begins with a brace
-        raise CommandError("the payload is no JSON object")
+        raise CommandError(f"invalid JSON{_place(error)}") from None
+    if not isinstance(value, dict):
+        raise CommandError("the payload is not a JSON object")
     return value
+
+
+def _place(error: Exception) -> str:
+    if not isinstance(error, json.JSONDecodeError):  # nested too deeply
+        return ""
+    return f": {error.msg[:1].lower()}{error.msg[1:]} at line {error.lineno}, column {error.colno}"

@@ -15,6 +15,7 @@ from typing import Final
 
 from bridge.common.errors import BridgeError, ConfigError
 from bridge.common.text import clean
+from bridge.config.types import host_port
 from bridge.g90.simulator import PanelSimulator, SimulatedSensor
 from bridge.g90.wire.constants import (
     CLOUD_PORT,
@@ -233,10 +234,10 @@ async def _lines() -> AsyncIterator[str]:
 
 
 def _address(text: str) -> tuple[str, int]:
-    host, _, port = text.rpartition(":")
-    if not host or not port.isdecimal() or int(port) > 65535:  # noqa: PLR2004 - what TCP has
-        raise argparse.ArgumentTypeError(f"{text!r} is not HOST:PORT")
-    return host, int(port)
+    try:
+        return host_port(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def _sensor(text: str) -> SimulatedSensor:
