@@ -29,7 +29,7 @@ from bridge.store.database import Store
 from bridge.store.deliveries import Deliveries
 from bridge.store.lock import hold
 from bridge.store.maintenance import maintain
-from bridge.store.recovery import Keeper, Loss
+from bridge.store.recovery import Recovery, RecoveryReport
 from bridge.transmitters.intake import CommandHandler
 from bridge.transmitters.publisher import Publisher
 
@@ -46,12 +46,12 @@ async def run(settings: Settings) -> None:
         loop.add_signal_handler(number, stop.set)
     path = settings.store.path
     with hold(path):
-        keeper = Keeper(path, check_stored)
+        recovery = Recovery(path, check_stored)
         while not stop.is_set():
-            async with await keeper.open() as store:
-                damaged = await _run_once(Bridge(settings, store, keeper.loss), stop)
+            async with await recovery.open() as store:
+                damaged = await _run_once(Bridge(settings, store, recovery.report), stop)
             if damaged is not None:
-                await keeper.renew(damaged)
+                await recovery.renew(damaged)
     log.info("stopped")
 
 
@@ -71,11 +71,11 @@ async def _run_once(bridge: Bridge, stop: asyncio.Event) -> DamagedError | None:
 class Bridge:
     """All parts of one running bridge."""
 
-    def __init__(self, settings: Settings, store: Store, loss: Loss | None = None) -> None:
-        """`loss` is what could not be recovered of the store before this one, to be reported."""
+    def __init__(self, settings: Settings, store: Store, report: RecoveryReport | None = None) -> None:
+        """`report`: how a damaged store was replaced before this start."""
         self._settings = settings
         self._store = store
-        self._loss = loss
+        self._report = report
         self._clock = clock = Clock()
         self._outbox = outbox = build.outbox(settings, store)
         outgoing = Outgoing(asyncio.Event())
@@ -131,8 +131,8 @@ class Bridge:
 
     async def _restore(self) -> PanelServer | None:
         """Declare what was published last; return the server of panels as they were, if they are configured."""
-        if self._loss is not None:
-            self._publisher.emit("store_damaged", **asdict(self._loss))
+        if self._report is not None:
+            self._publisher.emit("store_damaged", **asdict(self._report))
         await self._publisher.restore()
         server = None
         if self._settings.g90:

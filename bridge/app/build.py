@@ -12,8 +12,8 @@ from bridge.app.file_limits import share
 from bridge.common.clock import Clock
 from bridge.common.errors import ConfigError
 from bridge.common.models import Secret
-from bridge.config.settings import G90, Mqtt, Panel, Settings, split_address
-from bridge.config.settings import Transmitter as TransmitterSettings
+from bridge.config.settings import G90Settings, MqttSettings, PanelSettings, Settings, TransmitterSettings
+from bridge.config.types import host_port
 from bridge.g90.connections import Connections
 from bridge.g90.control import PanelControl
 from bridge.g90.control_cloud import CloudControl
@@ -50,13 +50,13 @@ def topics(settings: Settings) -> Topics:
     return Topics(settings.mqtt.base_topic, named)
 
 
-def broker(mqtt: Mqtt) -> Broker:
+def broker(mqtt: MqttSettings) -> Broker:
     tls = mqtt.tls if mqtt.tls and mqtt.tls.enabled else None
     return Broker(
         host=mqtt.host,
         port=mqtt.port,
         username=mqtt.username,
-        password=Secret(mqtt.password.get_secret_value()) if mqtt.password else None,
+        password=mqtt.password,
         protocol=mqtt.protocol,
         client_id=mqtt.client_id or mqtt.base_topic.replace("/", "-"),
         session_expiry_s=int(mqtt.session_expiry),
@@ -76,8 +76,8 @@ def client(each: TransmitterSettings, authentication: Secret, clock: Clock | Non
         each.transmitter_type,
         authentication,
         each.receiver_id,
-        split_address(each.receiver),
-        split_address(each.secondary_receiver) if each.secondary_receiver else None,
+        host_port(each.receiver),
+        host_port(each.secondary_receiver) if each.secondary_receiver else None,
         each.use_single_receiver,
         each.use_tls,
         tls_verify=each.tls_verify,
@@ -89,7 +89,7 @@ def client(each: TransmitterSettings, authentication: Secret, clock: Clock | Non
 
 def credentials(store: Path, each: TransmitterSettings) -> Credentials:
     """Return the passwords of a transmitter, which lie beside the store. Raises StoreError."""
-    return Credentials(directory(store) / f"{each.name}.json", Secret(each.authentication.get_secret_value()))
+    return Credentials(directory(store) / f"{each.name}.json", each.authentication)
 
 
 def line(settings: Settings, each: TransmitterSettings, clock: Clock | None = None) -> Line:
@@ -120,8 +120,8 @@ def announcer(settings: Settings, outgoing: Outgoing) -> Announcer:
     return Announcer(names, outgoing, panels, enabled=settings.homeassistant.enabled)
 
 
-def _announced_control(panel: Panel) -> ControlOptions:
-    code = panel.code.get_secret_value() if panel.code else None
+def _announced_control(panel: PanelSettings) -> ControlOptions:
+    code = panel.code.reveal() if panel.code else None
     return ControlOptions(
         possible=panel.control != "off",
         code=code is not None,
@@ -154,7 +154,7 @@ def subscriptions(own: Topics, panel_topics: PanelTopics, panels: KnownPanels, d
     return Subscriptions(own.bridge_state, states, is_ours, is_stale, discovery.learned)
 
 
-def known_panels(g90: G90 | None, connections: Connections) -> KnownPanels:
+def known_panels(g90: G90Settings | None, connections: Connections) -> KnownPanels:
     """Return the configured panels; cloud control finds theirs in `connections`."""
     if g90 is None:
         return KnownPanels({})
@@ -163,26 +163,24 @@ def known_panels(g90: G90 | None, connections: Connections) -> KnownPanels:
     return KnownPanels({panel.guid: _controlled(panel, options, connections) for panel in g90.panels})
 
 
-def _controlled(panel: Panel, options: Options, connections: Connections) -> ControlledPanel:
+def _controlled(panel: PanelSettings, options: Options, connections: Connections) -> ControlledPanel:
     network = ip_network(panel.address, strict=False) if panel.address else None
-    code = Secret(panel.code.get_secret_value()) if panel.code else None
     return ControlledPanel(
         config=PanelConfig(guid=panel.guid, name=panel.name, address=network, options=options),
         control=_control(panel, connections),
-        lock=CodeLock(code, panel.code_arm_required),
+        lock=CodeLock(panel.code, panel.code_arm_required),
     )
 
 
-def _control(panel: Panel, connections: Connections) -> PanelControl | None:
+def _control(panel: PanelSettings, connections: Connections) -> PanelControl | None:
     if panel.control == "local" and panel.host:
-        host, port = split_address(panel.host)
-        return LocalControl(host, port) if port else LocalControl(panel.host, LOCAL_PORT)
+        return LocalControl(*host_port(panel.host, LOCAL_PORT))
     if panel.control == "cloud":
         return CloudControl(panel.guid, partial(connections.newest, panel.guid))
     return None
 
 
-def accepts_unknown(g90: G90 | None) -> bool:
+def accepts_unknown(g90: G90Settings | None) -> bool:
     return g90 is not None and g90.unknown_panels == "accept"
 
 
@@ -198,13 +196,13 @@ def server(
     g90 = settings.g90
     if g90 is None:
         raise ConfigError("g90: is not configured")
-    host, port = split_address(g90.listen)
-    upstream = split_address(g90.upstream) if g90.upstream else None
+    host, port = host_port(g90.listen)
+    upstream = host_port(g90.upstream) if g90.upstream else None
     return PanelServer(
         handler,
         host=host,
         port=port,
-        announce=split_address(g90.announce) if g90.announce else None,
+        announce=host_port(g90.announce) if g90.announce else None,
         upstream=Upstream(host=upstream[0], port=upstream[1]) if upstream else None,
         panels={guid: panel.config for guid, panel in panels.configured.items()},
         states=states,
@@ -216,7 +214,7 @@ def server(
     )
 
 
-def _limits(g90: G90, panels: KnownPanels, lines: int) -> Limits:
+def _limits(g90: G90Settings, panels: KnownPanels, lines: int) -> Limits:
     controlled = sum(panel.control is not None for panel in panels.configured.values())
     connections, burst = share(
         g90.max_connections,

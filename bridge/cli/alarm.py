@@ -10,7 +10,7 @@ from bridge.app.build import line
 from bridge.cli.common import add_transmitter_option, coloured, find_transmitter
 from bridge.common.models import Alarm
 from bridge.common.text import clean
-from bridge.config.settings import Settings, Transmitter
+from bridge.config.settings import Settings, TransmitterSettings
 from bridge.sos_access.messages import NewAuthResponse
 from bridge.sos_access.prepare import prepare
 from bridge.store.lock import hold, is_held
@@ -81,17 +81,17 @@ async def rotate_password(args: argparse.Namespace) -> int:
         exchange = await sender.exchange(lambda: sender.client.new_auth_request(args.reference))
         response = exchange.response
         if isinstance(response, NewAuthResponse) and response.new_authentication is not None:
-            await asyncio.to_thread(sender.credentials.rotated, response.new_authentication)
+            await asyncio.to_thread(sender.credentials.add, response.new_authentication)
     _report(each, exchange)
     print("the new password is stored; the next message uses it")
     return 0
 
 
-def _line(settings: Settings, each: Transmitter, *, owner: bool) -> Line:
+def _line(settings: Settings, each: TransmitterSettings, *, owner: bool) -> Line:
     return replace(line(settings, each), owns_passwords=owner)
 
 
-def _report(each: Transmitter, exchange: AnyExchange) -> None:
+def _report(each: TransmitterSettings, exchange: AnyExchange) -> None:
     response = exchange.response
     address = each.receiver if exchange.receiver == "primary" else each.secondary_receiver
     answer = f"{response.status} {clean(response.info)}"

@@ -7,8 +7,8 @@ from argparse import ArgumentTypeError
 from typing import Final
 
 from bridge.common.text import clean
+from bridge.config import types
 
-_LAST_PORT: Final = 65535
 _NUMBER: Final = re.compile("[0-9]{1,18}")
 """Up to what fits into an SQLite integer."""
 _LONGEST_WAIT_S: Final = 3600.0
@@ -23,7 +23,7 @@ def number(text: str, least: int, most: int) -> int:
 
 def port(text: str) -> int:
     """Return a port; 0 lets the system choose."""
-    return number(text, 0, _LAST_PORT)
+    return number(text, 0, types.LAST_PORT)
 
 
 def count(text: str) -> int:
@@ -51,10 +51,7 @@ def timeout(text: str) -> float:
 
 def host_port(text: str, default: int | None = None) -> tuple[str, int]:
     """Return host and port of `HOST:PORT`, or of `HOST` if there is a default port."""
-    host, colon, written = text.rpartition(":")
-    if not colon and default is not None and text:
-        return text, default
-    if not host or not _NUMBER.fullmatch(written) or int(written) > _LAST_PORT:
-        form = "HOST:PORT" if default is None else "HOST or HOST:PORT"
-        raise ArgumentTypeError(f"{clean(text, 80)!r} is not {form}")
-    return host, int(written)
+    try:
+        return types.host_port(text, default)
+    except ValueError as error:
+        raise ArgumentTypeError(clean(error)) from None

@@ -31,7 +31,7 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
 
 async def save(args: argparse.Namespace) -> int:
     found = await asyncio.to_thread(backup.save, args.load_settings().store.path, args.file)
-    print(f"{args.file}: {_contents(found.waiting, len(found.passwords))}")
+    print(f"{args.file}: {_contents(found.pending, len(found.passwords))}")
     return 0
 
 
@@ -43,10 +43,10 @@ def _contents(pending: int, passwords: int) -> str:
 async def restore(args: argparse.Namespace) -> int:
     path = args.load_settings().store.path
     with hold(path):
-        found = await asyncio.to_thread(backup.put_back, args.file, path)
-    print(f"{path}: {_contents(found.waiting, len(found.passwords))}")
-    if found.set_aside:
-        print(f"the previous store is kept as {found.set_aside}")
+        found = await asyncio.to_thread(backup.restore, args.file, path)
+    print(f"{path}: {_contents(found.pending, len(found.passwords))}")
+    if found.replaced:
+        print(f"the previous store is kept as {found.replaced}")
     for name in found.kept:
         print(f"passwords/{name} exists and was not replaced; move it away to restore that of the backup")
     return 0

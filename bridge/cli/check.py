@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from bridge.app.build import broker, client, credentials
 from bridge.cli.common import coloured, print_table
 from bridge.common.errors import BridgeError
-from bridge.config.settings import Settings, Transmitter
+from bridge.config.settings import Settings, TransmitterSettings
 from bridge.mqtt.client import try_connection
 from bridge.sos_access.status import PingTooOften, ServiceUnavailable
 from bridge.store.database import Store
@@ -72,13 +72,13 @@ async def _broker(settings: Settings) -> _Finding:
     return _Finding("broker", good=True, details=where)
 
 
-def _receivers(each: Transmitter) -> Iterator[str]:
+def _receivers(each: TransmitterSettings) -> Iterator[str]:
     yield "primary"
     if each.secondary_receiver is not None:
         yield "secondary"
 
 
-async def _receiver(settings: Settings, each: Transmitter, which: str) -> _Finding:
+async def _receiver(settings: Settings, each: TransmitterSettings, which: str) -> _Finding:
     """Ping one receiver with the password that the service would use, without completing a rotation."""
     what = f"{each.name}, {which} receiver {each.receiver if which == 'primary' else each.secondary_receiver}"
     try:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bridge.common.errors import ConfigError
-from bridge.config.settings import Settings, Transmitter
+from bridge.config.settings import Settings, TransmitterSettings
 from bridge.config.sources import load
 
 _GREEN, _RED, _YELLOW, _PLAIN = "\033[32m", "\033[31m", "\033[33m", "\033[0m"
@@ -40,7 +40,7 @@ def add_transmitter_option(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-t", "--transmitter", metavar="NAME", help="needed if several are configured")
 
 
-def find_transmitter(settings: Settings, name: str | None) -> Transmitter:
+def find_transmitter(settings: Settings, name: str | None) -> TransmitterSettings:
     """Return the transmitter `name`, or the only one for None. Raises ConfigError."""
     names = ", ".join(each.name for each in settings.transmitters) or "none"
     if name is None and len(settings.transmitters) == 1:

@@ -7,7 +7,6 @@ import json
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import asdict
 
 from bridge.cli.arguments import number
 from bridge.cli.common import add_transmitter_option, find_transmitter, print_table
@@ -15,7 +14,8 @@ from bridge.common.clock import Clock
 from bridge.common.errors import BridgeError
 from bridge.common.text import clean, timestamp
 from bridge.store.database import Store
-from bridge.store.outbox import Outbox, Queued
+from bridge.store.outbox import Outbox
+from bridge.store.records import Queued
 
 _LAST_NUMBER = 10**18
 """Fits into an SQLite integer."""
@@ -96,7 +96,7 @@ async def show(args: argparse.Namespace) -> int:
         "unauthorized": queued.unauthorized,
         "error": queued.error or None,
         "reference": command.reference,
-        "alarm": {k: v for k, v in asdict(command.alarm).items() if v is not None} if command.alarm else None,
+        "alarm": command.alarm.given() if command.alarm else None,
         "warnings": command.warnings,
     }
     print(json.dumps(found, indent=2, ensure_ascii=False))

@@ -17,7 +17,7 @@ from typing import Any
 from bridge.common.backoff import Backoff
 from bridge.common.clock import Clock
 from bridge.common.errors import DamagedError, FieldError, StoreError
-from bridge.common.models import Alarm, AlarmIdentity, Command, Request
+from bridge.common.models import Alarm, AlarmIdentity, Command, PreparedAlarm, Request
 from bridge.g90.registry import Refused
 from bridge.g90.state.panel import PanelState
 from bridge.g90.wire.events import EventType, PanelEvent
@@ -27,7 +27,8 @@ from bridge.panels.known import KnownPanels
 from bridge.panels.reading import ReadRequests
 from bridge.panels.topics import PanelTopics, state_payloads
 from bridge.sos_access.prepare import prepare
-from bridge.store.outbox import Entry, Outbox
+from bridge.store.outbox import Outbox
+from bridge.store.records import CommandEntry
 
 log = logging.getLogger(__name__)
 
@@ -133,8 +134,7 @@ class Panels:
 
     async def _keep(self, guid: str, state: PanelState, step: ForwardingStep) -> None:
         content = {"state": state.as_json(), "forwarded": [entry.as_json() for entry in step.active]}
-        commands = {sending.key: _command(sending, self._clock) for sending in step.sendings}
-        entries = {key: Entry(each.transmitter, command=each) for key, each in commands.items()}
+        entries = {sending.key: CommandEntry(_command(sending, self._clock)) for sending in step.sendings}
         await self._outbox.keep_panel(guid, content, entries)
         self._active[guid] = step.active
         if _now() + until_due(step.active, self._clock.age_s) < self._looks_at:
@@ -178,7 +178,7 @@ def _now() -> float:
     return asyncio.get_running_loop().time()
 
 
-def _prepared(alarm: Alarm) -> tuple[Alarm, tuple[str, ...]]:
+def _prepared(alarm: Alarm) -> tuple[PreparedAlarm, tuple[str, ...]]:
     """Return the alarm made fit, without the fields that cannot be: the alarm must not be lost to them."""
     faults: tuple[str, ...] = ()
     while True:

@@ -8,7 +8,7 @@ from datetime import datetime
 from enum import StrEnum
 
 from bridge.common.models import Reply, Secret
-from bridge.common.payloads import CommandError
+from bridge.common.payloads import CommandError, payload_object
 from bridge.common.text import clean, timestamp
 from bridge.g90.state.panel import PanelState, Sensor
 
@@ -87,11 +87,7 @@ class PanelTopics:
 
 
 def _object(text: str) -> tuple[str, Secret | None]:
-    try:
-        found = json.loads(text)
-    except (ValueError, RecursionError):
-        # Not what is wrong with it: the text may hold a code.
-        raise CommandError("the payload begins as a JSON object and is none") from None
+    found = payload_object(text)
     unknown = [name for name in found if name not in ("action", "code")]
     if unknown:
         raise CommandError(f"{clean(unknown[0], 40)}: is no field of this command; there are: action, code")

@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol
 
 from bridge.common.errors import StoreError
-from bridge.store.outbox import Delivery, Outbox
+from bridge.store.outbox import Outbox
+from bridge.store.records import Delivery
 
 log = logging.getLogger(__name__)
 

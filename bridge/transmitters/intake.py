@@ -18,7 +18,8 @@ from bridge.common.text import clean
 from bridge.mqtt.client import Incoming
 from bridge.mqtt.routes import Route
 from bridge.store.deliveries import Deliveries
-from bridge.store.outbox import Delivery, Entry, Outbox
+from bridge.store.outbox import Outbox
+from bridge.store.records import CommandEntry, Delivery, Entry, InvalidEntry
 from bridge.transmitters.commands import ParsedCommand, parse
 from bridge.transmitters.publisher import Publisher
 from bridge.transmitters.topics import Topics
@@ -69,7 +70,11 @@ class CommandHandler:
                 self._publisher.emit("command_rejected", topic=rejection.topic, reason=rejection.reason)
         if log.isEnabledFor(logging.DEBUG):  # the transmitter logs the result; before it is out, time counts
             for entry in entries:
-                log.debug("%s: %s stored", entry.transmitter, _named(entry.command) if entry.command else "a fault")
+                log.debug(
+                    "%s: %s stored",
+                    entry.transmitter,
+                    _named(entry.command) if isinstance(entry, CommandEntry) else "a fault",
+                )
 
     async def _store(self, entries: Sequence[Entry]) -> None:
         backoff, failing = Backoff(), False
@@ -93,7 +98,7 @@ class CommandHandler:
         """Raises CommandError."""
         parsed = parse(self._topics, message.topic, message.payload)
         command = self._command(parsed, message)
-        return Entry(parsed.transmitter, command=command, reply=message.reply, delivery=self._deliveries.of(message))
+        return CommandEntry(command, self._deliveries.of(message))
 
     def _command(self, parsed: ParsedCommand, message: Incoming) -> Command:
         accepted_at = self._stamp()
@@ -134,8 +139,7 @@ class CommandHandler:
             error=str(error),
         )
         if error.transmitter is not None:
-            delivery = self._deliveries.of(message)
-            return [Entry(error.transmitter, invalid=result, reply=message.reply, delivery=delivery)]
+            return [InvalidEntry(error.transmitter, result, message.reply, self._deliveries.of(message))]
         if message.reply is not None:
             self._publisher.answer(message.reply, json.dumps(result.as_json()))
         return []

@@ -6,14 +6,14 @@ import asyncio
 import json
 import logging
 import time
-from dataclasses import asdict
 from functools import partial
 
 from bridge.common.errors import StoreError
 from bridge.common.models import Outcome, Reply, Request, Result
 from bridge.common.text import timestamp
 from bridge.mqtt.outgoing import Outgoing
-from bridge.store.outbox import Counts, Outbox, PendingResult, Queued
+from bridge.store.outbox import Outbox
+from bridge.store.records import Counts, PendingResult, Queued
 from bridge.transmitters.topics import Topics, active_payload, alarm_state
 
 log = logging.getLogger(__name__)
@@ -208,7 +208,7 @@ def _counts_payload(counts: Counts) -> dict[str, object]:
 
 def _undelivered_payload(queued: Queued) -> dict[str, object]:
     command = queued.command
-    alarm = {k: v for k, v in asdict(command.alarm).items() if v is not None} if command.alarm else {}
+    alarm = command.alarm.given() if command.alarm else {}
     return {
         "request": command.request,
         **alarm,

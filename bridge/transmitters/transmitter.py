@@ -16,7 +16,7 @@ import math
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
-from bridge.common.backoff import Backoff, Heartbeat
+from bridge.common.backoff import Backoff
 from bridge.common.clock import Clock
 from bridge.common.errors import FieldError, StoreError
 from bridge.common.models import Outcome, Request, Result
@@ -31,7 +31,9 @@ from bridge.sos_access.status import (
     SOSAccessError,
     Unauthorized,
 )
-from bridge.store.outbox import Outbox, Queued
+from bridge.store.outbox import Outbox
+from bridge.store.records import Queued
+from bridge.transmitters.heartbeat import Heartbeat
 from bridge.transmitters.line import AnyExchange, Line
 
 log = logging.getLogger(__name__)
@@ -175,7 +177,7 @@ class Transmitter:
         self._reached(exchange)
         response = exchange.response
         if isinstance(response, NewAuthResponse) and response.new_authentication is not None:
-            await asyncio.to_thread(self._line.credentials.rotated, response.new_authentication)
+            await asyncio.to_thread(self._line.credentials.add, response.new_authentication)
             log.info("%s: the receiver gave out a new password; it is stored", self.name)
         await self._complete(queued, Outcome.DUPLICATE if response.duplicate else Outcome.ACCEPTED, exchange=exchange)
         if queued.command.request in (Request.ALARM, Request.RESTORE):

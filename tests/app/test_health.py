@@ -217,5 +217,5 @@ def test_a_crashed_owners_lock_is_free(tmp_path: Path) -> None:
 
 
 def test_a_lock_that_cannot_be_made_is_told(tmp_path: Path) -> None:
-    with pytest.raises(StoreError, match="see that its directory exists"), hold(tmp_path / "nowhere" / "s.db"):
+    with pytest.raises(StoreError, match="its directory must exist"), hold(tmp_path / "nowhere" / "s.db"):
         pass

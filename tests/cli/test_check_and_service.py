@@ -149,7 +149,7 @@ def test_check_says_where_the_store_cannot_be_used(tmp_path: Path, capsys: Outpu
     (tmp_path / "store.db").write_text("notes " * 1000)
     assert call(["check"]) == 1
     [store] = [row for row in table(capsys) if row[0] == "store"]
-    assert (store[1], "no SQLite file" in store[2]) == ("FAILED", True)
+    assert (store[1], "not a SQLite file" in store[2]) == ("FAILED", True)
 
 
 def test_check_works_beside_the_running_service(tmp_path: Path, capsys: Output) -> None:
@@ -201,7 +201,7 @@ def test_a_damaged_password_file_is_1_and_a_line(tmp_path: Path, capsys: Output)
         said = capsys.readouterr().err
         assert said == (
             f"sosbridge: the password file {tmp_path / 'store.passwords' / 'home.json'} is damaged; "
-            "bring back a backup\n"
+            "restore it from a backup\n"
         )
 
 

@@ -184,7 +184,7 @@ def test_a_store_that_is_none_is_1_and_a_line(tmp_path: Path, capsys: Output) ->
     configure(tmp_path)
     (tmp_path / "store.db").write_bytes(b"notes " * 1000)
     assert call(["outbox", "list"]) == 1
-    assert "no SQLite file" in error_line(capsys)
+    assert "not a SQLite file" in error_line(capsys)
 
 
 def test_an_alarm_is_raised_and_restored_directly(tmp_path: Path, capsys: Output) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from support import g90 as peers
 
-from bridge.sos_access.messages import RESPONSE_TO, Request, Response
+from bridge.sos_access.messages import RESPONSE_TO, RequestMessage, Response
 
 BRIDGE = Path(__file__).parents[2] / "bridge"
 G90 = (BRIDGE / "g90/PROTOCOL.md").read_text("utf-8")
@@ -26,7 +26,8 @@ G90_VECTORS = (
     peers.COMMAND_ARM_AWAY,
     peers.COMMAND_STATUS,
 )
-MESSAGES: dict[str, type[Request | Response]] = {kind.ROOT: kind for pair in RESPONSE_TO.items() for kind in pair}
+Message = type[RequestMessage | Response]
+MESSAGES: dict[str, Message] = {kind.ROOT: kind for pair in RESPONSE_TO.items() for kind in pair}
 
 
 def g90_examples() -> list[bytes]:

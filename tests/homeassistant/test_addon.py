@@ -21,11 +21,21 @@ import pytest
 import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pydantic import BaseModel, SecretStr
+from pydantic import BaseModel
 
 from bridge import __version__
 from bridge.common.errors import ConfigError
-from bridge.config.settings import G90, ConfiguredAlarm, Forward, Log, Mqtt, Panel, Settings, Transmitter
+from bridge.common.models import Secret
+from bridge.config.settings import (
+    AlarmSettings,
+    ForwardSettings,
+    G90Settings,
+    LogSettings,
+    MqttSettings,
+    PanelSettings,
+    Settings,
+    TransmitterSettings,
+)
 from bridge.config.sources import load
 from bridge.config.types import seconds
 
@@ -170,7 +180,7 @@ def started(data: Path, options: Mapping[str, Any], url: str = NOWHERE) -> Setti
 
 
 def plain(value: object) -> object:
-    return value.get_secret_value() if isinstance(value, SecretStr) else value
+    return value.reveal() if isinstance(value, Secret) else value
 
 
 def differing(written: Mapping[str, Any], read: BaseModel, *without: str) -> dict[str, object]:
@@ -458,11 +468,11 @@ def test_a_backup_beside_a_store_is_not_put_back(data: Path) -> None:
 
 def test_the_schema_knows_settings_of_ours() -> None:
     models: dict[str, type[BaseModel]] = {
-        "mqtt": Mqtt,
-        "transmitters": Transmitter,
-        "alarms": ConfiguredAlarm,
-        "panels": Panel,
-        "forward": Forward,
+        "mqtt": MqttSettings,
+        "transmitters": TransmitterSettings,
+        "alarms": AlarmSettings,
+        "panels": PanelSettings,
+        "forward": ForwardSettings,
     }
     for name, model in models.items():
         options = SCHEMA[name][0] if isinstance(SCHEMA[name], list) else SCHEMA[name]
@@ -471,10 +481,10 @@ def test_the_schema_knows_settings_of_ours() -> None:
         required = {field for field, each in model.model_fields.items() if each.is_required()}
         given_always = {option for option, kind in options.items() if not kind.endswith("?")}
         assert required <= given_always, name
-    assert "announce" in G90.model_fields
-    levels = Log.model_json_schema()["properties"]["level"]["enum"]
+    assert "announce" in G90Settings.model_fields
+    levels = LogSettings.model_json_schema()["properties"]["level"]["enum"]
     assert SCHEMA["log_level"] == f"list({'|'.join(levels)})"
-    for name, model in (("heartbeat", Transmitter), ("control", Panel)):
+    for name, model in (("heartbeat", TransmitterSettings), ("control", PanelSettings)):
         kinds = next(each[0] for each in SCHEMA.values() if isinstance(each, list) and name in each[0])
         assert kinds[name] == f"list({'|'.join(model.model_json_schema()['properties'][name]['enum'])})"
 

@@ -141,4 +141,4 @@ async def test_without_a_store_there_is_no_backup(site: Site) -> None:
     (site.folder / "other.db").unlink(missing_ok=True)
     done = await site.bridge.command("backup", str(site.folder / "backup.tar"))
     assert done.returncode == 1
-    assert "there is none" in done.stderr
+    assert "no store at" in done.stderr

@@ -33,7 +33,8 @@ from bridge.panels.reading import PanelReader, ReadRequests
 from bridge.panels.topics import PanelTopics
 from bridge.store.database import Store
 from bridge.store.deliveries import Deliveries
-from bridge.store.outbox import Entry, Outbox, Queued
+from bridge.store.outbox import Outbox
+from bridge.store.records import CommandEntry, Queued
 
 T = TypeVar("T")
 GUID = "GB7F20C14D05A91"
@@ -175,7 +176,7 @@ class BrokenOutbox(Outbox):
 
     broken = False
 
-    async def keep_panel(self, guid: str, content: Mapping[str, Any], entries: Mapping[str, Entry]) -> Any:  # noqa: ANN401 - passed on
+    async def keep_panel(self, guid: str, content: Mapping[str, Any], entries: Mapping[str, CommandEntry]) -> Any:  # noqa: ANN401 - passed on
         if self.broken:
             raise StoreError("the disk is full")
         return await super().keep_panel(guid, content, entries)

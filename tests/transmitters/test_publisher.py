@@ -13,16 +13,16 @@ from typing import Any, cast
 import pytest
 
 from bridge.common.errors import StoreError
-from bridge.common.models import ActiveAlarm, Alarm, Command, Request
+from bridge.common.models import ActiveAlarm, Command, PreparedAlarm, Request
 from bridge.mqtt.outgoing import Outgoing
-from bridge.store.outbox import Counts, Outbox, PendingResult, Queued, Wakes
-from bridge.store.records import State
+from bridge.store.outbox import Outbox, Wakes
+from bridge.store.records import Counts, PendingResult, Queued, State
 from bridge.transmitters.publisher import Publisher
 from bridge.transmitters.topics import Topics
 
 TOPICS = Topics("b", {"home": {}})
 ACCEPTED = datetime(2026, 3, 1, tzinfo=UTC)
-COMMAND = Command(transmitter="home", request=Request.ALARM, accepted_at=ACCEPTED, alarm=Alarm("BA"))
+COMMAND = Command(transmitter="home", request=Request.ALARM, accepted_at=ACCEPTED, alarm=PreparedAlarm("BA"))
 ALARM = Queued(1, COMMAND, State.PENDING, attempts=6, unauthorized=False, undelivered=True, error="no route")
 UNDELIVERED = ["b/transmitter/home/event", "b/transmitter/home/undelivered"]
 

@@ -132,7 +132,7 @@ def test_a_rotation_stores_the_new_password_and_it_counts_next(tmp_path: Path) -
 
 def test_in_an_open_rotation_the_other_password_is_tried_once(tmp_path: Path) -> None:
     async def body(each: Bench) -> None:
-        each.credentials.rotated(NEW)
+        each.credentials.add(NEW)
         await put(each.outbox, command())
         each.answer(4, 4)
         await each.settle()
@@ -152,7 +152,7 @@ def test_in_an_open_rotation_the_other_password_is_tried_once(tmp_path: Path) ->
 @pytest.mark.parametrize("status", [9, 101])
 def test_a_rejection_that_recognises_the_transmitter_ends_a_rotation(tmp_path: Path, status: int) -> None:
     async def body(each: Bench) -> None:
-        each.credentials.rotated(NEW)
+        each.credentials.add(NEW)
         each.answer(status)
         await each.settle()
         assert each.credentials.candidates() == (NEW,)
