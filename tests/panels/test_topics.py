@@ -95,6 +95,7 @@ def test_a_command_is_a_word_or_an_object(payload: str, action: Action, code: Se
     [
         ("", "no action; there are: ARM_AWAY, ARM_HOME, DISARM"),
         ("disarm", "no action"),
+        (f'{{"action": "DISARM", "code": "{CODE}", "code": "1"}}', "duplicate field in the JSON object"),
         (CODE, "no action"),
         (f"DISARM {CODE}", "no action"),
         (f'{{"action": "DISARM:{CODE}"}}', "no action"),
