@@ -61,7 +61,7 @@ async def send_alarm(args: argparse.Namespace) -> int:
         print(coloured(f"warning: {warning}", good=None))
     # The running service owns the passwords: beside it they are only read.
     sender = _line(settings, each, owner=not is_held(settings.store.path))
-    _report(each, await sender.exchange(lambda: sender.client.alarm_request(alarm, args.alarm_type)))
+    _report(each, await sender.exchange(lambda: sender.client.prepared_request(alarm, args.alarm_type)))
     return 0
 
 

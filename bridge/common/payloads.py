@@ -31,7 +31,7 @@ def payload_text(payload: bytes) -> str:
 
 
 def payload_object(text: str) -> dict[str, object]:
-    """Read a JSON object without duplicate fields. Raises CommandError, whose text quotes nothing of it."""
+    """Return the JSON object in `text`, which begins with `{`. Raises CommandError, which does not quote the text."""
 
     def unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
         found = dict(pairs)
@@ -40,11 +40,9 @@ def payload_object(text: str) -> dict[str, object]:
         return found
 
     try:
-        value = json.loads(text, object_pairs_hook=unique)
+        value: dict[str, object] = json.loads(text, object_pairs_hook=unique)
     except (ValueError, RecursionError) as error:
         raise CommandError(f"invalid JSON{_place(error)}") from None
-    if not isinstance(value, dict):
-        raise CommandError("the payload is not a JSON object")
     return value
 
 

@@ -23,7 +23,7 @@ def hold(store: Path) -> Iterator[None]:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
-            raise BusyError(f"the store {store} is in use by a running sosbridge") from None
+            raise BusyError(f"the store {store} is in use by a running sosbridge; stop it first") from None
         yield
     finally:
         os.close(handle)

@@ -158,7 +158,7 @@ class Outbox:
             event_code=command.alarm.event_code if command.alarm else None,
             accepted_at=command.accepted_at,
             completed_at=command.accepted_at,
-            error=f"the outbox is full ({self._max_commands} commands); wait until it drains, or raise store.max_commands",
+            error=f"the outbox is full ({self._max_commands} commands); retry later, or raise store.max_commands",
         )
 
     async def next(

@@ -321,4 +321,5 @@ def test_the_service_refuses_a_store_that_is_in_use(tmp_path: Path) -> None:
     with hold(tmp_path / "store.db"), program("run") as found:
         out, err = found.communicate()
     assert (found.returncode, out) == (3, "")
-    assert err.splitlines()[-1] == f"sosbridge: the store {tmp_path / 'store.db'} is in use by a running sosbridge"
+    store = tmp_path / "store.db"
+    assert err.splitlines()[-1] == f"sosbridge: the store {store} is in use by a running sosbridge; stop it first"

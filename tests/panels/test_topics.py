@@ -95,6 +95,7 @@ def test_a_command_is_a_word_or_an_object(payload: str, action: Action, code: Se
     [
         ("", "not an action; use one of: ARM_AWAY, ARM_HOME, DISARM"),
         ("disarm", "not an action"),
+        (f'{{"action": "DISARM", "code": "{CODE}", "code": "1"}}', "duplicate field in the JSON object"),
         (CODE, "not an action"),
         (f"DISARM {CODE}", "not an action"),
         (f'{{"action": "DISARM:{CODE}"}}', "not an action"),
