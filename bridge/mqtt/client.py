@@ -31,7 +31,9 @@ TIMEOUT_S = 10.0
 """Bounds the wait for each answer of the broker, in seconds."""
 _CONNECT_TIMEOUT_S = 4.0
 _TAKEN_OVER = 0x8E
-_HUNG_UP = "it disconnected before the login; see its log, mqtt.port and mqtt.tls (a client certificate?)"
+_DISCONNECTED = (
+    "it disconnected before the login; see its log, mqtt.port and mqtt.tls (does it want a client certificate?)"
+)
 _LOGIN_REFUSED = (0x86, 0x87, 4, 5)
 """Bad user name or password, not authorised: MQTT 5, then 3.1.1."""
 
@@ -109,7 +111,7 @@ class Client(aiomqtt.Client):
         properties: Properties | None = None,
     ) -> None:
         if not self._connected.done():
-            self._connected.set_exception(aiomqtt.MqttError(_HUNG_UP))
+            self._connected.set_exception(aiomqtt.MqttError(_DISCONNECTED))
             return
         super()._on_disconnect(client, userdata, flags, reason_code, properties)
 
