@@ -35,7 +35,7 @@ def asked(answer: str, folder: Path, *, rotated: bool = False, auth: bool = Fals
         server = await asyncio.start_server(serve, "127.0.0.1", 0)
         async with server:
             address = server.sockets[0].getsockname()
-            credentials = Credentials(folder / "home.json", Secret(OLD))
+            credentials = Credentials(folder / "store.passwords" / "home.json", Secret(OLD))
             if rotated:
                 credentials.add(Secret(NEW))
             client = SOSAccessClient("IK1", "SV301", OLD, "OPER", address, use_single_receiver=True)
