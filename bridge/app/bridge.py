@@ -27,7 +27,7 @@ from bridge.g90.state.panel import PanelState
 from bridge.homeassistant.announcer import Announcer
 from bridge.homeassistant.devices import bridge_device, transmitter_device, transmitter_id
 from bridge.homeassistant.entity import Names
-from bridge.homeassistant.panel import PanelControlled, panel_device, panel_id
+from bridge.homeassistant.panel import ControlOptions, panel_device, panel_id
 from bridge.mqtt.client import Incoming
 from bridge.mqtt.session import Door, Interface
 from bridge.panels.events import Panels, check_stored
@@ -104,7 +104,7 @@ class Bridge:
             self._clock,
             is_elsewheres=lambda topic: self._panel_topics.guid(topic) is not None,
             elsewhere=self._panel_command,
-            notices={f"{self._names.prefix}/status": self._home_assistant_status},
+            notices={self._names.birth_topic: self._home_assistant_status},
             learned=lambda held: self._announcer.learned(held),  # noqa: PLW0108 - it is made below
         )
         self._door = Door(build.broker(settings.mqtt), self._interface(), intake)
@@ -163,7 +163,7 @@ class Bridge:
             guid = panels.guid(topic)
             return own.is_stale(topic) if guid is None else not self._knows_panel(guid)
 
-        commands = (*own.commands, *panels.commands, f"{names.prefix}/status")
+        commands = (*own.commands, *panels.commands, names.birth_topic)
         return Interface(own.bridge_state, commands, (*own.states, *panels.states, names.filter), is_ours, is_stale)
 
     def _announce(self) -> None:
@@ -177,7 +177,7 @@ class Bridge:
     def _announce_panel(self, state: PanelState) -> None:
         panel = self._configured.get(state.guid)
         code = panel.code.get_secret_value() if panel and panel.code else None
-        control = PanelControlled(
+        control = ControlOptions(
             possible=panel is not None and panel.control != "off",
             code=code is not None,
             digits=code is not None and code.isdecimal(),

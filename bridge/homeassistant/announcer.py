@@ -27,10 +27,6 @@ class Announcer:
         self._devices: dict[str, Payload] = {}
         self._born = asyncio.Event()
 
-    @property
-    def birth_topic(self) -> str:
-        return f"{self.names.prefix}/status"
-
     def is_stale(self, topic: str) -> bool:
         """Tell whether a retained discovery topic is ours and of a device that is no more."""
         return self.names.is_ours(topic) and topic not in self._devices
