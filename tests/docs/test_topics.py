@@ -8,7 +8,7 @@ from pathlib import Path
 
 import paho.mqtt.client as paho
 import pytest
-from docs.test_docs_readme import EVENTS, PANELS, TOPICS
+from docs.test_readme import EVENTS, PANELS, TOPICS
 
 from bridge.common.models import Alarm, Outcome, Result
 from bridge.g90.wire.constants import SENSOR_TYPE_NAMES

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
-from g90 import g90_peers
+from support import g90 as peers
 
 from bridge.sos_access.messages import RESPONSE_TO, Request, Response
 
@@ -14,17 +14,17 @@ BRIDGE = Path(__file__).parents[2] / "bridge"
 G90 = (BRIDGE / "g90/PROTOCOL.md").read_text("utf-8")
 SOS_ACCESS = (BRIDGE / "sos_access/PROTOCOL.md").read_text("utf-8")
 G90_VECTORS = (
-    g90_peers.HELLO,
-    g90_peers.HELLO_ANSWER,
-    g90_peers.DISCOVERY,
-    g90_peers.DISCOVERY_ANSWER,
-    g90_peers.PING,
-    g90_peers.ARMED_AWAY,
-    g90_peers.DOOR_OPENED,
-    g90_peers.SMOKE_ALARM,
-    g90_peers.NOTIFICATION,
-    g90_peers.COMMAND_ARM_AWAY,
-    g90_peers.COMMAND_STATUS,
+    peers.HELLO,
+    peers.HELLO_ANSWER,
+    peers.DISCOVERY,
+    peers.DISCOVERY_ANSWER,
+    peers.PING,
+    peers.ARMED_AWAY,
+    peers.DOOR_OPENED,
+    peers.SMOKE_ALARM,
+    peers.NOTIFICATION,
+    peers.COMMAND_ARM_AWAY,
+    peers.COMMAND_STATUS,
 )
 MESSAGES: dict[str, type[Request | Response]] = {kind.ROOT: kind for pair in RESPONSE_TO.items() for kind in pair}
 
