@@ -69,7 +69,7 @@ def citation_faults(citing: str, citation: str) -> list[str]:
 def faults(name: str) -> list[str]:
     content = text(name)
     found = [f"not in the repository: {words!r}" for words in NOT_IN_THE_REPOSITORY.findall(content)]
-    if name in DOCUMENTS:  # their links are followed in test_docs_links.py
+    if name in DOCUMENTS:  # their links are followed in test_links.py
         return found
     missing = {
         cited for cited in DOCUMENT.findall(content) if not any(f"/{d}".endswith(f"/{cited}") for d in DOCUMENTS)
