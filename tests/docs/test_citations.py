@@ -1,8 +1,9 @@
 """Citations in code, scripts and settings lead to a heading of a document in this repository.
 
-A citation is `(PROTOCOL.md, Failover)`: a document and a heading without its number. More headings follow after commas,
-another document after a semicolon. The document is the nearest one: beside the file, in a folder above it, in `bridge`;
-a test of a package cites what the package cites. From elsewhere, write `(g90/PROTOCOL.md, Pagination)`.
+A citation is `(PROTOCOL.md, Failover)`: a document and a heading without its number. Headings are separated by commas
+or `and`; after a semicolon come more headings, another document, or words in small letters. The document is the nearest
+one: beside the file, in a folder above it, in `bridge`; a test of a package cites what the package cites. From
+elsewhere, write `(g90/PROTOCOL.md, Pagination)`.
 """
 
 from __future__ import annotations
@@ -56,13 +57,19 @@ def headings(document: Path) -> set[str]:
 def citation_faults(citing: str, citation: str) -> list[str]:
     """Return what is wrong with what stands between parentheses and names a document."""
     found, document = [], None
-    for part in re.split(r"[;,] ", citation):
-        if DOCUMENT.fullmatch(part):
-            document = nearest(part, citing)
+    for clause in citation.split("; "):
+        cited = clause.split(", ")
+        if DOCUMENT.fullmatch(cited[0]):
+            name = cited.pop(0)
+            document = nearest(name, citing)
             if document is None:
-                found.append(f"({citation}): no {part} near it; write its folder as well, as in sos_access/{part}")
-        elif document is not None and part not in headings(document):
-            found.append(f"({citation}): {document.relative_to(TOP)} has no heading {part!r}")
+                found.append(f"({citation}): no {name} near it; write its folder as well, as in sos_access/{name}")
+        elif clause[0].islower():
+            continue
+        if document is not None:
+            known = headings(document)
+            parts = [part for each in cited for part in ([each] if each in known else each.split(" and "))]
+            found += [f"({citation}): {name} has no heading {part!r}" for part in parts if part not in known]
     return found
 
 
@@ -88,7 +95,8 @@ def test_there_are_citations_to_follow() -> None:
 
 
 @pytest.mark.parametrize(
-    "citation", ["PROTOCOL.md, Fail over", "sos_access/PROTOCOL.md, Failover, Nothing", "PROTOCOL.md", "NOTHING.md"]
+    "citation",
+    ["PROTOCOL.md, Failover", "sos_access/PROTOCOL.md, Failover, Nothing", "TOPICS.md, Rules; Nothing", "NOTHING.md"],
 )
 def test_a_wrong_citation_is_found(citation: str) -> None:
     assert citation_faults("bridge/common/clock.py", citation)
