@@ -16,23 +16,27 @@ _FEWEST_PER_LEVEL = 2
 class Backoff:
     """1 s doubling to 60 s, each shortened by up to a quarter at random: a thousand bridges do not retry as one."""
 
-    def __init__(self, jitter: Callable[[], float] = random.random) -> None:
+    def __init__(
+        self, jitter: Callable[[], float] = random.random, *, first: float = FIRST_S, longest: float = LONGEST_S
+    ) -> None:
         self._jitter = jitter
-        self._next = FIRST_S
+        self._first = first
+        self._longest = longest
+        self._next = first
 
     def fail(self) -> float:
         """Return the seconds to wait after one more failure."""
         wait = self._next
-        self._next = min(2 * wait, LONGEST_S)
+        self._next = min(2 * wait, self._longest)
         return self._shortened(wait)
 
     def refuse(self) -> float:
         """Return the wait after an authentication error: at once the longest, a wrong password does not mend itself."""
-        self._next = LONGEST_S
-        return self._shortened(LONGEST_S)
+        self._next = self._longest
+        return self._shortened(self._longest)
 
     def reset(self) -> None:
-        self._next = FIRST_S
+        self._next = self._first
 
     def _shortened(self, wait: float) -> float:
         return wait * (1 - self._jitter() / 4)

@@ -20,12 +20,11 @@ from bridge.g90.control import PanelControl
 from bridge.g90.registry import PanelConfig
 from bridge.g90.server import PanelServer
 from bridge.g90.state.panel import PanelState
-from bridge.g90.state.readings import with_info, with_sensors, with_status
 from bridge.g90.state.reducer import Step
-from bridge.g90.wire.commands import CommandError as PanelCommandError
-from bridge.g90.wire.commands import CommandTimeout
+from bridge.g90.state.responses import with_info, with_sensors, with_status
+from bridge.g90.wire.commands import CommandTimeout, PanelCommandError
 from bridge.mqtt.session import Door
-from bridge.panels.code_lock import LOCK_S, MOST_WRONG, CodeLock, Verdict
+from bridge.panels.code_lock import LOCK_S, MAX_WRONG, CodeLock, Verdict
 from bridge.panels.topics import Action, PanelCommand, PanelTopics, SetOutcome, set_response
 
 log = logging.getLogger(__name__)
@@ -35,7 +34,7 @@ MOST_WAITING = 4
 
 Each action has its own count, so that who floods a panel with orders to arm keeps nobody from disarming it.
 """
-_TOO_MANY_CODES = f"{MOST_WRONG} wrong codes in a row: nothing that needs the code is taken for {LOCK_S:.0f} seconds"
+_TOO_MANY_CODES = f"{MAX_WRONG} wrong codes in a row: nothing that needs the code is taken for {LOCK_S:.0f} seconds"
 _NOT_CONTROLLED = 'this panel is not controlled; see control = "local" in its configuration'
 _TOO_MANY_WAIT = f"{MOST_WAITING} commands like this one wait for the panel already, this one is not carried out"
 Order = Callable[[PanelServer], Coroutine[Any, Any, None]]

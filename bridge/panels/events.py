@@ -26,7 +26,7 @@ from bridge.g90.state.reducer import shifted
 from bridge.g90.wire.events import EventType, PanelEvent
 from bridge.mqtt.session import Door
 from bridge.panels.commands import Controlled, Orders
-from bridge.panels.forwarding import Forwarded, Rule, Sending, Step, expire, forward, until_due
+from bridge.panels.forwarding import Forwarded, ForwardingStep, Rule, Sending, expire, forward, until_due
 from bridge.panels.topics import PanelTopics, state_payloads
 from bridge.sos_access.prepare import prepare
 from bridge.store.outbox import Entry, Outbox, Touched
@@ -111,10 +111,10 @@ class Panels:
         """Store and publish. Raises StoreError where it could not be stored: it is offered again."""
         guid = state.guid
         async with self._locks[guid]:
-            step = Step(self._active.get(guid, ()))
+            step = ForwardingStep(self._active.get(guid, ()))
             for event in events:
                 taken = forward(self._rules, step.active, event, state.name, self._clock.moment())
-                step = Step(taken.active, step.sendings + taken.sendings)
+                step = ForwardingStep(taken.active, step.sendings + taken.sendings)
             await self._keep(guid, state, step)
             before = self._states.get(guid) or PanelState(guid=guid)
             self._states[guid] = state
@@ -130,7 +130,7 @@ class Panels:
     async def panel_refused(self, reason: Refused, guid: str | None, address: str) -> None:
         self._tell(str(reason), guid=guid, address=address)
 
-    async def _keep(self, guid: str, state: PanelState, step: Step) -> None:
+    async def _keep(self, guid: str, state: PanelState, step: ForwardingStep) -> None:
         content = {"state": state.as_json(), "forwarded": [entry.as_json() for entry in step.active]}
         commands = {sending.key: _command(sending, self._clock) for sending in step.sendings}
         entries = {key: Entry(each.transmitter, command=each) for key, each in commands.items()}

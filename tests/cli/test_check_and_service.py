@@ -124,7 +124,7 @@ def test_check_tells_what_works_and_what_does_not(tmp_path: Path, capsys: Output
         [f"home, secondary receiver 127.0.0.1:{secondary.address[1]}", "FAILED"],
     ]
     assert "127.0.0.1:9, MQTT 5: " in rows[2][2]
-    assert "its clock minus ours: " in rows[4][2]
+    assert "receiver clock minus local clock: " in rows[4][2]
     assert "answered 4" in rows[5][2]
     assert [arrival.kind for arrival in primary.arrivals + secondary.arrivals] == ["ping", "ping"]
 
@@ -236,7 +236,7 @@ def test_what_can_be_no_number_is_wrong_usage(tmp_path: Path, capsys: Output, nu
 def test_a_large_number_is_no_number_of_a_command(tmp_path: Path, capsys: Output) -> None:
     configure(tmp_path)
     assert call(["outbox", "drop", "9" * 18]) == 1
-    assert "there is no number 999999999999999999 in the outbox" in capsys.readouterr().err
+    assert "no number 999999999999999999 in the outbox" in capsys.readouterr().err
 
 
 def test_on_a_terminal_there_is_a_table(tmp_path: Path, capsys: Output, monkeypatch: pytest.MonkeyPatch) -> None:

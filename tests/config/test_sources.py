@@ -126,7 +126,7 @@ FAULTS = [
     pytest.param(HOME + "max_age = inf", "transmitters.home.max_age: is longer than 36500d", id="for-ever"),
     pytest.param("[store]\nhistory = '999999d'", "store.history: '999999d' is longer than 36500d", id="past-the-dates"),
     pytest.param(
-        HOME + FORWARD + "restore_on = '999999999.9d'", "there is no event '999999999.9d'", id="restore"
+        HOME + FORWARD + "restore_on = '999999999.9d'", "unknown event '999999999.9d'", id="restore"
     ),
     pytest.param(HOME + "heartbeat = '7s'", "transmitters.home.heartbeat: '7s': input should be", id="choice"),
     pytest.param(

@@ -130,7 +130,7 @@ def test_the_demo_happens() -> None:
     command = [sys.executable, "-m", "bridge", "demo", "--once"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=150, check=False)
     assert (done.returncode, done.stderr) == (0, "")
-    assert "All of this happened" in done.stdout
+    assert "All messages went over real sockets" in done.stdout
 
 
 def test_the_demo_tells_of_a_port_in_use() -> None:

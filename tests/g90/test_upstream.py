@@ -87,9 +87,6 @@ def test_bytes_go_both_ways_in_order_and_unmodified_and_we_only_listen() -> None
             await cloud.send(HELLO_ANSWER[20:] + back, 700)
             assert await panel.receive(len(HELLO_ANSWER) - 20 + len(back)) == HELLO_ANSWER[20:] + back
             await recorder.told("panel_online", "armed_away", "alarm")
-            link = server.link(GUID)
-            assert link is not None
-            assert link.last_upstream_packet_time is not None
 
     run(scenario())
 

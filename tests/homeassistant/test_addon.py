@@ -287,7 +287,7 @@ def test_options_that_are_not_there_are_told(tmp_path: Path) -> None:
         (changed("transmitters", authentication="short"), "transmitters.home.authentication: "),
         (changed("alarms", section="123456"), "transmitters.home.alarms.burglary: section: "),
         (changed("panels", host=""), "g90.panels.gb7f20c14d05a91: host is missing"),
-        (changed("forward", event="fire"), "there is no event 'fire'"),
+        (changed("forward", event="fire"), "unknown event 'fire'"),
         ({**FULL, "announce": "here"}, "g90.announce: "),
     ],
 )

@@ -12,9 +12,9 @@ from support.panels import GUID, OTHER, Joined, event, joined, now, run
 
 from bridge.g90.control_local import LocalControl
 from bridge.g90.state.panel import PanelState, Sensor
-from bridge.g90.state.readings import with_status
 from bridge.g90.state.reducer import reduce
-from bridge.g90.wire.commands import CommandError, CommandRefused, CommandTimeout, HostStatus, SensorRecord
+from bridge.g90.state.responses import with_status
+from bridge.g90.wire.commands import CommandRefused, CommandTimeout, HostStatus, PanelCommandError, SensorRecord
 from bridge.g90.wire.constants import ArmCode, NoticeKind
 from bridge.g90.wire.events import EventType, Notice, PanelEvent
 from bridge.panels.commands import MOST_WAITING
@@ -49,10 +49,10 @@ def test_a_command_is_done_when_the_panel_took_it_and_the_state_waits_for_its_wo
     [
         (CommandTimeout("no answer"), "timeout"),
         (CommandRefused("the panel says no"), "failed"),
-        (CommandError("not connected"), "failed"),
+        (PanelCommandError("not connected"), "failed"),
     ],
 )
-def test_a_command_that_the_panel_did_not_do_says_why(tmp_path: Path, fault: CommandError, outcome: str) -> None:
+def test_a_command_that_the_panel_did_not_do_says_why(tmp_path: Path, fault: PanelCommandError, outcome: str) -> None:
     async def scenario() -> None:
         async with joined(tmp_path) as site:
             site.control.fault = fault
@@ -201,7 +201,7 @@ def test_five_wrong_codes_lock_and_not_even_the_right_one_passes(tmp_path: Path)
 def test_what_a_connected_panel_says_of_itself_becomes_its_state(tmp_path: Path) -> None:
     async def scenario() -> None:
         async with joined(tmp_path) as site:
-            site.control.listed = (SensorRecord(9, "Kitchen smoke", 4, 0),)
+            site.control.listed = (SensorRecord(9, "Kitchen smoke", 4),)
             state = replace(CONNECTED, connected_since=now(), sensors={5: Sensor(index=5, name="Gone")})
             site.server.states[GUID] = state
             await site.panels.panel_changed(state, (event(EventType.PANEL_ONLINE),))
@@ -256,7 +256,7 @@ def test_a_panel_that_does_not_tell_changes_nothing(tmp_path: Path, caplog: pyte
 
 @pytest.mark.parametrize(("host", "port"), [("a..b", 12368), ("x" * 80, 12368), ("127.0.0.1", 70000)])
 def test_an_address_that_cannot_be_is_an_error_of_the_command(host: str, port: int) -> None:
-    with pytest.raises(CommandError, match="cannot be asked"):
+    with pytest.raises(PanelCommandError, match="cannot reach"):
         run(LocalControl(host, port, timeout=1, retries=0).status())
 
 

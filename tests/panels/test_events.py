@@ -12,7 +12,7 @@ import pytest
 from support.panels import GUID, NEW_YEAR, OTHER, Machine, event, fire, joined, now, run, smoke
 
 from bridge.common.errors import StoreError
-from bridge.g90.registry import PanelConfig, Refused, Roster
+from bridge.g90.registry import PanelConfig, PanelRegistry, Refused
 from bridge.g90.state.panel import PanelState, Sensor
 from bridge.g90.wire.events import EventType, PanelEvent
 from bridge.panels.events import Panels
@@ -309,13 +309,13 @@ def test_a_minutes_hello_is_stored_and_told_every_ten_minutes_only() -> None:
             async def panel_refused(self, reason: Refused, guid: str | None, address: str) -> None:
                 raise AssertionError(reason)
 
-        roster = Roster(Handler(), {GUID: PanelConfig(guid=GUID)}, {}, clock=lambda: clock[-1])
-        panel = await roster.admit(GUID, "192.0.2.7")
+        registry = PanelRegistry(Handler(), {GUID: PanelConfig(guid=GUID)}, {}, clock=lambda: clock[-1])
+        panel = await registry.admit(GUID, "192.0.2.7")
         assert panel
         for _ in range(25):
-            await roster.alive(panel, "192.0.2.7", "206")
+            await registry.alive(panel, "192.0.2.7", "206")
             clock.append(clock[-1] + timedelta(minutes=1))
-        await roster.alive(panel, "192.0.2.8", "206")
+        await registry.alive(panel, "192.0.2.8", "206")
         return told
 
     clock = [now()]

@@ -19,7 +19,7 @@ from bridge.g90.registry import PanelConfig
 from bridge.g90.server import PanelServer
 from bridge.g90.state.panel import PanelState
 from bridge.g90.state.reducer import Step
-from bridge.g90.wire.commands import CommandError, HostInfo, HostStatus, SensorRecord
+from bridge.g90.wire.commands import HostInfo, HostStatus, PanelCommandError, SensorRecord
 from bridge.g90.wire.constants import ArmCode
 from bridge.g90.wire.events import EventType, PanelEvent
 from bridge.mqtt.session import Door
@@ -123,7 +123,7 @@ class FakeControl(PanelControl):
     def __init__(self) -> None:
         super().__init__("a fake panel", timeout=30, retries=0)
         self.asked: list[tuple[int, object]] = []
-        self.fault: CommandError | None = None
+        self.fault: PanelCommandError | None = None
         self.arm = ArmCode.DISARMED
         self.listed: tuple[SensorRecord, ...] = ()
         self.free = asyncio.Event()
@@ -150,7 +150,7 @@ class FakeControl(PanelControl):
 
 
 class FakeServer:
-    """Takes steps as the roster does."""
+    """Takes steps as the registry does."""
 
     def __init__(self, panels: Panels) -> None:
         self._panels = panels
