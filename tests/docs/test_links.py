@@ -10,7 +10,9 @@ import pytest
 TOP = Path(__file__).parents[2]
 DOCUMENTS = (
     "README.md",
+    ".github/CONTRIBUTING.md",
     ".github/SECURITY.md",
+    "bridge/README.md",
     "bridge/TOPICS.md",
     "bridge/g90/PROTOCOL.md",
     "bridge/sos_access/PROTOCOL.md",

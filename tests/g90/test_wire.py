@@ -1,4 +1,4 @@
-"""Every example message of the protocol page whole, byte by byte and glued, both ways; and arbitrary bytes."""
+"""Every example (PROTOCOL.md, Example messages) whole, byte by byte and glued, both ways; and arbitrary bytes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the tests about panels share: the page's vectors, a recording handler, a served server, a bare client."""
+"""What the tests about panels share: the example messages, a recording handler, a served server, a bare client."""
 
 # ruff: noqa: ANN401 - settings, peers and parsed arguments of any type go through here
 from __future__ import annotations

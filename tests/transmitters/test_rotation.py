@@ -27,7 +27,7 @@ NOW = datetime(2026, 3, 1, tzinfo=UTC)
 
 
 class Rule(SOSAccessClient):
-    """A receiver by the seed's rule: the new password counts from its first use, the old one until then."""
+    """A new password counts from its first use, the old one until then (sos_access/PROTOCOL.md, Rotation)."""
 
     current = "0"
     pending: str | None = None
