@@ -2,7 +2,7 @@
 
 A machine without a clock battery boots in 1970, or at the time of its shutdown, and jumps later. So the age of pending
 alarms is measured by the steady clock, which counts from the boot. The wall clock is known to be wrong before 2026, and
-while the time of every receiver is far from it (PROTOCOL.md, Clock offset).
+while the time of every receiver is far from it (sos_access/PROTOCOL.md, Clock offset).
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _FARTHEST_ZONE_S = 14 * 3600.0
 """The largest offset of a time zone from UTC."""
 _TIME_FORMAT = "%Y-%m-%d %H:%M:%S.%f"
 _MICROSECONDS = -3
-"""Digits of %f that a transmitter time does not have (PROTOCOL.md, Times)."""
+"""Digits of %f that a transmitter time does not have (sos_access/PROTOCOL.md, Times)."""
 
 
 def wall() -> float:
@@ -124,7 +124,7 @@ class Clock:
         return self._steady()
 
     def timed(self, alarm: AlarmT, at: datetime) -> tuple[AlarmT, tuple[str, ...]]:
-        """Return `alarm` with `at` as its time, and warnings (PROTOCOL.md, alarmrequest).
+        """Return `alarm` with `at` as its time, and warnings (sos_access/PROTOCOL.md, alarmrequest).
 
         Its time distinguishes it from the same alarm raised again; while the clock is wrong, a reference does.
         """

@@ -83,7 +83,7 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Alarm:
-    """An alarm as a caller gives it (TOPICS.md, Alarm payload; PROTOCOL.md, alarmrequest)."""
+    """An alarm as a caller gives it (TOPICS.md, Alarm payload; sos_access/PROTOCOL.md, alarmrequest)."""
 
     event_code: str
     transmitter_time: datetime | str | None = None

@@ -29,7 +29,7 @@ from bridge.sos_access.tls import tls_context
 
 _LEVELS = {"90s": 90.0, "180s": 180.0, "5h": 18000.0, "25h": 90000.0}
 _NEEDS_TWO_RECEIVERS_S = 180
-"""Heartbeat levels up to this one require failover (PROTOCOL.md, Heartbeat levels)."""
+"""Heartbeat levels up to this one require failover (sos_access/PROTOCOL.md, Heartbeat levels)."""
 
 
 def _tls_verify(value: str) -> str:

@@ -1,4 +1,4 @@
-"""The passwords of one transmitter, in a file of mode 0600 (PROTOCOL.md, Passwords).
+"""The passwords of one transmitter, in a file of mode 0600 (sos_access/PROTOCOL.md, Passwords).
 
 The old password stays valid until the receiver gets the first message with the new one. So a new password is on disk
 before anything is sent with it, and older ones are kept until the receiver has answered a message with the newest.

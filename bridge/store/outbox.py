@@ -46,8 +46,8 @@ _SAME_ALARM = """
     AND (c.area || c.section || c.detector = '' OR e.area || e.section || e.detector = ''
          OR (e.area = c.area AND e.section = c.section AND e.detector = c.detector))
 """
-# A restore never overtakes its alarm, nor a new alarm the restore before it (PROTOCOL.md, Order of alarms). The order
-# of the index avoids a sort, which would compare all pending commands with each other.
+# A restore never overtakes its alarm, nor a new alarm the restore before it (sos_access/PROTOCOL.md, Order of alarms).
+# The order of the index avoids a sort, which would compare all pending commands with each other.
 _NEXT_ALARM = f"""
     SELECT * FROM command c WHERE transmitter = :transmitter AND state = 'pending' AND request NOT IN ('ping', 'auth')
     AND id NOT IN (SELECT value FROM json_each(:later))

@@ -1,4 +1,4 @@
-"""The schedule of heartbeats (PROTOCOL.md, Heartbeat schedule)."""
+"""The schedule of heartbeats (sos_access/PROTOCOL.md, Heartbeat schedule)."""
 
 from __future__ import annotations
 

@@ -50,7 +50,7 @@ class Line:
         return self.client.ping_request(command.reference)
 
     async def exchange(self, message: Callable[[], AnyRequest]) -> AnyExchange:
-        """Exchange one message, with another password if one is refused (PROTOCOL.md, Choosing a password).
+        """Exchange one message, with another password if one is refused (sos_access/PROTOCOL.md, Choosing a password).
 
         `message` returns it with the client's current password. Raises SOSAccessError.
         """
