@@ -22,7 +22,8 @@ HELD                  a round failed, no receiver answered, or all    a route se
 REFUSED               a round failed, a receiver refused it, or       10 s doubling to 5 min, or the receiver
                       others went while it hung                       accepts its first alarm since: DUE
 DUE                   it may be sent again                            after those that are NEW: SENDING
-BEHIND                what it follows cannot be sent                  that changes its state
+BEHIND                what it follows cannot be sent; that inherits   that ends: NEW
+                      its urgency
 (ended)               0 or 10 from any receiver: delivered
                       1, 2, 3, 7, 100 from every receiver, the last
                       time with mandatory elements only: rejected

@@ -31,7 +31,7 @@ class State(Enum):
     REFUSED = auto()
     """A receiver refused it: it waits on its own."""
     BEHIND = auto()
-    """What it has to follow cannot be sent now."""
+    """What it has to follow cannot be sent now, and was given its urgency: it waits until that has ended."""
     SENDING = auto()
 
 
@@ -117,13 +117,12 @@ class Queue:
             self.put(head, State.DUE if head.tried else State.NEW)
 
     def put(self, alarm: Waiting, state: State, due: float = 0.0) -> None:
-        """Move an alarm to another state; what waits behind it is looked at again."""
+        """Move an alarm to another state."""
         alarm.state, alarm.due = state, due
         if state in _READY:
             heapq.heappush(self._heaps[alarm.urgent, state], alarm.number)
         elif state is State.REFUSED:
             heapq.heappush(self._refused, (due, alarm.number))
-        self._release(alarm.number)
 
     def remove(self, number: int) -> None:
         """Forget an alarm that ended, or that a person took out."""

@@ -70,11 +70,11 @@ class World:
             supervision=Supervision(self.level, self.check_idle_every),
             jitter=lambda: 0.5,
         )
-        self._events: list[tuple[float, int, Callable[[], None]]] = []
+        self._events: list[tuple[float, int, Callable[[], object]]] = []
         self._order = itertools.count()
         self._numbers = itertools.count(1)
 
-    def at(self, when: float, work: Callable[[], None]) -> None:
+    def at(self, when: float, work: Callable[[], object]) -> None:
         heapq.heappush(self._events, (when, next(self._order), work))
 
     def raise_alarm(self, code: str = "BA", *, urgent: bool = False, restore: bool = False, detector: str = "") -> int:
@@ -118,7 +118,7 @@ class World:
             case Connect(route):
                 self.connects.append((self.now, route))
                 self.line.busy = True
-                attempt, took = self._connect(route)
+                attempt, took = self.connect(route)
                 self.at(self.now + took, lambda: self.line.connect_ended(attempt, self.now))
             case Ask():
                 raise NotImplementedError
@@ -134,60 +134,15 @@ class World:
         self._race(step, list(step.tries), [])
 
     def _race(self, step: Send, tries: list[Try], failed: list[Attempt]) -> None:
-        """Begin the first of `tries`; the race delay starts the rest."""
-        state = {"won": False, "open": 0}
+        Race(self, step, tries, failed).start(0)
 
-        def begin(index: int) -> None:
-            if state["won"] or index >= len(tries):
-                return
-            route = tries[index].route
-            health = self.line.routes[route]
-            if not health.serving and health.attempted_at is not None:
-                assert self.now - health.attempted_at >= 0.999, f"{route} tried twice within a second"
-            self.line.connecting(route, self.now)
-            self.began.append((self.now, route))
-            attempt, took = self._connect(route)
-            state["open"] += 1
-            self.at(self.now + took, lambda: ended(index, attempt))
-            if index + 1 < len(tries):
-                self.at(self.now + tries[index].race_after_s, lambda: late(index))
-
-        begun: set[int] = set()
-
-        def start(index: int) -> None:
-            if index not in begun:
-                begun.add(index)
-                begin(index)
-
-        def late(index: int) -> None:
-            if index in begun and index + 1 not in begun and not state["won"]:
-                self.line.routes[tries[index].route].late()
-                start(index + 1)
-
-        def ended(index: int, attempt: Attempt) -> None:
-            state["open"] -= 1
-            if state["won"]:
-                self.line.observed(attempt, self.now, alarm=bool(attempt.error))
-                return
-            if attempt.connected:
-                state["won"] = True
-                self._document(step, tries[index], attempt, failed)
-                return
-            failed.append(attempt)
-            if index + 1 < len(tries):
-                start(index + 1)
-            elif not state["open"]:
-                self._ended(step.number, failed)
-
-        start(0)
-
-    def _document(self, step: Send, each: Try, connected: Attempt, failed: list[Attempt]) -> None:
+    def document(self, step: Send, each: Try, connected: Attempt, failed: list[Attempt]) -> None:
         self.line.sent(step.number, each.route)
         self.sent.append((self.now, step.number, each.route))
         attempt, took = self._exchange(each, step.number, connected.took_s)
-        self.at(self.now + took, lambda: self._ended(step.number, [*failed, attempt]))
+        self.at(self.now + took, lambda: self.ended(step.number, [*failed, attempt]))
 
-    def _ended(self, number: int, attempts: list[Attempt]) -> None:
+    def ended(self, number: int, attempts: list[Attempt]) -> None:
         ending = self.line.alarm_attempted(number, attempts, self.now)
         self.endings.append((self.now, number, ending))
         if ending is Ending.DELIVERED:
@@ -196,13 +151,13 @@ class World:
             self.rejected[number] = self.now
 
     def _attempt(self, each: Try, number: int | None) -> tuple[Attempt, float]:
-        connected, took = self._connect(each.route)
+        connected, took = self.connect(each.route)
         if not connected.connected:
             return connected, took
         attempt, more = self._exchange(each, number, connected.took_s)
         return attempt, took + more
 
-    def _connect(self, route: Route) -> tuple[Attempt, float]:
+    def connect(self, route: Route) -> tuple[Attempt, float]:
         how = self.behaves(route, None, self.now)
         if how.refuses:
             return Attempt(route, error="refused", connected=False), 0.001
@@ -218,3 +173,50 @@ class World:
         if attempt.answer is Answer.UNAUTHORIZED:
             self.logins.append((self.now, each.route.receiver, each.login))
         return attempt, how.answer_s
+
+
+@dataclass
+class Race:
+    """The connections of one attempt; the first that is made carries the document."""
+
+    world: World
+    step: Send
+    tries: list[Try]
+    failed: list[Attempt]
+    begun: set[int] = field(default_factory=set)
+    running: int = 0
+    won: bool = False
+
+    def start(self, index: int) -> None:
+        if self.won or index in self.begun or index >= len(self.tries):
+            return
+        self.begun.add(index)
+        self.running += 1
+        world, route = self.world, self.tries[index].route
+        health = world.line.routes[route]
+        if not health.serving and health.attempted_at is not None:
+            assert world.now - health.attempted_at >= 0.999, f"{route} tried twice within a second"
+        world.line.connecting(route, world.now)
+        world.began.append((world.now, route))
+        attempt, took = world.connect(route)
+        world.at(world.now + took, lambda: self.ended(index, attempt))
+        if index + 1 < len(self.tries):
+            world.at(world.now + self.tries[index].race_after_s, lambda: self.late(index))
+
+    def late(self, index: int) -> None:
+        if not self.won and index + 1 not in self.begun:
+            self.world.line.routes[self.tries[index].route].late()
+            self.start(index + 1)
+
+    def ended(self, index: int, attempt: Attempt) -> None:
+        self.running -= 1
+        if self.won:
+            self.world.line.observed(attempt, self.world.now, alarm=bool(attempt.error))
+        elif attempt.connected:
+            self.won = True
+            self.world.document(self.step, self.tries[index], attempt, self.failed)
+        else:
+            self.failed.append(attempt)
+            self.start(index + 1)
+            if not self.running:
+                self.world.ended(self.step.number, self.failed)
