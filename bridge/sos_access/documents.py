@@ -102,6 +102,8 @@ class DocumentBuffer:
             if self._end is None:  # else it is about what follows the root
                 raise MalformedMessage(Status.INVALID_XML, f"not XML: {clean(error)}") from None
         self._scanned_again += end - self._parser.CurrentByteIndex
+        if self._end is not None:  # breaks a reference cycle: collecting it takes longer than reading
+            self._parser.StartElementHandler = self._parser.EndElementHandler = None
 
     def _make_parser(self) -> Any:  # noqa: ANN401 - pyexpat names no type
         """Return an expat parser that feeds xmltodict, refuses what no message needs, and notes the root's end."""

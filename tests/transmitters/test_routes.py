@@ -97,7 +97,7 @@ def test_routes_connection_proves_a_route_that_could_not_be_connected_only() -> 
     assert health.up
     health.failed("no answer", 2, alarm=True, connected=True)
     health.connected(0.1, 3)
-    assert health.rank == Rank.DOWN
+    assert health.served is False
     health.connected(0.1, 4, proves=True)
     assert health.rank == Rank.UNKNOWN
 
