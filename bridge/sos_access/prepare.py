@@ -52,7 +52,7 @@ def prepare(alarm: Alarm) -> tuple[PreparedAlarm, tuple[str, ...]]:
     fields["additional_info"] = _additional_info(alarm.additional_info, warnings)
     fields["transmitter_time"] = _time(alarm.transmitter_time)
     fields["position"] = _position(alarm.position)
-    return PreparedAlarm(**fields), tuple(warnings)  # type: ignore[arg-type]  # event_code is mandatory: not None
+    return PreparedAlarm(**fields, urgent=alarm.urgent), tuple(warnings)  # type: ignore[arg-type]  # event_code is mandatory: not None
 
 
 def check_event_code(value: object) -> None:

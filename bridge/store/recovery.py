@@ -231,7 +231,7 @@ def _bare_alarm(row: sqlite3.Row) -> dict[str, Any]:
         if Request(row["request"]) not in (Request.ALARM, Request.RESTORE):
             return {}
         place = {"transmitter_area": row["area"], "section": row["section"], "detector": row["detector"]}
-        alarm, _ = prepare(Alarm(row["event_code"], **{key: text or None for key, text in place.items()}))
+        alarm, _ = prepare(Alarm(row["event_code"], **{key: text or None for key, text in place.items()}))  # type: ignore[arg-type]  # texts
     except (BridgeError, ValueError, TypeError):
         return {}
     body = {
