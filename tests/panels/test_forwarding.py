@@ -61,7 +61,7 @@ def event(kind: EventType, guid: str = GUID, sensor: int | None = None) -> Panel
         (replace(SMOKE, type=EventType.LOW_BATTERY), None, False),
     ],
 )
-def test_what_is_urgent_by_itself_and_by_rule(of: PanelEvent, by_rule: bool | None, *, urgent: bool) -> None:
+def test_what_is_urgent_by_itself_and_by_rule(of: PanelEvent, *, by_rule: bool | None, urgent: bool) -> None:
     rule = replace(FIRE, event=of.type, sensor_type=None, urgent=by_rule)
     (raised,) = forward([rule], (), of).sendings
     assert raised.alarm.urgent is urgent
