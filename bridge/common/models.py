@@ -128,6 +128,8 @@ class Result:
     event_code: str | None = None
     receiver: str | None = None
     """`primary` or `secondary`."""
+    path: str | None = None
+    """The network path, where paths are configured."""
     attempts: int | None = None
     arrival_time: datetime | None = None
     clock_offset_s: float | None = None

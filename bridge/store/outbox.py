@@ -307,7 +307,8 @@ class Outbox:
 
     async def counts(self, transmitter: str) -> Counts:
         sql = (
-            "SELECT state, count(*) AS n, min(accepted_at) AS oldest, sum(unauthorized = 1) AS unauthorized"
+            "SELECT state, count(*) AS n, min(accepted_at) AS oldest, sum(unauthorized = 1) AS unauthorized,"
+            " sum(undelivered > 0) AS undelivered"
             " FROM command WHERE transmitter = ? AND request IN ('alarm', 'restore') GROUP BY state"
         )
         rows = await self._store.read(lambda db: db.execute(sql, (transmitter,)).fetchall())
@@ -318,6 +319,7 @@ class Outbox:
             oldest_at=read_time(pending["oldest"]) if pending else None,
             rejected=rejected["n"] if rejected else 0,
             unauthorized=pending["unauthorized"] if pending else 0,
+            undelivered=pending["undelivered"] if pending else 0,
         )
 
     async def active(self, transmitter: str) -> list[ActiveAlarm]:

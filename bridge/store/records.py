@@ -99,6 +99,8 @@ class Counts:
     oldest_at: datetime | None = None
     rejected: int = 0
     unauthorized: int = 0
+    undelivered: int = 0
+    """Pending ones whose `undelivered` event is due or published."""
 
 
 def count_pending(db: sqlite3.Connection) -> int:
