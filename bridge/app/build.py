@@ -42,7 +42,7 @@ from bridge.transmitters.line import Line
 from bridge.transmitters.network import Network
 from bridge.transmitters.publisher import Publisher
 from bridge.transmitters.routes import Route
-from bridge.transmitters.topics import Topics
+from bridge.transmitters.topics import Reach, Topics
 from bridge.transmitters.transmitter import Transmitter
 
 _FILES_OF_A_TRANSMITTER = 4
@@ -51,7 +51,13 @@ _FILES_OF_A_TRANSMITTER = 4
 
 def topics(settings: Settings) -> Topics:
     named = {each.name: {alarm.key: alarm.named() for alarm in each.alarms} for each in settings.transmitters}
-    return Topics(settings.mqtt.base_topic, named)
+    return Topics(settings.mqtt.base_topic, named, {each.name: _reach(each) for each in settings.transmitters})
+
+
+def _reach(each: TransmitterSettings) -> Reach:
+    receivers = {"primary": each.receiver} | ({"secondary": each.secondary_receiver} if each.secondary_receiver else {})
+    paths = {path.name: path.interface or path.source or "" for path in each.paths}
+    return Reach(receivers, paths, each.heartbeat_s, each.check_idle_every)
 
 
 def broker(mqtt: MqttSettings) -> Broker:

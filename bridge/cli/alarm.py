@@ -17,7 +17,7 @@ from bridge.sos_access.prepare import prepare
 from bridge.store.lock import hold, is_held
 from bridge.transmitters.line import Line
 
-_OPTIONS = [field.name for field in fields(Alarm) if field.name != "event_code"]
+_OPTIONS = [field.name for field in fields(Alarm) if field.name not in ("event_code", "urgent")]
 
 
 def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

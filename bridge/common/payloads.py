@@ -10,6 +10,9 @@ from bridge.common.models import Request
 _LONGEST_PAYLOAD = 100_000
 """Bytes (TOPICS.md, Transmitter commands)."""
 
+_LONGEST_NUMBER = 400
+"""Digits: more than any float has, fewer than Python takes."""
+
 
 class CommandError(BridgeError):
     """A command that is invalid; the text says why, for its author."""
@@ -30,20 +33,31 @@ def payload_text(payload: bytes) -> str:
         raise CommandError("the payload is not UTF-8 text") from None
 
 
-def payload_object(text: str) -> dict[str, object]:
-    """Return the JSON object in `text`, which begins with `{`. Raises CommandError, which does not quote the text."""
+def payload_object(text: str, repeated: list[str] | None = None) -> dict[str, object]:
+    """Return the JSON object in `text`, which begins with `{`. Raises CommandError, which does not quote the text.
+
+    Fields that are repeated with different values are added to `repeated`, and the last value counts; without it they
+    are an error.
+    """
 
     def unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
         found = dict(pairs)
-        if len(found) < len(pairs):
+        if len(found) < len(pairs) and repeated is None:
             raise CommandError("duplicate field in the JSON object")
+        if repeated is not None and len(found) < len(pairs):
+            repeated.extend(dict.fromkeys(name for name, value in pairs if value != found[name]))
         return found
 
     try:
-        value: dict[str, object] = json.loads(text, object_pairs_hook=unique)
+        value: dict[str, object] = json.loads(text, object_pairs_hook=unique, parse_int=_whole_number)
     except (ValueError, RecursionError) as error:
         raise CommandError(f"invalid JSON{_place(error)}") from None
     return value
+
+
+def _whole_number(digits: str) -> int | str:
+    """Return a number, or the text of one that Python refuses to read."""
+    return int(digits) if len(digits) <= _LONGEST_NUMBER else digits
 
 
 def _place(error: Exception) -> str:

@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger("bridge.sos_access")
 
 _LAST_PORT = 65535
-_OPTIONAL = tuple(field.name for field in fields(PreparedAlarm) if field.name != "event_code")
+_OPTIONAL = tuple(field.name for field in fields(PreparedAlarm) if field.name not in ("event_code", "urgent"))
 
 P = ParamSpec("P")
 R = TypeVar("R", bound=Response)

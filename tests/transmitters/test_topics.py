@@ -16,6 +16,7 @@ from support.outbox import HOME, NOW
 from bridge.common.models import ActiveAlarm, Alarm, AlarmIdentity, NamedAlarm, Outcome, PreparedAlarm, Request, Result
 from bridge.common.payloads import CommandError
 from bridge.common.text import timestamp
+from bridge.sos_access.prepare import prepare
 from bridge.transmitters.commands import ParsedCommand
 from bridge.transmitters.commands import parse as parse_command
 from bridge.transmitters.topics import (
@@ -94,20 +95,15 @@ def test_a_ping_or_rotation_with_or_without_a_reference(
 
 ALARM_FAULTS = [
     ("", "the payload is empty; give an event code"),
-    ('"BA"', "is no event code; give BA bare"),
+    ('"BA', "is no event code; give BA bare"),
+    ('""', "event_code: is missing"),
     ("['BA']", "is no event code; give BA bare"),
     ('{"event_code": "BA"', "invalid JSON: "),
     ("{" * 50_000, "invalid JSON: "),
-    ('{"event_code": "BA", "event_code": "FA"}', "duplicate field in the JSON object"),
+    ('{"event_code": "BA", "event_code": "FA"}', "event_code: duplicate field with different values"),
     ({"section": "1"}, "event_code: is required"),
     ({"event_code": ""}, "event_code: is required"),
     ({"event_code": True}, "event_code: has type bool; use text"),
-    ({"event_code": "BA", "sektion": "1"}, "sektion: is no field of this command; there are: event_code"),
-    ({"event_code": "BA", "section": ["1"]}, "section: has type list"),
-    ({"event_code": "BA", "transmitter_time": "noon"}, "transmitter_time: 'noon' is not a time; use for example"),
-    ({"event_code": "BA", "position": {"lat": 1}}, "position: "),
-    ({"event_code": "BA", "position": {"x": 10**400, "y": 1}}, "position: "),
-    ({"event_code": "BA", "position": {"x": 1e999, "y": 1}}, "position: "),
     ({"event_code": "B" * 200}, "event_code: "),
     (b"\xff\xfe", "not UTF-8"),
     (b"B" * 100_001, "has 100001 bytes; the limit is 100000"),
@@ -122,6 +118,86 @@ def test_a_wrong_alarm_is_told_in_words(leaf: str, request_: Request, payload: o
     assert words in str(caught.value)
     assert str(caught.value).isprintable()
     assert (caught.value.transmitter, caught.value.request) == (HOME, request_)
+
+
+def test_a_json_string_is_an_event_code() -> None:
+    assert parse("home/alarm/raise", '"FA"') == parse("home/alarm/raise", "FA")
+    assert parse("home/alarm/raise", {"event_code": " FA\n"}) == parse("home/alarm/raise", "FA")
+
+
+BROKEN_DETAILS = [
+    ({"sektion": "1"}, None, "sektion: unknown field, ignored"),
+    ({"section": ["1"]}, "section", "section: has type list; use text; left out"),
+    ({"section": True}, "section", "section: has type bool; use text; left out"),
+    ({"section": "123456789"}, "section", "section: has 9 characters; it must have 1 to 5; left out"),
+    ({"reference": "x" * 51}, "reference", "reference: has 51 characters; it must have 1 to 50; left out"),
+    ({"transmitter_time": "noon"}, "transmitter_time", "transmitter_time: 'noon' is not a time"),
+    ({"position": {"lat": 1}}, "position", "position: use"),
+    ({"position": "57.7N"}, "position", "position: has 5 characters"),
+    ({"position": {"x": 10**400, "y": 1}}, "position", "position: x: "),
+    ({"position": {"x": 1e999, "y": 1}}, "position", "position: x: "),
+    ({"section_text": {"a": 1}}, "section_text", "section_text: has type dict; use text; left out"),
+]
+
+
+@pytest.mark.parametrize(("fields", "left_out", "words"), BROKEN_DETAILS)
+@pytest.mark.parametrize("leaf", ["raise", "restore"])
+def test_a_broken_detail_does_not_drop_the_alarm(
+    leaf: str, fields: dict[str, object], left_out: str | None, words: str
+) -> None:
+    found = parse(f"home/alarm/{leaf}", {"event_code": "FA", "detector": "7", **fields})
+    assert found.alarm
+    assert (found.alarm.event_code, found.alarm.detector) == ("FA", "7")
+    assert left_out is None or getattr(found.alarm, left_out) is None
+    [warning] = found.warnings
+    assert warning.startswith(words)
+
+
+def test_details_are_taken_as_they_are_meant() -> None:
+    found = parse(
+        "home/alarm/raise", {"event_code": "FA", "section": " 1 ", "section_text": 1.5, "detector": "12345678901"}
+    )
+    assert found.alarm
+    assert (found.alarm.section, found.alarm.section_text) == ("1", "1.5")
+    twice = parse("home/alarm/raise", '{"event_code": "FA", "section": "1", "section": "2"}')
+    assert twice.alarm
+    assert twice.alarm.section == "2"
+    assert twice.warnings == ("section: duplicate field, the last value counts",)
+
+
+def test_a_restore_whose_place_cannot_be_sent_ends_only_its_own_alarm() -> None:
+    raised, restored = (
+        parse(f"home/alarm/{leaf}", {"event_code": "FA", "section": "Kitchen"}) for leaf in ("raise", "restore")
+    )
+    assert raised.identity == restored.identity == AlarmIdentity("FA", "", "Kitchen", "")
+    assert restored.alarm == PreparedAlarm("FA")
+    assert not restored.identity.whole_code
+
+
+@pytest.mark.parametrize(
+    ("given", "urgent", "warned"),
+    [(True, True, False), (False, False, False), (None, False, False), ("true", True, True), ("no", False, True),
+     (1, True, True), ([], False, True)],
+)  # fmt: skip
+def test_an_urgent_alarm(given: object, *, urgent: bool, warned: bool) -> None:
+    found = parse("home/alarm/raise", {"event_code": "FA", "urgent": given})
+    assert found.alarm
+    assert found.alarm.urgent is urgent
+    assert bool(found.warnings) is warned
+
+
+def test_warnings_are_bounded() -> None:
+    found = parse("home/alarm/raise", {"event_code": "FA", **{f"x{n}": n for n in range(1000)}})
+    assert len(found.warnings) == 21
+    assert found.warnings[-1] == "980 more"
+
+
+def test_a_named_alarm_is_urgent_when_raised() -> None:
+    topics = Topics("b", {HOME: {"fire": replace(BURGLARY, key="fire", alarm=PreparedAlarm("FA", urgent=True))}})
+    raised, restored = (parse_command(topics, f"b/transmitter/{HOME}/alarm/fire/set", word) for word in (b"ON", b"OFF"))
+    assert raised.alarm
+    assert restored.alarm
+    assert (raised.alarm.urgent, restored.alarm.urgent) == (True, False)
 
 
 @pytest.mark.parametrize(
@@ -165,6 +241,18 @@ def test_any_payload_is_a_command_or_a_command_error(leaf: str, payload: bytes) 
     else:
         assert found.transmitter == HOME
         assert (found.alarm is None) == (found.request in (Request.PING, Request.AUTH))
+
+
+_codes = st.text("ABCXYZ0123456789", min_size=1, max_size=25) | st.integers(0, 10**24)
+
+
+@given(_codes, _fields, st.sampled_from(["raise", "restore"]))
+def test_any_object_with_a_good_event_code_is_an_alarm(code: str | int, more: dict[str, object], leaf: str) -> None:
+    found = parse(f"home/alarm/{leaf}", {**more, "event_code": code})
+    assert found.alarm
+    assert found.alarm.event_code == str(code)
+    assert prepare(found.alarm) == (found.alarm, ())
+    assert all(warning.isprintable() for warning in found.warnings)
 
 
 @pytest.mark.parametrize("depth", [900, 950, 980, 985, 990, 995])
