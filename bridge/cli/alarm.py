@@ -8,6 +8,7 @@ from dataclasses import fields, replace
 
 from bridge.app.build import line
 from bridge.cli.common import add_transmitter_option, coloured, find_transmitter
+from bridge.common.errors import StoreError
 from bridge.common.models import Alarm
 from bridge.common.text import clean
 from bridge.config.settings import Settings, TransmitterSettings
@@ -79,6 +80,8 @@ async def rotate_password(args: argparse.Namespace) -> int:
     each = find_transmitter(settings, args.transmitter)
     with hold(settings.store.path):
         sender = _line(settings, each, owner=True)
+        if (refusal := await sender.rotation_refusal()) is not None:
+            raise StoreError(refusal)
         exchange = await sender.exchange(sender.client.new_auth_request(args.reference))
         response = exchange.response
         if isinstance(response, NewAuthResponse) and response.new_authentication is not None:

@@ -105,7 +105,7 @@ class Changes:
         self._refusing = refusing
 
     def _heartbeats(self, state: LineState, now: float) -> None:
-        paused = state.supervision.is_paused(now)
+        paused = self._line.heartbeat is not None and state.supervision.is_paused(now)
         if paused == self._paused:
             return
         name, self._paused = self._line.name, paused

@@ -17,7 +17,7 @@ from bridge.sos_access.connection import Connection
 from bridge.sos_access.messages import RESPONSE_TO, AnyRequest, Response, check_reference
 from bridge.sos_access.peer import Peer
 from bridge.sos_access.race import Entrant, Observer, Outcome, RaceFailed, race
-from bridge.sos_access.status import SOSAccessError, TransportError, error_for
+from bridge.sos_access.status import ReceiverName, SOSAccessError, TransportError, error_for
 from bridge.store.passwords import Passwords
 from bridge.transmitters.logins import Login
 from bridge.transmitters.network import Network
@@ -151,6 +151,15 @@ class Line:
             raise error or TransportError("no receiver")
         return replace(sent.exchange, attempts=len(sent.attempts))
 
+    async def rotation_refusal(self) -> str | None:
+        """Return why no new password may be asked for now, such as that it could not be stored; None if one may."""
+        if self.passwords.rotation_refusal is None:
+            try:
+                await asyncio.to_thread(self.passwords.check_writable)
+            except StoreError as error:
+                return str(error)
+        return self.passwords.rotation_refusal
+
     async def settle(self, sent: Sent) -> None:
         """Store which passwords were accepted and refused."""
         if not self.owns_passwords:
@@ -224,7 +233,7 @@ class Line:
         return response
 
     def _exchange(self, response: Response, route: Route, sent_at: datetime) -> Exchange[Response]:
-        receiver = "primary" if route.receiver == "primary" else "secondary"
+        receiver: ReceiverName = "primary" if route.receiver == "primary" else "secondary"
         log.debug("%s: %s answered %d %s", self.name, _named(route), response.status, clean(response.info))
         return Exchange(response, receiver, 1, sent_at, self.clock.now())
 

@@ -149,7 +149,7 @@ class Sender:
         await self._settle(sent)
 
     async def _rotate(self, item: Item, tries: Sequence[Try], request: AnyRequest) -> None:
-        if (refusal := await self._rotation_refusal()) is not None:
+        if (refusal := await self.line.rotation_refusal()) is not None:
             self.state.ask_ended((), now(), ping=False)
             await self.complete(item, Outcome.INVALID, error=refusal)
             return
@@ -166,16 +166,6 @@ class Sender:
         item.add(sent)
         self.state.ask_ended(sent.attempts, now(), ping=ping)
         return sent
-
-    async def _rotation_refusal(self) -> str | None:
-        """Return why no new password may be asked for now, such as that it could not be stored."""
-        passwords = self.line.passwords
-        if passwords.rotation_refusal is None:
-            try:
-                await asyncio.to_thread(passwords.check_writable)
-            except StoreError as error:
-                return str(error)
-        return passwords.rotation_refusal
 
     async def _store(self, sent: Sent) -> tuple[Outcome, str | None]:
         """Store the new password; each receiver has to show next which one it takes."""

@@ -17,7 +17,7 @@ from support.outbox import HOME, NOW, clock, opened
 from bridge.common.models import Result, Secret
 from bridge.sos_access.client import SOSAccessClient
 from bridge.sos_access.connection import Connection, Dialer
-from bridge.sos_access.messages import RESPONSE_TO, AnyRequest, NewAuthResponse, parse_request
+from bridge.sos_access.messages import RESPONSE_TO, AnyRequest, NewAuthResponse, Response, parse_request
 from bridge.sos_access.peer import Peer
 from bridge.sos_access.status import TransportError
 from bridge.store.outbox import Outbox
@@ -32,12 +32,14 @@ DEAD = "dead"
 """In place of a status: the connection is refused."""
 SILENT = "silent"
 """In place of a status: the message is taken and nothing comes back."""
+LOST = "lost"
+"""In place of a status: the connection breaks before the answer."""
 DROPS = "drops"
 """In place of a status: no connection comes about."""
 BUSY = (5, 98, 99, 77)
 """What is answered without being taken: the round fails."""
 
-Answer = int | str
+Answer = int | str | Response
 Behaves = Callable[[str, AnyRequest | None], Answer]
 """What a receiver does: asked without a request, whether it connects."""
 
@@ -103,6 +105,8 @@ class FakeConnection(Connection):
             await asyncio.sleep(self.peer.response_timeout if status == SILENT else 0)
             raise TransportError(f"no complete response from {receiver}")
         await asyncio.sleep(self._fake.answer_s)
+        if isinstance(status, Response):
+            return status.to_xml()
         kind = RESPONSE_TO[type(request)]
         more: dict[str, Any] = {"new_authentication": NEW} if kind is NewAuthResponse and status == 0 else {}
         return kind(status, "answer", **more).to_xml()
@@ -223,12 +227,19 @@ async def bench(folder: Path, heartbeat: float | None = None, **more: Any) -> As
 
 
 def on_bench(
-    path: Path, body: Callable[[Bench], Awaitable[None]], heartbeat: float | None = None, **more: Any  # noqa: ANN401
+    path: Path,
+    body: Callable[[Bench], Awaitable[None]],
+    heartbeat: float | None = None,
+    **more: Any,  # noqa: ANN401
 ) -> None:
-    """Run `body` with a running transmitter, in virtual time."""
+    """Run `body` with a running transmitter, in virtual time; the checks at its start are over, without heartbeats."""
 
     async def main() -> None:
         async with bench(path, heartbeat, **more) as each:
+            if heartbeat is None:
+                await each.settle(5)
+                each.dialer.sent.clear()
+                each.dialer.connects.clear()
             await body(each)
 
     virtual.run(main())
