@@ -12,13 +12,14 @@ import json
 import logging
 import sqlite3
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, TypeVar
 
 from bridge.common.clock import Cutoff
-from bridge.common.errors import StoreError
+from bridge.common.errors import DamagedError, StoreError
 from bridge.common.models import ActiveAlarm, Moment, Outcome, Request, Result
 from bridge.store.arrivals import Arrivals, Wakes
 from bridge.store.database import Store
@@ -412,10 +413,8 @@ class Outbox:
             if row is None:
                 return False
             if row["state"] == State.PENDING:
-                queued = read_queued(row)
-                command, delivery = queued.command, take_delivery(db, number)
-                insert_result(db, command.transmitter, number, _dropped(queued, now), command.reply, delivery)
-                forget_repeatable(db, command)
+                with suppress(DamagedError):  # what cannot be read can be dropped
+                    _end_dropped(db, read_queued(row), now)
             db.execute("DELETE FROM command WHERE id = ?", (number,))
             return True
 
@@ -453,9 +452,10 @@ def _pending_numbers(db: sqlite3.Connection, transmitter: str) -> set[int]:
     return {row["id"] for row in db.execute(sql, (transmitter,))}
 
 
-def _dropped(queued: Queued, now: datetime) -> Result:
-    command = queued.command
-    return Result(
+def _end_dropped(db: sqlite3.Connection, queued: Queued, now: datetime) -> None:
+    """Store the result of a command that a person drops."""
+    command, delivery = queued.command, take_delivery(db, queued.id)
+    result = Result(
         request=command.request,
         outcome=Outcome.REJECTED,
         reference=command.reference,
@@ -464,5 +464,7 @@ def _dropped(queued: Queued, now: datetime) -> Result:
         accepted_at=command.accepted_at,
         completed_at=now,
         warnings=command.warnings,
-        error="dropped by a person, with `sosbridge outbox drop`",
+        error="dropped with `sosbridge outbox drop`",
     )
+    insert_result(db, command.transmitter, queued.id, result, command.reply, delivery)
+    forget_repeatable(db, command)
