@@ -13,7 +13,7 @@ import logging
 import sqlite3
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, TypeVar
@@ -89,6 +89,8 @@ class _Added:
 
     transmitters: set[str]
     queued: list[Queued]
+    keys: dict[str, int] = field(default_factory=dict)
+    """The numbers of commands by the keys of the panels' events."""
 
 
 class Outbox:
@@ -101,11 +103,19 @@ class Outbox:
         self.wakes = Wakes()
         self.deliveries = Deliveries()
         self._arrivals = Arrivals()
+        self._unsaved: dict[str, int] = {}
+        """The events of panels, by key, whose commands are in memory only; with their numbers."""
+        store.on_failure.append(self._failure_changed)
 
     @property
     def failure(self) -> StoreError | None:
         """Why the store cannot be written now; None if it can. Meanwhile everything is kept in memory."""
-        return None
+        return self._store.failure
+
+    def _failure_changed(self, failure: StoreError | None) -> None:
+        if failure is None:
+            self._unsaved.clear()
+            self.deliveries.saved()
 
     async def add(self, entries: Sequence[Entry]) -> set[str]:
         """Store `entries` in one transaction and return the transmitters with something new.
@@ -128,9 +138,12 @@ class Outbox:
 
     async def _finish(self, entries: Sequence[Entry], work: Callable[[sqlite3.Connection], _Added]) -> set[str]:
         added = await self._store.write(work)
+        saved = self.failure is None
         for entry in entries:
             if entry.delivery is not None:
-                self.deliveries.add(entry.delivery, saved=self.failure is None)
+                self.deliveries.add(entry.delivery, saved=saved)
+        if not saved:
+            self._unsaved |= added.keys
         for queued in added.queued:
             self._arrivals.add(queued)
         self.wakes.wake(added.transmitters)
@@ -336,6 +349,8 @@ class Outbox:
     async def published(self, results: Sequence[PendingResult]) -> None:
         """Note that the broker has these results, and so needs no acknowledgement of their commands any more."""
         self.deliveries.published(result.delivery for result in results if result.delivery)
+        ended = {result.command_id for result in results}
+        self._unsaved = {key: number for key, number in self._unsaved.items() if number not in ended}
         values = [(result.id,) for result in results]
         sql = "UPDATE history SET published = 1, mid = NULL WHERE id = ?"
         await self._store.write(lambda db: db.executemany(sql, values))
@@ -423,19 +438,26 @@ class Outbox:
     async def keep_panel(self, guid: str, content: Mapping[str, Any], entries: Mapping[str, CommandEntry]) -> set[str]:
         """Store a panel's content and the commands that its events raise, in one transaction; `entries` by key.
 
-        A key that is stored already adds nothing: one physical event is one alarm. Returns as `add`.
+        A key that is stored already adds nothing: one physical event is one alarm. Returns as `add`. Raises StoreError
+        where a command is in memory only: it is sent, but the panel is to report the event again until that is safe.
         """
 
         def work(db: sqlite3.Connection) -> _Added:
             db.execute("INSERT OR REPLACE INTO panel (guid, content) VALUES (?, ?)", (guid, json.dumps(content)))
-            new: list[Entry] = []
+            new: dict[str, CommandEntry] = {}
             for key, entry in entries.items():
                 values = (key, entry.command.accepted_at.timestamp())
                 if db.execute("INSERT OR IGNORE INTO forwarded (key, at) VALUES (?, ?)", values).rowcount:
-                    new.append(entry)
-            return self._add(db, new)
+                    new[key] = entry
+            added = self._add(db, list(new.values()))
+            numbers = {queued.command: queued.id for queued in added.queued}
+            keys = {key: numbers[entry.command] for key, entry in new.items() if entry.command in numbers}
+            return replace(added, keys=keys)
 
-        return await self._accept(list(entries.values()), work)
+        changed = await self._accept(list(entries.values()), work)
+        if self._unsaved.keys() & entries.keys():
+            raise StoreError(f"{self.failure}; the alarms of panel {guid} are sent, but not stored yet")
+        return changed
 
     async def panels(self) -> dict[str, Any]:
         """Return the stored content of each panel, by GUID."""

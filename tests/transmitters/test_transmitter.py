@@ -334,7 +334,7 @@ def test_what_another_program_stored_wakes_all(tmp_path: Path, monkeypatch: pyte
     async def body(each: Bench) -> None:
         woken = each.outbox.wakes.of(HOME)
         woken.clear()
-        watching = asyncio.create_task(maintain(each.outbox._store, each.outbox, each.clock))
+        watching = asyncio.create_task(maintain(each.outbox._store, each.outbox, each.clock, lambda _: None))
         async with asyncio.timeout(10):
             while not woken.is_set():
                 async with opened(tmp_path) as other:
