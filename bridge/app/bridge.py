@@ -26,7 +26,6 @@ from bridge.panels.events import Panels, check_stored
 from bridge.panels.reading import PanelReader, ReadRequests
 from bridge.panels.topics import PanelTopics
 from bridge.store.database import Store
-from bridge.store.deliveries import Deliveries
 from bridge.store.lock import hold
 from bridge.store.maintenance import maintain
 from bridge.store.recovery import Recovery, RecoveryReport
@@ -85,16 +84,13 @@ class Bridge:
         self._connections = Connections()
         self._known = known = build.known_panels(settings.g90, self._connections)
         self._announcer = announcer = build.announcer(settings, outgoing)
-        deliveries = Deliveries(outbox, panel_topics.matches)
-        self._panel_commands = PanelCommands(
-            panel_topics, outgoing, known, deliveries, clock=clock, emit=publisher.emit
-        )
-        commands = CommandHandler(topics, outbox, deliveries, publisher, clock)
+        self._panel_commands = PanelCommands(panel_topics, outgoing, known, clock=clock, emit=publisher.emit)
+        commands = CommandHandler(topics, outbox, publisher, clock)
         # Commands of transmitters last: where the disk is full they wait.
         routes = (announcer.route, *self._panel_commands.routes, *commands.routes)
         subscriptions = build.subscriptions(topics, panel_topics, known, announcer)
         broker = build.broker(settings.mqtt)
-        self._session = Session(broker, outgoing, Router(routes, publisher.emit), subscriptions, deliveries)
+        self._session = Session(broker, outgoing, Router(routes, publisher.emit), subscriptions, outbox.deliveries)
         self.status = Status(
             topics, outbox, outgoing, self._session, self._transmitters, known,
             protocol=settings.mqtt.protocol, clock=clock,
@@ -133,6 +129,7 @@ class Bridge:
         """Declare what was published last; return the server of panels as they were, if they are configured."""
         if self._report is not None:
             self._publisher.emit("store_damaged", **asdict(self._report))
+        await self._outbox.load_deliveries()
         await self._publisher.restore()
         server = None
         if self._settings.g90:

@@ -7,7 +7,7 @@ import asyncio
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from bridge.app.build import broker, client, credentials
+from bridge.app.build import broker, client, passwords
 from bridge.cli.common import coloured, print_table
 from bridge.common.errors import BridgeError
 from bridge.config.settings import Settings, TransmitterSettings
@@ -82,7 +82,7 @@ async def _receiver(settings: Settings, each: TransmitterSettings, which: str) -
     """Ping one receiver with the password that the service would use, without completing a rotation."""
     what = f"{each.name}, {which} receiver {each.receiver if which == 'primary' else each.secondary_receiver}"
     try:
-        sender = client(each, credentials(settings.store.path, each).candidates()[0])
+        sender = client(each, passwords(settings.store.path, each).candidates()[0])
         sender.use_single_receiver, sender.MAX_RETRY = True, 1
         if which == "secondary" and sender.secondary_receiver_address is not None:
             sender.receiver_address = sender.secondary_receiver_address

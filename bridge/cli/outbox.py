@@ -119,7 +119,7 @@ async def retry(args: argparse.Namespace) -> int:
 
 async def drop(args: argparse.Namespace) -> int:
     async with _opened(args) as outbox:
-        if not await outbox.drop(args.number):
+        if not await outbox.drop(args.number, Clock().now()):
             raise _none(args.number)
     print(f"number {args.number} was dropped")
     return 0

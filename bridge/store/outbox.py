@@ -9,37 +9,47 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import sqlite3
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import asdict
+from contextlib import suppress
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 
 from bridge.common.clock import Cutoff
-from bridge.common.models import ActiveAlarm, Command, Moment, Outcome, Request, Result
+from bridge.common.errors import DamagedError, StoreError
+from bridge.common.models import ActiveAlarm, Moment, Outcome, Request, Result
+from bridge.store.arrivals import Arrivals, Wakes
 from bridge.store.database import Store
+from bridge.store.deliveries import Deliveries
 from bridge.store.records import (
     CommandEntry,
     Counts,
-    Delivery,
     Entry,
     InvalidEntry,
     PendingResult,
     Queued,
+    State,
+    forget_deliveries,
+    forget_repeatable,
     insert_command,
     insert_result,
-    is_known,
+    is_repeated,
     read_active,
+    read_deliveries,
     read_panel,
     read_pending_result,
     read_queued,
     read_time,
-    seen_before,
+    take_delivery,
     update_active,
 )
 
-Touched = Mapping[str, Queued | None]
-"""The transmitters with something new, each with the first of its new commands."""
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 _SAME_ALARM = """
     e.event_code = c.event_code
@@ -73,35 +83,12 @@ _OWED_UNDELIVERED = """
 _ALARMS = (Request.ALARM, Request.RESTORE)
 
 
-class Wakes:
-    """Who waits for something to be stored: each transmitter, and who follows them all."""
+@dataclass(frozen=True, slots=True)
+class _Added:
+    """What a transaction added."""
 
-    def __init__(self) -> None:
-        self.any = asyncio.Event()
-        """Set while `take` has names to return."""
-        self._events: dict[str, asyncio.Event] = {}
-        self._names: set[str] = set()
-
-    def of(self, transmitter: str) -> asyncio.Event:
-        """Return the event that is set whenever something is stored for a transmitter; its one user clears it."""
-        return self._events.setdefault(transmitter, asyncio.Event())
-
-    def wake(self, transmitters: Iterable[str]) -> None:
-        """Wake those of `transmitters`: something is stored for them, or may be."""
-        for name in transmitters:
-            self._names.add(name)
-            self.of(name).set()
-            self.any.set()
-
-    def wake_all(self) -> None:
-        """Wake all who have ever waited: anything may have changed."""
-        self.wake(list(self._events))
-
-    def take(self) -> set[str]:
-        """Return the transmitters that were woken since this was last called."""
-        self.any.clear()
-        names, self._names = self._names, set()
-        return names
+    transmitters: set[str]
+    queued: list[Queued]
 
 
 class Outbox:
@@ -112,54 +99,116 @@ class Outbox:
         self._max_commands = max_commands
         self._history = history
         self.wakes = Wakes()
+        self.deliveries = Deliveries()
+        self._arrivals = Arrivals()
 
-    async def add(self, entries: Sequence[Entry], confirmed: Collection[Delivery] = ()) -> Touched:
-        """Store `entries` in one transaction and return what is new; redeliveries add nothing.
+    @property
+    def failure(self) -> StoreError | None:
+        """Why the store cannot be written now; None if it can. Meanwhile everything is kept in memory."""
+        return None
 
-        A command that finds the outbox full ends `invalid`. `confirmed` are deliveries whose acknowledgement the broker
-        has; it does not repeat them, so they are forgotten.
+    async def add(self, entries: Sequence[Entry]) -> set[str]:
+        """Store `entries` in one transaction and return the transmitters with something new.
+
+        A command that finds the outbox full ends `invalid`; the same as one before, by its caller's word, `duplicate`.
         """
-        return await self._write_entries(entries, lambda db: self._add(db, entries, confirmed))
+        return await self._accept(entries, lambda db: self._add(db, entries))
 
-    async def _write_entries(self, entries: Iterable[Entry], work: Callable[[sqlite3.Connection], Touched]) -> Touched:
-        """Store `entries` by `work`, and wake their transmitters."""
-        try:
-            touched = await self._store.write(work)
-        except asyncio.CancelledError:
-            # It may be written all the same: then nothing newer goes before it.
-            self.wakes.wake(entry.transmitter for entry in entries)
-            raise
-        self.wakes.wake(touched)
-        return touched
+    async def _accept(self, entries: Sequence[Entry], work: Callable[[sqlite3.Connection], _Added]) -> set[str]:
+        """Store `entries` by `work`. What was begun is finished, also if the caller is cancelled."""
+        task = asyncio.create_task(self._finish(entries, work), name="outbox: accept commands")
+        self.deliveries.accepting.add(task)
+        task.add_done_callback(self._accepted)
+        return await asyncio.shield(task)
 
-    def _add(self, db: sqlite3.Connection, entries: Sequence[Entry], confirmed: Collection[Delivery]) -> Touched:
-        db.executemany("DELETE FROM seen WHERE mid = ? AND digest = ?", [(d.mid, d.digest) for d in confirmed])
-        room = self._max_commands - db.execute("SELECT count(*) FROM command").fetchone()[0]
-        touched: dict[str, Queued | None] = {}
+    def _accepted(self, task: asyncio.Task[set[str]]) -> None:
+        self.deliveries.accepting.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:  # perhaps nobody waits for it any more
+            log.debug("commands were not accepted: %s", error)
+
+    async def _finish(self, entries: Sequence[Entry], work: Callable[[sqlite3.Connection], _Added]) -> set[str]:
+        added = await self._store.write(work)
         for entry in entries:
-            if entry.delivery and seen_before(db, entry.delivery):
-                continue
-            touched.setdefault(entry.transmitter, None)
-            if isinstance(entry, InvalidEntry):
-                insert_result(db, entry.transmitter, None, entry.result, entry.reply)
-            elif room > 0:
-                room -= 1
-                queued = insert_command(db, entry.command)
-                touched[entry.transmitter] = touched[entry.transmitter] or queued
-            else:
-                insert_result(db, entry.transmitter, None, self._full(entry.command), entry.reply)
-        return touched
+            if entry.delivery is not None:
+                self.deliveries.add(entry.delivery, saved=self.failure is None)
+        for queued in added.queued:
+            self._arrivals.add(queued)
+        self.wakes.wake(added.transmitters)
+        return added.transmitters
 
-    def _full(self, command: Command) -> Result:
-        return Result(
+    def _add(self, db: sqlite3.Connection, entries: Sequence[Entry]) -> _Added:
+        forget_deliveries(db, [entry.delivery.mid for entry in entries if entry.delivery])
+        pending = db.execute("SELECT count(*) FROM command WHERE state = 'pending'").fetchone()[0]
+        added = _Added(set(), [])
+        for entry in entries:
+            added.transmitters.add(entry.transmitter)
+            if isinstance(entry, InvalidEntry):
+                insert_result(db, entry.transmitter, None, entry.result, entry.reply, entry.delivery)
+            elif fault := self._refusal(db, entry, pending + len(added.queued)):
+                insert_result(db, entry.transmitter, None, fault, entry.reply, entry.delivery)
+            else:
+                added.queued.append(insert_command(db, entry.command, entry.delivery))
+        return added
+
+    def _refusal(self, db: sqlite3.Connection, entry: CommandEntry, pending: int) -> Result | None:
+        """Return the result of a command that is not queued."""
+        command = entry.command
+        ended = Result(
             request=command.request,
             outcome=Outcome.INVALID,
             reference=command.reference,
             event_code=command.alarm.event_code if command.alarm else None,
             accepted_at=command.accepted_at,
             completed_at=command.accepted_at,
-            error=f"the outbox is full ({self._max_commands} commands); retry later, or raise store.max_commands",
         )
+        if pending >= self._max_commands:
+            error = f"the outbox is full ({self._max_commands} commands); retry later, or raise store.max_commands"
+            return replace(ended, error=error)
+        if entry.repeatable and is_repeated(db, command):
+            error = "not sent again: the same alarm with this reference and transmitter_time was accepted before"
+            return replace(ended, outcome=Outcome.DUPLICATE, error=error)
+        return None
+
+    async def pending(self, transmitter: str) -> list[Queued]:
+        """Return everything that waits, in order of acceptance; from then on `take` returns what is new."""
+        found = await self._queued(
+            "SELECT * FROM command WHERE transmitter = ? AND state = 'pending' ORDER BY id", (transmitter,)
+        )
+        self._arrivals.begin(transmitter, found)
+        return found
+
+    def news(self, transmitter: str) -> asyncio.Event:
+        """Return what is set whenever `take` or `dropped` may return something; its one user clears it."""
+        return self.wakes.of(transmitter)
+
+    def take(self, transmitter: str) -> list[Queued]:
+        """Return what was accepted, or put back by a person, since `pending` or the last call."""
+        return self._arrivals.take(transmitter)
+
+    def dropped(self, transmitter: str) -> set[int]:
+        """Return the numbers that a person took out since the last call. Their results are stored."""
+        return self._arrivals.dropped(transmitter)
+
+    async def follow_others(self) -> None:
+        """Take note of what another program changed, such as `sosbridge outbox drop`."""
+        for name in self._arrivals.transmitters:
+            pending = await self._store.read(partial(_pending_numbers, transmitter=name))
+            for number in self._arrivals.compare(name, pending):
+                queued = await self.get(number)
+                if queued is not None and queued.state is State.PENDING:
+                    self._arrivals.add(queued)
+        self.wakes.wake_all()
+
+    async def line_state(self, transmitter: str) -> str | None:
+        """Return what `keep_line_state` stored last."""
+        sql = "SELECT state FROM line WHERE transmitter = ?"
+        row = await self._store.read(lambda db: db.execute(sql, (transmitter,)).fetchone())
+        return str(row["state"]) if row else None
+
+    async def keep_line_state(self, transmitter: str, state: str) -> None:
+        """Store what a line has to know after a restart, as JSON."""
+        sql = "INSERT OR REPLACE INTO line (transmitter, state) VALUES (?, ?)"
+        await self._store.write(lambda db: db.execute(sql, (transmitter, state)))
 
     async def next(
         self, transmitter: str, later: Collection[int] = (), *, ended: Collection[int] = (), alarms: bool = True
@@ -229,11 +278,17 @@ class Outbox:
 
         await self._store.write(work)
 
+    async def undelivered(self, queued: Queued) -> None:
+        """Let the `undelivered` event of a command be published, once."""
+        sql = "UPDATE command SET undelivered = 1 WHERE id = ? AND undelivered = 0"
+        await self._store.write(lambda db: db.execute(sql, (queued.id,)))
+
     async def complete(self, queued: Queued, result: Result) -> None:
         """End a command: store its result, keep a rejected alarm as `rejected`, update the active alarms."""
 
         def work(db: sqlite3.Connection) -> None:
             command = queued.command
+            delivery = take_delivery(db, queued.id)
             if result.outcome is Outcome.REJECTED and command.request in _ALARMS:
                 db.execute(
                     "UPDATE command SET state = 'rejected', attempts = attempts + ?, error = ?,"
@@ -244,9 +299,12 @@ class Outbox:
                 db.execute("DELETE FROM command WHERE id = ?", (queued.id,))
             if result.outcome in (Outcome.ACCEPTED, Outcome.DUPLICATE):
                 update_active(db, command)
-            insert_result(db, command.transmitter, queued.id, result, command.reply)
+            else:
+                forget_repeatable(db, command)
+            insert_result(db, command.transmitter, queued.id, result, command.reply, delivery)
 
         await self._store.write(work)
+        self._arrivals.end(queued)
 
     async def counts(self, transmitter: str) -> Counts:
         sql = (
@@ -276,8 +334,11 @@ class Outbox:
         return await self._store.read(lambda db: [read_pending_result(row) for row in db.execute(sql, (after,))])
 
     async def published(self, results: Sequence[PendingResult]) -> None:
+        """Note that the broker has these results, and so needs no acknowledgement of their commands any more."""
+        self.deliveries.published(result.delivery for result in results if result.delivery)
         values = [(result.id,) for result in results]
-        await self._store.write(lambda db: db.executemany("UPDATE history SET published = 1 WHERE id = ?", values))
+        sql = "UPDATE history SET published = 1, mid = NULL WHERE id = ?"
+        await self._store.write(lambda db: db.executemany(sql, values))
 
     async def last_result(self, transmitter: str, requests: Collection[Request]) -> str | None:
         """Return the payload of the last published result of these requests."""
@@ -296,17 +357,24 @@ class Outbox:
     async def told_undelivered(self, queued: Queued) -> None:
         await self._store.write(lambda db: db.execute("UPDATE command SET undelivered = 2 WHERE id = ?", (queued.id,)))
 
-    async def known(self, deliveries: Sequence[Delivery]) -> list[Delivery]:
-        """Return those of `deliveries` that are stored already."""
-        return await self._store.read(lambda db: [each for each in deliveries if is_known(db, each)])
+    async def load_deliveries(self) -> None:
+        """Read which messages the broker may deliver again; call it before the first connection."""
+        self.deliveries.load(await self._store.read(read_deliveries))
 
-    async def note(self, deliveries: Sequence[Delivery]) -> None:
-        """Remember deliveries of messages that are not stored, so that `known` returns them when they are repeated."""
-        await self._store.write(lambda db: [seen_before(db, each) for each in deliveries])
+    async def forget_confirmed(self) -> None:
+        """Let the store forget the messages whose acknowledgement the broker has for certain."""
+        mids = self.deliveries.confirmed()
+        if mids:
+            await self._store.write(lambda db: forget_deliveries(db, mids))
 
-    async def forget_deliveries(self) -> None:
-        """Forget all deliveries: a new session of the broker repeats none."""
-        await self._store.write(lambda db: db.execute("DELETE FROM seen"))
+    async def unconfigured(self, transmitters: Iterable[str]) -> dict[str, int]:
+        """Return how many alarms are pending for transmitters other than these, by name."""
+        sql = (
+            "SELECT transmitter, count(*) AS n FROM command WHERE state = 'pending' AND request IN ('alarm', 'restore')"
+            " AND transmitter NOT IN (SELECT value FROM json_each(?)) GROUP BY transmitter ORDER BY transmitter"
+        )
+        values = (json.dumps(list(transmitters)),)
+        return await self._store.read(lambda db: {row["transmitter"]: row["n"] for row in db.execute(sql, values)})
 
     async def prune(self, now: datetime) -> None:
         """Delete published results past the history's age or number."""
@@ -337,28 +405,37 @@ class Outbox:
         values = (now.timestamp(), moment.boot, moment.steady, moment.sure, number)
         return bool(await self._store.write(lambda db: db.execute(sql, values).rowcount))
 
-    async def drop(self, number: int) -> bool:
-        """Delete a command; return False if there is none."""
-        return bool(
-            await self._store.write(lambda db: db.execute("DELETE FROM command WHERE id = ?", (number,)).rowcount)
-        )
+    async def drop(self, number: int, now: datetime) -> bool:
+        """Delete a command; return False if there is none. One that was pending ends as `rejected`."""
 
-    async def keep_panel(self, guid: str, content: Mapping[str, Any], entries: Mapping[str, CommandEntry]) -> Touched:
+        def work(db: sqlite3.Connection) -> bool:
+            row = db.execute("SELECT * FROM command WHERE id = ?", (number,)).fetchone()
+            if row is None:
+                return False
+            if row["state"] == State.PENDING:
+                with suppress(DamagedError):  # what cannot be read can be dropped
+                    _end_dropped(db, read_queued(row), now)
+            db.execute("DELETE FROM command WHERE id = ?", (number,))
+            return True
+
+        return await self._store.write(work)
+
+    async def keep_panel(self, guid: str, content: Mapping[str, Any], entries: Mapping[str, CommandEntry]) -> set[str]:
         """Store a panel's content and the commands that its events raise, in one transaction; `entries` by key.
 
         A key that is stored already adds nothing: one physical event is one alarm. Returns as `add`.
         """
 
-        def work(db: sqlite3.Connection) -> Touched:
+        def work(db: sqlite3.Connection) -> _Added:
             db.execute("INSERT OR REPLACE INTO panel (guid, content) VALUES (?, ?)", (guid, json.dumps(content)))
             new: list[Entry] = []
             for key, entry in entries.items():
                 values = (key, entry.command.accepted_at.timestamp())
                 if db.execute("INSERT OR IGNORE INTO forwarded (key, at) VALUES (?, ?)", values).rowcount:
                     new.append(entry)
-            return self._add(db, new, ())
+            return self._add(db, new)
 
-        return await self._write_entries(entries.values(), work)
+        return await self._accept(list(entries.values()), work)
 
     async def panels(self) -> dict[str, Any]:
         """Return the stored content of each panel, by GUID."""
@@ -368,3 +445,26 @@ class Outbox:
     async def change_mark(self) -> int:
         """Return a number that changes when another program writes to the store."""
         return int(await self._store.read(lambda db: db.execute("PRAGMA data_version").fetchone()[0]))
+
+
+def _pending_numbers(db: sqlite3.Connection, transmitter: str) -> set[int]:
+    sql = "SELECT id FROM command WHERE transmitter = ? AND state = 'pending'"
+    return {row["id"] for row in db.execute(sql, (transmitter,))}
+
+
+def _end_dropped(db: sqlite3.Connection, queued: Queued, now: datetime) -> None:
+    """Store the result of a command that a person drops."""
+    command, delivery = queued.command, take_delivery(db, queued.id)
+    result = Result(
+        request=command.request,
+        outcome=Outcome.REJECTED,
+        reference=command.reference,
+        event_code=command.alarm.event_code if command.alarm else None,
+        attempts=queued.attempts or None,
+        accepted_at=command.accepted_at,
+        completed_at=now,
+        warnings=command.warnings,
+        error="dropped with `sosbridge outbox drop`",
+    )
+    insert_result(db, command.transmitter, queued.id, result, command.reply, delivery)
+    forget_repeatable(db, command)

@@ -59,7 +59,7 @@ _TABLES: Tables = {
     "active": ("transmitter, event_code, area, section, detector", read_active),
     "panel": ("guid", read_panel),
     "forwarded": ("key", lambda row: float(row["at"])),
-    "seen": ("mid", lambda row: b"" + row["digest"]),
+    "line": ("transmitter", lambda row: json.loads(row["state"])),
     "history": ("id", read_pending_result),
 }
 """By table: its order on disk, and a function that reads a row or raises."""

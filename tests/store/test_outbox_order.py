@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.outbox import HOME, command, drain, opened, put, with_outbox
+from support.outbox import HOME, NOW, command, drain, opened, put, with_outbox
 
 from bridge.common.models import Command, Request
 from bridge.store.outbox import _NEXT_ALARM, _NEXT_OTHER, Outbox
@@ -150,7 +150,7 @@ async def _follow_model(path: Path, wanted: list[Command], held: set[int]) -> No
             found = await outbox.next(HOME, later)
             assert (found.id if found else None) == _model_next(pending, later)
             if found:
-                await outbox.drop(found.id)
+                await outbox.drop(found.id, NOW)
                 pending = [each for each in pending if each[0] != found.id]
             else:
                 assert later

@@ -22,8 +22,9 @@ from bridge.common.models import (
     Result,
 )
 from bridge.store.database import Store
+from bridge.store.deliveries import Delivery
 from bridge.store.outbox import Outbox
-from bridge.store.records import CommandEntry, Delivery, Queued
+from bridge.store.records import CommandEntry, Queued
 
 T = TypeVar("T")
 

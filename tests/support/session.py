@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 
 from bridge.mqtt.client import Broker, Incoming
@@ -13,9 +14,20 @@ from bridge.mqtt.session import Session, Subscriptions
 class NoDeliveries:
     """Remembers nothing."""
 
-    def acknowledged(self, batch: Sequence[Incoming]) -> None: ...
+    def __init__(self) -> None:
+        self.changed = asyncio.Event()
 
-    async def new_session(self) -> None: ...
+    def is_redelivery(self, _: Incoming) -> bool:
+        return False
+
+    def is_safe(self, _: Incoming) -> bool:
+        return True
+
+    def acknowledged(self, messages: Sequence[Incoming]) -> None: ...
+
+    async def settled(self) -> None: ...
+
+    def new_session(self) -> None: ...
 
 
 def make_session(outgoing: Outgoing, states: tuple[str, ...] = (), kind: type[Session] = Session) -> Session:

@@ -16,7 +16,8 @@ import pytest
 from bridge.common.errors import StoreError
 from bridge.common.models import ActiveAlarm, Command, PreparedAlarm, Request
 from bridge.mqtt.outgoing import Outgoing
-from bridge.store.outbox import Outbox, Wakes
+from bridge.store.arrivals import Wakes
+from bridge.store.outbox import Outbox
 from bridge.store.records import Counts, PendingResult, Queued, State
 from bridge.transmitters.publisher import Publisher
 from bridge.transmitters.routes import Route, Routes

@@ -1,0 +1,50 @@
+"""What the transmitters of a process share: connections, TLS contexts, and how connecting to an address went."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable
+
+from bridge.sos_access.connection import Dialer
+from bridge.sos_access.peer import Peer
+from bridge.sos_access.tls import TlsPolicy, tls_context
+from bridge.transmitters.rounds import Attempt
+from bridge.transmitters.routes import Route
+
+Key = tuple[object, ...]
+Heard = Callable[[Attempt], None]
+
+
+class Network:
+    """A transmitter that finds a receiver dead spares the others at the same address, path and TLS the wait."""
+
+    def __init__(self, dialer: Dialer | None = None) -> None:
+        self.dialer = dialer or Dialer()
+        self._policies: dict[str, TlsPolicy] = {}
+        self._followers: dict[Key, list[tuple[object, Route, Heard]]] = defaultdict(list)
+
+    def policy(self, verify: str) -> TlsPolicy:
+        """Return the policy for a `tls_verify`, the same for all. Raises ConfigError."""
+        if verify not in self._policies:
+            self._policies[verify] = tls_context(verify)
+        return self._policies[verify]
+
+    def follow(self, peer: Peer, route: Route, line: object, heard: Heard) -> None:
+        """Call `heard` with what other lines find out about connecting to `peer`, which is `route` of `line`."""
+        self._followers[_key(peer)].append((line, route, heard))
+
+    def connected(self, peer: Peer, took_s: float, line: object) -> None:
+        """Note that `line` connected."""
+        for other, route, heard in self._followers[_key(peer)]:
+            if other is not line:
+                heard(Attempt(route, took_s=took_s))
+
+    def failed(self, peer: Peer, error: str, line: object) -> None:
+        """Note that `line` could not connect."""
+        for other, route, heard in self._followers[_key(peer)]:
+            if other is not line:
+                heard(Attempt(route, error=error, connected=False))
+
+
+def _key(peer: Peer) -> Key:
+    return peer.address, peer.tls, peer.tls_name, peer.interface, peer.source
