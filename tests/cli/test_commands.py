@@ -18,10 +18,10 @@ from bridge.cli import call
 from bridge.cli.logs import HumanFormatter, JsonFormatter
 from bridge.common.models import Outcome, Request, Secret
 from bridge.sos_access.simulator.receiver import Accounts, Receiver
-from bridge.store.credentials import Credentials
 from bridge.store.database import Store
 from bridge.store.lock import hold
 from bridge.store.outbox import Outbox
+from bridge.store.passwords import Passwords
 
 PASSWORD = "core-password-1"
 COMMANDS = (
@@ -204,7 +204,8 @@ def test_a_rotation_stores_the_new_password(tmp_path: Path, capsys: Output) -> N
         account = found.accounts.account("IK1")
         assert account
         new = account.pending
-        credentials = Credentials(tmp_path / "store.passwords" / "home.json", Secret(PASSWORD))
+        [path] = (tmp_path / "store.passwords").iterdir()
+        credentials = Passwords(path, Secret(PASSWORD))
         assert credentials.candidates() == (new, Secret(PASSWORD))
         assert call(["ping"]) == 0
         assert account.current == new
@@ -231,7 +232,7 @@ def test_nobody_there_is_1(tmp_path: Path, capsys: Output) -> None:
     with commissioned(tmp_path):
         pass
     assert call(["alarm", "raise", "BA"]) == 1
-    assert error_line(capsys).startswith("sosbridge: no receiver took it in 3 attempts (primary: ")
+    assert error_line(capsys).startswith("sosbridge: primary: connection refused by ")
 
 
 def test_what_cannot_be_sent_is_2_and_sends_nothing(tmp_path: Path, capsys: Output) -> None:
