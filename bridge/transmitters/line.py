@@ -103,16 +103,19 @@ class Line:
         def lost(outcome: Outcome) -> None:
             watch.lost(self._connected(tries[outcome.index].route, outcome))
 
-        observer = Observer(
-            lambda index: watch.connecting(tries[index].route), lambda index: watch.late(tries[index].route), lost
-        )
+        def late(index: int) -> None:
+            route = tries[index].route
+            watch.late(route)
+            self.network.tell(self.peers[route], self, None)
+
+        observer = Observer(lambda index: watch.connecting(tries[index].route), late, lost)
         try:
             winner = await race(self.network.dialer, entrants, observer)
         except RaceFailed as error:
             return Sent(tuple(self._connected(tries[each.index].route, each) for each in error.outcomes))
         failed = tuple(self._connected(tries[each.index].route, each) for each in winner.failed)
         tried = tries[winner.index]
-        self.network.connected(self.peers[tried.route], winner.took_s, self)
+        self._connected(tried.route, Outcome(0, winner.took_s))
         sent = await self._converse(tried, request, winner.connection, winner.took_s, watch)
         return replace(sent, attempts=failed + sent.attempts)
 
@@ -173,9 +176,9 @@ class Line:
 
     async def _asked(self, tried: Try, request: AnyRequest, watch: Watch) -> Sent:
         outcome, connection = await self._dial(tried.route)
+        connected = self._connected(tried.route, outcome)
         if connection is None:
-            return Sent((self._connected(tried.route, outcome),))
-        self.network.connected(self.peers[tried.route], outcome.took_s, self)
+            return Sent((connected,))
         return await self._converse(tried, request, connection, outcome.took_s, watch)
 
     async def _dial(self, route: Route) -> tuple[Outcome, Connection | None]:
@@ -189,11 +192,11 @@ class Line:
 
     def _connected(self, route: Route, outcome: Outcome) -> Attempt:
         """Return how connecting ended, which others at the same address learn as well."""
-        if outcome.error is None:
-            self.network.connected(self.peers[route], outcome.took_s, self)
-            return Attempt(route, took_s=outcome.took_s)
-        self.network.failed(self.peers[route], str(outcome.error), self)
-        return Attempt(route, error=str(outcome.error), connected=False)
+        attempt = Attempt(route, took_s=outcome.took_s)
+        if outcome.error is not None:
+            attempt = Attempt(route, error=str(outcome.error), connected=False)
+        self.network.tell(self.peers[route], self, attempt)
+        return attempt
 
     async def _converse(
         self, tried: Try, request: AnyRequest, connection: Connection | None, took_s: float, watch: Watch

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable
+from dataclasses import replace
 
 from bridge.sos_access.connection import Dialer
 from bridge.sos_access.peer import Peer
@@ -12,7 +13,7 @@ from bridge.transmitters.rounds import Attempt
 from bridge.transmitters.routes import Route
 
 Key = tuple[object, ...]
-Heard = Callable[[Attempt], None]
+Heard = Callable[[Route, Attempt | None], None]
 
 
 class Network:
@@ -33,17 +34,11 @@ class Network:
         """Call `heard` with what other lines find out about connecting to `peer`, which is `route` of `line`."""
         self._followers[_key(peer)].append((line, route, heard))
 
-    def connected(self, peer: Peer, took_s: float, line: object) -> None:
-        """Note that `line` connected."""
+    def tell(self, peer: Peer, line: object, attempt: Attempt | None) -> None:
+        """Note how connecting ended for `line`; None: it takes long."""
         for other, route, heard in self._followers[_key(peer)]:
             if other is not line:
-                heard(Attempt(route, took_s=took_s))
-
-    def failed(self, peer: Peer, error: str, line: object) -> None:
-        """Note that `line` could not connect."""
-        for other, route, heard in self._followers[_key(peer)]:
-            if other is not line:
-                heard(Attempt(route, error=error, connected=False))
+                heard(route, None if attempt is None else replace(attempt, route=route))
 
 
 def _key(peer: Peer) -> Key:

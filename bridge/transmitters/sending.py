@@ -63,6 +63,7 @@ class Sender:
                 return self._begin_ask(number, tries)
             case Ping(route, heartbeat):
                 self.state.ping_began(now())
+                self.state.logins.began(route.receiver, Login.ALL, now())
                 return self._ping(route, heartbeat=heartbeat)
             case Connect(route):
                 self.state.busy = True
@@ -90,6 +91,7 @@ class Sender:
         if step.minimal:
             log.warning("%s: %s goes once more with its mandatory elements only: %s", self.line.name, item, item.error)
         self.state.alarm_began(step.number, now())
+        self.state.logins.began(step.tries[0].route.receiver, step.tries[0].login, now())
         return self._alarm(item, step.tries, request)
 
     async def _alarm(self, item: Item, tries: Sequence[Try], request: AnyRequest) -> None:

@@ -20,7 +20,7 @@ from bridge.transmitters.changes import Changes, Reporter
 from bridge.transmitters.line import Line
 from bridge.transmitters.results import Item
 from bridge.transmitters.rounds import Attempt, LineState
-from bridge.transmitters.routes import Routes
+from bridge.transmitters.routes import Route, Routes
 from bridge.transmitters.schedule import Wait, next_step
 from bridge.transmitters.sending import Sender, now
 from bridge.transmitters.supervision import Supervision
@@ -207,9 +207,12 @@ class Transmitter:
         hosts = dict.fromkeys(peer.address[0] for peer in self._line.peers.values())
         return {host: known[host] for host in hosts if host in known}
 
-    def _heard(self, attempt: Attempt) -> None:
+    def _heard(self, route: Route, attempt: Attempt | None) -> None:
         """Another transmitter connected to the same address, or could not."""
-        self._state.observed(attempt, now(), alarm=False)
+        if attempt is None:
+            self._state.routes[route].late()
+        else:
+            self._state.observed(attempt, now(), alarm=False)
         self._wake.set()
 
 

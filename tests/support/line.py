@@ -165,17 +165,18 @@ class Bench:
         heartbeat: float | None = None,
         receivers: Sequence[str] = ("primary",),
         dialer: FakeDialer | None = None,
+        network: Network | None = None,
     ) -> None:
         self.dialer = dialer or FakeDialer()
         self.outbox = outbox
         self.recorder = Recorder()
-        self._wall, self._set_at = NOW, asyncio.get_running_loop().time()
+        self._wall, self._set_at = NOW, 1000.0  # when virtual time begins
         self.clock = clock(lambda: self.wall)
         client = SOSAccessClient("IK1", "SV301", OLD, "OPER", ("localhost", 1), use_single_receiver=True)
         self.passwords = Passwords(folder / "passwords" / HOME, OLD, receivers)
         self.line = Line(
-            HOME, client, self.passwords, {Route(name): Peer((name, 1)) for name in receivers}, Network(self.dialer),
-            self.clock, heartbeat, max_age=timedelta(hours=1),
+            HOME, client, self.passwords, {Route(name): Peer((name, 1)) for name in receivers},
+            network or Network(self.dialer), self.clock, heartbeat, max_age=timedelta(hours=1),
         )  # fmt: skip
         self.transmitter = Transmitter(self.line, outbox, self.recorder, self.clock)
         self.recorder.level, self.recorder.started = heartbeat, lambda: self.transmitter._state.started
