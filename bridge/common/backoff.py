@@ -29,11 +29,6 @@ class Backoff:
         self._next = min(2 * wait, self._longest)
         return self._shortened(wait)
 
-    def refuse(self) -> float:
-        """Return the longest wait: a refused password stays refused until a person acts."""
-        self._next = self._longest
-        return self._shortened(self._longest)
-
     def reset(self) -> None:
         self._next = self._first
 

@@ -11,6 +11,7 @@ from bridge.common.errors import ConfigError, FieldError
 from bridge.common.models import Alarm, PreparedAlarm, Secret
 from bridge.common.text import clean
 from bridge.sos_access import elements
+from bridge.sos_access.connection import CLOSE_TIMEOUT, Dialer
 from bridge.sos_access.messages import (
     RESPONSE_TO,
     AlarmRequest,
@@ -21,7 +22,9 @@ from bridge.sos_access.messages import (
     PingRequest,
     PingResponse,
     Response,
+    check_reference,
 )
+from bridge.sos_access.peer import Peer, peer_name
 from bridge.sos_access.prepare import prepare
 from bridge.sos_access.status import (
     Failover,
@@ -32,7 +35,6 @@ from bridge.sos_access.status import (
     error_for,
 )
 from bridge.sos_access.tls import TlsPolicy, tls_context
-from bridge.sos_access.transport import CLOSE_TIMEOUT, TCPTransport, peer_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -128,6 +130,7 @@ class SOSAccessClient:
         self.connect_timeout = connect_timeout
         self.response_timeout = response_timeout
         self._tls_policy: TlsPolicy | None = tls_context(tls_verify) if use_tls else None
+        self._dialer = Dialer()
         self.authentication = authentication
         self.other_passwords: tuple[Secret, ...] = ()
         """Passwords that are not sent, but masked as well if a receiver repeats them."""
@@ -207,23 +210,29 @@ class SOSAccessClient:
         address = self.secondary_receiver_address if secondary else self.receiver_address
         if address is None:
             raise ConfigError("secondary_receiver_address is missing")
-        transport = TCPTransport(
+        peer = Peer(
             address,
-            self.use_tls,
-            self.connect_timeout,
+            self._tls_policy,
+            connect_timeout=self.connect_timeout,
             response_timeout=self.response_timeout,
-            tls_verify=self._tls_policy or "none",
         )
+        connection = await self._dialer.connect(peer)
+        answer = await connection.exchange(data if isinstance(data, bytes) else data.encode("iso-8859-1"))
+        return self.read(response_class, answer, address)
+
+    def read(self, response_class: type[R], answer: bytes, address: tuple[str, int], *, lenient: bool = False) -> R:
+        """Return the response in a receiver's answer, known passwords masked. Raises `MalformedMessage`.
+
+        `lenient`: also one that is no proper XML, but holds a whole status.
+        """
         try:
-            async with transport:
-                await transport.send(data if isinstance(data, bytes) else data.encode("iso-8859-1"))
-                answer = await transport.receive()
-            response = response_class.from_xml(answer)
+            response = response_class.from_broken(answer) if lenient else response_class.from_xml(answer)
         except MalformedMessage as error:  # it quotes the peer
             raise MalformedMessage(
                 error.reason, f"malformed response from {peer_name(address)}: {self._masked(str(error))}"
             ) from None
-        return replace(response, info=self._masked(response.info, response))
+        warning = None if response.warning is None else self._masked(response.warning)
+        return replace(response, info=self._masked(response.info, response), warning=warning)
 
     def _masked(self, text: str, response: Response | None = None) -> str:
         """Return a peer's text without known passwords and without the new password of `response`."""
@@ -249,6 +258,7 @@ class SOSAccessClient:
             sent_at = self._now()
             try:
                 response = await self._attempt(data, response_class, receiver)
+                check_reference(request, response)
             except SOSAccessError as error:
                 error.receiver, error.attempts = receiver, attempt
                 _log.warning("%s to %s, attempt %d: %s", request.ROOT, self._name(receiver), attempt, error)

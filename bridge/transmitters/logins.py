@@ -57,6 +57,14 @@ class Logins:
             return refusal.due
         return min(refusal.due, float("-inf") if refusal.last_login is None else refusal.last_login + ALARM_LOGIN_S)
 
+    def began(self, receiver: str, login: Login, now: float) -> None:
+        """Note that what `allowed` gave is tried: nothing else tries it meanwhile."""
+        refusal = self.refusals.get(receiver)
+        if refusal is not None and login is Login.ALL:
+            refusal.due = now + ALARM_LOGIN_S
+        elif refusal is not None:
+            refusal.last_login = now
+
     def refused(self, receiver: str, login: Login, now: float) -> None:
         """Note that `receiver` refused what `allowed` gave."""
         refusal = self.refusals.get(receiver)

@@ -266,6 +266,20 @@ class LineState:
         found = self.routes.in_use(now)
         return found != route and self.routes[found].rank <= Rank.UNKNOWN
 
+    def ask_began(self, now: float, *, ping: bool) -> None:
+        """Note that a commanded ping or rotation begins."""
+        self.busy = True
+        if ping:
+            self.supervision.pinged(now)
+
+    def ask_ended(self, attempts: Iterable[Attempt], now: float, *, ping: bool) -> None:
+        """Note how a commanded ping or rotation ended."""
+        self.busy = False
+        for attempt in attempts:
+            self.observed(attempt, now, alarm=False)
+            if ping and attempt.status is not None:
+                self.supervision.ping_answered(attempt.status, now, heartbeat=False)
+
     def connect_ended(self, attempt: Attempt, now: float) -> None:
         """Note how a check by connecting ended."""
         self.busy = False

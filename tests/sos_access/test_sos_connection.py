@@ -15,8 +15,10 @@ from typing import Any, TypeVar
 
 import pytest
 
-from bridge.sos_access.connection import Dialer, Entrant, Observer, Outcome, Peer, RaceFailed
+from bridge.sos_access.connection import Dialer
 from bridge.sos_access.messages import PingResponse
+from bridge.sos_access.peer import Peer
+from bridge.sos_access.race import Entrant, Observer, Outcome, RaceFailed, race
 from bridge.sos_access.resolver import Resolver
 from bridge.sos_access.status import TransportError
 from bridge.sos_access.tls import tls_context
@@ -115,7 +117,7 @@ def test_race_refused_lets_the_next_begin_at_once() -> None:
     async def work(dialer: Dialer) -> None:
         async with receiver() as (address, _):
             begun = time.monotonic()
-            winner = await dialer.race([Entrant(Peer(closed_port())), Entrant(Peer(address))])
+            winner = await race(dialer, [Entrant(Peer(closed_port())), Entrant(Peer(address))])
             assert time.monotonic() - begun < 0.5
             assert winner.index == 1
             assert [each.index for each in winner.failed] == [0]
@@ -133,7 +135,7 @@ def test_race_document_goes_out_on_one_connection_and_the_loser_is_reported() ->
             async with receiver() as (address, arrived):
                 entrants = [Entrant(Peer(dead, connect_timeout=1.0), 0.2), Entrant(Peer(address), 0.2)]
                 begun = time.monotonic()
-                winner = await dialer.race(entrants, Observer(late=late.append, lost=lost.append))
+                winner = await race(dialer, entrants, Observer(late=late.append, lost=lost.append))
                 assert 0.15 < time.monotonic() - begun < 0.8
                 assert winner.index == 1
                 assert late == [0]
@@ -160,7 +162,7 @@ def test_race_loser_that_connects_is_closed_unused() -> None:
                 return await connect(peer)
 
             dialer.connect = delayed  # type: ignore[method-assign]
-            winner = await dialer.race([Entrant(Peer(slow), 0.05), Entrant(Peer(fast))], Observer(lost=lost.append))
+            winner = await race(dialer, [Entrant(Peer(slow), 0.05), Entrant(Peer(fast))], Observer(lost=lost.append))
             assert winner.index == 1
             gate.set()
             await winner.connection.exchange(b"x>")
@@ -175,7 +177,7 @@ def test_race_loser_that_connects_is_closed_unused() -> None:
 def test_race_that_all_lose() -> None:
     async def work(dialer: Dialer) -> None:
         with pytest.raises(RaceFailed, match="refused") as caught:
-            await dialer.race([Entrant(Peer(closed_port())), Entrant(Peer(closed_port()))])
+            await race(dialer, [Entrant(Peer(closed_port())), Entrant(Peer(closed_port()))])
         assert [each.index for each in caught.value.outcomes] == [0, 1]
 
     dialling(work)
@@ -184,7 +186,7 @@ def test_race_that_all_lose() -> None:
 def test_race_cancelled_leaves_no_connection() -> None:
     async def work(dialer: Dialer) -> None:
         with full_listener() as dead:
-            task = asyncio.create_task(dialer.race([Entrant(Peer(dead))]))
+            task = asyncio.create_task(race(dialer, [Entrant(Peer(dead))]))
             await asyncio.sleep(0.1)
             task.cancel()
             with pytest.raises(asyncio.CancelledError):
@@ -253,7 +255,7 @@ def test_no_answer() -> None:
     async def work(dialer: Dialer) -> None:
         async with receiver(silent=True) as (address, _):
             connection = await dialer.connect(Peer(address, response_timeout=0.3))
-            with pytest.raises(TransportError, match=r"no answer from .* within 0.3 s"):
+            with pytest.raises(TransportError, match=r"no complete response from .* within 0.3 s"):
                 await connection.exchange(b"<pingrequest/>")
 
     dialling(work)
@@ -273,7 +275,7 @@ def test_tls_name_is_what_the_certificate_has_to_name(server_tls: ssl.SSLContext
 def test_pinned_certificate_that_is_another(server_tls: ssl.SSLContext) -> None:
     async def work(dialer: Dialer) -> None:
         async with receiver(tls=server_tls) as (address, arrived):
-            with pytest.raises(TransportError, match="not the pinned one"):
+            with pytest.raises(TransportError, match="does not match the pin"):
                 await dialer.connect(Peer(address, tls_context("sha256:" + "0" * 64)))
             assert not arrived
 

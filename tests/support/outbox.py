@@ -53,6 +53,7 @@ def command(
     at: datetime = NOW,
     reference: str | None = None,
     reply: Reply | None = None,
+    urgent: bool = False,
 ) -> Command:
     if request in (Request.PING, Request.AUTH):
         return Command(
@@ -63,7 +64,9 @@ def command(
             reference=reference,
             reply=reply,
         )
-    alarm = PreparedAlarm(code, section=section or None, detector=detector or None, transmitter_area=area or None)
+    alarm = PreparedAlarm(
+        code, section=section or None, detector=detector or None, transmitter_area=area or None, urgent=urgent
+    )
     return Command(
         transmitter=transmitter,
         request=request,

@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Self
 
 from bridge.common.errors import BridgeError, StoreError
 from bridge.sos_access.documents import LONGEST, DocumentBuffer
+from bridge.sos_access.peer import peer_name
 from bridge.sos_access.simulator.accounts import Account, Accounts
 from bridge.sos_access.simulator.faults import Fault, Faults
 from bridge.sos_access.simulator.rules import Kind, Rules, kind_of, read_request, refuse
 from bridge.sos_access.status import MalformedMessage, Status
-from bridge.sos_access.transport import peer_name
 
 if TYPE_CHECKING:
     import ssl
