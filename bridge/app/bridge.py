@@ -13,7 +13,7 @@ from bridge import __version__
 from bridge.app import build, clock_watch, health, watchdog
 from bridge.app.status import Status
 from bridge.common.clock import Clock
-from bridge.common.errors import BridgeError, DamagedError, first
+from bridge.common.errors import BridgeError, DamagedError, StoreError, first
 from bridge.config.settings import Settings
 from bridge.g90.connections import Connections
 from bridge.g90.server import PanelServer
@@ -153,7 +153,7 @@ class Bridge:
             }
         others = {
             "status": status.run(),
-            "store": maintain(self._store, self._outbox, clock),
+            "store": maintain(self._store, self._outbox, clock, self._store_failed),
             "clock": clock_watch.watch(clock, self._publisher.emit, server),
             "announcer": self._announcer.run(),
             "health": health.serve(self._settings.store.path, status.problems),
@@ -161,6 +161,16 @@ class Bridge:
         }
         lines = {f"transmitter {name}": each.run() for name, each in self._transmitters.items()}
         return [listening, others, lines, {"publisher": self._publisher.run()}, {"session": self._session.run()}]
+
+    def _store_failed(self, failure: StoreError | None) -> None:
+        """Report that the disk takes no writes, or that it does again."""
+        if failure is None:
+            log.warning("the store takes writes again; what was kept in memory is written")
+            self._publisher.emit("store_recovered")
+        else:
+            log.critical("%s; alarms are sent from memory until it takes writes again", failure)
+            self._publisher.emit("store_failed", error=str(failure))
+        self._publisher.bridge_problem("store_failed", None if failure is None else str(failure))
 
     def _panel_stored(self, state: PanelState) -> None:
         self._announcer.announce_panel(state)

@@ -176,9 +176,9 @@ def _announced_control(panel: PanelSettings) -> ControlOptions:
 def announce(settings: Settings, to: Announcer) -> None:
     """Announce the bridge and its transmitters to Home Assistant; panels follow as they are known."""
     to.announce_bridge()
-    named = topics(settings).transmitters
+    own = topics(settings)
     for each in settings.transmitters:
-        to.announce_transmitter(each.name, named[each.name], each.test_event_code)
+        to.announce_transmitter(each.name, own.transmitters[each.name], each.test_event_code, own.reach(each.name))
 
 
 def subscriptions(own: Topics, panel_topics: PanelTopics, panels: KnownPanels, discovery: Announcer) -> Subscriptions:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import sys
 from dataclasses import fields, replace
 
 from bridge.app.build import line
@@ -92,7 +93,10 @@ async def rotate_password(args: argparse.Namespace) -> int:
 
 
 def _line(settings: Settings, each: TransmitterSettings, *, owner: bool) -> Line:
-    return replace(line(settings, each), owns_passwords=owner)
+    found = replace(line(settings, each), owns_passwords=owner)
+    if found.passwords.problem is not None:
+        print(coloured(f"warning: {found.passwords.problem}", good=None), file=sys.stderr)
+    return found
 
 
 def _report(each: TransmitterSettings, exchange: Exchange[Response]) -> None:

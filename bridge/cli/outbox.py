@@ -15,7 +15,7 @@ from bridge.common.errors import BridgeError
 from bridge.common.text import clean, timestamp
 from bridge.store.database import Store
 from bridge.store.outbox import Outbox
-from bridge.store.records import Queued
+from bridge.store.records import Queued, State
 
 _LAST_NUMBER = 10**18
 """Fits into an SQLite integer."""
@@ -60,24 +60,33 @@ async def list_all(args: argparse.Namespace) -> int:
             find_transmitter(args.load_settings(), args.transmitter)
         print("the outbox is empty", file=sys.stderr)  # standard output stays empty for other programs
         return 0
-    header = ("number", "transmitter", "request", "code", "accepted", "state", "attempts", "error")
+    header = ("number", "transmitter", "request", "code", "accepted", "state", "attempts", "error", "urgent")
     print_table(header, [_row(queued) for queued in found])
     return 0
 
 
 def _row(queued: Queued) -> tuple[str, ...]:
     command = queued.command
-    state = "unauthorized" if queued.unauthorized and queued.state == "pending" else queued.state
     return (
         str(queued.id),
         command.transmitter,
         str(command.request),
         clean(command.alarm.event_code) if command.alarm else "-",
         timestamp(command.accepted_at),
-        state,
+        _state(queued),
         str(queued.attempts),
         clean(queued.error) or "-",
+        "urgent" if queued.urgent else "-",
     )
+
+
+def _state(queued: Queued) -> str:
+    """Return what a person should know first: `undelivered` was tried, or waits for too long, and is retried."""
+    if queued.state is State.REJECTED:
+        return queued.state
+    if queued.unauthorized:
+        return "unauthorized"
+    return "undelivered" if queued.undelivered else queued.state
 
 
 async def show(args: argparse.Namespace) -> int:
@@ -93,6 +102,8 @@ async def show(args: argparse.Namespace) -> int:
         "state": queued.state,
         "accepted_at": timestamp(command.accepted_at),
         "attempts": queued.attempts,
+        "urgent": queued.urgent,
+        "undelivered": queued.undelivered,
         "unauthorized": queued.unauthorized,
         "error": queued.error or None,
         "reference": command.reference,

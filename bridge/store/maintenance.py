@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
 
 from bridge.common.clock import Clock
 from bridge.common.errors import StoreError
@@ -19,8 +20,14 @@ _CONFIRMED_S = 1.0
 _PRUNE_S = 3600.0
 
 
-async def maintain(store: Store, outbox: Outbox, clock: Clock) -> None:
-    """Maintain the store until cancelled. Raises DamagedError once the store shows damage."""
+async def maintain(store: Store, outbox: Outbox, clock: Clock, report: Callable[[StoreError | None], None]) -> None:
+    """Maintain the store until cancelled. Raises DamagedError once the store shows damage.
+
+    `report` is called when the disk takes no writes, and with None when it does again.
+    """
+    store.on_failure.append(report)
+    if store.failure is not None:
+        report(store.failure)
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(_watch_others(outbox), name="store: watch other programs")
         tasks.create_task(_forget_confirmed(outbox), name="store: forget deliveries")

@@ -12,13 +12,14 @@ import json
 import logging
 import sqlite3
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, TypeVar
 
 from bridge.common.clock import Cutoff
-from bridge.common.errors import StoreError
+from bridge.common.errors import DamagedError, StoreError
 from bridge.common.models import ActiveAlarm, Moment, Outcome, Request, Result
 from bridge.store.arrivals import Arrivals, Wakes
 from bridge.store.database import Store
@@ -88,6 +89,8 @@ class _Added:
 
     transmitters: set[str]
     queued: list[Queued]
+    keys: dict[str, int] = field(default_factory=dict)
+    """The numbers of commands by the keys of the panels' events."""
 
 
 class Outbox:
@@ -100,11 +103,19 @@ class Outbox:
         self.wakes = Wakes()
         self.deliveries = Deliveries()
         self._arrivals = Arrivals()
+        self._unsaved: dict[str, int] = {}
+        """The events of panels, by key, whose commands are in memory only; with their numbers."""
+        store.on_failure.append(self._failure_changed)
 
     @property
     def failure(self) -> StoreError | None:
         """Why the store cannot be written now; None if it can. Meanwhile everything is kept in memory."""
-        return None
+        return self._store.failure
+
+    def _failure_changed(self, failure: StoreError | None) -> None:
+        if failure is None:
+            self._unsaved.clear()
+            self.deliveries.saved()
 
     async def add(self, entries: Sequence[Entry]) -> set[str]:
         """Store `entries` in one transaction and return the transmitters with something new.
@@ -127,9 +138,12 @@ class Outbox:
 
     async def _finish(self, entries: Sequence[Entry], work: Callable[[sqlite3.Connection], _Added]) -> set[str]:
         added = await self._store.write(work)
+        saved = self.failure is None
         for entry in entries:
             if entry.delivery is not None:
-                self.deliveries.add(entry.delivery, saved=self.failure is None)
+                self.deliveries.add(entry.delivery, saved=saved)
+        if not saved:
+            self._unsaved |= added.keys
         for queued in added.queued:
             self._arrivals.add(queued)
         self.wakes.wake(added.transmitters)
@@ -335,6 +349,8 @@ class Outbox:
     async def published(self, results: Sequence[PendingResult]) -> None:
         """Note that the broker has these results, and so needs no acknowledgement of their commands any more."""
         self.deliveries.published(result.delivery for result in results if result.delivery)
+        ended = {result.command_id for result in results}
+        self._unsaved = {key: number for key, number in self._unsaved.items() if number not in ended}
         values = [(result.id,) for result in results]
         sql = "UPDATE history SET published = 1, mid = NULL WHERE id = ?"
         await self._store.write(lambda db: db.executemany(sql, values))
@@ -412,10 +428,8 @@ class Outbox:
             if row is None:
                 return False
             if row["state"] == State.PENDING:
-                queued = read_queued(row)
-                command, delivery = queued.command, take_delivery(db, number)
-                insert_result(db, command.transmitter, number, _dropped(queued, now), command.reply, delivery)
-                forget_repeatable(db, command)
+                with suppress(DamagedError):  # what cannot be read can be dropped
+                    _end_dropped(db, read_queued(row), now)
             db.execute("DELETE FROM command WHERE id = ?", (number,))
             return True
 
@@ -424,19 +438,26 @@ class Outbox:
     async def keep_panel(self, guid: str, content: Mapping[str, Any], entries: Mapping[str, CommandEntry]) -> set[str]:
         """Store a panel's content and the commands that its events raise, in one transaction; `entries` by key.
 
-        A key that is stored already adds nothing: one physical event is one alarm. Returns as `add`.
+        A key that is stored already adds nothing: one physical event is one alarm. Returns as `add`. Raises StoreError
+        where a command is in memory only: it is sent, but the panel is to report the event again until that is safe.
         """
 
         def work(db: sqlite3.Connection) -> _Added:
             db.execute("INSERT OR REPLACE INTO panel (guid, content) VALUES (?, ?)", (guid, json.dumps(content)))
-            new: list[Entry] = []
+            new: dict[str, CommandEntry] = {}
             for key, entry in entries.items():
                 values = (key, entry.command.accepted_at.timestamp())
                 if db.execute("INSERT OR IGNORE INTO forwarded (key, at) VALUES (?, ?)", values).rowcount:
-                    new.append(entry)
-            return self._add(db, new)
+                    new[key] = entry
+            added = self._add(db, list(new.values()))
+            numbers = {queued.command: queued.id for queued in added.queued}
+            keys = {key: numbers[entry.command] for key, entry in new.items() if entry.command in numbers}
+            return replace(added, keys=keys)
 
-        return await self._accept(list(entries.values()), work)
+        changed = await self._accept(list(entries.values()), work)
+        if self._unsaved.keys() & entries.keys():
+            raise StoreError(f"{self.failure}; the alarms of panel {guid} are sent, but not stored yet")
+        return changed
 
     async def panels(self) -> dict[str, Any]:
         """Return the stored content of each panel, by GUID."""
@@ -453,9 +474,10 @@ def _pending_numbers(db: sqlite3.Connection, transmitter: str) -> set[int]:
     return {row["id"] for row in db.execute(sql, (transmitter,))}
 
 
-def _dropped(queued: Queued, now: datetime) -> Result:
-    command = queued.command
-    return Result(
+def _end_dropped(db: sqlite3.Connection, queued: Queued, now: datetime) -> None:
+    """Store the result of a command that a person drops."""
+    command, delivery = queued.command, take_delivery(db, queued.id)
+    result = Result(
         request=command.request,
         outcome=Outcome.REJECTED,
         reference=command.reference,
@@ -464,5 +486,7 @@ def _dropped(queued: Queued, now: datetime) -> Result:
         accepted_at=command.accepted_at,
         completed_at=now,
         warnings=command.warnings,
-        error="dropped by a person, with `sosbridge outbox drop`",
+        error="dropped with `sosbridge outbox drop`",
     )
+    insert_result(db, command.transmitter, queued.id, result, command.reply, delivery)
+    forget_repeatable(db, command)

@@ -89,6 +89,7 @@ class PendingResult:
     fields: dict[str, Any]
     reply: Reply | None
     delivery: Delivery | None = None
+    command_id: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,8 +248,9 @@ def read_pending_result(row: sqlite3.Row) -> PendingResult:
     try:
         fields = json.loads(row["result"])
         return PendingResult(
-            row["id"], row["transmitter"], Request(row["request"]), row["result"], fields, _reply(row), _delivery(row)
-        )
+            row["id"], row["transmitter"], Request(row["request"]), row["result"], fields, _reply(row), _delivery(row),
+            row["command_id"],
+        )  # fmt: skip
     except (ValueError, TypeError) as error:
         raise DamagedError(f"the store: result {row['id']} cannot be read ({type(error).__name__})") from None
 

@@ -83,7 +83,7 @@ class Recovery:
             return await self._checked()
         except DamagedError as error:
             await self.renew(error)
-            return await Store.open(self._path)
+            return await Store.open(self._path, standby=True)
 
     async def renew(self, error: DamagedError) -> None:
         """Replace the closed store because of `error`. Raises StoreError, or `error` if it happens too often."""
@@ -114,7 +114,7 @@ class Recovery:
         """Open the store and read all of it. Raises DamagedError."""
         if await asyncio.to_thread(wal.breaks_off, self._path):
             raise damage(self._path, "its log is truncated: the last commands are lost")
-        store = await Store.open(self._path)
+        store = await Store.open(self._path, standby=True)
         try:
             await store.read(self._read_all)
         except BaseException:

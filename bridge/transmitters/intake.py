@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
+from bridge.common.backoff import Backoff
 from bridge.common.clock import Clock
+from bridge.common.errors import StoreError
 from bridge.common.models import Command, Outcome, Request, Result
 from bridge.common.payloads import CommandError
 from bridge.common.text import clean
@@ -38,7 +41,7 @@ class CommandHandler:
         return tuple(Route(pattern, self.handle) for pattern in self._topics.commands)
 
     async def handle(self, batch: Sequence[Incoming]) -> None:
-        """Store what `batch` commands. Raises DamagedError: then nothing is acknowledged."""
+        """Store what `batch` commands; returns once the outbox has it."""
         entries: list[Entry] = []
         for message in batch:
             try:
@@ -47,7 +50,7 @@ class CommandHandler:
                 self._publisher.emit("command_rejected", topic=clean(message.topic), reason=str(error))
                 entries += self._rejected(message, error)
         if entries:
-            await self._outbox.add(entries)
+            await self._store(entries)
         if log.isEnabledFor(logging.DEBUG):  # the transmitter logs the result; before it is out, time counts
             for entry in entries:
                 log.debug(
@@ -55,6 +58,18 @@ class CommandHandler:
                     entry.transmitter,
                     _named(entry.command) if isinstance(entry, CommandEntry) else "a fault",
                 )
+
+    async def _store(self, entries: Sequence[Entry]) -> None:
+        """Store `entries`; while the store can neither write nor go on in memory, nothing is acknowledged."""
+        backoff = Backoff()
+        while True:
+            try:
+                await self._outbox.add(entries)
+            except StoreError as error:
+                log.critical("%d commands are not stored and not acknowledged: %s", len(entries), error)
+                await asyncio.sleep(backoff.fail())
+            else:
+                return
 
     def _entry(self, message: Incoming) -> Entry:
         """Raises CommandError."""

@@ -73,7 +73,7 @@ def test_a_refused_password_is_a_result_once(tmp_path: Path) -> None:
     async def then(outbox: Outbox) -> None:
         [owed] = await outbox.owed_results()
         assert json.loads(owed.payload)["outcome"] == "unauthorized"
-        assert await outbox.counts(HOME) == Counts(pending=1, oldest_at=NOW, unauthorized=1)
+        assert await outbox.counts(HOME) == Counts(pending=1, oldest_at=NOW, unauthorized=1, undelivered=1)
         [queued] = await outbox.list()
         await outbox.failed(queued, attempts=1, error="no route")
         assert (await outbox.counts(HOME)).unauthorized == 0

@@ -20,13 +20,15 @@ from bridge.sos_access.prepare import prepare
 from bridge.transmitters.commands import ParsedCommand
 from bridge.transmitters.commands import parse as parse_command
 from bridge.transmitters.topics import (
+    Reach,
     Topics,
     active_payload,
     alarm_state,
 )
 
 BURGLARY = NamedAlarm("burglary", "Burglary", PreparedAlarm("BA", section="1", section_text="House"), "BR")
-TOPICS = Topics("base/one", {HOME: {"burglary": BURGLARY}, "shed": {}})
+SHED = Reach({"primary": "a:1", "secondary": "b:1"}, {"mobile": "wwan0"})
+TOPICS = Topics("base/one", {HOME: {"burglary": BURGLARY}, "shed": {}}, {"shed": SHED})
 LEAVES = ("alarm/raise", "alarm/restore", "alarm/burglary/set", "ping", "auth/rotate")
 
 
@@ -272,8 +274,9 @@ _SAMPLES = [
     *(f"transmitter/{HOME}/alarm/{key}/set" for key in ("response", "state", "active")),
     *(f"transmitter/{HOME}/alarm/{key}/state" for key in ("burglary", "raise", "set")),
     *(f"transmitter/{HOME}/{leaf}" for leaf in ("alarm/response", "ping/response", "auth/response", "alarm/active")),
-    *(f"transmitter/{HOME}/{leaf}" for leaf in ("link", "outbox")),
-    *(f"bridge/{leaf}" for leaf in ("state", "info", "health")),
+    *(f"transmitter/{HOME}/{leaf}" for leaf in ("link", "outbox", "problem", "problem/info")),
+    *(f"transmitter/{HOME}/{leaf}" for leaf in ("receiver/primary/state", "receiver/primary/info", "path/a/info")),
+    *(f"bridge/{leaf}" for leaf in ("state", "info", "health", "problem", "problem/info")),
 ]
 
 
@@ -296,6 +299,13 @@ def test_a_topic_is_a_command_or_a_state_and_never_both(topic: str) -> None:
         ("transmitter/home/alarm/fire/state", True),
         ("transmitter/shed/alarm/burglary/state", True),
         ("transmitter/home/alarm/active", False),
+        ("transmitter/home/receiver/primary/state", False),
+        ("transmitter/home/receiver/secondary/info", True),
+        ("transmitter/shed/receiver/secondary/info", False),
+        ("transmitter/home/path/mobile/state", True),
+        ("transmitter/shed/path/mobile/info", False),
+        ("transmitter/attic/problem/info", True),
+        ("bridge/problem/info", False),
     ],
 )
 def test_what_is_configured_no_more_is_stale(topic: str, *, stale: bool) -> None:
