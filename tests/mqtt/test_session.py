@@ -18,14 +18,16 @@ class Busy(ScriptedClient):
         self.outgoing = outgoing
         self.published: list[tuple[str, str]] = []
         self.published_again = asyncio.Event()
+        self.state_after_that = asyncio.Event()
 
     async def publish(self, topic: str, payload: str, **_: object) -> None:
         self.published.append((topic, payload))
-        assert len(self.published) < 1000, "it never ends"
         await asyncio.sleep(0)
         if payload == "again":
             self.published_again.set()
-        if payload in ("offline", "again") or self.published_again.is_set():
+        elif self.published_again.is_set():
+            self.state_after_that.set()
+        if self.state_after_that.is_set() or len(self.published) > 1000:  # else it never ends
             return
         if topic == "b/result":
             self.outgoing.publish("b/result", "again")
@@ -48,6 +50,8 @@ def test_states_that_change_all_the_time_keep_neither_online_nor_results_nor_oth
             assert busy.published[-1] == ("b/state", "online")
             assert {topic for topic, _ in busy.published} == {"b/state"} | {f"b/{number}" for number in range(25)}
             await busy.published_again.wait()
+            await busy.state_after_that.wait()
+        assert len(busy.published) < 200
 
     asyncio.run(main())
 
