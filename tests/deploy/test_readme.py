@@ -54,7 +54,7 @@ def test_the_files_are_there(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "words",
     [
-        "another client took over our client id",
+        "another client took over the client id",
         "the disk is full",
         "it is read-only",
         "it refuses the user name or password",
