@@ -31,7 +31,7 @@ def payload_text(payload: bytes) -> str:
 
 
 def payload_object(text: str) -> dict[str, object]:
-    """Return the JSON object in `text`, which begins with `{`. Raises CommandError, which does not quote the text."""
+    """Return the JSON object in `text`, which begins with `{`. Raises CommandError without quoting it."""
 
     def unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
         found = dict(pairs)

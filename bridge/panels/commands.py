@@ -80,7 +80,7 @@ class PanelCommands:
         await self._deliveries.note([delivery for delivery in deliveries if delivery is not None])
 
     def _take(self, message: Incoming) -> None:
-        """Accept a command or refuse it; its result goes to `set/response`, and to the command's response topic."""
+        """Accept or refuse a command; its result goes to `set/response` and to its response topic."""
         guid = self._topics.guid(message.topic) or ""
         if guid not in self._panels:
             self._refuse_unknown(message, guid)

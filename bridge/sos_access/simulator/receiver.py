@@ -1,4 +1,4 @@
-"""A simulated SOS Access v4 receiver on a real socket, over TCP or TLS, for the demo, `simulate` and the tests.
+"""A simulated SOS Access v4 receiver over TCP or TLS, for the demo, `simulate` and the tests.
 
 It answers requests as PROTOCOL.md describes (Simulated receiver) and can simulate faults of receivers and connections.
 """
