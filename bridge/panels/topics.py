@@ -9,7 +9,7 @@ from enum import StrEnum
 
 from bridge.common.models import Reply, Secret
 from bridge.common.payloads import CommandError, payload_object
-from bridge.common.text import clean, present, timestamp
+from bridge.common.text import present, timestamp
 from bridge.g90.state.panel import PanelState, Sensor
 
 _LONGEST_PAYLOAD = 1000
@@ -87,10 +87,7 @@ class PanelTopics:
 
 
 def _object(text: str) -> tuple[str, Secret | None]:
-    found = payload_object(text)
-    unknown = [name for name in found if name not in ("action", "code")]
-    if unknown:
-        raise CommandError(f"{clean(unknown[0], 40)}: is no field of this command; there are: action, code")
+    found = payload_object(text, ("action", "code"))
     action, code = found.get("action"), found.get("code")
     if not isinstance(action, str):
         raise CommandError(f"action: is required; use one of: {', '.join(Action)}")
