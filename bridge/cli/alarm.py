@@ -32,7 +32,8 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         )
         parser.add_argument("event_code", help="such as BA (burglary) or FA (fire)")
         for option in _OPTIONS:
-            parser.add_argument(f"--{option.replace('_', '-')}", metavar="TEXT")
+            name = option.replace("_", " ")
+            parser.add_argument(f"--{name.replace(' ', '-')}", metavar="TEXT", help=f"{name} of the alarm")
         parser.set_defaults(run=send_alarm, alarm_type=alarm_type)
         add_transmitter_option(parser)
     ping = commands.add_parser("ping", help="send one heartbeat directly")
