@@ -215,6 +215,20 @@ def test_a_rule_behind_a_wider_one_is_told_and_a_narrower_one_before_it_is_not()
     assert faults([FIRE], panels=[], transmitters={"home"})
 
 
+@pytest.mark.parametrize(
+    "other",
+    [
+        replace(FIRE, event=EventType.SOS, sensor_type=None),
+        replace(FIRE, transmitter="office"),
+        replace(FIRE, event=EventType.ALARM, sensor_type="gas"),
+        replace(FIRE, panel=GUID, sensor_type="gas"),
+    ],
+)
+def test_rules_for_different_events_or_transmitters_do_not_shadow_each_other(other: Rule) -> None:
+    assert faults([FIRE, other], panels=None, transmitters={"home", "office"}) == ()
+    assert faults([other, FIRE], panels=None, transmitters={"home", "office"}) == ()
+
+
 def test_what_a_user_writes_is_read_or_told_with_what_there_is() -> None:
     def seconds(text: str) -> float:
         return float(text.removesuffix("s"))
