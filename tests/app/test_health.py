@@ -81,7 +81,7 @@ def test_where_no_socket_can_be_the_bridge_goes_on_and_says_so(
     store = tmp_path / "s.db"
     (socket_path(store) / "in the way").mkdir(parents=True)
     asyncio.run(serve(store, finding))
-    assert "no health check can ask" in caplog.text
+    assert "the health check is not available" in caplog.text
     assert asyncio.run(said(store)) == f"no bridge runs on {store}"
 
 
@@ -232,5 +232,5 @@ def test_a_crashed_owners_lock_is_free(tmp_path: Path) -> None:
 
 
 def test_a_lock_that_cannot_be_made_is_told(tmp_path: Path) -> None:
-    with pytest.raises(StoreError, match="see that its directory exists"), hold(tmp_path / "nowhere" / "s.db"):
+    with pytest.raises(StoreError, match="its directory must exist"), hold(tmp_path / "nowhere" / "s.db"):
         pass

@@ -53,7 +53,7 @@ async def nothing() -> list[str]:
 
 def test_what_is_told_arrives(listener: Listener) -> None:
     async def run() -> None:
-        assert Manager(listener.environment).tell(READY=1, STATUS="online")
+        assert Manager(listener.environment).notify(READY=1, STATUS="online")
         assert await listener.next() == {"READY": "1", "STATUS": "online"}
 
     asyncio.run(run())
@@ -61,17 +61,17 @@ def test_what_is_told_arrives(listener: Listener) -> None:
 
 def test_nobody_listens() -> None:
     manager = Manager({})
-    assert not manager.tell(READY=1)
+    assert not manager.notify(READY=1)
 
 
 def test_a_manager_that_is_gone_is_told_in_the_log(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    assert not Manager({"NOTIFY_SOCKET": str(tmp_path / "gone")}).tell(READY=1)
-    assert "cannot be told: No such file or directory" in caplog.text
+    assert not Manager({"NOTIFY_SOCKET": str(tmp_path / "gone")}).notify(READY=1)
+    assert "cannot notify the service manager: No such file or directory" in caplog.text
 
 
 def test_a_manager_that_reads_nothing_holds_nobody_up(listener: Listener) -> None:
     manager = Manager(listener.environment)
-    assert not all(manager.tell(STATUS="x" * 1000) for _ in range(10_000))
+    assert not all(manager.notify(STATUS="x" * 1000) for _ in range(10_000))
 
 
 @pytest.mark.parametrize(
@@ -205,12 +205,12 @@ def test_the_bridge_names_what_hangs(tmp_path: Path, clock: SimpleNamespace) -> 
     async def run() -> None:
         async with await Store.open(settings.store.path) as store:
             bridge = Bridge(settings, store)
-            assert await bridge._hanging() == []
+            assert await bridge.status.hanging() == []
             clock.now += 300.1
-            assert await bridge._hanging() == ["the MQTT connection"]
+            assert await bridge.status.hanging() == ["the MQTT connection"]
             # Two passwords, two receivers, three attempts of 21 s at most, and the margin.
             clock.now += 2 * 6 * 21 + 120 - 300
-            assert await bridge._hanging() == ["the MQTT connection", "transmitter home"]
+            assert await bridge.status.hanging() == ["the MQTT connection", "transmitter home"]
 
     asyncio.run(run())
 
@@ -221,6 +221,6 @@ def test_a_store_that_fails_does_not_hang(tmp_path: Path) -> None:
     async def run() -> None:
         async with await Store.open(settings.store.path) as store:
             bridge = Bridge(settings, store)
-        assert await bridge._hanging() == []  # it is closed: an answer, though a bad one
+        assert await bridge.status.hanging() == []  # it is closed: an answer, though a bad one
 
     asyncio.run(run())

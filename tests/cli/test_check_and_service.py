@@ -124,7 +124,7 @@ def test_check_tells_what_works_and_what_does_not(tmp_path: Path, capsys: Output
         [f"home, secondary receiver 127.0.0.1:{secondary.address[1]}", "FAILED"],
     ]
     assert "127.0.0.1:9, MQTT 5: " in rows[2][2]
-    assert "its clock minus ours: " in rows[4][2]
+    assert "receiver clock minus local clock: " in rows[4][2]
     assert "answered 4" in rows[5][2]
     assert [arrival.kind for arrival in primary.arrivals + secondary.arrivals] == ["ping", "ping"]
 
@@ -149,7 +149,7 @@ def test_check_says_where_the_store_cannot_be_used(tmp_path: Path, capsys: Outpu
     (tmp_path / "store.db").write_text("notes " * 1000)
     assert call(["check"]) == 1
     [store] = [row for row in table(capsys) if row[0] == "store"]
-    assert (store[1], "no SQLite file" in store[2]) == ("FAILED", True)
+    assert (store[1], "not a SQLite file" in store[2]) == ("FAILED", True)
 
 
 def test_check_works_beside_the_running_service(tmp_path: Path, capsys: Output) -> None:
@@ -201,7 +201,7 @@ def test_a_damaged_password_file_is_1_and_a_line(tmp_path: Path, capsys: Output)
         said = capsys.readouterr().err
         assert said == (
             f"sosbridge: the password file {tmp_path / 'store.passwords' / 'home.json'} is damaged; "
-            "bring back a backup\n"
+            "restore it from a backup\n"
         )
 
 
@@ -236,7 +236,7 @@ def test_what_can_be_no_number_is_wrong_usage(tmp_path: Path, capsys: Output, nu
 def test_a_large_number_is_no_number_of_a_command(tmp_path: Path, capsys: Output) -> None:
     configure(tmp_path)
     assert call(["outbox", "drop", "9" * 18]) == 1
-    assert "there is no number 999999999999999999 in the outbox" in capsys.readouterr().err
+    assert "no number 999999999999999999 in the outbox" in capsys.readouterr().err
 
 
 def test_on_a_terminal_there_is_a_table(tmp_path: Path, capsys: Output, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -321,4 +321,5 @@ def test_the_service_refuses_a_store_that_is_in_use(tmp_path: Path) -> None:
     with hold(tmp_path / "store.db"), program("run") as found:
         out, err = found.communicate()
     assert (found.returncode, out) == (3, "")
-    assert err.splitlines()[-1] == f"sosbridge: the store {tmp_path / 'store.db'} is in use by a running sosbridge"
+    store = tmp_path / "store.db"
+    assert err.splitlines()[-1] == f"sosbridge: the store {store} is in use by a running sosbridge; stop it first"

@@ -188,7 +188,7 @@ def test_the_outbox_is_listed_and_shown(tmp_path: Path, capsys: Output) -> None:
         ("3", "ping", "-", "pending", "-"),
     ]
     assert call(["outbox", "list", "-t", "other"]) == 2
-    assert error_line(capsys) == "sosbridge: --transmitter other: there is no such transmitter; configured: home"
+    assert error_line(capsys) == "sosbridge: --transmitter other: unknown transmitter; configured: home"
     assert call(["outbox", "show", "1"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert (found["state"], found["alarm"]) == ("rejected", {"event_code": "FA", "section": "1"})
@@ -197,21 +197,21 @@ def test_the_outbox_is_listed_and_shown(tmp_path: Path, capsys: Output) -> None:
 def test_a_command_is_put_back_or_dropped(tmp_path: Path, capsys: Output) -> None:
     prepare_outbox(tmp_path)
     assert call(["outbox", "retry", "1"]) == 0
-    assert capsys.readouterr().out == "number 1 is in the queue again\n"
+    assert capsys.readouterr().out == "number 1 is queued again\n"
     assert call(["outbox", "retry", "1"]) == 1
-    assert error_line(capsys) == "sosbridge: number 1 is pending, not rejected: it is tried anyway"
+    assert error_line(capsys) == "sosbridge: number 1 is pending, not rejected; it needs no retry"
     assert call(["outbox", "drop", "1"]) == 0
-    assert capsys.readouterr().out == "number 1 is dropped\n"
+    assert capsys.readouterr().out == "number 1 was dropped\n"
     for action in ("show", "retry", "drop"):
         assert call(["outbox", action, "1"]) == 1
-        assert error_line(capsys).startswith("sosbridge: there is no number 1 in the outbox")
+        assert error_line(capsys).startswith("sosbridge: no number 1 in the outbox")
 
 
 def test_a_store_that_is_none_is_1_and_a_line(tmp_path: Path, capsys: Output) -> None:
     configure(tmp_path)
     (tmp_path / "store.db").write_bytes(b"notes " * 1000)
     assert call(["outbox", "list"]) == 1
-    assert "no SQLite file" in error_line(capsys)
+    assert "not a SQLite file" in error_line(capsys)
 
 
 def test_an_alarm_is_raised_and_restored_directly(tmp_path: Path, capsys: Output) -> None:
@@ -266,7 +266,7 @@ def test_what_cannot_be_sent_is_2_and_sends_nothing(tmp_path: Path, capsys: Outp
         assert call(["alarm", "raise", "B" * 99]) == 2
         assert error_line(capsys).startswith("sosbridge: event_code: ")
         assert call(["ping", "-t", "attic"]) == 2
-        assert "there is no such transmitter; configured: home" in error_line(capsys)
+        assert "unknown transmitter; configured: home" in error_line(capsys)
     assert found.arrivals == []
 
 

@@ -41,4 +41,4 @@ def test_the_panels_part_is_played_first(tmp_path: Path) -> None:
 def test_a_smoke_sensor_that_does_not_fire_is_told_and_the_status_is_1(tmp_path: Path) -> None:
     done = _run(tmp_path, "-c", _BROKEN)
     assert done.returncode == 1
-    assert "This did not happen: nothing fitting came on sosbridge/panel/" in done.stdout
+    assert "The demo failed: no matching message on sosbridge/panel/" in done.stdout

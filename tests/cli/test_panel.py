@@ -6,6 +6,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import re
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -71,7 +72,7 @@ def test_a_panel_is_asked_and_commanded_by_host_or_guid(capsys: pytest.CaptureFi
     assert "   9  smoke               Kitchen" in shown
     assert f"{GUID}  House  control local" in shown
     assert "armed_away, Simulated panel" in shown
-    assert "the panel says: disarmed" in shown
+    assert "the panel is now disarmed" in shown
 
 
 def test_a_panel_that_is_pointed_here_dials_and_the_user_is_told_what_to_look_for(
@@ -88,17 +89,17 @@ def test_a_panel_that_is_pointed_here_dials_and_the_user_is_told_what_to_look_fo
 
     run(scenario())
     shown = capsys.readouterr().out
-    assert f"{GUID} was told to dial 127.0.0.1:5678" in shown
-    assert "If nothing arrives" in shown
+    assert f"{GUID} was pointed at 127.0.0.1:5678" in shown
+    assert "If it does not:" in shown
 
 
 @pytest.mark.parametrize(
     ("words", "fault"),
     [
-        (["status"], "which panel"),
+        (["status"], "no panel given"),
         (["status", OTHER], f"panel {OTHER} is not configured"),
         (["status", GUID], "has no host"),
-        (["status", "--host", "127.0.0.1:x"], "is not HOST or HOST:PORT"),
+        (["status", "--host", "127.0.0.1:x"], "is not an address; use host:port"),
         (["status", "--host", "127.0.0.1:1", "--timeout", "0.05", "--retries", "0"], "did not answer command 206|100"),
     ],
 )
@@ -111,11 +112,11 @@ def test_what_cannot_be_done_is_one_line(words: list[str], fault: str) -> None:
 @pytest.mark.parametrize(
     ("words", "fault"),
     [
-        (["--timeout", "0"], "--timeout: '0' is no time above 0"),
-        (["--timeout", "-1"], "--timeout: '-1' is no time above 0"),
-        (["--timeout", "nan"], "--timeout: 'nan' is no time above 0"),
-        (["--timeout", "soon"], "--timeout: 'soon' is no time above 0"),
-        (["--retries", "-1"], "--retries: '-1' is no number of attempts"),
+        (["--timeout", "0"], "--timeout: '0' is not above 0 seconds"),
+        (["--timeout", "-1"], "--timeout: '-1' is not a time from 0 to 3600 seconds"),
+        (["--timeout", "nan"], "--timeout: 'nan' is not a time from 0 to 3600 seconds"),
+        (["--timeout", "soon"], "--timeout: 'soon' is not a time from 0 to 3600 seconds"),
+        (["--retries", "-1"], "--retries: '-1' is not a number from 0 to 999"),
     ],
 )
 def test_a_wait_that_cannot_be_is_named(words: list[str], fault: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -165,7 +166,7 @@ def test_a_simulated_panel_takes_lines(monkeypatch: pytest.MonkeyPatch, tmp_path
             await recorder.told("armed_away")
 
     run(scenario())
-    assert "no command: make coffee; there are alarm, " in capsys.readouterr().out
+    assert "unknown command 'make coffee'; known commands: alarm, " in capsys.readouterr().out
 
 
 def test_a_simulated_panel_whose_input_is_nothing_stays(monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
@@ -190,7 +191,29 @@ def test_a_simulated_panel_whose_input_is_nothing_stays(monkeypatch: pytest.Monk
         run(scenario())
 
 
-def test_a_command_that_there_is_not_is_told_before_anything_begins() -> None:
-    for line in ("make coffee", "open", "open x", "alarm 1 2", ""):
-        with pytest.raises(ConfigError, match="no command"):
-            run(simulate_panel.run(parsed(simulate_panel, "--do", line)))
+@pytest.mark.parametrize(
+    ("line", "fault"),
+    [
+        ("make coffee", "unknown command 'make coffee'; known commands: "),
+        ("", "unknown command ''; known commands: "),
+        ("open", "open: expected 1 argument, got 0"),
+        ("alarm 1 2", "alarm: expected 1 argument, got 2"),
+        ("button 4", "button: expected 2 arguments, got 1"),
+        ("open x", "open: 'x' is not a number from 0 to 255"),
+        ("open 1.5", "open: '1.5' is not a number from 0 to 255"),
+        ("open sos", "open: 'sos' is not a number from 0 to 255"),
+        ("open 300", "open: '300' is not a number from 0 to 255"),
+        ("button 4 7", "button: '7' is not a button; known buttons: arm_away, arm_home, disarm, sos"),
+        ("wait sos", "wait: 'sos' is not a time from 0 to 3600 seconds"),
+    ],
+)
+def test_a_faulty_command_is_one_line_before_anything_starts(line: str, fault: str) -> None:
+    with pytest.raises(ConfigError, match=re.escape(fault)) as raised:
+        run(simulate_panel.run(parsed(simulate_panel, "--do", line)))
+    assert "\n" not in str(raised.value)
+
+
+def test_a_sensor_index_beyond_a_byte_is_a_usage_error(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        parsed(simulate_panel, "--sensor", "300:door:Front door")
+    assert "'300' is not a number from 0 to 255" in capsys.readouterr().err

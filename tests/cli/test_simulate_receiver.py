@@ -138,4 +138,4 @@ def test_what_was_kept_back_is_said_to_be() -> None:
                 await client.transmit(client.new_auth_request().to_xml(), NewAuthResponse)
         return [each.partition(": ")[2].splitlines()[0] for each in shown]
 
-    assert asyncio.run(main()) == ["0 OK (kept back)", "0 OK", "dropped"]
+    assert asyncio.run(main()) == ["0 OK (not sent)", "0 OK", "dropped"]

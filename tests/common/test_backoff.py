@@ -9,10 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.common.backoff import Backoff, Heartbeat
+from bridge.common.backoff import Backoff
 from bridge.common.models import Secret
 from bridge.common.text import clean
 from bridge.config.types import seconds
+from bridge.transmitters.heartbeat import Heartbeat
 
 LEVEL = 180.0
 
@@ -121,7 +122,7 @@ def test_durations(written: str, expected: float) -> None:
 
 @pytest.mark.parametrize("written", ["", "5", "s", "5 minutes", "-5s", "1e3s", "5m30s", "9" * 10 + "s"])
 def test_no_duration(written: str) -> None:
-    with pytest.raises(ValueError, match="is no duration; write a number with s, m, h or d"):
+    with pytest.raises(ValueError, match="is not a duration; use for example 90s"):
         seconds(written)
 
 

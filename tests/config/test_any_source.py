@@ -51,7 +51,7 @@ def test_the_contracts_example_means_what_it_says(contract: Path) -> None:
         "localhost", 1883, "5", "sosbridge", "sosbridge",
     )  # fmt: skip
     assert mqtt.password
-    assert mqtt.password.get_secret_value() == "secret"
+    assert mqtt.password.reveal() == "secret"
     assert (mqtt.session_expiry, mqtt.tls) == (7 * 86400, None)
     assert (found.homeassistant.enabled, found.homeassistant.discovery_prefix) == (True, "homeassistant")
     assert found.store.path == Path("/data/sosbridge.db")
@@ -79,7 +79,7 @@ KEYS = [
     ("transmitters.home.use_tls", "0", lambda found: found.transmitters[0].use_tls is False),
     ("transmitters.home.alarms.burglary.section", "7", lambda found: found.transmitters[0].alarms[0].section == "7"),
     ("g90.max_connections", "7", lambda found: found.g90.max_connections == 7),
-    (f"g90.panels.{GUID}.code", "1234", lambda found: found.g90.panels[0].code.get_secret_value() == "1234"),
+    (f"g90.panels.{GUID}.code", "1234", lambda found: found.g90.panels[0].code.reveal() == "1234"),
 ]
 
 
@@ -126,7 +126,7 @@ def test_a_whole_table_can_come_from_the_environment(contract: Path, monkeypatch
         ("SOSBRIDGE_G90", "{", "g90: "),
         ("SOSBRIDGE_G90__PANELS__X", "[", "g90.panels.x: "),
         ("SOSBRIDGE_MQTT__TLS", "yes", "mqtt.tls: "),
-        ("SOSBRIDGE_MQTT__PASSWRD", PASSWORD, "mqtt.passwrd: there is no such setting"),
+        ("SOSBRIDGE_MQTT__PASSWRD", PASSWORD, "mqtt.passwrd: unknown setting"),
         ("SOSBRIDGE_MQTT__PORT", "", "mqtt.port: "),
     ],
 )

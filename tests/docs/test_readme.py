@@ -13,6 +13,7 @@ from pathlib import Path
 import paho.mqtt.client as paho
 import pytest
 
+import bridge
 from bridge.cli import call, parser
 from bridge.config.sources import load
 from bridge.panels.topics import PanelTopics
@@ -99,11 +100,37 @@ def test_every_topic_is_named() -> None:
     assert [f for f in filters if not any(paho.topic_matches_sub(f, topic) for topic in named)] == []
 
 
+def quoted() -> list[str]:
+    """Return the words of the log that the troubleshooting quotes; those of Docker are not ours."""
+    rows = README.split("## Troubleshooting")[1].split("|---|---|")[1]
+    return sorted(set(re.findall(r"(?<!\*)\*([^*|`]+)\*(?!\*)", rows)) - {"Operation not permitted"})
+
+
+@pytest.mark.parametrize("words", quoted())
+def test_what_it_quotes_is_said(words: str) -> None:
+    package = Path(bridge.__file__).parent
+    assert any(words in path.read_text("utf-8") for path in package.rglob("*.py"))
+
+
+def test_there_are_words_to_prove() -> None:
+    assert len(quoted()) >= 7
+
+
+def test_the_demo_shows_what_the_readme_shows() -> None:
+    """The titles of the excerpt are those that the demo prints; what it cuts is not compared."""
+    (excerpt,) = re.findall(r"```text\n(\d\. .*?)```", README, re.DOTALL)
+    package = Path(bridge.__file__).parent
+    shown = "".join(path.read_text("utf-8") for path in (package / "cli").rglob("*.py"))
+    titles = re.findall(r"^\d\. .*$", excerpt, re.MULTILINE)
+    assert titles
+    assert [title for title in titles if title not in shown] == []
+
+
 def test_the_demo_happens() -> None:
     command = [sys.executable, "-m", "bridge", "demo", "--once"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=150, check=False)
     assert (done.returncode, done.stderr) == (0, "")
-    assert "All of this happened" in done.stdout
+    assert "All messages went over real sockets" in done.stdout
 
 
 def test_the_demo_tells_of_a_port_in_use() -> None:

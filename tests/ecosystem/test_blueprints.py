@@ -113,10 +113,10 @@ async def test_an_undelivered_alarm_is_told(home: Home) -> None:
     await home.hass.until(lambda: bool(home.hass.attributes("automation.tell")["last_triggered"]), "it is told")
     told = await home.broker_holds("told")
     assert told.startswith("BA: the alarm of transmitter home is undelivered ("), told
-    assert told.endswith("sosbridge goes on trying."), told
+    assert told.endswith("sosbridge keeps trying."), told
     await home.mqtt.publish("transmitter/hem/alarm/raise", "BA")
     told = await home.broker_holds("told", "did not take")
-    assert told.startswith("sosbridge did not take the command on sosbridge/transmitter/hem/alarm/raise: "), told
+    assert told.startswith("sosbridge did not accept the command on sosbridge/transmitter/hem/alarm/raise: "), told
     assert "there is no transmitter 'hem'" in told, told
     assert home.hass.problems() == []
 

@@ -16,7 +16,7 @@ ENTITIES: dict[str, dict[str, tuple[str, str | None, str | None, str | None]]] =
         "binary_sensor.sosbridge_connectivity": ("Connectivity", "connectivity", DIAGNOSTIC, "on"),
         "sensor.sosbridge_version": ("Version", None, DIAGNOSTIC, None),
         "sensor.sosbridge_waiting": ("Alarms waiting", None, None, "0"),
-        "sensor.sosbridge_set_aside": ("Alarms set aside", None, None, "0"),
+        "sensor.sosbridge_set_aside": ("Alarms rejected", None, None, "0"),
         "sensor.sosbridge_delivered": ("Alarms delivered", None, None, "0"),
         "sensor.sosbridge_mqtt_restarts": ("MQTT reconnects", None, DIAGNOSTIC, "0"),
         "event.sosbridge_events": ("Bridge", None, None, "unknown"),

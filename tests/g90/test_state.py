@@ -13,8 +13,8 @@ from support.g90 import GUID, NEW_YEAR, NOW, alert
 
 from bridge.common.errors import StoreError
 from bridge.g90.state.panel import Options, PanelState
-from bridge.g90.state.readings import with_info, with_sensors, with_status
 from bridge.g90.state.reducer import heard, next_due, reduce, shifted, silent, tick
+from bridge.g90.state.responses import with_info, with_sensors, with_status
 from bridge.g90.wire.commands import HostInfo, HostStatus, SensorRecord
 from bridge.g90.wire.constants import AlertType, ArmCode, NoticeKind, SensorType, Source, StateCode
 from bridge.g90.wire.events import Alert, EventType, Form, Notice, PanelEvent, Report
@@ -25,10 +25,10 @@ START = PanelState(guid=GUID)
 A, S, C = AlertType.ALARM, AlertType.SENSOR_ACTIVITY, AlertType.STATE_CHANGE
 ALERT, STATUS = Form.ALERT, Form.STATUS
 SENSORS = (
-    SensorRecord(1, "Front door", SensorType.DOOR, 0),
-    SensorRecord(2, "Hall", SensorType.MOTION, 0),
-    SensorRecord(5, "Panic", SensorType.SOS_BUTTON, 0),
-    SensorRecord(9, "Kitchen smoke", SensorType.SMOKE, 0),
+    SensorRecord(1, "Front door", SensorType.DOOR),
+    SensorRecord(2, "Hall", SensorType.MOTION),
+    SensorRecord(5, "Panic", SensorType.SOS_BUTTON),
+    SensorRecord(9, "Kitchen smoke", SensorType.SMOKE),
 )
 LISTED = with_sensors(START, SENSORS)
 
@@ -347,7 +347,7 @@ def test_a_panel_that_talks_for_ever_stays_small() -> None:
     state = LISTED
     for n in range(500):
         state = reduce(state, activity(STATUS, 1, n % 2, time=NEW_YEAR + 10 * n), NOW + n * SECOND).state
-    assert len(state.told) <= 64
+    assert len(state.reported) <= 64
 
 
 @pytest.mark.parametrize("days", [-400, -1, 1, 20000])
@@ -356,7 +356,7 @@ def test_a_clock_that_is_set_moves_nothing_that_waits(days: int) -> None:
     jump = timedelta(days=days)
     state = reduce(LISTED, activity(ALERT, 2, 1), NOW).state
     state = reduce(state, alert(ALERT, A, 44, state=254), NOW).state
-    assert [entry.held.type for entry in state.told if entry.held] == ["alarm"]
+    assert [entry.held.type for entry in state.reported if entry.held] == ["alarm"]
     due = next_due(state)
     assert due is not None
     step = shifted(state, jump)

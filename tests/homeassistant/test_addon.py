@@ -21,11 +21,21 @@ import pytest
 import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pydantic import BaseModel, SecretStr
+from pydantic import BaseModel
 
 from bridge import __version__
 from bridge.common.errors import ConfigError
-from bridge.config.settings import G90, ConfiguredAlarm, Forward, Log, Mqtt, Panel, Settings, Transmitter
+from bridge.common.models import Secret
+from bridge.config.settings import (
+    AlarmSettings,
+    ForwardSettings,
+    G90Settings,
+    LogSettings,
+    MqttSettings,
+    PanelSettings,
+    Settings,
+    TransmitterSettings,
+)
 from bridge.config.sources import load
 from bridge.config.types import seconds
 
@@ -170,7 +180,7 @@ def started(data: Path, options: Mapping[str, Any], url: str = NOWHERE) -> Setti
 
 
 def plain(value: object) -> object:
-    return value.get_secret_value() if isinstance(value, SecretStr) else value
+    return value.reveal() if isinstance(value, Secret) else value
 
 
 def differing(written: Mapping[str, Any], read: BaseModel, *without: str) -> dict[str, object]:
@@ -254,15 +264,15 @@ def changed(table: str, **values: object) -> dict[str, Any]:
     ("options", "named"),
     [
         ({}, "transmitters and panels are empty"),
-        ([], "holds no options"),
-        ({**LEAST, "transmitters": "home"}, "transmitters: write a list"),
-        ({**LEAST, "alarms": ["burglary"]}, "alarms: write a list"),
-        ({**LEAST, "mqtt": "broker"}, "mqtt: write host"),
-        ({**LEAST, "transmitters": FULL["transmitters"] * 2}, "transmitters: each needs a name of its own"),
-        (changed("alarms", transmitter="hem"), "alarms: number 1: transmitter: there is no 'hem'; there are: home"),
-        ({**LEAST, "forward": FULL["forward"]}, "forward: there are no panels"),
-        ({**LEAST, "announce": "192.168.1.10:5678"}, "announce: there are no panels"),
-        ({**FULL, "announce": ""}, "announce: is missing"),
+        ([], "is not a JSON object"),
+        ({**LEAST, "transmitters": "home"}, "transmitters: expected a list"),
+        ({**LEAST, "alarms": ["burglary"]}, "alarms: expected a list"),
+        ({**LEAST, "mqtt": "broker"}, "mqtt: expected host"),
+        ({**LEAST, "transmitters": FULL["transmitters"] * 2}, "transmitters: each needs its own name"),
+        (changed("alarms", transmitter="hem"), "alarms: entry 1: transmitter: unknown name 'hem'; use one of: home"),
+        ({**LEAST, "forward": FULL["forward"]}, "forward: requires a panel"),
+        ({**LEAST, "announce": "192.168.1.10:5678"}, "announce: requires a panel"),
+        ({**FULL, "announce": ""}, "announce: is required with panels"),
         (changed("panels", name="\ud800"), "a lone surrogate"),
     ],
 )
@@ -287,7 +297,7 @@ def test_options_that_are_not_there_are_told(tmp_path: Path) -> None:
         (changed("transmitters", authentication="short"), "transmitters.home.authentication: "),
         (changed("alarms", section="123456"), "transmitters.home.alarms.burglary: section: "),
         (changed("panels", host=""), "g90.panels.gb7f20c14d05a91: host is missing"),
-        (changed("forward", event="fire"), "there is no event 'fire'"),
+        (changed("forward", event="fire"), "unknown event 'fire'"),
         ({**FULL, "announce": "here"}, "g90.announce: "),
     ],
 )
@@ -342,15 +352,15 @@ def test_with_a_host_of_its_own_nobody_is_asked(tmp_path: Path) -> None:
     [
         (400, b'{"result": "error", "message": "Service not enabled"}', "Home Assistant offers no broker (HTTP 400)"),
         (200, {}, "mqtt: Home Assistant offers no broker"),
-        (200, None, "mqtt: the Supervisor does not tell"),
-        (200, ["core-mosquitto"], "mqtt: the Supervisor does not tell"),
-        (200, b"<html>", "mqtt: the Supervisor does not tell"),
+        (200, None, "mqtt: the Supervisor gave no valid broker address"),
+        (200, ["core-mosquitto"], "mqtt: the Supervisor gave no valid broker address"),
+        (200, b"<html>", "mqtt: the Supervisor gave no valid broker address"),
     ],
 )
 def test_no_broker_is_told(tmp_path: Path, status: int, answer: object, named: str) -> None:
     with supervisor(status, answer) as told, pytest.raises(RUN.OptionsError, match=re.escape(named)) as error:
         started(tmp_path, {**LEAST, "mqtt": {}}, told.url)
-    assert "or give mqtt: host" in str(error.value)
+    assert "or set mqtt: host" in str(error.value)
 
 
 def test_a_broker_once_known_is_kept(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -359,7 +369,7 @@ def test_a_broker_once_known_is_kept(tmp_path: Path, capsys: pytest.CaptureFixtu
         before = started(tmp_path, {**LEAST, "mqtt": {}}, told.url)
     assert started(tmp_path, {**LEAST, "mqtt": {}}).mqtt == before.mqtt
     said = capsys.readouterr().err
-    assert "going on with core-mosquitto" in said
+    assert "using core-mosquitto" in said
     assert str(OFFERED["password"]) not in said
 
 
@@ -434,7 +444,7 @@ def test_bad_options_end_it_with_a_line(data: Path) -> None:
     with supervisor(answer=OFFERED) as told:
         done = run(data, told.url, status=1)
     assert done.stderr == (
-        "sosbridge: the add-on's configuration: transmitters and panels are empty: fill in at least one of them\n"
+        "sosbridge: the add-on's configuration: transmitters and panels are empty: add at least one\n"
     )
     assert done.stdout == ""
 
@@ -458,11 +468,11 @@ def test_a_backup_beside_a_store_is_not_put_back(data: Path) -> None:
 
 def test_the_schema_knows_settings_of_ours() -> None:
     models: dict[str, type[BaseModel]] = {
-        "mqtt": Mqtt,
-        "transmitters": Transmitter,
-        "alarms": ConfiguredAlarm,
-        "panels": Panel,
-        "forward": Forward,
+        "mqtt": MqttSettings,
+        "transmitters": TransmitterSettings,
+        "alarms": AlarmSettings,
+        "panels": PanelSettings,
+        "forward": ForwardSettings,
     }
     for name, model in models.items():
         options = SCHEMA[name][0] if isinstance(SCHEMA[name], list) else SCHEMA[name]
@@ -471,10 +481,10 @@ def test_the_schema_knows_settings_of_ours() -> None:
         required = {field for field, each in model.model_fields.items() if each.is_required()}
         given_always = {option for option, kind in options.items() if not kind.endswith("?")}
         assert required <= given_always, name
-    assert "announce" in G90.model_fields
-    levels = Log.model_json_schema()["properties"]["level"]["enum"]
+    assert "announce" in G90Settings.model_fields
+    levels = LogSettings.model_json_schema()["properties"]["level"]["enum"]
     assert SCHEMA["log_level"] == f"list({'|'.join(levels)})"
-    for name, model in (("heartbeat", Transmitter), ("control", Panel)):
+    for name, model in (("heartbeat", TransmitterSettings), ("control", PanelSettings)):
         kinds = next(each[0] for each in SCHEMA.values() if isinstance(each, list) and name in each[0])
         assert kinds[name] == f"list({'|'.join(model.model_json_schema()['properties'][name]['enum'])})"
 

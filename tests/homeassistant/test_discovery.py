@@ -14,7 +14,7 @@ from bridge.g90.state.panel import PanelState, Sensor
 from bridge.g90.wire.constants import SensorType
 from bridge.homeassistant.devices import removal, transmitter_device, transmitter_id
 from bridge.homeassistant.entity import Payload
-from bridge.homeassistant.panel import PanelControlled, panel_device, panel_id
+from bridge.homeassistant.panel import ControlOptions, panel_device, panel_id
 
 
 def components(payload: Payload) -> dict[str, dict[str, Any]]:
@@ -37,7 +37,7 @@ def test_a_payload_is_as_it_was_when_somebody_looked(name: str) -> None:
                 "connectivity": ("binary_sensor", "Connectivity", "connectivity"),
                 "version": ("sensor", "Version", None),
                 "waiting": ("sensor", "Alarms waiting", None),
-                "set_aside": ("sensor", "Alarms set aside", None),
+                "set_aside": ("sensor", "Alarms rejected", None),
                 "delivered": ("sensor", "Alarms delivered", None),
                 "mqtt_restarts": ("sensor", "MQTT reconnects", None),
                 "events": ("event", "Bridge", None),
@@ -105,7 +105,7 @@ def test_availability_follows_the_bridge_and_the_panel() -> None:
 
 
 def test_a_panel_without_a_control_path_offers_nothing_to_press() -> None:
-    control = PanelControlled(possible=False, code=True, code_to_arm=True)
+    control = ControlOptions(possible=False, code=True, code_to_arm=True)
     found = components(panel_device(NAMES, PANEL, control))["alarm"]
     assert found["supported_features"] == []
     assert "code" not in found
@@ -113,9 +113,9 @@ def test_a_panel_without_a_control_path_offers_nothing_to_press() -> None:
 
 
 def test_the_code_is_never_in_the_payload() -> None:
-    found = components(panel_device(NAMES, PANEL, PanelControlled(possible=True, code=True)))["alarm"]
+    found = components(panel_device(NAMES, PANEL, ControlOptions(possible=True, code=True)))["alarm"]
     assert found["code"] == "REMOTE_CODE_TEXT"
-    pad = PanelControlled(possible=True, code=True, digits=True)
+    pad = ControlOptions(possible=True, code=True, digits=True)
     assert components(panel_device(NAMES, PANEL, pad))["alarm"]["code"] == "REMOTE_CODE"
     assert found["code_disarm_required"] is True
     assert found["code_arm_required"] is False

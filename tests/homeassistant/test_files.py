@@ -168,6 +168,22 @@ def test_what_raises_an_alarm_asks_first() -> None:
     assert not [row for row in rows if row["entity"].startswith(("switch.", "button."))]
 
 
+# Discovery
+
+
+def test_discovery_names_topics_that_the_bridge_has() -> None:
+    devices = (
+        bridge_device(NAMES),
+        transmitter_device(NAMES, "home", ALARMS, "TST"),
+        panel_device(NAMES, PANEL, CONTROLLED),
+    )
+    for component in (each for device in devices for each in device["components"].values()):
+        topics = {value for key, value in told(component) if key in ("state_topic", "json_attributes_topic", "topic")}
+        assert topics or "command_topic" in component
+        assert [topic for topic in topics if not is_known(topic, STATES)] == []
+        assert is_known(component.get("command_topic", TOPICS.of("home", "ping")), COMMANDS)
+
+
 # By hand
 
 

@@ -23,7 +23,7 @@ async def _save(site: Site) -> Path:
     file = site.folder / "backup.tar"
     done = await site.bridge.command("backup", str(file))
     assert (done.returncode, done.stderr) == (0, "")
-    assert "2 commands wait in it, 1 transmitters' passwords" in done.stdout
+    assert "contains 2 pending commands and the passwords of 1 transmitter" in done.stdout
     return file
 
 
@@ -68,7 +68,7 @@ async def test_a_newer_password_and_the_store_that_was_there_are_kept(site: Site
     assert await site.bridge.stop() == 0
     done = await site.bridge.command("restore-backup", str(file))
     assert done.returncode == 0, done
-    assert "passwords/home.json was there already and stays" in done.stdout
+    assert "passwords/home.json exists and was not replaced" in done.stdout
     [kept] = site.folder.glob("bridge.db.replaced-*")
     assert f"is kept as {kept.name}" in done.stdout
     assert (site.folder / "bridge.passwords" / "home.json").read_bytes() == newest
@@ -141,4 +141,4 @@ async def test_without_a_store_there_is_no_backup(site: Site) -> None:
     (site.folder / "other.db").unlink(missing_ok=True)
     done = await site.bridge.command("backup", str(site.folder / "backup.tar"))
     assert done.returncode == 1
-    assert "there is none" in done.stderr
+    assert "no store at" in done.stderr

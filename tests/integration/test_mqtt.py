@@ -91,7 +91,7 @@ async def test_a_response_topic_for_which_the_broker_hangs_up_keeps_nothing_from
     """It lets pass a command with such a topic, and not what is published there: it has too many levels."""
     await site.start()
     await site.send("alarm/raise", "BA", reply="a" + "/" * 201)
-    await site.bridge.logs("no answer to response topic")
+    await site.bridge.logs("no reply on response topic")
     await site.result(lambda result: result.get("event_code") == "BA")
     assert (await site.do("alarm/raise", "FA"))["outcome"] == "accepted"
     assert [each.event_code for each in site.received()] == ["BA", "FA"]

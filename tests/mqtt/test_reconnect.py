@@ -1,4 +1,4 @@
-"""The door to the broker over the days: connections that end, each in its own way."""
+"""The MQTT session over the days: connections that end, each in its own way."""
 
 from __future__ import annotations
 
@@ -7,24 +7,22 @@ from typing import Any, cast
 
 import aiomqtt
 import pytest
+from support.session import make_session
 
 from bridge.common.backoff import Backoff
 from bridge.common.models import Reply
-from bridge.mqtt.client import Broker, Client
-from bridge.mqtt.session import Door, Handler, Interface
+from bridge.mqtt.client import Client
+from bridge.mqtt.outgoing import Outgoing
+from bridge.mqtt.session import Session
 
-NOTHING = Interface("b/bridge/state", (), (), is_ours=lambda _: True, is_stale=lambda _: False)
 
-
-class Fragile(Door):
+class Fragile(Session):
     """Its connections do as `script` says: seconds that each one lasts, None for one that is never made."""
 
-    def __init__(self, script: list[float | None]) -> None:
-        super().__init__(Broker("127.0.0.1"), NOTHING, Handler())
-        self.script = script
-        self.ended = asyncio.Event()
+    script: list[float | None]
+    ended: asyncio.Event
 
-    async def _session(self) -> None:
+    async def _connect(self) -> None:
         if not self.script:
             self.ended.set()
             await asyncio.Event().wait()
@@ -35,7 +33,7 @@ class Fragile(Door):
 
 
 def _waits(monkeypatch: pytest.MonkeyPatch, script: list[float | None]) -> list[float]:
-    """Return for how long a door waits after each of such connections."""
+    """Return for how long a session waits after each of such connections."""
     waits: list[float] = []
     sleep = asyncio.sleep
 
@@ -44,10 +42,12 @@ def _waits(monkeypatch: pytest.MonkeyPatch, script: list[float | None]) -> list[
         await sleep(0)
 
     async def scenario() -> None:
-        door = Fragile(script)
-        running = asyncio.create_task(door.run())
+        session = make_session(Outgoing(asyncio.Event()), kind=Fragile)
+        assert isinstance(session, Fragile)
+        session.script, session.ended = script, asyncio.Event()
+        running = asyncio.create_task(session.run())
         async with asyncio.timeout(10):
-            await door.ended.wait()
+            await session.ended.wait()
         running.cancel()
         await asyncio.wait([running])
 
@@ -89,21 +89,17 @@ POISON = "a" + 201 * "/"
 
 
 def test_a_response_topic_that_the_broker_does_not_take_keeps_nothing_from_the_others() -> None:
-    told: list[str] = []
-
-    async def done() -> None:
-        told.append("done")
-
     async def scenario() -> None:
-        door, client = Door(Broker("127.0.0.1"), NOTHING, Handler()), Choosy()
+        outgoing, client, done = Outgoing(asyncio.Event()), Choosy(), list[str]()
+        session = make_session(outgoing)
         for topic in (POISON, "reply"):
-            door.publish("response", "{}", reply=Reply(topic), done=done)
+            outgoing.publish("response", "{}", reply=Reply(topic), done=lambda: done.append("done"))
         for _ in range(2):  # connections
             with pytest.raises(aiomqtt.MqttError):
-                await door._publish_waiting(cast("Client", client))
-            assert not told
-        await door._publish_waiting(cast("Client", client))
-        assert told == ["done", "done"]
+                await session._publish_waiting(cast("Client", client))
+            assert not done
+        await session._publish_waiting(cast("Client", client))
+        assert done == ["done", "done"]
         assert client.taken[-2:] == ["response", "reply"]
 
     asyncio.run(scenario())
@@ -113,19 +109,20 @@ def test_the_last_word_on_a_retained_topic_counts_in_whatever_way_it_was_said() 
     """Home Assistant's device payload comes as a state, and once more after markers of what is to be removed."""
 
     async def scenario() -> None:
-        door, client = Door(Broker("127.0.0.1"), NOTHING, Handler()), Choosy()
+        outgoing, client = Outgoing(asyncio.Event()), Choosy()
+        session = make_session(outgoing)
         for word in ("markers", "first"):
-            door.publish("device", word, retain=True)
-        door.state("device", "first")
-        door.state("device", "second")  # while the broker is away
-        await door._publish_waiting(cast("Client", client))
+            outgoing.publish("device", word, retain=True)
+        outgoing.state("device", "first")
+        outgoing.state("device", "second")  # while the broker is away
+        await session._publish_waiting(cast("Client", client))
         assert client.holds == {"device": "second"}
-        door.publish("device", "third", retain=True)
-        await door._publish_waiting(cast("Client", client))
+        outgoing.publish("device", "third", retain=True)
+        await session._publish_waiting(cast("Client", client))
         assert client.holds == {"device": "third"}
         taken = len(client.taken)
-        door.state("device", "third")
-        await door._publish_waiting(cast("Client", client))
+        outgoing.state("device", "third")
+        await session._publish_waiting(cast("Client", client))
         assert len(client.taken) == taken
 
     asyncio.run(scenario())

@@ -12,9 +12,9 @@ from support.panels import GUID, OTHER, Joined, event, joined, now, run
 
 from bridge.g90.control_local import LocalControl
 from bridge.g90.state.panel import PanelState, Sensor
-from bridge.g90.state.readings import with_status
 from bridge.g90.state.reducer import reduce
-from bridge.g90.wire.commands import CommandError, CommandRefused, CommandTimeout, HostStatus, SensorRecord
+from bridge.g90.state.responses import with_status
+from bridge.g90.wire.commands import CommandRefused, CommandTimeout, HostStatus, PanelCommandError, SensorRecord
 from bridge.g90.wire.constants import ArmCode, NoticeKind
 from bridge.g90.wire.events import EventType, Notice, PanelEvent
 from bridge.panels.commands import MOST_WAITING
@@ -25,7 +25,7 @@ CONNECTED = PanelState(guid=GUID, online=True, arm=EventType.ARMED_AWAY)
 
 def texts(site: Joined, caplog: pytest.LogCaptureFixture) -> str:
     """All that anybody can read."""
-    return repr((site.door.published, site.door.states, site.told, caplog.text))
+    return repr((site.outgoing.published, site.outgoing.states, site.events, caplog.text))
 
 
 @pytest.mark.parametrize(("action", "asked"), [("ARM_AWAY", 1), ("ARM_HOME", 2), ("DISARM", 3)])
@@ -34,12 +34,12 @@ def test_a_command_is_done_when_the_panel_took_it_and_the_state_waits_for_its_wo
 ) -> None:
     async def scenario() -> None:
         async with joined(tmp_path) as site:
-            site.take(action)
-            [response] = await site.door.responded()
+            await site.take(action)
+            [response] = await site.outgoing.responded()
             assert datetime.fromisoformat(response.pop("completed_at")).tzinfo
             assert response == {"action": action, "outcome": "done"}
             assert site.control.asked == [(101, [asked])]
-            assert site.door.states == {}
+            assert site.outgoing.states == {}
 
     run(scenario())
 
@@ -49,15 +49,15 @@ def test_a_command_is_done_when_the_panel_took_it_and_the_state_waits_for_its_wo
     [
         (CommandTimeout("no answer"), "timeout"),
         (CommandRefused("the panel says no"), "failed"),
-        (CommandError("not connected"), "failed"),
+        (PanelCommandError("not connected"), "failed"),
     ],
 )
-def test_a_command_that_the_panel_did_not_do_says_why(tmp_path: Path, fault: CommandError, outcome: str) -> None:
+def test_a_command_that_the_panel_did_not_do_says_why(tmp_path: Path, fault: PanelCommandError, outcome: str) -> None:
     async def scenario() -> None:
         async with joined(tmp_path) as site:
             site.control.fault = fault
-            site.take('{"action": "ARM_HOME"}')
-            [response] = await site.door.responded()
+            await site.take('{"action": "ARM_HOME"}')
+            [response] = await site.outgoing.responded()
             assert (response["outcome"], response["error"]) == (outcome, str(fault))
 
     run(scenario())
@@ -68,17 +68,17 @@ def test_a_flood_of_orders_to_arm_is_refused_and_keeps_nobody_from_disarming(tmp
         async with joined(tmp_path) as site:
             site.control.free.clear()
             for _ in range(MOST_WAITING + 2):
-                site.take("ARM_AWAY")
-            refused = await site.door.responded(2)
+                await site.take("ARM_AWAY")
+            refused = await site.outgoing.responded(2)
             assert {each["outcome"] for each in refused} == {"failed"}
             assert "wait for the panel already" in refused[0]["error"]
-            site.take("DISARM")
+            await site.take("DISARM")
             site.control.free.set()
-            outcomes = [each["outcome"] for each in await site.door.responded(2 + MOST_WAITING + 1)]
+            outcomes = [each["outcome"] for each in await site.outgoing.responded(2 + MOST_WAITING + 1)]
             assert outcomes[2:] == ["done"] * (MOST_WAITING + 1)
             assert [asked for _, asked in site.control.asked] == [[1]] * MOST_WAITING + [[3]]
-            site.take("ARM_AWAY")
-            assert (await site.door.responded(2 + MOST_WAITING + 2))[-1]["outcome"] == "done"
+            await site.take("ARM_AWAY")
+            assert (await site.outgoing.responded(2 + MOST_WAITING + 2))[-1]["outcome"] == "done"
 
     run(scenario())
 
@@ -94,8 +94,8 @@ def test_a_panel_is_asked_once_more_at_most_while_it_is_being_asked(tmp_path: Pa
             for wifi in (True, False, True, False):
                 await site.panels.panel_changed(replace(CONNECTED, wifi=wifi), (event(EventType.SENSOR_CHANGED),))
             site.control.free.set()
-            site.take("DISARM")
-            await site.door.responded()
+            await site.take("DISARM")
+            await site.outgoing.responded()
             await site.until(twice)
             assert [code for code, _ in site.control.asked].count(102) == 2
 
@@ -105,8 +105,8 @@ def test_a_panel_is_asked_once_more_at_most_while_it_is_being_asked(tmp_path: Pa
 def test_a_panel_without_a_control_path_says_so(tmp_path: Path) -> None:
     async def scenario() -> None:
         async with joined(tmp_path, controlled=False) as site:
-            site.take("DISARM")
-            [response] = await site.door.responded()
+            await site.take("DISARM")
+            [response] = await site.outgoing.responded()
             assert response["outcome"] == "disabled"
             assert "not controlled" in response["error"]
 
@@ -117,10 +117,10 @@ def test_a_panel_that_is_not_configured_is_not_commanded(tmp_path: Path) -> None
     async def scenario() -> None:
         async with joined(tmp_path, accept_unknown=True) as site:
             await site.panels.panel_changed(PanelState(guid=OTHER, online=True), ())
-            site.take("DISARM", OTHER)
-            site.take("ARM_AWAY")
-            await site.door.responded()
-            [(_, response)] = [each for each in site.door.published if OTHER in each[0]]
+            await site.take("DISARM", OTHER)
+            await site.take("ARM_AWAY")
+            await site.outgoing.responded()
+            [(_, response)] = [each for each in site.outgoing.published if OTHER in each[0]]
             assert response["outcome"] == "failed"
             assert site.control.asked == [(101, [1])]
 
@@ -132,11 +132,11 @@ def test_what_is_no_command_is_answered_and_told_without_what_may_be_a_code(
 ) -> None:
     async def scenario() -> None:
         async with joined(tmp_path, code=CODE) as site:
-            site.take(f"DISARM {CODE}")
-            [response] = site.door.of("set/response")
+            await site.take(f"DISARM {CODE}")
+            [response] = site.outgoing.of("set/response")
             assert (response["outcome"], "action" in response) == ("failed", False)
-            assert [kind for kind, _ in site.told] == ["command_rejected"]
-            assert site.told[0][1]["topic"] == f"b/panel/{GUID}/set"
+            assert [kind for kind, _ in site.events] == ["command_rejected"]
+            assert site.events[0][1]["topic"] == f"b/panel/{GUID}/set"
             assert site.control.asked == []
             assert CODE not in texts(site, caplog)
 
@@ -153,15 +153,15 @@ def test_a_code_is_asked_for_to_disarm_and_to_arm_by_setting(tmp_path: Path, cap
                 {"action": "DISARM", "code": CODE},
                 "ARM_AWAY",
             ):
-                site.take(payload if isinstance(payload, str) else json.dumps(payload))
-            outcomes = [each["outcome"] for each in await site.door.responded(4)]
+                await site.take(payload if isinstance(payload, str) else json.dumps(payload))
+            outcomes = [each["outcome"] for each in await site.outgoing.responded(4)]
             assert outcomes == ["wrong_code", "wrong_code", "done", "done"]
             assert site.control.asked == [(101, [3]), (101, [1])]
             assert CODE not in texts(site, caplog)
         async with joined(tmp_path, code=CODE, code_for_arm=True) as site:
-            site.take("ARM_HOME")
-            site.take(json.dumps({"action": "ARM_HOME", "code": CODE}))
-            assert [each["outcome"] for each in await site.door.responded(2)] == ["wrong_code", "done"]
+            await site.take("ARM_HOME")
+            await site.take(json.dumps({"action": "ARM_HOME", "code": CODE}))
+            assert [each["outcome"] for each in await site.outgoing.responded(2)] == ["wrong_code", "done"]
 
     caplog.set_level("DEBUG")
     run(scenario())
@@ -172,8 +172,8 @@ def test_a_code_of_half_a_character_is_a_wrong_one(tmp_path: Path) -> None:
 
     async def scenario() -> None:
         async with joined(tmp_path, code=CODE) as site:
-            site.take(r'{"action": "DISARM", "code": "\ud800"}')
-            [response] = await site.door.responded()
+            await site.take(r'{"action": "DISARM", "code": "\ud800"}')
+            [response] = await site.outgoing.responded()
             assert response["outcome"] == "wrong_code"
 
     run(scenario())
@@ -183,15 +183,15 @@ def test_five_wrong_codes_lock_and_not_even_the_right_one_passes(tmp_path: Path)
     async def scenario() -> None:
         async with joined(tmp_path, code=CODE) as site:
             for number in range(5):
-                site.take(json.dumps({"action": "DISARM", "code": str(number)}))
-            site.take(json.dumps({"action": "DISARM", "code": CODE}))
-            responses = await site.door.responded(6)
+                await site.take(json.dumps({"action": "DISARM", "code": str(number)}))
+            await site.take(json.dumps({"action": "DISARM", "code": CODE}))
+            responses = await site.outgoing.responded(6)
             assert {each["outcome"] for each in responses} == {"wrong_code"}
             assert "in a row" in responses[-1]["error"]
             assert "in a row" not in responses[0]["error"]
             assert "in a row" in responses[4]["error"]
             assert site.control.asked == []
-            [(kind, details)] = site.told
+            [(kind, details)] = site.events
             assert kind == "panel_locked"
             assert details["guid"] == GUID
 
@@ -201,7 +201,7 @@ def test_five_wrong_codes_lock_and_not_even_the_right_one_passes(tmp_path: Path)
 def test_what_a_connected_panel_says_of_itself_becomes_its_state(tmp_path: Path) -> None:
     async def scenario() -> None:
         async with joined(tmp_path) as site:
-            site.control.listed = (SensorRecord(9, "Kitchen smoke", 4, 0),)
+            site.control.listed = (SensorRecord(9, "Kitchen smoke", 4),)
             state = replace(CONNECTED, connected_since=now(), sensors={5: Sensor(index=5, name="Gone")})
             site.server.states[GUID] = state
             await site.panels.panel_changed(state, (event(EventType.PANEL_ONLINE),))
@@ -211,10 +211,10 @@ def test_what_a_connected_panel_says_of_itself_becomes_its_state(tmp_path: Path)
             assert site.control.asked[-1] == (100, None)
             assert (last.arm, last.battery_mv) == (EventType.DISARMED, 4100)
             prefix = f"b/panel/{GUID}"
-            assert site.door.states[f"{prefix}/state"] == "disarmed"
-            assert json.loads(site.door.states[f"{prefix}/sensor/9/info"])["name"] == "Kitchen smoke"
-            assert site.door.states[f"{prefix}/sensor/5/state"] == ""
-            assert [each["type"] for each in site.door.of("event")] == ["panel_online", "disarmed"]
+            assert site.outgoing.states[f"{prefix}/state"] == "disarmed"
+            assert json.loads(site.outgoing.states[f"{prefix}/sensor/9/info"])["name"] == "Kitchen smoke"
+            assert site.outgoing.states[f"{prefix}/sensor/5/state"] == ""
+            assert [each["type"] for each in site.outgoing.of("event")] == ["panel_online", "disarmed"]
             await site.panels.panel_changed(last, ())
             assert len(site.control.asked) == 3
 
@@ -235,7 +235,7 @@ def test_a_panel_that_was_online_before_a_restart_is_asked_again_without_another
             await site.panels.panel_changed(replace(state, connected_since=now()), ())
             await site.server.taken.get()
             assert site.control.asked
-            assert site.door.of("event") == []
+            assert site.outgoing.of("event") == []
             assert {code for code, _ in site.control.asked} == {100, 102, 206}
 
     run(scenario())
@@ -246,9 +246,9 @@ def test_a_panel_that_does_not_tell_changes_nothing(tmp_path: Path, caplog: pyte
         async with joined(tmp_path) as site:
             site.control.fault = CommandTimeout("no answer")
             await site.panels.panel_changed(replace(CONNECTED, connected_since=now()), ())
-            site.take("ARM_AWAY")
-            await site.door.responded()
-            assert site.door.states[f"b/panel/{GUID}/state"] == "armed_away"
+            await site.take("ARM_AWAY")
+            await site.outgoing.responded()
+            assert site.outgoing.states[f"b/panel/{GUID}/state"] == "armed_away"
             assert "status and sensors are not read: no answer" in caplog.text
 
     run(scenario())
@@ -256,7 +256,7 @@ def test_a_panel_that_does_not_tell_changes_nothing(tmp_path: Path, caplog: pyte
 
 @pytest.mark.parametrize(("host", "port"), [("a..b", 12368), ("x" * 80, 12368), ("127.0.0.1", 70000)])
 def test_an_address_that_cannot_be_is_an_error_of_the_command(host: str, port: int) -> None:
-    with pytest.raises(CommandError, match="cannot be asked"):
+    with pytest.raises(PanelCommandError, match="cannot reach"):
         run(LocalControl(host, port, timeout=1, retries=0).status())
 
 

@@ -13,7 +13,8 @@ from support.panels import GUID, NEW_YEAR, OTHER, Machine, event, fire, joined, 
 
 from bridge.common.clock import Clock
 from bridge.common.errors import StoreError
-from bridge.g90.registry import PanelConfig, Refused, Roster
+from bridge.g90.registry import PanelConfig, PanelRegistry, Refused
+from bridge.g90.server import PanelServer
 from bridge.g90.state.panel import PanelState, Sensor
 from bridge.g90.wire.events import EventType, PanelEvent
 
@@ -36,15 +37,15 @@ def test_an_alarm_and_the_state_are_stored_then_told(tmp_path: Path) -> None:
             [queued] = await site.queue()
             assert queued.command.alarm
             assert queued.command.alarm.detector_text == "Kitchen smoke"
-            assert site.stored == [{"home"}]
-            assert site.door.states[f"b/panel/{GUID}/state"] == "triggered"
-            assert site.door.states[f"b/panel/{GUID}/sensor/9/state"] == "ON"
-            [told] = site.door.of("event")
+            assert site.outbox.wakes.take() == {"home"}
+            assert site.outgoing.states[f"b/panel/{GUID}/state"] == "triggered"
+            assert site.outgoing.states[f"b/panel/{GUID}/sensor/9/state"] == "ON"
+            [told] = site.outgoing.of("event")
             assert (told["type"], told["sensor"], told["name"]) == ("alarm", 9, "Kitchen smoke")
             stored = (await site.outbox.panels())[GUID]
             assert PanelState.from_json(stored["state"]) == TRIGGERED
             assert [each["raised_code"] for each in stored["forwarded"]] == ["FA"]
-            assert site.panels.online == 1
+            assert site.known.online == 1
 
     run(scenario())
 
@@ -91,13 +92,13 @@ def test_what_cannot_be_stored_is_not_told_and_is_taken_when_it_is_offered_again
             for _ in range(2):
                 with pytest.raises(StoreError):
                     await site.panels.panel_changed(TRIGGERED, (smoke(),))
-            assert (site.door.states, site.door.published, site.stored) == ({}, [], [])
+            assert (site.outgoing.states, site.outgoing.published, site.outbox.wakes.take()) == ({}, [], set())
             assert await site.outbox.panels() == {}
             site.outbox.broken = False
             await site.panels.panel_changed(TRIGGERED, (smoke(),))
             await site.panels.panel_changed(DISARMED, (event(EventType.DISARMED),))
             assert await site.queued() == [("alarm", "FA", "9"), ("restore", "FA", "9")]
-            assert len(site.door.of("event")) == 2
+            assert len(site.outgoing.of("event")) == 2
 
     run(scenario())
 
@@ -105,13 +106,13 @@ def test_what_cannot_be_stored_is_not_told_and_is_taken_when_it_is_offered_again
 def test_one_event_is_one_alarm_also_when_it_is_offered_again_after_a_restart(tmp_path: Path) -> None:
     async def scenario() -> None:
         async with joined(tmp_path, [fire()]) as site:
-            await site.panels.panel_changed(TRIGGERED, (smoke(),))
-            await site.panels.panel_changed(TRIGGERED, (smoke(),))
-            assert site.stored == [{"home"}, set()]
+            for woken in ({"home"}, set()):
+                await site.panels.panel_changed(TRIGGERED, (smoke(),))
+                assert site.outbox.wakes.take() == woken
         async with joined(tmp_path, [fire()]) as site:
             assert site.restored == {GUID: TRIGGERED}
-            assert site.door.states[f"b/panel/{GUID}/state"] == "triggered"
-            assert site.door.published == []
+            assert site.outgoing.states[f"b/panel/{GUID}/state"] == "triggered"
+            assert site.outgoing.published == []
             await site.panels.panel_changed(TRIGGERED, (smoke(),))
             assert await site.queued() == [("alarm", "FA", "9")]
             await site.panels.panel_changed(TRIGGERED, (smoke(panel_time=1767225700),))
@@ -171,10 +172,10 @@ def test_a_clock_that_is_set_neither_restores_nor_delays(tmp_path: Path, days: i
             off_at = now() + timedelta(seconds=30)
             moving = replace(TRIGGERED, sensors={2: Sensor(index=2, on=True, off_at=off_at)})
             await site.panels.panel_changed(moving, (smoke(),))
-            site.server.states[GUID] = moving
             machine.error = jump
-            site.panels.clock_was_set(jump)
-            assert (await site.server.taken.get()).sensors[2].off_at == off_at + jump
+            server = PanelServer(site.panels, panels={GUID: PanelConfig(guid=GUID)}, states={GUID: moving})
+            await server.clock_was_set(jump)
+            assert server.states[GUID].sensors[2].off_at == off_at + jump
             for minutes, kinds in ((4, ["alarm"]), (1, ["alarm", "restore"])):
                 machine.lived += timedelta(minutes=minutes)
                 await site.panels.panel_changed(moving, (event(EventType.DOOR_OPENED, 3),))  # it looks at the clock
@@ -234,7 +235,7 @@ def test_two_rules_bring_one_event_to_two_transmitters(tmp_path: Path) -> None:
     async def scenario() -> None:
         async with joined(tmp_path, rules) as site:
             await site.panels.panel_changed(TRIGGERED, (smoke(),))
-            assert site.stored == [{"home", "office"}]
+            assert site.outbox.wakes.take() == {"home", "office"}
             assert await site.queued("home") == [("alarm", "FA", "9")]
             assert await site.queued("office") == [("alarm", "BA", "9")]
             await site.panels.panel_changed(DISARMED, (event(EventType.DISARMED),))
@@ -259,9 +260,9 @@ def test_a_sensor_that_there_is_no_more_leaves_no_topics(tmp_path: Path) -> None
         async with joined(tmp_path) as site:
             await site.panels.panel_changed(TRIGGERED, ())
             await site.panels.panel_changed(replace(TRIGGERED, sensors={}), ())
-            assert site.door.states[f"b/panel/{GUID}/sensor/9/state"] == ""
-            assert site.door.states[f"b/panel/{GUID}/sensor/9/info"] == ""
-            assert site.door.states[f"b/panel/{GUID}/state"] == "triggered"
+            assert site.outgoing.states[f"b/panel/{GUID}/sensor/9/state"] == ""
+            assert site.outgoing.states[f"b/panel/{GUID}/sensor/9/info"] == ""
+            assert site.outgoing.states[f"b/panel/{GUID}/state"] == "triggered"
 
     run(scenario())
 
@@ -272,12 +273,12 @@ def test_panels_that_are_not_configured_are_taken_up_only_where_all_are(tmp_path
     async def scenario() -> None:
         async with joined(tmp_path, accept_unknown=True) as site:
             await site.panels.panel_changed(stranger, ())
-            assert site.panels.guids == [GUID, OTHER]
+            assert site.known.guids == [GUID, OTHER]
         async with joined(tmp_path, accept_unknown=True) as site:
             assert site.restored == {OTHER: stranger}
         async with joined(tmp_path) as site:
-            assert (site.restored, site.panels.guids) == ({}, [GUID])
-            assert site.door.states == {}
+            assert (site.restored, site.known.guids) == ({}, [GUID])
+            assert site.outgoing.states == {}
 
     run(scenario())
 
@@ -298,7 +299,7 @@ def test_a_name_of_the_configuration_holds_for_a_restored_panel_too(tmp_path: Pa
         async with joined(tmp_path) as site:
             await site.panels.panel_changed(replace(TRIGGERED, name="Before", connected_since=now()), ())
         async with joined(tmp_path) as site:
-            assert json.loads(site.door.states[f"b/panel/{GUID}/info"])["name"] == "House"
+            assert json.loads(site.outgoing.states[f"b/panel/{GUID}/info"])["name"] == "House"
             assert site.restored[GUID].connected_since is None
 
     run(scenario())
@@ -308,8 +309,8 @@ def test_refusals_are_told_on_the_bridges_event_topic(tmp_path: Path) -> None:
     async def scenario() -> None:
         async with joined(tmp_path) as site:
             await site.panels.panel_refused(Refused.UNKNOWN_PANEL, OTHER, "192.0.2.9")
-            assert site.told == [("unknown_panel", {"guid": OTHER, "address": "192.0.2.9"})]
-            assert site.door.published == []
+            assert site.events == [("unknown_panel", {"guid": OTHER, "address": "192.0.2.9"})]
+            assert site.outgoing.published == []
 
     run(scenario())
 
@@ -326,13 +327,13 @@ def test_a_minutes_hello_is_stored_and_told_every_ten_minutes_only() -> None:
             async def panel_refused(self, reason: Refused, guid: str | None, address: str) -> None:
                 raise AssertionError(reason)
 
-        roster = Roster(Handler(), {GUID: PanelConfig(guid=GUID)}, {}, clock=lambda: clock[-1])
-        panel = await roster.admit(GUID, "192.0.2.7")
+        registry = PanelRegistry(Handler(), {GUID: PanelConfig(guid=GUID)}, {}, clock=lambda: clock[-1])
+        panel = await registry.admit(GUID, "192.0.2.7")
         assert panel
         for _ in range(25):
-            await roster.alive(panel, "192.0.2.7", "206")
+            await registry.alive(panel, "192.0.2.7", "206")
             clock.append(clock[-1] + timedelta(minutes=1))
-        await roster.alive(panel, "192.0.2.8", "206")
+        await registry.alive(panel, "192.0.2.8", "206")
         return told
 
     clock = [now()]

@@ -182,14 +182,14 @@ def test_what_an_earlier_version_stored_is_restored_too(due: str | None, after: 
 @pytest.mark.parametrize(
     ("rule", "fault"),
     [
-        (replace(FIRE, transmitter="nowhere"), "no transmitter nowhere"),
-        (replace(FIRE, panel=OTHER), f"no panel {OTHER}"),
-        (replace(FIRE, sensor_type="smok"), "no sensor type smok"),
+        (replace(FIRE, transmitter="nowhere"), "unknown transmitter nowhere"),
+        (replace(FIRE, panel=OTHER), f"unknown panel {OTHER}"),
+        (replace(FIRE, sensor_type="smok"), "unknown sensor type smok"),
         (replace(FIRE, event=EventType.DOOR_OPENED), "does not open or close"),
         (replace(FIRE, event=EventType.RFID), "does not come from a smoke sensor"),
         (replace(FIRE, event=EventType.PANEL_OFFLINE), "has no sensor"),
-        (replace(FIRE, restore_on=EventType.ALARM), "by the event that raises it"),
-        (replace(FIRE, detector="{zone}"), "no {zone}"),
+        (replace(FIRE, restore_on=EventType.ALARM), "restore_on is the event that raises the alarm"),
+        (replace(FIRE, detector="{zone}"), "unknown placeholder {zone}"),
         (
             Rule(
                 event=EventType.AC_POWER_LOST,
@@ -211,7 +211,7 @@ def test_a_rule_behind_a_wider_one_is_told_and_a_narrower_one_before_it_is_not()
     wide = replace(FIRE, sensor_type=None)
     assert faults([FIRE, wide], panels=None, transmitters={"home"}) == ()
     (line,) = faults([wide, FIRE], panels=None, transmitters={"home"})
-    assert "rule 1 takes all" in line
+    assert "rule 1 before it already sends all" in line
     assert faults([FIRE], panels=[], transmitters={"home"})
 
 

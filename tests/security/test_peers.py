@@ -56,11 +56,11 @@ async def test_a_receiver_whose_certificate_changed_gets_nothing(
     await stranger.start()
     ping = await site.do("ping")
     assert ping["outcome"] == "unreachable"
-    assert "is not the pinned one" in ping["error"]
+    assert "does not match the pin" in ping["error"]
     await site.send("alarm/raise", "FA")
     event = await site.mqtt.wait("transmitter/home/event", lambda value: value["type"] == "undelivered")
-    assert "is not the pinned one" in event.payload
-    assert "is not the pinned one" in site.bridge.log
+    assert "does not match the pin" in event.payload
+    assert "does not match the pin" in site.bridge.log
     assert stranger.arrivals == []
     await stranger.stop()
     await operator.start()

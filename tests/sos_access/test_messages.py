@@ -1,5 +1,5 @@
 # ruff: noqa: DTZ001 - the protocol's times are local and have no zone
-"""The six messages both ways; the seed's own examples are the vectors."""
+"""The six messages both ways; the examples of the published protocol description are the vectors."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ Message = AlarmRequest | PingRequest | NewAuthRequest | AlarmResponse | PingResp
 PASSWORD = Secret("hxp4x9nnwxjatv8")
 ALARM = AlarmRequest("BA", "SV300", "1234567", PASSWORD, "42", "AL")
 
-SEED: dict[str, tuple[str, Message]] = {
+PUBLISHED: dict[str, tuple[str, Message]] = {
     "minimal alarm": (
         """ <?xml version="1.0" encoding="ISO-8859-1"?>
  <alarmrequest>
@@ -55,7 +55,7 @@ SEED: dict[str, tuple[str, Message]] = {
 """,
         replace(ALARM, reference="1"),
     ),
-    "restore, with the seed's stray character behind it": (
+    "restore, with the stray character that the published example has behind it": (
         """ <?xml version="1.0" encoding="ISO-8859-1"?>
 <alarmrequest>
    <authentication>hxp4x9nnwxjatv8</authentication>
@@ -137,11 +137,11 @@ SEED: dict[str, tuple[str, Message]] = {
         PingResponse(0, "OK", datetime(2005, 2, 28, 11, 35, 42, 12000), "734632"),
     ),
 }
-each_vector = pytest.mark.parametrize(("text", "message"), SEED.values(), ids=SEED.keys())
+each_vector = pytest.mark.parametrize(("text", "message"), PUBLISHED.values(), ids=PUBLISHED.keys())
 
 
 @each_vector
-def test_the_seeds_examples_are_read(text: str, message: Message) -> None:
+def test_published_examples_are_read(text: str, message: Message) -> None:
     assert type(message).from_xml(text.encode("iso-8859-1")) == message
 
 
@@ -191,7 +191,7 @@ def test_every_element_in_the_order_of_the_protocol() -> None:
     assert AlarmRequest.from_xml(alarm.to_xml()) == replace(alarm, additional_info="one\ntwo")
 
 
-def test_responses_are_written_in_the_order_of_the_seed() -> None:
+def test_responses_are_written_in_the_published_order() -> None:
     response = NewAuthResponse(0, "OK", datetime(2006, 12, 24, 15), "46", Secret("8usedlb54a234md"))
     assert response.to_xml() == (
         b'<?xml version="1.0" encoding="ISO-8859-1"?>\n<requestnewauthenticationresponse><reference>46</reference>'
@@ -233,10 +233,10 @@ def test_the_longest_message_is_within_the_limit() -> None:
         ("event_code", "B\nA", r"\n"),
         ("receiver", "x" * 21, "1 to 20"),
         ("alarm_type", "XX", "AL (alarm)"),
-        ("transmitter_type", "SV3000", "should have 5"),
+        ("transmitter_type", "SV3000", "must have 5"),
         ("transmitter_code", "1" * 16, "1 to 15"),
-        ("transmitter_time", "2002-05-28 11:35:20", "should have 23"),
-        ("transmitter_time", "2002-13-28 11:35:20.022", "exists"),
+        ("transmitter_time", "2002-05-28 11:35:20", "must have 23"),
+        ("transmitter_time", "2002-13-28 11:35:20.022", "is not an existing date"),
         ("transmitter_time", "2002-05-28T11:35:20.022", "2002-05-28 11:35:20.022"),
         ("reference", "x" * 51, "1 to 50"),
         ("transmitter_area", "123456", "1 to 5"),

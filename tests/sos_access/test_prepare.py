@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from bridge.common.errors import FieldError
-from bridge.common.models import Alarm, Secret
+from bridge.common.models import Alarm, PreparedAlarm, Secret
 from bridge.sos_access.prepare import prepare, transliterate
 
 
@@ -33,12 +33,14 @@ def test_each_character_in_its_closest_spelling(given: str, sent: str) -> None:
 
 
 def test_a_plain_alarm_passes_untouched() -> None:
-    alarm = Alarm("BA", "2002-05-28 11:35:20.022", "r", "1", "2", "House", "3", "Door", "a\r\nb", "x1234567y1234567")
+    alarm = PreparedAlarm(
+        "BA", "2002-05-28 11:35:20.022", "r", "1", "2", "House", "3", "Door", "a\r\nb", "x1234567y1234567"
+    )
     assert prepare(alarm) == (alarm, ())
 
 
 def test_empty_optional_fields_are_absent() -> None:
-    assert prepare(Alarm("BA", "", "", "", "", " ", "", "\n", "", "")) == (Alarm("BA"), ())
+    assert prepare(Alarm("BA", "", "", "", "", " ", "", "\n", "", "")) == (PreparedAlarm("BA"), ())
     assert prepare(Alarm("BA", additional_info=[]))[0].additional_info is None
     assert prepare(Alarm("BA", additional_info={}))[0].additional_info is None
 
@@ -50,7 +52,7 @@ def test_free_texts_are_mended_and_said_to_be() -> None:
     assert fitted.additional_info == "y" * 2000
     assert warnings == (
         "section_text: cut from 45 to 40 characters",
-        "detector_text: characters that ISO-8859-1 does not have were replaced",
+        "detector_text: characters outside ISO-8859-1 were replaced",
         "additional_info: cut from 2001 to 2000 characters",
     )
 

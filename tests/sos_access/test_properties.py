@@ -194,8 +194,8 @@ def test_free_texts_always_end_up_fit_to_send(alarm: Alarm) -> None:
         "42",
         section_text=fitted.section_text,
         detector_text=fitted.detector_text,
-        additional_info=fitted.additional_info,  # type: ignore[arg-type]
-        transmitter_time=fitted.transmitter_time,  # type: ignore[arg-type]
+        additional_info=fitted.additional_info,
+        transmitter_time=fitted.transmitter_time,
     )
     assert AlarmRequest.from_xml(request.to_xml()).section_text == fitted.section_text
 

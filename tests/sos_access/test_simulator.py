@@ -222,7 +222,7 @@ def test_accounts_outlive_the_receiver_in_a_file_that_others_cannot_read(tmp_pat
 def test_a_file_of_something_else_is_refused(tmp_path: Path, content: str) -> None:
     path = tmp_path / "state.json"
     path.write_text(content)
-    with pytest.raises(StoreError, match="is not a file of this receiver"):
+    with pytest.raises(StoreError, match="is not an account file of the simulated receiver"):
         Accounts(path=path)
     assert path.read_text() == content
 

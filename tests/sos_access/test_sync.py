@@ -71,7 +71,7 @@ def test_a_subclass_may_try_more_often() -> None:
 def test_where_an_event_loop_runs_it_says_what_to_use() -> None:
     async def main() -> None:
         client = SOSAccessClient("1", "SV300", PASSWORD, "42", ("127.0.0.1", 1), use_single_receiver=True)
-        with pytest.raises(RuntimeError, match="an event loop runs here"):
+        with pytest.raises(RuntimeError, match="an event loop is running"):
             client.ping()
 
     asyncio.run(main())

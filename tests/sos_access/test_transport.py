@@ -17,7 +17,8 @@ import pytest
 from bridge.common.errors import ConfigError
 from bridge.sos_access.messages import PingResponse
 from bridge.sos_access.status import MalformedMessage, TransportError
-from bridge.sos_access.transport import TCPTransport, peer_name, tls_context
+from bridge.sos_access.tls import tls_context
+from bridge.sos_access.transport import TCPTransport, peer_name
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -136,8 +137,8 @@ async def reset(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
 @pytest.mark.parametrize(
     ("behaviour", "said"),
     [
-        (say_nothing, "no whole answer from 127.0.0.1:.* within 0.2 s"),
-        (hang_up, "connection closed by 127.0.0.1:.* without an answer"),
+        (say_nothing, "no complete response from 127.0.0.1:.* within 0.2 s"),
+        (hang_up, "connection closed by 127.0.0.1:.* without a response"),
         (cut_off, f"cut off after {len(ANSWER) - 5} characters"),
         (talk_nonsense, "not XML: HTTP/1.1"),
         (never_end, "longer than 100000"),
@@ -179,7 +180,7 @@ def test_a_peer_that_takes_no_data_ends_in_time() -> None:
             while True:
                 await transport.send(b"x" * 1_000_000)
 
-    with pytest.raises(TransportError, match=r"took no data for 0.2 s"):
+    with pytest.raises(TransportError, match=r"read no data for 0.2 s"):
         asyncio.run(main())
 
 
@@ -262,7 +263,7 @@ def test_tls_with_a_receiver_that_is_trusted(
     ("verify", "said"),
     [
         ("system", "certificate of 127.0.0.1:.* not trusted: self-signed certificate"),
-        (f"sha256:{'0' * 64}", "certificate of 127.0.0.1:.* is not the pinned one"),
+        (f"sha256:{'0' * 64}", "certificate of 127.0.0.1:.* does not match the pin"),
     ],
 )
 def test_tls_with_a_stranger_sends_nothing(verify: str, said: str, server_tls: ssl.SSLContext) -> None:
@@ -323,12 +324,12 @@ def test_a_tls_peer_that_never_says_goodbye_is_left(server_tls: ssl.SSLContext) 
 @pytest.mark.parametrize(
     ("verify", "said"),
     [
-        ("", "nor a file"),
-        ("nothing", "nothing is neither none, system, sha256:... nor a file"),
+        ("", "is not a file"),
+        ("nothing", "'nothing' is not a file; use none, system, sha256:... or a CA file"),
         ("sha256:", "64 hexadecimal digits"),
         ("sha256:" + "g" * 64, "64 hexadecimal digits"),
-        ("/dev/null", "nor a file"),
-        ("/" + "n" * 5000, "nor a file"),
+        ("/dev/null", "is not a file"),
+        ("/" + "n" * 5000, "is not a file"),
     ],
 )
 def test_a_bad_tls_verify_is_a_configuration_error(verify: str, said: str) -> None:
@@ -338,7 +339,7 @@ def test_a_bad_tls_verify_is_a_configuration_error(verify: str, said: str) -> No
 
 def test_a_file_without_certificates_is_a_configuration_error(tmp_path: Path) -> None:
     (tmp_path / "ca.pem").write_text("nothing")
-    with pytest.raises(ConfigError, match="holds no CA certificates"):
+    with pytest.raises(ConfigError, match="has no CA certificates"):
         tls_context(str(tmp_path / "ca.pem"))
 
 

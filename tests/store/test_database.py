@@ -16,9 +16,11 @@ from support.outbox import command
 from support.outbox import put as put_commands
 
 from bridge.common.errors import StoreError
-from bridge.common.models import Alarm, AlarmIdentity, Command, Moment, Reply, Request
-from bridge.store.database import MIGRATIONS, Store
-from bridge.store.outbox import Delivery, Outbox
+from bridge.common.models import AlarmIdentity, Command, Moment, PreparedAlarm, Reply, Request
+from bridge.store.database import Store
+from bridge.store.outbox import Outbox
+from bridge.store.records import Delivery
+from bridge.store.schema import MIGRATIONS
 
 T = TypeVar("T")
 COUNT = "SELECT count(*) FROM panel"
@@ -110,7 +112,7 @@ def test_a_store_of_every_release_comes_up_to_date_with_its_rows(tmp_path: Path,
             request=Request.ALARM,
             accepted_at=datetime.fromtimestamp(1772359200.5, UTC),
             moment=Moment("b0071d", 12.5, sure=True) if version > 2 else Moment(),
-            alarm=Alarm("BA", "2026-02-28 10:00:00.000", "r1", section="1", section_text="Café"),
+            alarm=PreparedAlarm("BA", "2026-02-28 10:00:00.000", "r1", section="1", section_text="Café"),
             identity=AlarmIdentity("BA", section="1"),
             reference="r1",
             warnings=("section_text: cut",),
@@ -139,7 +141,7 @@ def test_an_upgrade_that_fails_changes_nothing(tmp_path: Path, monkeypatch: pyte
     before = schema(path)
     broken = (*MIGRATIONS[:1], "CREATE TABLE half (x); INSERT INTO nowhere VALUES (1);")
     with monkeypatch.context() as patched:
-        patched.setattr("bridge.store.database.MIGRATIONS", broken)
+        patched.setattr("bridge.store.connection.MIGRATIONS", broken)
         refused(tmp_path)
     assert schema(path) == before
     assert with_store(tmp_path, lambda store: pragma(store, "user_version")) == len(MIGRATIONS)
@@ -158,7 +160,7 @@ def test_a_newer_schema_is_refused_and_left_alone(tmp_path: Path) -> None:
 
 def test_no_database_is_refused_in_words(tmp_path: Path) -> None:
     (tmp_path / "store.sqlite").write_bytes(b"these are notes, and long ones at that. " * 100)
-    assert "no SQLite file" in refused(tmp_path)
+    assert "not a SQLite file" in refused(tmp_path)
 
 
 def test_a_damaged_file_is_refused_in_words(tmp_path: Path) -> None:
@@ -175,7 +177,7 @@ def test_a_damaged_file_is_refused_in_words(tmp_path: Path) -> None:
 
 
 def test_a_missing_directory_is_refused_in_words(tmp_path: Path) -> None:
-    assert "see that its directory exists" in refused(tmp_path / "nowhere")
+    assert "its directory must exist" in refused(tmp_path / "nowhere")
 
 
 def test_a_directory_in_place_of_the_file_is_refused_in_words(tmp_path: Path) -> None:

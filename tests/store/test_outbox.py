@@ -12,7 +12,8 @@ import pytest
 from support.outbox import HOME, NOW, clock, command, entry, opened, put, result, with_outbox
 
 from bridge.common.models import ActiveAlarm, AlarmIdentity, Command, Outcome, Reply, Request
-from bridge.store.outbox import Counts, Delivery, Entry, Outbox
+from bridge.store.outbox import Outbox
+from bridge.store.records import Counts, Delivery, InvalidEntry
 
 ALARM, RESTORE, PING = Request.ALARM, Request.RESTORE, Request.PING
 FIRST = Delivery(7, duplicate=False, digest=b"one")
@@ -50,7 +51,7 @@ def test_a_full_outbox_refuses_what_is_new_and_says_so(tmp_path: Path) -> None:
 def test_an_invalid_entry_is_a_result_and_no_command(tmp_path: Path) -> None:
     async def body(outbox: Outbox) -> None:
         [ping] = await put(outbox, command(PING))
-        wrong = Entry(HOME, invalid=result(ping, Outcome.INVALID, error="no"), reply=Reply("there"))
+        wrong = InvalidEntry(HOME, result(ping, Outcome.INVALID, error="no"), Reply("there"))
         assert await outbox.add([wrong]) == {HOME: None}
         assert await outbox.list() == [ping]
         [owed] = await outbox.owed_results()

@@ -11,7 +11,8 @@ from support.outbox import HOME, NOW, clock, command, entry, moment, put, result
 
 from bridge.common.errors import StoreError
 from bridge.common.models import Outcome, Request
-from bridge.store.outbox import Counts, Outbox
+from bridge.store.outbox import Outbox
+from bridge.store.records import Counts
 
 NONE = timedelta()
 LATER = NOW + timedelta(hours=1)

@@ -14,13 +14,15 @@ import pytest
 from support.outbox import HOME, command, entry, opened, put, result
 
 from bridge.common.errors import DamagedError, StoreError
-from bridge.common.models import Alarm, Command, Request
+from bridge.common.models import Command, PreparedAlarm, Request
 from bridge.panels.events import check_stored
 from bridge.store import recovery as rescue
 from bridge.store import wal
-from bridge.store.database import MIGRATIONS, Store, fault
+from bridge.store.connection import fault
+from bridge.store.database import Store
 from bridge.store.outbox import Outbox
-from bridge.store.recovery import Keeper, Loss
+from bridge.store.recovery import Recovery, RecoveryReport
+from bridge.store.schema import MIGRATIONS
 
 COUNT = 40
 PAGE = 4096
@@ -36,12 +38,12 @@ def kept(path: Path) -> list[Path]:
     return sorted(path.parent.glob(f"{path.name}.damaged-*"))
 
 
-async def start(path: Path) -> tuple[list[Command], Loss | None]:
+async def start(path: Path) -> tuple[list[Command], RecoveryReport | None]:
     """Start as the service does; return what waits, and what is told of a loss."""
-    keeper = Keeper(path, check_stored)
-    async with await keeper.open() as store:
+    recovery = Recovery(path, check_stored)
+    async with await recovery.open() as store:
         waiting = [queued.command for queued in await Outbox(store).list()]
-    return waiting, keeper.loss
+    return waiting, recovery.report
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,7 +217,7 @@ def test_an_alarm_whose_texts_are_lost_is_sent_without_them(tmp_path: Path) -> N
     assert loss is not None
     assert not loss.whole
     [left] = waiting
-    assert (left.alarm, left.identity) == (Alarm("BA", section="1"), command(section="1").identity)
+    assert (left.alarm, left.identity) == (PreparedAlarm("BA", section="1"), command(section="1").identity)
     assert "texts of this alarm are lost" in left.warnings[0]
 
 
@@ -325,17 +327,17 @@ def test_power_that_fails_while_it_is_set_aside_loses_nothing(
 
 
 async def _twice_damaged(path: Path) -> None:
-    keeper = Keeper(path, check_stored)
-    async with await keeper.open():
+    recovery = Recovery(path, check_stored)
+    async with await recovery.open():
         pass
     error = DamagedError("again")
-    await keeper.renew(error)
-    assert keeper.loss is not None
-    assert keeper.loss.waiting == 1
-    await keeper.renew(error)
-    assert keeper.loss.waiting == 0, "what is damaged so soon again begins empty"
+    await recovery.renew(error)
+    assert recovery.report is not None
+    assert recovery.report.waiting == 1
+    await recovery.renew(error)
+    assert recovery.report.waiting == 0, "what is damaged so soon again begins empty"
     with pytest.raises(DamagedError):
-        await keeper.renew(error)
+        await recovery.renew(error)
 
 
 def test_a_disk_that_damages_every_store_ends_the_service(tmp_path: Path) -> None:
@@ -417,7 +419,7 @@ def test_a_large_store_is_not_read_whole_at_each_start(tmp_path: Path, monkeypat
         return said
 
     assert "PRAGMA integrity_check(1)" in asyncio.run(commands())
-    monkeypatch.setattr("bridge.store.database._LARGEST_CHECKED", 1000)
+    monkeypatch.setattr("bridge.store.connection._LARGEST_CHECKED", 1000)
     assert "PRAGMA integrity_check(1)" not in asyncio.run(commands())
 
 

@@ -141,12 +141,12 @@ def test_a_closed_store_says_so_and_nobody_waits_for_it(tmp_path: Path) -> None:
 def test_a_store_that_another_program_holds_locked_is_told_and_works_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("bridge.store.database._BUSY_S", 0.05)
+    monkeypatch.setattr("bridge.store.connection._BUSY_S", 0.05)
 
     async def body(store: Store) -> None:
         with closing(sqlite3.connect(store.path, isolation_level=None)) as other:
             other.execute("BEGIN IMMEDIATE")
-            with pytest.raises(StoreError, match="another program holds it locked"):
+            with pytest.raises(StoreError, match="it is locked by another program"):
                 await store.write(put("a"))
             assert await store.read(count) == 0
             other.execute("ROLLBACK")

@@ -1,4 +1,4 @@
-"""What the tests about panels share: the page's vectors, a recording handler, a served server, a bare client."""
+"""What the tests about panels share: the example messages, a recording handler, a served server, a bare client."""
 
 # ruff: noqa: ANN401 - settings, peers and parsed arguments of any type go through here
 from __future__ import annotations
@@ -7,8 +7,10 @@ import asyncio
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from bridge.g90.control_cloud import CloudControl
 from bridge.g90.registry import PanelConfig, Refused
 from bridge.g90.server import PanelServer
 from bridge.g90.wire.events import Alert, Form, PanelEvent
@@ -174,3 +176,8 @@ async def dialled(address: tuple[str, int]) -> AsyncIterator[Client]:
             await writer.wait_closed()
         except ConnectionError:
             writer.transport.abort()
+
+
+def cloud_control(server: PanelServer, guid: str, **options: Any) -> CloudControl:
+    """Return the control of a panel over its connection to `server`."""
+    return CloudControl(guid, partial(server.connections.newest, guid), **options)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from bridge import cli
-from bridge.app import bridge as app
-from bridge.common import backoff
+from bridge.app import status
+from bridge.store import maintenance
+from bridge.transmitters import heartbeat
 
 _EACH_S = 0.2
 
-backoff._HEARTBEATS_PER_LEVEL = 450  # of 90 s
-app._HEALTH_S = app._PRUNE_S = app._OTHERS_WRITE_S = _EACH_S
+heartbeat._HEARTBEATS_PER_LEVEL = 450  # of 90 s
+status._HEALTH_S = maintenance._PRUNE_S = maintenance._OTHERS_WRITE_S = _EACH_S
 cli.main()

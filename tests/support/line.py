@@ -11,14 +11,15 @@ from typing import Any
 
 from support.outbox import HOME, NOW, clock, opened
 
-from bridge.common.backoff import Heartbeat
 from bridge.common.errors import StoreError
 from bridge.common.models import Result, Secret
 from bridge.sos_access.client import Exchange, SOSAccessClient
 from bridge.sos_access.messages import RESPONSE_TO, NewAuthResponse
 from bridge.sos_access.status import Failover, ReceiversUnavailable, TransportError, error_for
 from bridge.store.credentials import Credentials
-from bridge.store.outbox import Outbox, Queued
+from bridge.store.outbox import Outbox
+from bridge.store.records import Queued
+from bridge.transmitters.heartbeat import Heartbeat
 from bridge.transmitters.line import Line
 from bridge.transmitters.transmitter import Transmitter
 
@@ -71,7 +72,7 @@ class Recorder:
     def heartbeat(self, transmitter: str, result: Result) -> None:
         self.heartbeats.append(result.outcome)
 
-    def event(self, kind: str, **details: object) -> None:
+    def emit(self, kind: str, **details: object) -> None:
         self.events.append(kind)
 
 
@@ -141,7 +142,7 @@ class Bench:
 
     async def outcomes(self) -> list[str]:
         """Return the outcomes of all results so far."""
-        return [owed.payload.split('"outcome": "')[1].split('"')[0] for owed in await self.outbox.owed_results()]
+        return [result.fields["outcome"] for result in await self.outbox.owed_results()]
 
 
 @asynccontextmanager

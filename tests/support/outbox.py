@@ -10,9 +10,20 @@ from pathlib import Path
 from typing import TypeVar
 
 from bridge.common.clock import Clock
-from bridge.common.models import NO_ALARM, Alarm, AlarmIdentity, Command, Moment, Outcome, Reply, Request, Result
+from bridge.common.models import (
+    NO_ALARM,
+    AlarmIdentity,
+    Command,
+    Moment,
+    Outcome,
+    PreparedAlarm,
+    Reply,
+    Request,
+    Result,
+)
 from bridge.store.database import Store
-from bridge.store.outbox import Delivery, Entry, Outbox, Queued
+from bridge.store.outbox import Outbox
+from bridge.store.records import CommandEntry, Delivery, Queued
 
 T = TypeVar("T")
 
@@ -51,7 +62,7 @@ def command(
             reference=reference,
             reply=reply,
         )
-    alarm = Alarm(code, section=section or None, detector=detector or None, transmitter_area=area or None)
+    alarm = PreparedAlarm(code, section=section or None, detector=detector or None, transmitter_area=area or None)
     return Command(
         transmitter=transmitter,
         request=request,
@@ -64,8 +75,8 @@ def command(
     )
 
 
-def entry(wanted: Command, delivery: Delivery | None = None) -> Entry:
-    return Entry(wanted.transmitter, wanted, reply=wanted.reply, delivery=delivery)
+def entry(wanted: Command, delivery: Delivery | None = None) -> CommandEntry:
+    return CommandEntry(wanted, delivery)
 
 
 def result(queued: Queued, outcome: Outcome = Outcome.ACCEPTED, **more: object) -> Result:

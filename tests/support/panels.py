@@ -1,12 +1,12 @@
-"""What the tests of joined panels share: a door and a server that remember, a store in a folder, events of a panel."""
+"""What the tests of joined panels share: a server that remembers, a store in a folder, events of a panel."""
 
 from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, TypeVar, cast
@@ -19,17 +19,22 @@ from bridge.g90.registry import PanelConfig
 from bridge.g90.server import PanelServer
 from bridge.g90.state.panel import PanelState
 from bridge.g90.state.reducer import Step
-from bridge.g90.wire.commands import CommandError, HostInfo, HostStatus, SensorRecord
+from bridge.g90.wire.commands import HostInfo, HostStatus, PanelCommandError, SensorRecord
 from bridge.g90.wire.constants import ArmCode
 from bridge.g90.wire.events import EventType, PanelEvent
-from bridge.mqtt.session import Door
+from bridge.mqtt.client import Incoming
+from bridge.mqtt.outgoing import Outgoing
 from bridge.panels.code_lock import CodeLock
-from bridge.panels.commands import Controlled
+from bridge.panels.commands import PanelCommands
 from bridge.panels.events import Panels
 from bridge.panels.forwarding import Rule
+from bridge.panels.known import ControlledPanel, KnownPanels
+from bridge.panels.reading import PanelReader, ReadRequests
 from bridge.panels.topics import PanelTopics
 from bridge.store.database import Store
-from bridge.store.outbox import Entry, Outbox, Queued
+from bridge.store.deliveries import Deliveries
+from bridge.store.outbox import Outbox
+from bridge.store.records import CommandEntry, Queued
 
 T = TypeVar("T")
 GUID = "GB7F20C14D05A91"
@@ -90,18 +95,18 @@ class Machine:
         return Clock(wall, steady, "this boot")
 
 
-class FakeDoor:
+class Published(Outgoing):
     """Remembers what is declared and published."""
 
     def __init__(self) -> None:
+        super().__init__(asyncio.Event())
         self.states: dict[str, str] = {}
         self.published: list[tuple[str, Any]] = []
-        self.changed = asyncio.Condition()
 
     def state(self, topic: str, payload: str) -> None:
         self.states[topic] = payload
 
-    def publish(self, topic: str, payload: str, *, retain: bool = False, reply: Reply | None = None) -> None:
+    def publish(self, topic: str, payload: str, *, retain: bool = False, reply: Reply | None = None, **_: Any) -> None:  # noqa: ANN401 - passed by
         self.published.append((topic, json.loads(payload)))
         assert retain is topic.endswith("/set/response")
         assert reply is None
@@ -123,7 +128,7 @@ class FakeControl(PanelControl):
     def __init__(self) -> None:
         super().__init__("a fake panel", timeout=30, retries=0)
         self.asked: list[tuple[int, object]] = []
-        self.fault: CommandError | None = None
+        self.fault: PanelCommandError | None = None
         self.arm = ArmCode.DISARMED
         self.listed: tuple[SensorRecord, ...] = ()
         self.free = asyncio.Event()
@@ -150,7 +155,7 @@ class FakeControl(PanelControl):
 
 
 class FakeServer:
-    """Takes steps as the roster does."""
+    """Takes steps as the registry does."""
 
     def __init__(self, panels: Panels) -> None:
         self._panels = panels
@@ -171,7 +176,7 @@ class BrokenOutbox(Outbox):
 
     broken = False
 
-    async def keep_panel(self, guid: str, content: Mapping[str, Any], entries: Mapping[str, Entry]) -> Any:  # noqa: ANN401 - passed on
+    async def keep_panel(self, guid: str, content: Mapping[str, Any], entries: Mapping[str, CommandEntry]) -> Any:  # noqa: ANN401 - passed on
         if self.broken:
             raise StoreError("the disk is full")
         return await super().keep_panel(guid, content, entries)
@@ -183,12 +188,13 @@ class Joined:
 
     panels: Panels
     outbox: BrokenOutbox
-    door: FakeDoor
+    outgoing: Published
     server: FakeServer
     control: FakeControl
     restored: dict[str, PanelState]
-    told: list[tuple[str, dict[str, object]]]
-    stored: list[set[str]] = field(default_factory=list)
+    events: list[tuple[str, dict[str, object]]]
+    commands: PanelCommands
+    known: KnownPanels
 
     async def queue(self, transmitter: str = "home") -> list[Queued]:
         return await self.outbox.list(transmitter)
@@ -205,8 +211,12 @@ class Joined:
             while not await ready():  # noqa: ASYNC110 - the store has no event
                 await asyncio.sleep(0.01)
 
-    def take(self, payload: str | bytes, guid: str = GUID) -> None:
-        self.panels.take(f"b/panel/{guid}/set", payload.encode() if isinstance(payload, str) else payload)
+    async def take(self, payload: str, guid: str = GUID) -> None:
+        """Command a panel by MQTT."""
+        message = Incoming(
+            f"b/panel/{guid}/set", payload.encode(), retained=False, duplicate=False, mid=None, reply=None
+        )
+        await self.commands.handle([message])
 
 
 @asynccontextmanager
@@ -222,35 +232,31 @@ async def joined(
 ) -> AsyncIterator[Joined]:
     """Panels as the bridge joins them, running, over the store in `folder`."""
     async with await Store.open(folder / "bridge.db") as store:
-        outbox, door, control = BrokenOutbox(store), FakeDoor(), FakeControl()
-        told: list[tuple[str, dict[str, object]]] = []
-        touched: list[set[str]] = []
-
-        def stored(names: Iterable[str]) -> None:
-            touched.append(set(names))
-
-        panel = Controlled(
+        outbox, outgoing, control = BrokenOutbox(store), Published(), FakeControl()
+        events: list[tuple[str, dict[str, object]]] = []
+        panel = ControlledPanel(
             config=PanelConfig(guid=GUID, name="House"),
-            control=(lambda _: control) if controlled else None,
+            control=control if controlled else None,
             lock=CodeLock(Secret(code) if code else None, code_for_arm),
         )
+        topics, known, reads, clock = PanelTopics("b"), KnownPanels({GUID: panel}), ReadRequests(), clock or Clock()
+
+        def emit(kind: str, **details: object) -> None:
+            events.append((kind, details))
+
+        commands = PanelCommands(topics, outgoing, known, Deliveries(outbox), clock=clock, emit=emit)
         panels = Panels(
-            PanelTopics("b"),
-            outbox,
-            cast("Door", door),
-            panels={GUID: panel},
-            rules=rules,
-            clock=clock or Clock(),
-            accept_unknown=accept_unknown,
-            tell=lambda kind, **details: told.append((kind, details)),
-            stored=stored,
+            topics, outbox, outgoing, known, reads, rules=rules, clock=clock, accept_unknown=accept_unknown, emit=emit
         )
         restored = await panels.restore()
         server = FakeServer(panels)
-        task = asyncio.create_task(panels.run(cast("PanelServer", server)))
+        reader = PanelReader(reads, known, cast("PanelServer", server), clock)
+        tasks = [asyncio.create_task(each.run()) for each in (panels, commands, reader)]
         try:
-            yield Joined(panels, outbox, door, server, control, restored, told, touched)
+            yield Joined(panels, outbox, outgoing, server, control, restored, events, commands, known)
         finally:
-            task.cancel()
-            await asyncio.wait([task])
-        assert task.cancelled(), task.exception()
+            for task in tasks:
+                task.cancel()
+            await asyncio.wait(tasks)
+        for task in tasks:
+            assert task.cancelled(), task.exception()

@@ -16,12 +16,12 @@ from bridge.common.clock import Clock
 from bridge.common.errors import StoreError
 from bridge.common.models import Reply
 from bridge.mqtt.client import Incoming
+from bridge.store.deliveries import Deliveries
 from bridge.store.outbox import Outbox
-from bridge.transmitters.intake import Intake
+from bridge.transmitters.intake import CommandHandler
 from bridge.transmitters.topics import Topics
 
 RAISE = f"b/transmitter/{HOME}/alarm/raise"
-OTHERS = "b/panel/P/set"
 
 
 class Failing(Outbox):
@@ -62,7 +62,7 @@ class Heard:
         self.events: list[tuple[str, dict[str, object]]] = []
         self.answers: list[tuple[Reply, Any]] = []
 
-    def event(self, kind: str, **details: object) -> None:
+    def emit(self, kind: str, **details: object) -> None:
         self.events.append((kind, details))
 
     def answer(self, reply: Reply, payload: str) -> None:
@@ -70,24 +70,16 @@ class Heard:
 
 
 class Bench:
-    """An intake over a real store; `passed` is what was a panel's."""
+    """A handler of commands over a real store."""
 
     def __init__(self, outbox: Failing, time: Clock) -> None:
         self.outbox = outbox
         self.heard = Heard()
-        self.passed: list[bytes] = []
-        self.intake = Intake(
-            Topics("b", {HOME: {}}),
-            outbox,
-            self.heard,  # type: ignore[arg-type]
-            lambda _: None,
-            time,
-            is_elsewheres=lambda topic: topic == OTHERS,
-            elsewhere=lambda message: self.passed.append(message.payload),
-        )
+        self.deliveries = Deliveries(outbox)
+        self.handler = CommandHandler(Topics("b", {HOME: {}}), outbox, self.deliveries, self.heard, time)  # type: ignore[arg-type]
 
     async def take(self, *messages: Incoming) -> None:
-        await self.intake.commands(messages)
+        await self.handler.handle(messages)
 
 
 def message(
@@ -111,7 +103,7 @@ def test_a_message_that_comes_again_is_stored_once_and_in_a_new_session_anew(tmp
         await bench.take(message())
         await bench.take(message(duplicate=True))
         assert len(await bench.outbox.list()) == 1
-        await bench.intake.new_session()
+        await bench.deliveries.new_session()
         await bench.take(message(duplicate=True))
         assert len(await bench.outbox.list()) == 2
 
@@ -169,17 +161,19 @@ def test_where_it_is_not_known_what_came_before_a_rejection_is_reported_again(tm
     on_bench(tmp_path, body)
 
 
-@pytest.mark.parametrize("method", ["known", "note"])
-def test_a_command_for_a_panel_is_passed_on_while_the_store_fails(tmp_path: Path, method: str) -> None:
-    """A command twice is better than none; one that was passed on is not passed on again once that is stored."""
+def test_a_delivery_counts_as_new_while_the_store_fails(tmp_path: Path) -> None:
+    """A command twice is better than none."""
 
     async def body(bench: Bench) -> None:
-        bench.outbox.fail(method)
-        await bench.take(message(OTHERS, b"DISARM"))
-        await bench.take(message(OTHERS, b"DISARM", duplicate=True))
-        assert bench.passed == [b"DISARM"] * 2
-        await bench.take(message(OTHERS, b"DISARM", duplicate=True))
-        assert bench.passed == [b"DISARM"] * 2
+        again = bench.deliveries.of(message(duplicate=True))
+        assert again is not None
+        bench.outbox.fail("note")
+        await bench.deliveries.note([again])
+        assert await bench.deliveries.repeated([again]) == []
+        await bench.deliveries.note([again])
+        assert await bench.deliveries.repeated([again]) == [again]
+        bench.outbox.fail("known")
+        assert await bench.deliveries.repeated([again]) == []
 
     on_bench(tmp_path, body)
 
@@ -187,7 +181,7 @@ def test_a_command_for_a_panel_is_passed_on_while_the_store_fails(tmp_path: Path
 def test_a_new_session_begins_where_the_store_fails(tmp_path: Path) -> None:
     async def body(bench: Bench) -> None:
         bench.outbox.fail("forget_deliveries")
-        await bench.intake.new_session()
+        await bench.deliveries.new_session()
         await bench.take(message())
         assert len(await bench.outbox.list()) == 1
 

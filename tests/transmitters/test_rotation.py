@@ -27,7 +27,7 @@ NOW = datetime(2026, 3, 1, tzinfo=UTC)
 
 
 class Rule(SOSAccessClient):
-    """A receiver by the seed's rule: the new password counts from its first use, the old one until then."""
+    """A new password counts from its first use, the old one until then (sos_access/PROTOCOL.md, Rotation)."""
 
     current = "0"
     pending: str | None = None
@@ -97,7 +97,7 @@ class Site:
         assert isinstance(response, NewAuthResponse)
         assert response.new_authentication
         if not crash:
-            self.credentials.rotated(response.new_authentication)
+            self.credentials.add(response.new_authentication)
 
     def lose(self, what: str, then: Callable[[], None]) -> None:
         self.receiver.lose = what
@@ -203,7 +203,7 @@ def test_a_crash_within_a_write_leaves_the_old_or_the_new_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, calls: int
 ) -> None:
     path = tmp_path / "home.json"
-    Credentials(path, secret("0")).rotated(secret("1"))
+    Credentials(path, secret("0")).add(secret("1"))
     left = calls
     module, _, function = name.rpartition(".")
     real = getattr(os, function) if module == "os" else Path.rename
@@ -225,10 +225,10 @@ def test_a_crash_within_a_write_leaves_the_old_or_the_new_file(
     with monkeypatch.context() as patch:
         patch.setattr(name, fails)
         with pytest.raises(CrashError):
-            Credentials(path, secret("0")).rotated(secret("2"))
+            Credentials(path, secret("0")).add(secret("2"))
     found = Credentials(path, secret("0"))
     assert found.candidates() in ((secret("1"), secret("0")), (secret("2"), secret("1")))
-    found.rotated(secret("3"))
+    found.add(secret("3"))
     assert [each.name for each in tmp_path.iterdir()] == ["home.json"]
     assert path.stat().st_mode & 0o777 == 0o600
     assert Credentials(path, secret("0")).candidates()[0] == secret("3")
@@ -249,5 +249,5 @@ def test_a_new_password_is_on_disk_before_its_name(tmp_path: Path, monkeypatch: 
 
     monkeypatch.setattr("os.fsync", synced)
     monkeypatch.setattr("pathlib.Path.rename", renamed)
-    Credentials(tmp_path / "home.json", secret("0")).rotated(secret("1"))
+    Credentials(tmp_path / "home.json", secret("0")).add(secret("1"))
     assert steps == ["file", "rename", "directory"]

@@ -6,12 +6,14 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from support.line import BUSY, DEAD, NEW, OLD, Bench, bench
-from support.outbox import HOME, command, entry, put
+from support.outbox import HOME, command, entry, opened, put
 
 from bridge.common.models import Request
+from bridge.store.maintenance import maintain
 from bridge.transmitters.transmitter import Transmitter
 
 LEVEL = 180.0
@@ -130,7 +132,7 @@ def test_a_rotation_stores_the_new_password_and_it_counts_next(tmp_path: Path) -
 
 def test_in_an_open_rotation_the_other_password_is_tried_once(tmp_path: Path) -> None:
     async def body(each: Bench) -> None:
-        each.credentials.rotated(NEW)
+        each.credentials.add(NEW)
         await put(each.outbox, command())
         each.answer(4, 4)
         await each.settle()
@@ -150,7 +152,7 @@ def test_in_an_open_rotation_the_other_password_is_tried_once(tmp_path: Path) ->
 @pytest.mark.parametrize("status", [9, 101])
 def test_a_rejection_that_recognises_the_transmitter_ends_a_rotation(tmp_path: Path, status: int) -> None:
     async def body(each: Bench) -> None:
-        each.credentials.rotated(NEW)
+        each.credentials.add(NEW)
         each.answer(status)
         await each.settle()
         assert each.credentials.candidates() == (NEW,)
@@ -264,22 +266,81 @@ def test_alarms_go_before_a_heartbeat_that_is_due_but_not_before_one_overdue(tmp
     on_bench(tmp_path, body, LEVEL)
 
 
-def test_it_runs_until_cancelled_and_wakes_for_what_is_new(tmp_path: Path) -> None:
+def test_it_runs_until_cancelled_and_wakes_for_what_is_new(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bridge.transmitters.transmitter._LONGEST_SLEEP_S", 600.0)  # nothing but the wake is in time
+
     async def body(each: Bench) -> None:
         done = asyncio.Event()
-        line, recorder = each.transmitter._line, each.recorder
-        recorder.changed = lambda transmitter: done.set()  # type: ignore[method-assign]
-        transmitter = Transmitter(line, each.outbox, recorder, each.clock)
+        each.recorder.changed = lambda transmitter: done.set()  # type: ignore[method-assign]
+        transmitter = Transmitter(each.transmitter._line, each.outbox, each.recorder, each.clock)
         running = asyncio.create_task(transmitter.run())
-        for code in ("BA", "FA", "PA"):
-            done.clear()
-            touched = await each.outbox.add([entry(command(code=code))])
-            transmitter.wake(touched[HOME])
-            await done.wait()
+        async with asyncio.timeout(10):
+            for code in ("BA", "FA", "PA"):
+                done.clear()
+                await each.outbox.add([entry(command(code=code))])
+                await done.wait()
         running.cancel()
         with pytest.raises(asyncio.CancelledError):
             await running
         assert each.sent == ["BA", "FA", "PA"]
         assert await each.outcomes() == ["accepted"] * 3
+
+    on_bench(tmp_path, body)
+
+
+def test_an_alarm_goes_out_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As soon as it is stored: not with a tick of any clock, which stands still here."""
+    monkeypatch.setattr("bridge.transmitters.transmitter._LONGEST_SLEEP_S", 600.0)
+
+    async def body(each: Bench) -> None:
+        idle, sent = asyncio.Event(), asyncio.Event()
+        sleep, exchange = Transmitter._sleep, each.client.exchange
+
+        class Still(Transmitter):
+            """Its time stands still; it says when it has nothing to do."""
+
+            def _now(self) -> float:
+                return 1000.0
+
+            async def _sleep(self) -> None:
+                idle.set()
+                await sleep(self)
+
+        async def exchanged(request: Any) -> Any:  # noqa: ANN401 - stands for three overloads
+            sent.set()
+            return await exchange(request)
+
+        monkeypatch.setattr(each.client, "exchange", exchanged)
+        running = asyncio.create_task(Still(each.transmitter._line, each.outbox, each.recorder, each.clock).run())
+        async with asyncio.timeout(10):
+            for code in ("BA", "FA", "PA"):
+                await idle.wait()
+                idle.clear()
+                sent.clear()
+                await each.outbox.add([entry(command(code=code))])
+                await sent.wait()
+        running.cancel()
+        await asyncio.wait([running])
+        assert each.sent == ["BA", "FA", "PA"]
+
+    on_bench(tmp_path, body)
+
+
+def test_what_another_program_stored_wakes_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Such as `sosbridge outbox retry`."""
+    monkeypatch.setattr("bridge.transmitters.transmitter._LONGEST_SLEEP_S", 600.0)
+    monkeypatch.setattr("bridge.store.maintenance._OTHERS_WRITE_S", 0.01)
+
+    async def body(each: Bench) -> None:
+        woken = each.outbox.wakes.of(HOME)
+        woken.clear()
+        watching = asyncio.create_task(maintain(each.outbox._store, each.outbox, each.clock))
+        async with asyncio.timeout(10):
+            while not woken.is_set():
+                async with opened(tmp_path) as other:
+                    await other.add([entry(command())])
+                await asyncio.sleep(0.01)
+        watching.cancel()
+        await asyncio.wait([watching])
 
     on_bench(tmp_path, body)

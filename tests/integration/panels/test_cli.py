@@ -28,7 +28,7 @@ async def test_a_panel_is_pointed_here_asked_and_commanded(site: House) -> None:
         await panel.listening.wait()
         advice = await sosbridge("point-here", GUID)
         assert f"127.0.0.1:{site.port}" in advice
-        assert "If nothing arrives" in advice
+        assert "If it does not:" in advice
 
     await asyncio.gather(entering, pointed())
     listed = (await sosbridge("list")).splitlines()

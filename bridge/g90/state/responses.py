@@ -1,11 +1,11 @@
-"""What a panel answers to our requests, taken into its state."""
+"""Applies responses of local and cloud commands to a panel's state (PROTOCOL.md, Commands)."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from bridge.g90.state.duplicates import Told, remember, unread
+from bridge.g90.state.duplicates import ReportedEvent, remember, unread
 from bridge.g90.state.interpret import ARM_EVENTS
 from bridge.g90.state.panel import PanelState, Sensor
 from bridge.g90.state.reducer import Step
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def with_status(state: PanelState, status: HostStatus, now: datetime) -> Step:
-    """Take the panel's answer to a status request: an event if it was armed or disarmed while nobody listened."""
+    """Apply the response to a status request: an event if the arm state changed without a report."""
     state = replace(state, product=status.product or state.product)
     if status.arm == ArmCode.ALARMED:
         return Step(replace(state, triggered=True))
@@ -28,14 +28,14 @@ def with_status(state: PanelState, status: HostStatus, now: datetime) -> Step:
     if state.arm == event and not state.triggered:
         return Step(state)
     known_before = state.arm is not None
-    event_told = PanelEvent(guid=state.guid, type=event, at=now, source="status")
-    report = Told(slot(event, None, None), None, (Form.READ,), None, now)
-    state = replace(after_arming(state, event), told=remember(unread(state.told), report))
-    return Step(state, (event_told,) if known_before else ())
+    missed = PanelEvent(guid=state.guid, type=event, at=now, source="status")
+    report = ReportedEvent(slot(event, None, None), None, (Form.READ,), None, now)
+    state = replace(after_arming(state, event), reported=remember(unread(state.reported), report))
+    return Step(state, (missed,) if known_before else ())
 
 
 def with_sensors(state: PanelState, records: tuple[SensorRecord, ...]) -> PanelState:
-    """Take the panel's sensor list: names and types; sensors that it does not name are gone."""
+    """Apply the sensor list: names and types; sensors that are not listed are removed."""
     sensors = {}
     for record in records:
         known = state.sensors.get(record.index) or Sensor(index=record.index)
@@ -44,7 +44,7 @@ def with_sensors(state: PanelState, records: tuple[SensorRecord, ...]) -> PanelS
 
 
 def with_info(state: PanelState, info: HostInfo) -> PanelState:
-    """Take the panel's host info."""
+    """Apply the host info."""
     return replace(
         state,
         product=info.product,
