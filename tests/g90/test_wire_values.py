@@ -39,9 +39,9 @@ from bridge.g90.wire.constants import (
     type_name,
 )
 from bridge.g90.wire.events import Alert, EventType, Form, Notice, PanelEvent
-from bridge.g90.wire.frames import MessageError
+from bridge.g90.wire.frames import MessageError, basic, versioned
 from bridge.g90.wire.messages import valid_guid
-from bridge.g90.wire.reports import build_notification, load_json, parse_notification
+from bridge.g90.wire.reports import build_notification, build_status, load_json, parse_notification
 
 NUMBERS: dict[type[IntEnum], list[int]] = {
     Direction: [0x00, 0x10, 0x20, 0x30, 0x50, 0xD0],
@@ -192,3 +192,16 @@ def test_a_guid_that_cannot_be_one(guid: str) -> None:
     assert valid_guid(GUID) == GUID
     with pytest.raises(MessageError):
         valid_guid(guid)
+
+
+def test_a_status_without_source_and_time_has_zeros() -> None:
+    payload = build_status(Alert(form=Form.STATUS, type=AlertType.SENSOR_ACTIVITY, event=9, state=1))
+    assert payload[:4] == bytes((4, 9, 0, 1))
+    assert payload[36:40] == bytes(4)
+    payload = build_status(Alert(form=Form.STATUS, type=AlertType.ALARM, event=9, sensor_type=4, source=8, state=254))
+    assert payload[:4] == bytes((3, 9, 4, 254))
+
+
+def test_a_frame_may_be_empty() -> None:
+    assert basic(0x01, 0x10, 0x20) == bytes((0x01, 0x10, 0, 0x20, 8, 0, 0, 0))
+    assert versioned(0x01, 0x10, 0x20) == bytes((0x01, 0x10, 0, 0x20, 12, 0, 0, 0, 1, 0, 0, 0))
