@@ -121,7 +121,7 @@ def _left_alone(node: ast.AST) -> bool:
     if isinstance(node, ast.If):
         return isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
     if isinstance(node, ast.Call):
-        return isinstance(node.func, ast.Name) and node.func.id == "TypeVar"
+        return isinstance(node.func, ast.Name) and node.func.id in ("TypeVar", "cast")
     if isinstance(node, ast.Subscript):
         return isinstance(node.value, ast.Name) and node.value.id == "Literal"
     if isinstance(node, ast.Assign):
