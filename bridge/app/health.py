@@ -7,6 +7,7 @@ import hashlib
 import json
 import logging
 import os
+import socket
 import tempfile
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
@@ -36,6 +37,18 @@ def socket_path(store: Path) -> Path:
     return Path(tempfile.gettempdir()) / f"sosbridge-{hashlib.sha256(os.fsencode(path)).hexdigest()[:16]}.sock"
 
 
+def _bound(path: Path) -> socket.socket:
+    """Return a socket at `path` that is its owner's alone from the moment it exists."""
+    bound = socket.socket(socket.AF_UNIX)
+    try:
+        os.fchmod(bound.fileno(), 0o600)
+        bound.bind(os.fspath(path))
+    except OSError:
+        bound.close()
+        raise
+    return bound
+
+
 async def serve(store: Path, problems: Callable[[], Awaitable[list[str]]]) -> None:
     """Answer until cancelled with what `problems` returns; an empty list means healthy."""
     path = socket_path(store)
@@ -52,12 +65,11 @@ async def serve(store: Path, problems: Callable[[], Awaitable[list[str]]]) -> No
 
     try:
         path.unlink(missing_ok=True)  # left by a crash; we hold the store's lock
-        server = await asyncio.start_unix_server(answer, path)
+        server = await asyncio.start_unix_server(answer, sock=_bound(path), start_serving=False)
     except OSError as error:  # a file system without sockets, such as FAT; alarms are sent all the same
         log.error("the health check is not available: %s: %s", path, error.strerror or error)
         return
     try:
-        path.chmod(0o600)
         async with server:
             await server.serve_forever()
     finally:

@@ -48,7 +48,8 @@ def _register_alarm(commands: argparse._SubParsersAction[argparse.ArgumentParser
         )
         parser.add_argument("event_code", help="for example BA (burglary) or FA (fire)")
         for option in _OPTIONS:
-            parser.add_argument(f"--{option.replace('_', '-')}", metavar="TEXT")
+            name = option.replace("_", " ")
+            parser.add_argument(f"--{name.replace(' ', '-')}", metavar="TEXT", help=f"{name} of the alarm")
         parser.set_defaults(run=send_alarm, alarm_type=alarm_type)
         add_transmitter_option(parser)
 
