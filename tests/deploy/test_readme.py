@@ -99,17 +99,10 @@ def _taken_over(_: Path) -> str:
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-<<<<<<< HEAD
         ("another client took over the client id", _taken_over),
         ("the disk is full", _full),
         ("it is read-only", _read_only),
         ("it refuses the user name or password", _refused),
-=======
-        "another client took over the client id",
-        "the disk is full",
-        "it is read-only",
-        "it refuses the user name or password",
->>>>>>> slim
     ],
 )
 def test_what_it_quotes_is_said(tmp_path: Path, words: str, said: Callable[[Path], str]) -> None:
