@@ -11,7 +11,7 @@ from typing import Any
 
 from bridge import __version__
 from bridge.app import build, clock_watch, health, watchdog
-from bridge.app.status import Status
+from bridge.app.status import BridgeStatus
 from bridge.common.clock import Clock
 from bridge.common.errors import BridgeError, DamagedError, first
 from bridge.config.settings import Settings
@@ -95,7 +95,7 @@ class Bridge:
         subscriptions = build.subscriptions(topics, panel_topics, known, announcer)
         broker = build.broker(settings.mqtt)
         self._session = Session(broker, outgoing, Router(routes, publisher.emit), subscriptions, deliveries)
-        self.status = Status(
+        self.status = BridgeStatus(
             topics, outbox, outgoing, self._session, self._transmitters, known,
             protocol=settings.mqtt.protocol, clock=clock,
         )  # fmt: skip

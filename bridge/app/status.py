@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 _HEALTH_S = 60.0
 
 
-class Status:
+class BridgeStatus:
     """Looks at all parts of a running bridge."""
 
     def __init__(

@@ -54,7 +54,7 @@ _AT_ONCE = 10
 """States published before their acknowledgements are awaited."""
 
 
-class Deliveries(Protocol):
+class DeliveryLog(Protocol):
     """Recognises messages that the broker delivers again."""
 
     def acknowledged(self, batch: Sequence[Incoming]) -> None:
@@ -101,7 +101,7 @@ class Session:
         outgoing: Outgoing,
         router: Router,
         subscriptions: Subscriptions,
-        deliveries: Deliveries,
+        deliveries: DeliveryLog,
     ) -> None:
         """Raises ConfigError where a certificate file cannot be used."""
         self.connected = asyncio.Event()
