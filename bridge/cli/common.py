@@ -9,12 +9,14 @@ import signal
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 from bridge.common.errors import ConfigError
 from bridge.config.settings import Settings, TransmitterSettings
 from bridge.config.sources import load
 
+say = partial(print, flush=True)
 _GREEN, _RED, _YELLOW, _PLAIN = "\033[32m", "\033[31m", "\033[33m", "\033[0m"
 
 

@@ -8,6 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from bridge.cli.arguments import host_port, number, timeout
+from bridge.cli.common import say
 from bridge.common.errors import BridgeError, ConfigError
 from bridge.common.text import clean
 from bridge.g90.control_local import LocalControl
@@ -82,10 +83,10 @@ async def run(args: argparse.Namespace) -> int:
 async def _list(settings: Settings) -> int:
     panels = settings.g90.panels if settings.g90 else ()
     if not panels:
-        _say("no panel is configured")
+        say("no panel is configured")
     for panel in panels:
         state = await _state(panel.host) if panel.host else "no host is configured"
-        _say(f"{panel.guid}  {panel.name or '-'}  control {panel.control}  {panel.host or '-'}: {state}")
+        say(f"{panel.guid}  {panel.name or '-'}  control {panel.control}  {panel.host or '-'}: {state}")
     return 0
 
 
@@ -109,24 +110,24 @@ async def _status(control: LocalControl, _: argparse.Namespace) -> None:
         ("GSM signal", None if info.gsm_signal is None else f"{info.gsm_signal} %"),
         ("Wi-Fi signal", None if info.wifi_signal is None else f"{info.wifi_signal} %"),
     ):
-        _say(f"{label + ':':14}{'-' if value is None else value}")
+        say(f"{label + ':':14}{'-' if value is None else value}")
 
 
 async def _sensors(control: LocalControl, _: argparse.Namespace) -> None:
     for sensor in await control.sensors():
-        _say(f"{sensor.index:4}  {sensor.type_name or '-':18}  {sensor.name}")
+        say(f"{sensor.index:4}  {sensor.type_name or '-':18}  {sensor.name}")
 
 
 async def _armed(ask: Callable[[LocalControl], Awaitable[None]], control: LocalControl, _: argparse.Namespace) -> None:
     await ask(control)
-    _say(f"done; the panel is now {(await control.status()).arm.name.lower()}")
+    say(f"done; the panel is now {(await control.status()).arm.name.lower()}")
 
 
 async def _point(control: LocalControl, args: argparse.Namespace) -> None:
     guid = (await control.host_info()).guid
     address, port = _host_port(args.address or _announced(args) or _own_address(*_target(args)), CLOUD_PORT)
     await control.point_at(address, port)
-    _say(_ADVICE.format(guid=guid, address=address, port=port))
+    say(_ADVICE.format(guid=guid, address=address, port=port))
 
 
 _ACTIONS: Final[dict[str, tuple[str, Callable[[LocalControl, argparse.Namespace], Awaitable[None]]]]] = {
@@ -178,6 +179,3 @@ def _host_port(text: str, default: int) -> tuple[str, int]:
         return host_port(text, default)
     except argparse.ArgumentTypeError as error:
         raise ConfigError(str(error)) from None
-
-
-_say = partial(print, flush=True)

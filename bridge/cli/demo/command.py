@@ -8,7 +8,7 @@ import logging
 import tempfile
 from pathlib import Path
 
-from bridge.cli.common import stop_signals
+from bridge.cli.common import say, stop_signals
 from bridge.cli.demo.show import play
 from bridge.cli.demo.stage import GUID, Failed, Stage
 
@@ -52,7 +52,7 @@ async def run(args: argparse.Namespace) -> int:
         async with stage.running():
             good = await _play_until(stage, stop)
             if good and not args.once and not stop.is_set():
-                print(_BY_HAND.format(port=stage.port, panel=GUID), flush=True)
+                say(_BY_HAND.format(port=stage.port, panel=GUID))
                 stage.show_arrivals = True
                 await stop.wait()
     return 0 if good else 1
@@ -68,7 +68,7 @@ async def _play_until(stage: Stage, stop: asyncio.Event) -> bool:
             return stop.is_set()
         await show
     except Failed as error:
-        print(f"\nThe demo failed: {error}", flush=True)
+        say(f"\nThe demo failed: {error}")
         return False
     finally:
         for task in (show, stopped):

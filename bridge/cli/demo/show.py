@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable
 from typing import Any
 
+from bridge.cli.common import say
 from bridge.cli.demo.stage import GUID, SMOKE, Failed, Stage
 from bridge.sos_access.simulator.receiver import Arrival
 
@@ -22,7 +23,7 @@ async def play(stage: Stage) -> None:
     await _both_down(stage)
     await _back_again(stage)
     await _restored(stage)
-    print("\nDone. All messages went over real sockets.", flush=True)
+    say("\nDone. All messages went over real sockets.")
 
 
 async def _panel(stage: Stage) -> None:
@@ -102,21 +103,21 @@ async def _accepted(stage: Stage, receiver: str, reference: str) -> None:
 
 async def _arrived(stage: Stage, receiver: str, name: str, wanted: Callable[[Arrival], bool]) -> None:
     arrival = await stage.arrived(stage.primary if receiver == "primary" else stage.secondary, name, wanted)
-    print(f"   at the {receiver} receiver, answered {arrival.status}:")
+    say(f"   at the {receiver} receiver, answered {arrival.status}:")
     for line in arrival.masked.splitlines():
-        print(f"      {line}", flush=True)
+        say(f"      {line}")
 
 
 async def _see(stage: Stage, topic: str, wanted: Callable[[Any], bool], *, newest: bool = False) -> Any:  # noqa: ANN401
     value = await stage.see(topic, wanted, newest=newest)
-    print(f"   ← {topic} {json.dumps(value)}", flush=True)
+    say(f"   ← {topic} {json.dumps(value)}")
     return value
 
 
 async def _publish(stage: Stage, topic: str, payload: str) -> None:
-    print(f"   → {topic} {payload}", flush=True)
+    say(f"   → {topic} {payload}")
     await stage.publish(topic, payload)
 
 
 def _announce(text: str) -> None:
-    print(f"\n{text}", flush=True)
+    say(f"\n{text}")

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from bridge.app.bridge import Bridge
+from bridge.cli.common import say
 from bridge.common.errors import BridgeError, ConfigError
 from bridge.config.settings import Settings
 from bridge.g90.simulator import PanelSimulator, SimulatedSensor
@@ -96,7 +97,7 @@ class Stage:
 
     def _arrived(self, arrival: Arrival) -> None:
         if self.show_arrivals and arrival.kind != "ping":
-            print(f"\nat the receiver, answered {arrival.status}:\n{arrival.masked}", flush=True)
+            say(f"\nat the receiver, answered {arrival.status}:\n{arrival.masked}")
 
     @asynccontextmanager
     async def _bridge(self, store: Store) -> AsyncIterator[None]:

@@ -13,7 +13,7 @@ from functools import partial
 from typing import Any, Final
 
 from bridge.cli.arguments import count, host_port, number, seconds, timeout
-from bridge.cli.common import stop_signals
+from bridge.cli.common import say, stop_signals
 from bridge.common.errors import BridgeError, ConfigError
 from bridge.common.text import clean
 from bridge.g90.simulator import PanelSimulator, SimulatedSensor
@@ -135,9 +135,9 @@ async def _play(simulator: PanelSimulator, script: list[str]) -> int:
             await simulator.answered.wait()
     except TimeoutError:
         host, port = simulator.cloud or ("", 0)
-        _say(f"no answer from {host}:{port} within {_CONNECT_S:g} s")
+        say(f"no answer from {host}:{port} within {_CONNECT_S:g} s")
         return 1
-    _say(f"panel {simulator.guid} is connected")
+    say(f"panel {simulator.guid} is connected")
     for line in script:
         await _do(simulator, line)
     if script:
@@ -148,7 +148,7 @@ async def _play(simulator: PanelSimulator, script: list[str]) -> int:
         try:
             await _do(simulator, line)
         except BridgeError as error:
-            _say(str(error))
+            say(str(error))
     await asyncio.Event().wait()
     return 0
 
@@ -159,7 +159,7 @@ async def _do(simulator: PanelSimulator, line: str) -> None:
         await act(simulator, *values)
     except ConnectionError as error:
         raise ConfigError(f"{line}: {error}") from error
-    _say(f"done: {line}")
+    say(f"done: {line}")
 
 
 def _parse(line: str) -> tuple[_Act, list[Any]]:
@@ -237,6 +237,3 @@ def _sensor(text: str) -> SimulatedSensor:
     if kind not in names or not name:
         raise argparse.ArgumentTypeError(f"{clean(text, 60)!r} is not N:TYPE:NAME; known types: {', '.join(names)}")
     return SimulatedSensor(_index(index), name, names[kind])
-
-
-_say = partial(print, flush=True)
