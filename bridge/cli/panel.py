@@ -1,4 +1,4 @@
-"""`sosbridge panel`: commission a G90 panel over its local protocol (bridge/g90/PROTOCOL.md, Local protocol)."""
+"""`sosbridge panel`: commission a G90 panel (bridge/g90/PROTOCOL.md, Local protocol)."""
 
 from __future__ import annotations
 
@@ -61,7 +61,11 @@ def _add_panel_options(action: argparse.ArgumentParser) -> None:
         "--timeout", type=timeout, default=2.0, metavar="S", help="seconds for each attempt (default: 2)"
     )
     action.add_argument(
-        "--retries", type=_retries, default=3, metavar="N", help="attempts after the first (default: 3)"
+        "--retries",
+        type=partial(number, least=0, most=999),
+        default=3,
+        metavar="N",
+        help="attempts after the first (default: 3)",
     )
 
 
@@ -136,7 +140,7 @@ _ACTIONS: Final[dict[str, tuple[str, Callable[[LocalControl, argparse.Namespace]
 
 
 def _target(args: argparse.Namespace) -> tuple[str, int]:
-    """Return host and port of the panel; raise `ConfigError` if neither the command nor the settings name them."""
+    """Return the panel's host and port. Raises ConfigError if neither command nor settings name them."""
     if args.host:
         return _host_port(args.host, LOCAL_PORT)
     if not args.guid:
@@ -167,10 +171,6 @@ def _own_address(host: str, port: int) -> str:
         except OSError as error:
             raise ConfigError(f"cannot reach {clean(host)}: {error}") from error
         return str(probe.getsockname()[0])
-
-
-def _retries(text: str) -> int:
-    return number(text, 0, 999)
 
 
 def _host_port(text: str, default: int) -> tuple[str, int]:

@@ -1,17 +1,16 @@
-"""`sosbridge demo`: a broker, a panel, receivers and the bridge on one machine, without a configuration."""
+"""`sosbridge demo`: a broker, a panel, receivers and the bridge on one machine."""
 
 from __future__ import annotations
 
 import argparse
 import asyncio
 import logging
-import signal
 import tempfile
 from pathlib import Path
 
-from bridge.cli.demo.panel import GUID
-from bridge.cli.demo.show import Failed, play
-from bridge.cli.demo.stage import Stage
+from bridge.cli.common import stop_signals
+from bridge.cli.demo.show import play
+from bridge.cli.demo.stage import GUID, Failed, Stage
 
 _TOO_LONG_S = 120.0
 
@@ -48,11 +47,9 @@ async def run(args: argparse.Namespace) -> int:
     """Run the demo; return 0 if every step worked."""
     for noisy in ("bridge", "amqtt", "transitions"):
         logging.getLogger(noisy).setLevel(logging.CRITICAL)
-    stop = asyncio.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    with tempfile.TemporaryDirectory(prefix="sosbridge-demo-") as folder:
-        async with Stage(Path(folder), args.port) as stage:
+    with stop_signals() as stop, tempfile.TemporaryDirectory(prefix="sosbridge-demo-") as folder:
+        stage = Stage(Path(folder), args.port)
+        async with stage.running():
             good = await _play_until(stage, stop)
             if good and not args.once and not stop.is_set():
                 print(_BY_HAND.format(port=stage.port, panel=GUID), flush=True)

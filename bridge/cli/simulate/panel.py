@@ -1,11 +1,10 @@
-"""`sosbridge simulate panel`: simulate a G90 panel, controlled by options or by lines on standard input."""
+"""`sosbridge simulate panel`: a simulated G90 panel, controlled by options or standard input."""
 
 from __future__ import annotations
 
 import argparse
 import asyncio
 import os
-import signal
 import stat
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -14,6 +13,7 @@ from functools import partial
 from typing import Any, Final
 
 from bridge.cli.arguments import count, host_port, number, seconds, timeout
+from bridge.cli.common import stop_signals
 from bridge.common.errors import BridgeError, ConfigError
 from bridge.common.text import clean
 from bridge.g90.simulator import PanelSimulator, SimulatedSensor
@@ -107,31 +107,25 @@ async def run(args: argparse.Namespace) -> int:
     )
     for line in args.do:
         _parse(line)
-    stopped = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for each in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(each, stopped.set)
-    tasks = [
-        asyncio.create_task(simulator.run()),
-        asyncio.create_task(_play(simulator, args.do)),
-        asyncio.create_task(_wait(stopped)),
-    ]
-    try:
-        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-        return max(task.result() or 0 for task in done)
-    except* OSError as errors:
-        raise ConfigError(f"cannot run the simulated panel: {errors.exceptions[0]}") from None
-    finally:
-        for each in (signal.SIGINT, signal.SIGTERM):
-            loop.remove_signal_handler(each)
-        for task in tasks:
-            task.cancel()
-        await asyncio.wait(tasks)
+    with stop_signals() as stop:
+        tasks = [
+            asyncio.create_task(simulator.run()),
+            asyncio.create_task(_play(simulator, args.do)),
+            asyncio.create_task(_until(stop)),
+        ]
+        try:
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            return max(task.result() or 0 for task in done)
+        except* OSError as errors:
+            raise ConfigError(f"cannot run the simulated panel: {errors.exceptions[0]}") from None
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.wait(tasks)
 
 
-async def _wait(stopped: asyncio.Event) -> int:
-    await stopped.wait()
-    return 0
+async def _until(stop: asyncio.Event) -> None:
+    await stop.wait()
 
 
 async def _play(simulator: PanelSimulator, script: list[str]) -> int:
@@ -184,8 +178,7 @@ def _parse(line: str) -> tuple[_Act, list[Any]]:
         raise ConfigError(f"{word}: {error}") from None
 
 
-def _index(text: str) -> int:
-    return number(text, 0, _LAST_INDEX)
+_index = partial(number, least=0, most=_LAST_INDEX)
 
 
 def _button(text: str) -> int:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import asyncio
-import signal
 import ssl
 from functools import partial
 from pathlib import Path
 
 from bridge.cli.arguments import count, port, seconds
+from bridge.cli.common import stop_signals
 from bridge.common.errors import ConfigError
 from bridge.common.models import Secret
 from bridge.common.text import clean
@@ -86,18 +85,10 @@ def _add_faults(parser: argparse.ArgumentParser) -> None:
 
 async def run(args: argparse.Namespace) -> int:
     """Serve until SIGINT or SIGTERM; return the exit status. Raises `BridgeError` if it cannot start."""
-    stopped = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stopped.set)
-    try:
+    with stop_signals() as stop:
         async with _receiver(args) as receiver:
-            where = "{}:{}".format(*receiver.address)
-            _say(f"receiving on {where}{' with TLS' if args.tls else ''}")
-            await stopped.wait()
-    finally:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            loop.remove_signal_handler(number)
+            _say("receiving on {}:{}".format(*receiver.address) + (" with TLS" if args.tls else ""))
+            await stop.wait()
     return 0
 
 
