@@ -1,4 +1,4 @@
-"""The health check: the bridge answers on a Unix socket beside the store, `sosbridge healthcheck` asks."""
+"""The health check: the bridge answers `sosbridge healthcheck` on a Unix socket beside the store."""
 
 from __future__ import annotations
 

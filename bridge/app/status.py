@@ -1,4 +1,4 @@
-"""The bridge's own state: info and health on MQTT, problems for the health check, what hangs for the watchdog."""
+"""The bridge's own state: info and health on MQTT, problems, and what hangs for the watchdog."""
 
 from __future__ import annotations
 

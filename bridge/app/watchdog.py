@@ -1,4 +1,4 @@
-"""Signs of life: notifications to the service manager over $NOTIFY_SOCKET (systemd's sd_notify), and our own watchdog.
+"""Notifications to the service manager over $NOTIFY_SOCKET (sd_notify), and our own watchdog.
 
 A process that hangs is ended, by systemd or, in a container, by itself: whoever started it starts it again.
 """
@@ -55,7 +55,7 @@ class Manager:
 
 
 async def watch(manager: Manager, online: asyncio.Event, hanging: Callable[[], Awaitable[list[str]]]) -> None:
-    """Until cancelled, notify that we live for as long as nothing is `hanging`, and once that we are online.
+    """Notify that we live while nothing is `hanging`, and once that we are online, until cancelled.
 
     Being online may take as long as the broker is away: until then the time that a start may take is extended.
     """

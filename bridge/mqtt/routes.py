@@ -19,7 +19,7 @@ Handle = Callable[[Sequence[Incoming]], Awaitable[None]]
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """Messages whose topic matches `filter` go to `handle`. The filters of all routes match different topics."""
+    """Messages whose topic matches `filter` go to `handle`; no two routes match the same topic."""
 
     filter: str
     handle: Handle
@@ -31,7 +31,7 @@ class Router:
     """Hands messages to the handlers of their topics."""
 
     def __init__(self, routes: Iterable[Route], emit: Callable[..., None]) -> None:
-        """Messages that arrive together are handled in the order of `routes`; `emit` publishes on `bridge/event`."""
+        """Messages of a batch are handled in the order of `routes`; `emit` publishes on `bridge/event`."""
         self.filters: list[str] = []
         self._order: dict[Handle, None] = {}
         self._routes = MQTTMatcher()  # type: ignore[no-untyped-call]

@@ -32,7 +32,7 @@ def _blocking(method: Callable[P, Coroutine[Any, Any, T]]) -> Callable[P, T]:
 
 
 class BlockingClient:
-    """`bridge.sos_access.client.SOSAccessClient` with blocking methods; parameters, results and errors are the same.
+    """`client.SOSAccessClient` with blocking methods; parameters, results and errors are the same.
 
     The methods raise `RuntimeError` if an event loop is running.
     """

@@ -70,7 +70,7 @@ class Stage:
         await self._client.publish(topic, payload, qos=1)
 
     async def see(self, topic: str, wanted: Callable[[Any], bool], *, newest: bool = False) -> Any:  # noqa: ANN401 - JSON
-        """Return a message on `topic` that is `wanted`; with `newest`, wait for the newest to be. Raises Failed."""
+        """Return a `wanted` message on `topic`; with `newest`, the newest has to be it. Raises Failed."""
 
         def found() -> Any:  # noqa: ANN401
             messages = self._seen.get(topic, [])

@@ -189,40 +189,24 @@ def _button(text: str) -> int:
     return codes[text]
 
 
-def _arms(state: ArmCode) -> _Entry:
-    return (), lambda simulator: simulator.arm(state)
-
-
-def _states(state: StateCode) -> _Entry:
-    return (), lambda simulator: simulator.panel_state(state)
-
-
-def _senses(state: int, source: Source | None = None) -> _Entry:
-    return (_index,), lambda simulator, index: simulator.activity(index, state, source)
-
-
-def _alarms(state: SensorCode) -> _Entry:
-    return (_index,), lambda simulator, index: simulator.alarm(index, state)
-
-
 _ACTS: Final[dict[str, _Entry]] = {
-    "arm-away": _arms(ArmCode.ARMED_AWAY),
-    "arm-home": _arms(ArmCode.ARMED_HOME),
-    "disarm": _arms(ArmCode.DISARMED),
+    "arm-away": ((), lambda panel: panel.arm(ArmCode.ARMED_AWAY)),
+    "arm-home": ((), lambda panel: panel.arm(ArmCode.ARMED_HOME)),
+    "disarm": ((), lambda panel: panel.arm(ArmCode.DISARMED)),
     "sos": ((), PanelSimulator.sos),
-    "power-lost": _states(StateCode.AC_POWER_LOST),
-    "power-back": _states(StateCode.AC_POWER_RESTORED),
-    "panel-battery-low": _states(StateCode.BATTERY_LOW),
-    "wifi-lost": _states(StateCode.WIFI_DISCONNECTED),
-    "wifi-back": _states(StateCode.WIFI_CONNECTED),
-    "open": _senses(SensorCode.OPEN),
-    "close": _senses(SensorCode.CLOSED),
-    "motion": _senses(0, Source.INFRARED),
-    "battery-low": _senses(SensorCode.BATTERY_LOW),
-    "ring": _senses(0, Source.DOORBELL),
-    "alarm": _alarms(SensorCode.ALARM),
-    "tamper": _alarms(SensorCode.TAMPER),
-    "button": ((_index, _button), lambda simulator, index, code: simulator.activity(index, code, Source.REMOTE)),
+    "power-lost": ((), lambda panel: panel.panel_state(StateCode.AC_POWER_LOST)),
+    "power-back": ((), lambda panel: panel.panel_state(StateCode.AC_POWER_RESTORED)),
+    "panel-battery-low": ((), lambda panel: panel.panel_state(StateCode.BATTERY_LOW)),
+    "wifi-lost": ((), lambda panel: panel.panel_state(StateCode.WIFI_DISCONNECTED)),
+    "wifi-back": ((), lambda panel: panel.panel_state(StateCode.WIFI_CONNECTED)),
+    "open": ((_index,), lambda panel, index: panel.activity(index, SensorCode.OPEN)),
+    "close": ((_index,), lambda panel, index: panel.activity(index, SensorCode.CLOSED)),
+    "motion": ((_index,), lambda panel, index: panel.activity(index, 0, Source.INFRARED)),
+    "battery-low": ((_index,), lambda panel, index: panel.activity(index, SensorCode.BATTERY_LOW)),
+    "ring": ((_index,), lambda panel, index: panel.activity(index, 0, Source.DOORBELL)),
+    "alarm": ((_index,), lambda panel, index: panel.alarm(index, SensorCode.ALARM)),
+    "tamper": ((_index,), lambda panel, index: panel.alarm(index, SensorCode.TAMPER)),
+    "button": ((_index, _button), lambda panel, index, code: panel.activity(index, code, Source.REMOTE)),
     "wait": ((seconds,), lambda _, pause: asyncio.sleep(pause)),
 }
 

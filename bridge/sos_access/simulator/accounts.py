@@ -1,4 +1,4 @@
-"""An operator's transmitters and their passwords, shared by its primary and secondary receiver (PROTOCOL.md, Rotation).
+"""The transmitters of an operator's receivers, and their passwords (PROTOCOL.md, Rotation).
 
 A new password counts from its first use; until then the old one is valid. Asking again replaces a new one that was
 never used.

@@ -15,7 +15,6 @@ from bridge.sos_access.messages import (
     NewAuthRequest,
     NewAuthResponse,
     PingRequest,
-    PingResponse,
     Response,
     parse_request,
 )
@@ -28,12 +27,8 @@ if TYPE_CHECKING:
 
 Kind = Literal["alarm", "restore", "ping", "auth", "unknown"]
 
-_ROOT = re.compile(rb"<(alarmrequest|pingrequest|requestnewauthentication)[\s/>]")
-_RESPONSES: dict[bytes, type[Response]] = {
-    b"alarmrequest": AlarmResponse,
-    b"pingrequest": PingResponse,
-    b"requestnewauthentication": NewAuthResponse,
-}
+_RESPONSES = {request.ROOT.encode(): response for request, response in RESPONSE_TO.items()}
+_ROOT = re.compile(rb"<(" + b"|".join(_RESPONSES) + rb")[\s/>]")
 
 
 @dataclass(slots=True)
