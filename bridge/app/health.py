@@ -27,7 +27,7 @@ _LARGEST_ANSWER = 65536
 
 
 class UnhealthyError(BridgeError):
-    """The bridge does not run, does not answer, or says itself what is wrong."""
+    """The bridge does not run, does not answer, or reports problems."""
 
 
 def socket_path(store: Path) -> Path:
@@ -66,7 +66,7 @@ async def serve(store: Path, problems: Callable[[], Awaitable[list[str]]]) -> No
     try:
         path.unlink(missing_ok=True)  # left by a crash; we hold the store's lock
         server = await asyncio.start_unix_server(answer, sock=_bound(path), start_serving=False)
-    except OSError as error:  # a file system without sockets, such as FAT; alarms are sent all the same
+    except OSError as error:  # a file system without sockets, such as FAT; alarms are sent regardless
         log.error("the health check is not available: %s: %s", path, error.strerror or error)
         return
     try:
@@ -95,6 +95,6 @@ async def ask(store: Path) -> None:
     except OSError:
         raise UnhealthyError(f"no bridge runs on {store}") from None
     except ValueError:
-        raise UnhealthyError("the bridge broke off its answer") from None
+        raise UnhealthyError("the bridge sent an incomplete answer") from None
     if problems:
         raise UnhealthyError("; ".join(map(str, problems)))

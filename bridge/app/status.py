@@ -29,7 +29,7 @@ _HEALTH_S = 60.0
 
 
 class BridgeStatus:
-    """Looks at all parts of a running bridge."""
+    """Publishes and checks the state of a running bridge."""
 
     def __init__(
         self,
@@ -110,7 +110,7 @@ class BridgeStatus:
         return found
 
     async def hanging(self) -> list[str]:
-        """Name what hangs, for the watchdog. A broker or receivers that are away, or a full disk, are no hang."""
+        """Name what hangs, for the watchdog; not an unreachable broker or receiver, nor a full disk."""
         with suppress(StoreError):
             await self._outbox.change_mark()
         pulses = [self._session.pulse, *(each.pulse for each in self._transmitters.values())]

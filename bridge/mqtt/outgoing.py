@@ -106,7 +106,6 @@ class Outgoing:
 
     @property
     def waiting_events(self) -> int:
-        """The number of events waiting."""
         return len(self._events)
 
     @property

@@ -64,7 +64,7 @@ class Router:
                 await handle(messages)
 
     def _refuse_retained(self, message: Incoming) -> None:
-        if not message.payload:  # somebody clears a retained command
+        if not message.payload:  # clears a retained command
             return
         topic = clean(message.topic)
         how = f"clear it with: mosquitto_pub -r -n -t '{topic}'"

@@ -148,7 +148,7 @@ def test_an_answer_that_breaks_off_is_told(tmp_path: Path, answer: bytes) -> Non
 
     async def run() -> None:
         async with await asyncio.start_unix_server(broken, socket_path(tmp_path / "s.db")):
-            assert await said(tmp_path / "s.db") == "the bridge broke off its answer"
+            assert await said(tmp_path / "s.db") == "the bridge sent an incomplete answer"
 
     asyncio.run(run())
 
