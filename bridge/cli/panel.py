@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import argparse
 import socket
+from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from bridge.cli.arguments import host_port, number, timeout
 from bridge.cli.common import say
 from bridge.common.errors import BridgeError, ConfigError
 from bridge.common.text import clean
+from bridge.config.settings import Settings
 from bridge.g90.control_local import LocalControl
 from bridge.g90.wire.constants import CLOUD_PORT, LOCAL_PORT
-
-if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
-    from bridge.config.settings import Settings
 
 _EXAMPLE: Final = """examples:
   sosbridge panel list

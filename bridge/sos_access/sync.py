@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import functools
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+from collections.abc import Callable, Coroutine
+from typing import Any, ParamSpec, TypeVar
 
+from bridge.common.models import Secret
 from bridge.sos_access import client
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
-
-    from bridge.common.models import Secret
 
 P = ParamSpec("P")
 T = TypeVar("T")

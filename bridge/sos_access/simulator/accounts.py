@@ -9,18 +9,15 @@ from __future__ import annotations
 import json
 import secrets
 import string
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from bridge.common.errors import FieldError, StoreError
 from bridge.common.files import write_private
 from bridge.common.models import Secret
 from bridge.common.text import clean
 from bridge.sos_access import elements
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from pathlib import Path
 
 _LETTERS = string.ascii_lowercase + string.digits
 _PASSWORD_LENGTH = 15

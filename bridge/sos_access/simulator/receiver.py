@@ -8,24 +8,21 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
+import ssl
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import TYPE_CHECKING, Self
+from types import TracebackType
+from typing import Self
 
 from bridge.common.errors import BridgeError, StoreError
 from bridge.sos_access.documents import LONGEST, DocumentBuffer
+from bridge.sos_access.messages import AnyRequest, Response
 from bridge.sos_access.simulator.accounts import Account, Accounts
 from bridge.sos_access.simulator.faults import Fault, Faults
 from bridge.sos_access.simulator.rules import Kind, Rules, kind_of, read_request, refuse
 from bridge.sos_access.status import MalformedMessage, Status
 from bridge.sos_access.transport import peer_name
-
-if TYPE_CHECKING:
-    import ssl
-    from collections.abc import Callable
-    from types import TracebackType
-
-    from bridge.sos_access.messages import AnyRequest, Response
 
 __all__ = ["Account", "Accounts", "Arrival", "Fault", "Faults", "Receiver"]
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field, fields
-from typing import TYPE_CHECKING, Literal
+from datetime import datetime
+from typing import Literal
 
 from bridge.sos_access.documents import LONGEST
 from bridge.sos_access.messages import (
@@ -18,12 +19,8 @@ from bridge.sos_access.messages import (
     Response,
     parse_request,
 )
+from bridge.sos_access.simulator.accounts import Accounts
 from bridge.sos_access.status import MalformedMessage, Status
-
-if TYPE_CHECKING:
-    from datetime import datetime
-
-    from bridge.sos_access.simulator.accounts import Accounts
 
 Kind = Literal["alarm", "restore", "ping", "auth", "unknown"]
 
