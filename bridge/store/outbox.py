@@ -319,6 +319,16 @@ class Outbox:
         await self._store.write(work)
         self._arrivals.end(queued)
 
+    async def fact(self, name: str) -> str | None:
+        """Return what `keep_fact` stored under this name."""
+        row = await self._store.read(lambda db: db.execute("SELECT value FROM fact WHERE name = ?", (name,)).fetchone())
+        return str(row["value"]) if row else None
+
+    async def keep_fact(self, name: str, value: str) -> None:
+        """Store what a later start has to know."""
+        sql = "INSERT OR REPLACE INTO fact (name, value) VALUES (?, ?)"
+        await self._store.write(lambda db: db.execute(sql, (name, value)))
+
     async def counts(self, transmitter: str) -> Counts:
         sql = (
             "SELECT state, count(*) AS n, min(accepted_at) AS oldest, sum(unauthorized = 1) AS unauthorized,"
