@@ -1,4 +1,4 @@
-"""Watches the clock: reports when it is wrong and when it is right again; its jumps delay nothing of panels."""
+"""Reports when the clock is wrong and when it is right again; shifts what panels wait for."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _JUMP = timedelta(seconds=1)
 
 
 async def watch(clock: Clock, emit: Callable[..., None], server: PanelServer | None) -> None:
-    """Watch until cancelled; `emit` publishes on `bridge/event`, `server` has panels that wait for moments."""
+    """Watch until cancelled. `emit` publishes on `bridge/event`; `server` has panels that wait."""
     was_wrong = False
     async with asyncio.TaskGroup() as tasks:
         while True:
