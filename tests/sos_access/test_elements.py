@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from bridge.common.errors import FieldError
+from bridge.common.models import Secret
 from bridge.sos_access import elements
 from bridge.sos_access.messages import AlarmRequest, AlarmResponse, NewAuthResponse, PingRequest
 from bridge.sos_access.status import MalformedMessage, Status
@@ -211,3 +212,20 @@ def test_a_reference_of_a_response_that_cannot_be_one_is_dropped(length: int) ->
     text = "x" * length
     body = f"<alarmresponse><reference>{text}</reference><status>0</status></alarmresponse>"
     assert AlarmResponse.from_xml(body.encode()).reference == (text if 1 <= length <= 50 else None)
+
+
+@pytest.mark.parametrize("length", [0, 51])
+def test_a_response_with_another_reference_cannot_be_written(length: int) -> None:
+    with pytest.raises(FieldError, match="reference"):
+        AlarmResponse(0, reference="x" * length)
+
+
+def test_a_response_with_a_short_password_cannot_be_written() -> None:
+    with pytest.raises(FieldError, match="new_authentication"):
+        NewAuthResponse(0, new_authentication=Secret("short"))
+
+
+def test_a_request_of_a_known_kind_needs_the_header_as_well() -> None:
+    with pytest.raises(MalformedMessage) as caught:
+        AlarmRequest.from_xml(document("receiver", "R").partition(b"\n")[2])
+    assert caught.value.reason == Status.XML_HEADER_MISSING_OR_INVALID
