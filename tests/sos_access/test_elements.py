@@ -229,3 +229,19 @@ def test_a_request_of_a_known_kind_needs_the_header_as_well() -> None:
     with pytest.raises(MalformedMessage) as caught:
         AlarmRequest.from_xml(document("receiver", "R").partition(b"\n")[2])
     assert caught.value.reason == Status.XML_HEADER_MISSING_OR_INVALID
+
+
+@pytest.mark.parametrize("around", ["", "\n", "\r\n  ", "\t"])
+@pytest.mark.parametrize("name", ["authentication", "receiver"])
+def test_white_space_around_a_text_is_removed_when_it_is_read(name: str, around: str) -> None:
+    text = "p4ssw0rd-15-chr"
+    read = AlarmRequest.from_xml(document(name, f"{around}{text}{around}"))
+    assert read == alarm(**{name: text})
+
+
+def test_white_space_around_a_new_password_is_removed() -> None:
+    read = NewAuthResponse.from_xml(
+        b"<requestnewauthenticationresponse><status>0</status><newauthentication>\n  n3w-passw0rd-15\n"
+        b"</newauthentication></requestnewauthenticationresponse>"
+    )
+    assert read == NewAuthResponse(0, new_authentication=Secret("n3w-passw0rd-15"))
