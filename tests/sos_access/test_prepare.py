@@ -191,3 +191,8 @@ def test_characters_with_a_close_spelling(odd: str, plain: str) -> None:
 
 def test_full_width_characters_become_ascii() -> None:
     assert transliterate("".join(chr(0xFF00 + n) for n in range(1, 95))) == "".join(chr(0x20 + n) for n in range(1, 95))
+
+
+@pytest.mark.parametrize("mark", ["\u0301", "\u20dd", "\u200b", "\u200d", "\ufe0f", "\ufeff"])
+def test_marks_and_joiners_are_dropped(mark: str) -> None:
+    assert transliterate(f"x{mark}y") == "xy"

@@ -165,3 +165,8 @@ def test_what_an_error_says(topics: Topics, leaf: str, payload: str, words: str)
     with pytest.raises(CommandError) as caught:
         parse(topics, f"b/transmitter/{leaf}", payload.encode())
     assert str(caught.value) == words
+
+
+@pytest.mark.parametrize(("payload", "reference"), [("", None), ("PRESS", None), ("press", "press"), ("~", "~")])
+def test_reference_of_a_ping(payload: str, reference: str | None) -> None:
+    assert parse(TOPICS, "b/transmitter/home/ping", payload.encode()).reference == reference
