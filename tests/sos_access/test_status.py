@@ -77,3 +77,24 @@ def test_a_failed_round_tells_whether_anybody_answered() -> None:
     heard = ReceiversUnavailable((("primary", answered), ("secondary", refused)))
     assert heard.answered
     assert (heard.status, heard.info) == (5, "NO")
+
+
+def test_an_error_has_no_receiver_and_no_attempts_until_the_client_sets_them() -> None:
+    error = status.error_for(5)
+    assert error is not None
+    assert (error.receiver, error.attempts, error.arrival_time) == (None, 0, None)
+    assert str(error) == "answered 5"
+
+
+def test_a_failed_round_has_the_status_of_its_last_answer() -> None:
+    first, last = status.error_for(5, "NO"), status.error_for(98, "LATE", datetime(2026, 1, 2, tzinfo=UTC))
+    assert isinstance(first, Failover)
+    assert isinstance(last, Failover)
+    failed = ReceiversUnavailable((("primary", first), ("secondary", last), ("primary", TransportError("reset"))))
+    assert (failed.status, failed.info, failed.arrival_time) == (98, "LATE", last.arrival_time)
+    assert (failed.receiver, failed.attempts, len(failed.failures)) == ("primary", 3, 3)
+    assert (
+        str(failed) == "no receiver took it in 3 attempts "
+        "(primary: answered 5 NO; secondary: answered 98 LATE; primary: reset)"
+    )
+    assert ReceiversUnavailable(()).receiver is None
