@@ -1,4 +1,4 @@
-"""Watches the clock: reports when it is wrong and when it is right again; its jumps delay nothing of panels."""
+"""Reports when the clock is wrong and when it is right again; shifts what panels wait for."""
 
 from __future__ import annotations
 

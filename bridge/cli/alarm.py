@@ -1,4 +1,4 @@
-"""`sosbridge alarm raise|restore`, `ping`, `rotate`: one exchange with a receiver without MQTT, for commissioning."""
+"""`sosbridge alarm raise|restore`, `ping`, `rotate`: one exchange with a receiver, without MQTT."""
 
 from __future__ import annotations
 
@@ -51,29 +51,33 @@ def _register_alarm(commands: argparse._SubParsersAction[argparse.ArgumentParser
         )
         parser.add_argument("event_code", help="for example BA (burglary) or FA (fire)")
         for option in _OPTIONS:
-            parser.add_argument(f"--{option.replace('_', '-')}", metavar="TEXT")
+            name = option.replace("_", " ")
+            parser.add_argument(f"--{name.replace(' ', '-')}", metavar="TEXT", help=f"{name} of the alarm")
         parser.set_defaults(run=send_alarm, alarm_type=alarm_type)
         add_transmitter_option(parser)
 
 
 async def send_alarm(args: argparse.Namespace) -> int:
-    settings = args.load_settings()
-    each = find_transmitter(settings, args.transmitter)
+    each, sender = _sender(args)
     alarm, warnings = prepare(Alarm(args.event_code, **{name: getattr(args, name) for name in _OPTIONS}))
     for warning in warnings:
         print(coloured(f"warning: {warning}", good=None))
-    # The running service owns the passwords: beside it they are only read.
-    sender = _line(settings, each, owner=not is_held(settings.store.path))
     _report(each, await sender.exchange(sender.client.prepared_request(alarm, args.alarm_type)))
     return 0
 
 
 async def send_ping(args: argparse.Namespace) -> int:
-    settings = args.load_settings()
-    each = find_transmitter(settings, args.transmitter)
-    sender = _line(settings, each, owner=not is_held(settings.store.path))
+    each, sender = _sender(args)
     _report(each, await sender.exchange(sender.client.ping_request(args.reference)))
     return 0
+
+
+def _sender(args: argparse.Namespace) -> tuple[TransmitterSettings, Line]:
+    """Return the chosen transmitter and its line. Raises ConfigError and StoreError."""
+    settings = args.load_settings()
+    each = find_transmitter(settings, args.transmitter)
+    # The running service owns the passwords: beside it they are only read.
+    return each, _line(settings, each, owner=not is_held(settings.store.path))
 
 
 async def rotate_password(args: argparse.Namespace) -> int:

@@ -48,14 +48,10 @@ async def run(args: argparse.Namespace) -> int:
     findings += [_Finding("configuration", None, warning) for warning in settings.warnings]
     for each in settings.transmitters:
         findings += await _transmitter(settings, each)
-    rows = [(finding.what, _word(finding), finding.details) for finding in findings]
+    words = {True: "ok", False: "FAILED", None: "warning"}
+    rows = [(each.what, coloured(words[each.good], good=each.good), each.details) for each in findings]
     print_table(("what", "works", "details"), rows)
     return 1 if any(finding.good is False for finding in findings) else 0
-
-
-def _word(finding: _Finding) -> str:
-    words = {True: "ok", False: "FAILED", None: "warning"}
-    return coloured(words[finding.good], good=finding.good)
 
 
 async def _store(settings: Settings) -> _Finding:

@@ -32,7 +32,7 @@ def wall() -> float:
 
 @dataclass(frozen=True, slots=True)
 class Cutoff:
-    """Selects what is older than an age: by the steady clock within a boot, else by the wall clock if that is sure."""
+    """Selects what is older than an age: by the steady clock within a boot, else by a sure wall clock."""
 
     boot: str
     steady: float

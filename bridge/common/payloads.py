@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 
 from bridge.common.errors import BridgeError
 from bridge.common.models import Request
+from bridge.common.text import clean
 
 _LONGEST_PAYLOAD = 100_000
 """Bytes (TOPICS.md, Transmitter commands)."""
@@ -33,11 +35,13 @@ def payload_text(payload: bytes) -> str:
         raise CommandError("the payload is not UTF-8 text") from None
 
 
-def payload_object(text: str, repeated: list[str] | None = None) -> dict[str, object]:
-    """Return the JSON object in `text`, which begins with `{`. Raises CommandError, which does not quote the text.
+def payload_object(
+    text: str, known: Sequence[str] | None = None, repeated: list[str] | None = None
+) -> dict[str, object]:
+    """Return the JSON object in `text`, which begins with `{` and may have the fields `known` (None: any).
 
     Fields that are repeated with different values are added to `repeated`, and the last value counts; without it they
-    are an error.
+    are an error. Raises CommandError, which does not quote values: one may be a code.
     """
 
     def unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
@@ -52,6 +56,9 @@ def payload_object(text: str, repeated: list[str] | None = None) -> dict[str, ob
         value: dict[str, object] = json.loads(text, object_pairs_hook=unique, parse_int=_whole_number)
     except (ValueError, RecursionError) as error:
         raise CommandError(f"invalid JSON{_place(error)}") from None
+    for name in value:
+        if known is not None and name not in known:
+            raise CommandError(f"{clean(name, 40)}: unknown field; known fields: {', '.join(known)}")
     return value
 
 

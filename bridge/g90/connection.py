@@ -16,7 +16,7 @@ from bridge.g90.upstream import Upstream, UpstreamProxy
 from bridge.g90.wire.events import Alert, Notice
 from bridge.g90.wire.frames import FrameError, MessageError
 from bridge.g90.wire.messages import PING, CommandResponse, Discovery, Hello, Ping
-from bridge.g90.wire.session import ReceivedMessage, Session, Unreadable
+from bridge.g90.wire.session import PanelSession, ReceivedMessage, Unreadable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -74,7 +74,7 @@ class Connection(asyncio.Protocol):
         self._transport = cast("asyncio.Transport", transport)
         peer = transport.get_extra_info("peername")
         self.address = _plain(peer[0]) if peer else ""
-        self._session = Session(*self._owner.announced(transport.get_extra_info("sockname")[:2]))
+        self._session = PanelSession(*self._owner.announced(transport.get_extra_info("sockname")[:2]))
         if not peer or not self._owner.opened(self):  # no peer: closed before it was accepted
             self.abort()
         elif self._owner.upstream:

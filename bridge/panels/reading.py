@@ -1,4 +1,4 @@
-"""Reads status, sensors and host info of a panel when it connects, and when it reports that its sensors changed."""
+"""Reads status, sensors and host info of a panel when it connects or its sensors change."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ from enum import StrEnum
 
 from bridge.common.models import Reply, Secret
 from bridge.common.payloads import CommandError, payload_object
-from bridge.common.text import clean, timestamp
+from bridge.common.text import present, timestamp
 from bridge.g90.state.panel import PanelState, Sensor
 
 _LONGEST_PAYLOAD = 1000
@@ -87,10 +87,7 @@ class PanelTopics:
 
 
 def _object(text: str) -> tuple[str, Secret | None]:
-    found = payload_object(text)
-    unknown = [name for name in found if name not in ("action", "code")]
-    if unknown:
-        raise CommandError(f"{clean(unknown[0], 40)}: is no field of this command; there are: action, code")
+    found = payload_object(text, ("action", "code"))
     action, code = found.get("action"), found.get("code")
     if not isinstance(action, str):
         raise CommandError(f"action: is required; use one of: {', '.join(Action)}")
@@ -101,12 +98,11 @@ def _object(text: str) -> tuple[str, Secret | None]:
 
 def set_response(action: str | None, outcome: SetOutcome, error: str | None, completed_at: datetime) -> str:
     """Return how a command ended."""
-    found = {"action": action, "outcome": outcome, "error": error, "completed_at": timestamp(completed_at)}
-    return json.dumps({name: value for name, value in found.items() if value is not None})
+    return json.dumps(present({"action": action, "outcome": outcome, "error": error, "completed_at": completed_at}))
 
 
 def state_payloads(state: PanelState) -> dict[str, str]:
-    """Return what the retained topics of a panel hold, by the topic's last part; what is not known yet is absent."""
+    """Return what a panel's retained topics hold, by the topic's last part; the unknown is absent."""
     found = {"info": json.dumps(info_payload(state))}
     if state.online is not None:
         found["availability"] = "online" if state.online else "offline"
@@ -119,14 +115,14 @@ def state_payloads(state: PanelState) -> dict[str, str]:
 
 
 def info_payload(state: PanelState) -> dict[str, object]:
-    found = {
+    found: dict[str, object] = {
         "guid": state.guid,
         "name": state.name,
         "firmware": state.firmware,
         "product": state.product,
         "address": state.address,
-        "connected_since": timestamp(state.connected_since) if state.connected_since else None,
-        "last_seen": timestamp(state.last_seen) if state.last_seen else None,
+        "connected_since": state.connected_since,
+        "last_seen": state.last_seen,
         "ac_power": state.ac_power,
         "battery_low": state.battery_low,
         "wifi": state.wifi,
@@ -134,7 +130,7 @@ def info_payload(state: PanelState) -> dict[str, object]:
         "gsm_signal": state.gsm_signal,
         "wifi_signal": state.wifi_signal,
     }
-    return {name: value for name, value in found.items() if value is not None}
+    return present(found)
 
 
 def sensor_payload(sensor: Sensor) -> dict[str, object]:

@@ -47,6 +47,7 @@ class Changes:
         self._reported_at = float("-inf")
         self._refusing: set[str] = set()
         self._paused = False
+        self._too_often: float | None = None
 
     def begin(self) -> None:
         """Report what the start has found."""
@@ -105,6 +106,11 @@ class Changes:
         self._refusing = refusing
 
     def _heartbeats(self, state: LineState, now: float) -> None:
+        too_often = state.supervision.too_often_at
+        if too_often is not None and too_often != self._too_often:
+            gap = state.supervision.gap(now)
+            log.warning("%s: pings come too often for a receiver, now %.0f s apart at least", self._line.name, gap)
+        self._too_often = too_often
         paused = self._line.heartbeat is not None and state.supervision.is_paused(now)
         if paused == self._paused:
             return

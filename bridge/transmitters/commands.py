@@ -46,9 +46,7 @@ def parse(topics: Topics, topic: str, payload: bytes) -> ParsedCommand:
             return _switched(name, _named(topics, name, key), text)
         alarm, warnings = _alarm(text)
         return _alarm_command(name, request, alarm, warnings=warnings)
-    except FieldError as error:
-        raise CommandError(str(error), name, request) from None
-    except CommandError as error:
+    except (FieldError, CommandError) as error:
         raise CommandError(str(error), name, request) from None
 
 
@@ -57,7 +55,7 @@ def _split(topics: Topics, topic: str) -> tuple[str, str]:
     name, _, leaf = rest.partition("/")
     if name not in topics.transmitters:
         known = ", ".join(sorted(topics.transmitters)) or "none"
-        raise CommandError(f"there is no transmitter {clean(name)!r}; configured: {known}")
+        raise CommandError(f"unknown transmitter {clean(name)!r}; configured: {known}")
     return name, leaf
 
 
@@ -82,7 +80,7 @@ def _request(leaf: str) -> tuple[Request, str | None]:
             return Request.PING, None
         case ["auth", "rotate"]:
             return Request.AUTH, None
-    raise CommandError(f"{clean(leaf)!r} is no command")
+    raise CommandError(f"unknown command {clean(leaf)!r}")
 
 
 def _alarm(text: str) -> tuple[Alarm, list[str]]:
@@ -104,12 +102,12 @@ def _quoted(text: str) -> str:
         code = None
     if isinstance(code, str):
         return code
-    raise CommandError(f'{clean(text, 40)} is no event code; give BA bare, or {{"event_code": "BA", ...}}')
+    raise CommandError(f'{clean(text, 40)} is not an event code; use BA, or {{"event_code": "BA", ...}}')
 
 
 def _alarm_object(text: str) -> tuple[Alarm, list[str]]:
     repeated: list[str] = []
-    found = payload_object(text, repeated)
+    found = payload_object(text, repeated=repeated)
     if found.get("event_code") in (None, ""):
         raise FieldError("event_code", "is required, such as BA for burglary or FA for fire")
     if "event_code" in repeated:
@@ -173,8 +171,5 @@ def _reference(text: str) -> str | None:
     if text in ("", "PRESS"):
         return None
     if text.startswith("{"):
-        found = payload_object(text)
-        if unknown := next((name for name in found if name != "reference"), None):
-            raise FieldError(clean(unknown, 40), "is no field of this command; there are: reference")
-        return check_reference(found.get("reference"))
+        return check_reference(payload_object(text, ("reference",)).get("reference"))
     return check_reference(text)

@@ -117,7 +117,7 @@ async def test_an_undelivered_alarm_is_told(home: Home) -> None:
     await home.mqtt.publish("transmitter/hem/alarm/raise", "BA")
     told = await home.broker_holds("told", "did not take")
     assert told.startswith("sosbridge did not accept the command on sosbridge/transmitter/hem/alarm/raise: "), told
-    assert "there is no transmitter 'hem'" in told, told
+    assert "unknown transmitter 'hem'" in told, told
     assert home.hass.problems() == []
 
 

@@ -42,7 +42,7 @@ from bridge.g90.wire.messages import (
     HelloInfo,
     Ping,
 )
-from bridge.g90.wire.session import ReceivedMessage, Session, Unreadable
+from bridge.g90.wire.session import PanelSession, ReceivedMessage, Unreadable
 
 SMOKE = Alert(
     form=Form.STATUS, type=AlertType.ALARM, event=9, state=254, sensor_type=4, name="Kitchen smoke", time=NEW_YEAR
@@ -76,11 +76,11 @@ MESSAGES: tuple[FromPanel, ...] = (
 )
 
 
-def session() -> Session:
-    return Session("192.0.2.10", 5678)
+def session() -> PanelSession:
+    return PanelSession("192.0.2.10", 5678)
 
 
-def readings(session: Session, pieces: list[bytes]) -> list[ReceivedMessage]:
+def readings(session: PanelSession, pieces: list[bytes]) -> list[ReceivedMessage]:
     """Feed pieces; take what there is after each."""
     found = []
     for piece in pieces:

@@ -97,9 +97,9 @@ def test_a_ping_or_rotation_with_or_without_a_reference(
 
 ALARM_FAULTS = [
     ("", "the payload is empty; give an event code"),
-    ('"BA', "is no event code; give BA bare"),
+    ('"BA', "is not an event code; use BA"),
     ('""', "event_code: is missing"),
-    ("['BA']", "is no event code; give BA bare"),
+    ("['BA']", "is not an event code; use BA"),
     ('{"event_code": "BA"', "invalid JSON: "),
     ("{" * 50_000, "invalid JSON: "),
     ('{"event_code": "BA", "event_code": "FA"}', "event_code: duplicate field with different values"),
@@ -209,12 +209,12 @@ def test_a_named_alarm_is_urgent_when_raised() -> None:
         ("home/alarm/burglary/set", "", "'' is neither ON nor OFF"),
         ("home/alarm/fire/set", "ON", "transmitter home has no alarm 'fire'; configured: burglary"),
         ("shed/alarm/fire/set", "ON", "configured: none"),
-        ("attic/ping", "", "there is no transmitter 'attic'; configured: home, shed"),
+        ("attic/ping", "", "unknown transmitter 'attic'; configured: home, shed"),
         ("home/ping", "x" * 51, "reference: "),
         ("home/ping", '{"reference": true}', "reference: has type bool; use text"),
-        ("home/auth/rotate", '{"event_code": "BA"}', "event_code: is no field of this command; there are: reference"),
-        ("home/alarm/raise/now", "BA", "'alarm/raise/now' is no command"),
-        ("home/link", "", "'link' is no command"),
+        ("home/auth/rotate", '{"event_code": "BA"}', "event_code: unknown field; known fields: reference"),
+        ("home/alarm/raise/now", "BA", "unknown command 'alarm/raise/now'"),
+        ("home/link", "", "unknown command 'link'"),
     ],
 )
 def test_a_wrong_command_is_told_in_words(leaf: str, payload: str, words: str) -> None:
