@@ -17,7 +17,7 @@ from support.recorder import Recorder
 
 from bridge.common.models import Secret
 from bridge.sos_access.simulator.receiver import Accounts, Fault
-from bridge.store.credentials import directory
+from bridge.store.passwords import directory
 
 FAULTS = {"all goes well": None, "the request is lost": Fault(drop=True), "the answer is lost": Fault(lose=True)}
 """What happens to the first request for a new password."""
@@ -40,7 +40,7 @@ class Case:
             self._receivers[0].faults.add(fault, 1)
         self._mqtt = Recorder(broker.port, folder.name)
         self._product = Product(folder, Ledger())
-        self._passwords = directory(store_of(folder)) / f"{_NAME}.json"
+        self._folder = directory(store_of(folder))
         self._broker = broker
         self._folder = folder
 
@@ -92,7 +92,8 @@ class Case:
                 return f"{reference}: {told.payload}"
         account = self._accounts.account(code(_NAME))
         assert account is not None
-        known = [Secret(each["value"]) for each in json.loads(self._passwords.read_text("utf-8"))["passwords"]]
+        [file] = self._folder.glob("*.json")
+        known = [Secret(each["value"]) for each in json.loads(file.read_text("utf-8"))["passwords"]]
         return "" if known == [account.current] else f"{len(known)} passwords are kept, after all was settled"
 
 
