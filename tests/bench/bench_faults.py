@@ -112,10 +112,14 @@ async def sixty_refused() -> None:
         for receiver in (site.primary, site.secondary):
             receiver.answer, receiver.answer_s = refusing("ZZ", 99), 0.25
         await site.publish(*numbered(60, "z"), code="ZZ")
-        await asyncio.sleep(40)
+        await asyncio.sleep(20)
+        await site.publish("urgent", urgent=True)
+        await asyncio.sleep(70)
         await site.publish("r0")
+        [took] = await site.took("urgent")
+        told("60 alarms refused with 99 after 250 ms, 20 s later an urgent one", took, 3)
         [took] = await site.took("r0")
-        told("60 alarms refused with 99 after 250 ms, then a fire alarm", took, 3)
+        told("90 s later one that is not urgent", took, 3)
 
 
 async def unauthorized() -> None:
