@@ -19,9 +19,9 @@ from bridge.sos_access.peer import Peer
 from bridge.sos_access.race import Entrant, Observer, Outcome, RaceFailed, race
 from bridge.sos_access.status import ReceiverName, SOSAccessError, TransportError, error_for
 from bridge.store.passwords import Passwords
+from bridge.transmitters.attempts import Attempt
 from bridge.transmitters.logins import Login
 from bridge.transmitters.network import Network
-from bridge.transmitters.rounds import Attempt
 from bridge.transmitters.routes import SERVING, Answer, Route
 from bridge.transmitters.schedule import Try
 
