@@ -23,6 +23,8 @@ class Route:
 
     filter: str
     handle: Handle
+    qos: int = 1
+    """Of the subscription: with 0 nothing waits in the broker while we are away."""
     retained: bool = False
     """Whether retained messages are taken. Commands must not be retained: each reconnect would repeat them."""
 
@@ -32,12 +34,13 @@ class Router:
 
     def __init__(self, routes: Iterable[Route], emit: Callable[..., None]) -> None:
         """Messages of a batch are handled in the order of `routes`; `emit` publishes on `bridge/event`."""
-        self.filters: list[str] = []
+        self.filters: dict[int, list[str]] = {}
+        """What to subscribe to, by QoS."""
         self._order: dict[Handle, None] = {}
         self._routes = MQTTMatcher()  # type: ignore[no-untyped-call]
         self._emit = emit
         for route in routes:
-            self.filters.append(route.filter)
+            self.filters.setdefault(route.qos, []).append(route.filter)
             self._order[route.handle] = None
             self._routes[route.filter] = route
 

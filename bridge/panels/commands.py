@@ -22,7 +22,6 @@ from bridge.mqtt.routes import Route
 from bridge.panels.code_lock import LOCK_S, MAX_WRONG, Verdict
 from bridge.panels.known import ControlledPanel, KnownPanels
 from bridge.panels.topics import Action, PanelCommand, PanelTopics, SetOutcome, set_response
-from bridge.store.deliveries import Deliveries
 
 log = logging.getLogger(__name__)
 
@@ -44,7 +43,6 @@ class PanelCommands:
         topics: PanelTopics,
         outgoing: Outgoing,
         panels: KnownPanels,
-        deliveries: Deliveries,
         *,
         clock: Clock,
         emit: Callable[..., None],
@@ -53,7 +51,6 @@ class PanelCommands:
         self._topics = topics
         self._outgoing = outgoing
         self._panels = panels
-        self._deliveries = deliveries
         self._clock = clock
         self._emit = emit
         self._accepted: asyncio.Queue[tuple[PanelControl, PanelCommand]] = asyncio.Queue()
@@ -61,7 +58,7 @@ class PanelCommands:
 
     @property
     def routes(self) -> tuple[Route, ...]:
-        return tuple(Route(pattern, self.handle) for pattern in self._topics.commands)
+        return tuple(Route(pattern, self.handle, qos=0) for pattern in self._topics.commands)
 
     async def run(self) -> None:
         """Carry out commands until cancelled."""
@@ -71,13 +68,12 @@ class PanelCommands:
                 tasks.create_task(self._execute(control, command), name=f"{command.action} for panel {command.guid}")
 
     async def handle(self, batch: Sequence[Incoming]) -> None:
-        """Take each command once: a repeated one would disarm a panel that was armed since."""
-        deliveries = [self._deliveries.of(message) for message in batch]
-        repeated = await self._deliveries.repeated(deliveries)
-        for message, delivery in zip(batch, deliveries, strict=True):
-            if delivery is None or delivery not in repeated:
+        """Take commands, but none that waited in the broker: it would disarm a panel that was armed since."""
+        for message in batch:
+            if message.mid is None:
                 self._take(message)
-        await self._deliveries.note([delivery for delivery in deliveries if delivery is not None])
+            else:  # QoS 1: queued for the subscription of an earlier version
+                log.warning("ignored a command on %s that waited in the broker", clean(message.topic))
 
     def _take(self, message: Incoming) -> None:
         """Accept or refuse a command; its result goes to `set/response` and to its response topic."""

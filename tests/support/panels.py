@@ -32,7 +32,6 @@ from bridge.panels.known import ControlledPanel, KnownPanels
 from bridge.panels.reading import PanelReader, ReadRequests
 from bridge.panels.topics import PanelTopics
 from bridge.store.database import Store
-from bridge.store.deliveries import Deliveries
 from bridge.store.outbox import Outbox
 from bridge.store.records import CommandEntry, Queued
 
@@ -244,7 +243,7 @@ async def joined(
         def emit(kind: str, **details: object) -> None:
             events.append((kind, details))
 
-        commands = PanelCommands(topics, outgoing, known, Deliveries(outbox), clock=clock, emit=emit)
+        commands = PanelCommands(topics, outgoing, known, clock=clock, emit=emit)
         panels = Panels(
             topics, outbox, outgoing, known, reads, rules=rules, clock=clock, accept_unknown=accept_unknown, emit=emit
         )
