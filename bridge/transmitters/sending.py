@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from functools import partial
 from typing import Any
 
 from bridge.common.clock import Clock
@@ -22,6 +23,9 @@ from bridge.transmitters.routes import Answer, Route
 from bridge.transmitters.schedule import Ask, Connect, Ping, Report, Send, Try
 
 log = logging.getLogger(__name__)
+
+RETRY_S = 5.0
+"""Until a store that failed is tried again."""
 
 Work = Coroutine[Any, Any, None]
 
@@ -75,14 +79,26 @@ class Sender:
         level = logging.INFO if outcome in (Outcome.ACCEPTED, Outcome.DUPLICATE) else logging.ERROR
         text = f" ({clean(found.error)})" if found.error else ""
         log.log(level, "%s: %s: %s%s", self.line.name, item, outcome, text)
-        await self._outbox.complete(item.queued, found)
+        await self._store(lambda: self._outbox.complete(item.queued, found))
         self.items.pop(item.queued.id, None)
         self._reporter.changed(self.line.name)
+
+    def is_too_old(self, item: Item) -> bool:
+        command = item.queued.command
+        return self._clock.age_s(command.moment, command.accepted_at) > self.line.max_age.total_seconds()
+
+    async def expire(self, item: Item) -> None:
+        """End an alarm that is too old to be sent."""
+        before = f": {item.error}" if item.error else ""
+        await self.complete(item, Outcome.EXPIRED, error=f"older than {self.line.max_age}, not delivered{before}")
 
     # Alarms
 
     def _begin_alarm(self, step: Send) -> Work:
         item = self.items[step.number]
+        if self.is_too_old(item):
+            self.state.drop(step.number)
+            return self.expire(item)
         try:
             request = self.line.message(item.queued.command, minimal=step.minimal)
         except FieldError as error:  # stored by another version, or the configuration has changed since
@@ -121,12 +137,15 @@ class Sender:
         )  # fmt: skip
         refused = result(item, Outcome.UNAUTHORIZED, self._clock.now(), sent) if unauthorized else None
         attempts, item.unwritten = item.unwritten, 0
-        await self._outbox.failed(item.queued, attempts=attempts, error=item.error, unauthorized=refused)
+        error = item.error
+        await self._store(
+            lambda: self._outbox.failed(item.queued, attempts=attempts, error=error, unauthorized=refused)
+        )
         self._reporter.changed(self.line.name)
 
     async def _report(self, items: Sequence[Item]) -> None:
         for item in items:
-            await self._outbox.undelivered(item.queued)
+            await self._store(partial(self._outbox.undelivered, item.queued))
         self._reporter.changed(self.line.name)
 
     # Commanded pings and rotations
@@ -158,7 +177,7 @@ class Sender:
         sent = await self._asked(item, tries, request, ping=False)
         outcome, error = outcome_of(sent), None
         if outcome is Outcome.ACCEPTED:
-            outcome, error = await self._store(sent)
+            outcome, error = await self._take_password(sent)
         await self.complete(item, outcome, sent, error)
         self.failures += outcome is not Outcome.ACCEPTED
         await self._settle(sent)
@@ -169,7 +188,7 @@ class Sender:
         self.state.ask_ended(sent.attempts, now(), ping=ping)
         return sent
 
-    async def _store(self, sent: Sent) -> tuple[Outcome, str | None]:
+    async def _take_password(self, sent: Sent) -> tuple[Outcome, str | None]:
         """Store the new password; each receiver has to show next which one it takes."""
         response = sent.exchange.response if sent.exchange else None
         if not isinstance(response, NewAuthResponse) or response.new_authentication is None:
@@ -196,6 +215,15 @@ class Sender:
 
     async def _check(self, route: Route) -> None:
         self.state.connect_ended(await self.line.connect(route), now())
+
+    async def _store(self, write: Callable[[], Awaitable[None]]) -> None:
+        """Call `write` until the outbox has taken it."""
+        while True:
+            try:
+                return await write()
+            except StoreError as error:
+                log.error("%s: %s", self.line.name, error)
+                await asyncio.sleep(RETRY_S)
 
     async def _settle(self, sent: Sent) -> None:
         if sent.exchange is not None:

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 
 from bridge.common.clock import Clock
 from bridge.common.errors import StoreError
-from bridge.common.models import Outcome, Request
+from bridge.common.models import Request
 from bridge.common.pulse import Pulse
 from bridge.store.outbox import Outbox
 from bridge.store.records import Queued
@@ -22,7 +22,7 @@ from bridge.transmitters.results import Item
 from bridge.transmitters.rounds import Attempt, LineState
 from bridge.transmitters.routes import Route, Routes
 from bridge.transmitters.schedule import Wait, next_step
-from bridge.transmitters.sending import Sender, now
+from bridge.transmitters.sending import RETRY_S, Sender, now
 from bridge.transmitters.supervision import Supervision
 from bridge.transmitters.waiting import State, Waiting
 
@@ -32,10 +32,9 @@ STOP_S = 4.0
 """What a stop waits for an answer on its way: a message cut off there is sent twice."""
 _HANGS_S = 120.0
 """A turn of the loop waits for nothing but the outbox."""
-_LOOK_EACH_S = 1.0
-"""How often alarms are looked through for those too old, and the line's state for what is to be written."""
-_RETRY_S = 5.0
-"""Until a store that failed is tried again."""
+_EXPIRE_EACH_S = 10.0
+_KEEP_EACH_S = 1.0
+"""How often it is looked whether the line's state has changed."""
 
 
 class Transmitter:
@@ -115,7 +114,7 @@ class Transmitter:
                 waiting = await self._outbox.pending(self.name)
             except StoreError as error:
                 log.error("%s: %s", self.name, error)
-                self._load_at = now() + _RETRY_S
+                self._load_at = now() + RETRY_S
             else:
                 self._load_at = float("inf")
                 self._add(waiting)
@@ -151,23 +150,21 @@ class Transmitter:
         )
 
     async def _expire(self) -> None:
+        """End the alarms that are too old and not sent meanwhile."""
         while True:
-            await asyncio.sleep(_LOOK_EACH_S)
+            await asyncio.sleep(_EXPIRE_EACH_S)
             if not self._state.queue:
                 continue
             try:
                 old = await self._outbox.older_than(self.name, self._clock.cutoff(self._line.max_age))
             except StoreError as error:
                 log.error("%s: %s", self.name, error)
-                await asyncio.sleep(_RETRY_S)
                 continue
             for queued in old:
                 item = self._sender.items.get(queued.id)
                 if item is not None and queued.id in self._state.queue and queued.id not in self._state.sending:
                     self._state.drop(queued.id)
-                    error_before = f": {item.error}" if item.error else ""
-                    text = f"older than {self._line.max_age}, not delivered{error_before}"
-                    await self._sender.complete(item, Outcome.EXPIRED, error=text)
+                    await self._sender.expire(item)
 
     # What is known of the routes
 
@@ -188,7 +185,7 @@ class Transmitter:
         """Keep the state over a restart: it is written when something has changed, not with every alarm."""
         before = kept.edges(self._state, self._addresses)
         while True:
-            await asyncio.sleep(_LOOK_EACH_S)
+            await asyncio.sleep(_KEEP_EACH_S)
             found = kept.edges(self._state, self._addresses)
             if found == before:
                 continue
@@ -197,7 +194,7 @@ class Transmitter:
                 await self._outbox.keep_line_state(self.name, text)
             except StoreError as error:
                 log.error("%s: %s", self.name, error)
-                await asyncio.sleep(_RETRY_S)
+                await asyncio.sleep(RETRY_S)
             else:
                 before = found
 

@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from support import virtual
 from support.line import BUSY, Bench
 from support.outbox import HOME, command, opened, put
 
@@ -184,28 +185,25 @@ class Waiting:
         Return the outcome, None while it waits. `proved`: receivers tell the time, before and after.
         """
         machine = self.machine
-        async with opened(self.folder) as outbox:
-            bench = self._bench(outbox, proved=proved)
+        async with opened(self.folder) as outbox, self._bench(outbox, proved=proved) as bench:
             at = machine.shown
             alarm = replace(command(at=at), moment=bench.clock.moment())
+            bench.dialer.behaves = lambda receiver, request: BUSY[0]
             await put(outbox, alarm)
-            bench.answer(*BUSY[:1] * 9)
             await bench.settle()
             machine.true += lived
             if after is None:
                 machine.error = error
-                await bench.settle(2)
+                await bench.settle(11)
                 return await self._outcome(bench)
         machine.boot(after, error)
-        async with opened(self.folder) as outbox:
-            bench = self._bench(outbox, proved=proved)
-            bench.answer(*BUSY[:1] * 9)
-            await bench.settle(2)
+        async with opened(self.folder) as outbox, self._bench(outbox, proved=proved) as bench:
+            bench.dialer.behaves = lambda receiver, request: BUSY[0]
+            await bench.settle(11)
             return await self._outcome(bench)
 
     def _bench(self, outbox: Outbox, *, proved: bool) -> Bench:
-        bench = Bench(self.folder, outbox, None)
-        bench.transmitter._clock = bench.clock = self.machine.clock()
+        bench = Bench(self.folder, outbox, None, own_clock=self.machine.clock())
         if proved:
             heard(self.machine, bench.clock)
         return bench
@@ -225,7 +223,7 @@ def test_a_jump_neither_expires_nor_keeps(
     machine: Machine, tmp_path: Path, *, proved: bool, error: timedelta, lived: timedelta, outcome: str | None
 ) -> None:
     waiting = Waiting(machine, tmp_path)
-    assert asyncio.run(waiting.run(proved=proved, lived=lived, after=None, error=error)) == outcome
+    assert virtual.run(waiting.run(proved=proved, lived=lived, after=None, error=error)) == outcome
 
 
 @pytest.mark.parametrize("proved", [False, True])
@@ -234,7 +232,7 @@ def test_a_boot_with_a_wrong_clock_expires_nothing(
     machine: Machine, tmp_path: Path, *, proved: bool, error: timedelta
 ) -> None:
     waiting = Waiting(machine, tmp_path)
-    assert asyncio.run(waiting.run(proved=proved, lived=SOON, after=timedelta(minutes=1), error=error)) is None
+    assert virtual.run(waiting.run(proved=proved, lived=SOON, after=timedelta(minutes=1), error=error)) is None
 
 
 @pytest.mark.parametrize(
@@ -245,23 +243,22 @@ def test_over_a_boot_only_a_clock_that_is_proved_expires(
     machine: Machine, tmp_path: Path, *, proved: bool, error: timedelta, outcome: str | None
 ) -> None:
     waiting = Waiting(machine, tmp_path)
-    assert asyncio.run(waiting.run(proved=proved, lived=SOON, after=DAY, error=error)) == outcome
+    assert virtual.run(waiting.run(proved=proved, lived=SOON, after=DAY, error=error)) == outcome
 
 
 def test_an_alarm_of_a_boot_before_expires_after_its_age_in_this_one(machine: Machine, tmp_path: Path) -> None:
     async def body() -> list[str]:
         async with opened(tmp_path) as outbox:
             await put(outbox, command())  # of a boot of which nothing is known
-            bench = Bench(tmp_path, outbox, None)
-            bench.transmitter._clock = machine.clock()
-            bench.answer(*BUSY[:1] * 9)
-            await bench.settle()
-            assert await bench.outcomes() == []
-            machine.true += AGE
-            await bench.settle(2)
-            return await bench.outcomes()
+            async with Bench(tmp_path, outbox, None, own_clock=machine.clock()) as bench:
+                bench.dialer.behaves = lambda receiver, request: BUSY[0]
+                await bench.settle()
+                assert await bench.outcomes() == []
+                machine.true += AGE + SOON
+                await bench.settle(11)
+                return await bench.outcomes()
 
-    assert asyncio.run(body()) == ["expired"]
+    assert virtual.run(body()) == ["expired"]
 
 
 def test_how_long_something_waits_for_certain(machine: Machine) -> None:

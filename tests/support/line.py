@@ -9,11 +9,12 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from support import virtual
 from support.outbox import HOME, NOW, clock, opened
 
+from bridge.common.clock import Clock
 from bridge.common.models import Result, Secret
 from bridge.sos_access.client import SOSAccessClient
 from bridge.sos_access.connection import Connection, Dialer
@@ -166,12 +167,13 @@ class Bench:
         receivers: Sequence[str] = ("primary",),
         dialer: FakeDialer | None = None,
         network: Network | None = None,
+        own_clock: Clock | None = None,
     ) -> None:
         self.dialer = dialer or FakeDialer()
         self.outbox = outbox
         self.recorder = Recorder()
         self._wall, self._set_at = NOW, 1000.0  # when virtual time begins
-        self.clock = clock(lambda: self.wall)
+        self.clock = own_clock or clock(lambda: self.wall)
         client = SOSAccessClient("IK1", "SV301", OLD, "OPER", ("localhost", 1), use_single_receiver=True)
         self.passwords = Passwords(folder / "passwords" / HOME, OLD, receivers)
         self.line = Line(
@@ -210,6 +212,18 @@ class Bench:
         """Return the outcomes of all results so far."""
         return [result.fields["outcome"] for result in await self.outbox.owed_results()]
 
+    async def crash(self) -> None:
+        """End without waiting for what is on its way."""
+        self.running.cancel()
+        await asyncio.sleep(0)
+        await self.stop()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.stop()
+
     async def stop(self) -> None:
         self.running.cancel()
         await asyncio.wait([self.running])
@@ -219,12 +233,8 @@ class Bench:
 
 @asynccontextmanager
 async def bench(folder: Path, heartbeat: float | None = None, **more: Any) -> AsyncIterator[Bench]:  # noqa: ANN401
-    async with opened(folder) as outbox:
-        found = Bench(folder, outbox, heartbeat, **more)
-        try:
-            yield found
-        finally:
-            await found.stop()
+    async with opened(folder) as outbox, Bench(folder, outbox, heartbeat, **more) as found:
+        yield found
 
 
 def on_bench(

@@ -12,10 +12,11 @@ from support import virtual
 from support.line import BUSY, DEAD, LOST, NEW, OLD, SILENT, Bench, bench, on_bench
 from support.outbox import HOME, command, entry, opened, put
 
-from bridge.common.errors import FieldError
-from bridge.common.models import Command, Request
+from bridge.common.errors import FieldError, StoreError
+from bridge.common.models import Command, Request, Result
 from bridge.sos_access.messages import AlarmRequest, NewAuthResponse, PingResponse
 from bridge.store.maintenance import maintain
+from bridge.store.records import Queued
 from bridge.transmitters.line import Line
 
 LEVEL = 180.0
@@ -223,7 +224,7 @@ def test_an_alarm_that_is_too_old_expires_and_is_not_sent(tmp_path: Path) -> Non
         await put(each.outbox, command())
         await each.settle()
         each.wall += timedelta(hours=1, seconds=1)
-        await each.settle(2)
+        await each.settle(11)
         assert await each.outcomes() == ["expired"]
         each.dialer.behaves = None
         await put(each.outbox, command(code="FA", at=each.wall))
@@ -232,6 +233,40 @@ def test_an_alarm_that_is_too_old_expires_and_is_not_sent(tmp_path: Path) -> Non
         assert await each.outcomes() == ["expired", "accepted"]
         [expired, _] = await results(each)
         assert "older than 1:00:00, not delivered: no receiver took it in " in str(expired["error"])
+
+    on_bench(tmp_path, body)
+
+
+def test_an_alarm_that_became_too_old_while_the_bridge_was_off_is_not_sent(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with opened(tmp_path) as outbox:
+            await put(outbox, command())
+            async with Bench(tmp_path, outbox) as each:
+                each.wall += timedelta(hours=2)
+                await each.settle(1)
+                assert "BA" not in each.sent
+                assert await each.outcomes() == ["expired"]
+
+    virtual.run(main())
+
+
+def test_a_store_that_fails_resends_nothing_and_holds_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def body(each: Bench) -> None:
+        complete, failures = each.outbox.complete, [1]
+
+        async def failing(queued: Queued, result: Result) -> None:
+            if failures:
+                failures.pop()
+                raise StoreError("the disk is full")
+            await complete(queued, result)
+
+        monkeypatch.setattr(each.outbox, "complete", failing)
+        await put(each.outbox, command(), command(code="FA"), command(code="PA"))
+        await each.settle(60)
+        assert each.sent == ["BA", "FA", "PA"]
+        assert sorted(await each.outcomes()) == ["accepted"] * 3
+        assert await each.outbox.list() == []
+        assert len(await each.outbox.active(HOME)) == 3
 
     on_bench(tmp_path, body)
 
@@ -303,7 +338,7 @@ def test_what_another_program_took_out_is_forgotten(tmp_path: Path, monkeypatch:
     """Such as `sosbridge outbox drop`; and what it put back is sent."""
 
     async def body(each: Bench) -> None:
-        maintaining = asyncio.create_task(maintain(each.outbox._store, each.outbox, each.clock))
+        maintaining = asyncio.create_task(maintain(each.outbox._store, each.outbox, each.clock, print))
         await each.settle(5)
         each.dialer.behaves = lambda receiver, request: 0 if request is None else 98
         await put(each.outbox, command())
