@@ -16,11 +16,11 @@ _LATE_S = 1.0
 
 
 class Wire:
-    """Relays `port` to the port that `target` names. `to_receiver`: answers get lost in it."""
+    """Relays `port` to the port that `target` names. `receiver` is the one whose answers get lost in it, if any."""
 
-    def __init__(self, name: str, target: Callable[[], int], *, to_receiver: bool = False) -> None:
+    def __init__(self, name: str, target: Callable[[], int], *, receiver: str = "") -> None:
         self.name = name
-        self.to_receiver = to_receiver
+        self.receiver = receiver
         self.port = free_port()
         self._target = target
         self._server: asyncio.Server | None = None
@@ -99,5 +99,6 @@ async def trouble(wire: Wire, ledger: Ledger, dice: random.Random) -> None:
             elif dice.random() < 0.5:
                 await wire.hang_up()
             wire.release()
-            if wire.to_receiver:
+            if wire.receiver:
                 ledger.cuts.append((begun, now() + _LATE_S))
+                ledger.troubles[wire.receiver].append((begun, now() + _LATE_S))
