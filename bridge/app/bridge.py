@@ -10,7 +10,8 @@ from dataclasses import asdict
 from typing import Any
 
 from bridge import __version__
-from bridge.app import build, clock_watch, health, watchdog
+from bridge.app import build, health, watchdog
+from bridge.app.clock_watch import ClockWatch
 from bridge.app.status import BridgeStatus
 from bridge.common.clock import Clock
 from bridge.common.errors import BridgeError, DamagedError, StoreError, first
@@ -81,6 +82,7 @@ class Bridge:
         topics, panel_topics = build.topics(settings), PanelTopics(settings.mqtt.base_topic)
         self._publisher = publisher = Publisher(topics, outbox, outgoing)
         self._transmitters = build.transmitters(settings, outbox, publisher, clock)
+        self._clock_watch = ClockWatch(clock, outbox, publisher)
         self._connections = Connections()
         self._known = known = build.known_panels(settings.g90, self._connections)
         self._announcer = announcer = build.announcer(settings, outgoing)
@@ -130,6 +132,7 @@ class Bridge:
         if self._report is not None:
             self._publisher.emit("store_damaged", **asdict(self._report))
         await self._outbox.load_deliveries()
+        await self._clock_watch.load()
         await self._publisher.restore()
         server = None
         if g90 := self._settings.g90:
@@ -155,7 +158,7 @@ class Bridge:
         others = {
             "status": status.run(),
             "store": maintain(self._store, self._outbox, clock, self._store_failed),
-            "clock": clock_watch.watch(clock, self._publisher.emit, server),
+            "clock": self._clock_watch.run(server),
             "announcer": self._announcer.run(),
             "health": health.serve(self._settings.store.path, status.problems),
             "watchdog": watchdog.watch(manager, self._session.connected, status.hanging),

@@ -250,7 +250,7 @@ def server(
         accept_unknown=accepts_unknown(g90),
         limits=_limits(g90, panels, lines),
         clock=clock.now,
-        panel_time=lambda: 0 if clock.is_off else int(clock.now().timestamp()),
+        panel_time=lambda: 0 if clock.is_wrong else int(clock.now().timestamp()),
     )
 
 

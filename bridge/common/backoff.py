@@ -10,7 +10,7 @@ LONGEST_S = 60.0
 
 
 class Backoff:
-    """1 s doubling to 60 s (sos_access/PROTOCOL.md, Retries).
+    """Seconds: 1, doubling to 60.
 
     Each wait is shortened by up to a quarter at random, so that many bridges do not retry at the same time.
     """

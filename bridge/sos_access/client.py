@@ -274,7 +274,7 @@ class SOSAccessClient:
         raise ReceiversUnavailable(tuple(failures))
 
     def _round(self) -> list[ReceiverName]:
-        """Return the receivers of a round, in the order of attempts (PROTOCOL.md, Attempt round)."""
+        """Return the receivers of a round, in the order of attempts (PROTOCOL.md, The library's round)."""
         receivers: list[ReceiverName] = ["primary"] if self.use_single_receiver else ["primary", "secondary"]
         return receivers * self.MAX_RETRY
 

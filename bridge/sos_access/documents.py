@@ -19,7 +19,7 @@ from bridge.common.text import clean
 from bridge.sos_access.status import MalformedMessage, Status
 
 LONGEST = 100_000
-"""Characters of a message at most, header and tags included (seed, Alarm Transmission)."""
+"""Characters of a message at most, header and tags included (PROTOCOL.md, Complete response)."""
 ENCODING = "ISO-8859-1"
 
 _DEEPEST = 8  # the deepest message has three levels

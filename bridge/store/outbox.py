@@ -51,31 +51,6 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-_SAME_ALARM = """
-    e.event_code = c.event_code
-    AND (c.area || c.section || c.detector = '' OR e.area || e.section || e.detector = ''
-         OR (e.area = c.area AND e.section = c.section AND e.detector = c.detector))
-"""
-# A restore never overtakes its alarm, nor a new alarm the restore before it (sos_access/PROTOCOL.md, Order of alarms).
-# The order of the index avoids a sort, which would compare all pending commands with each other.
-_NEXT_ALARM = f"""
-    SELECT * FROM command c WHERE transmitter = :transmitter AND state = 'pending' AND request NOT IN ('ping', 'auth')
-    AND id NOT IN (SELECT value FROM json_each(:later))
-    AND NOT EXISTS (
-        SELECT 1 FROM command e WHERE e.transmitter = c.transmitter AND e.state = 'pending' AND e.id < c.id
-        AND e.id NOT IN (SELECT value FROM json_each(:ended))
-        AND e.request <> c.request AND e.request IN ('alarm', 'restore') AND {_SAME_ALARM})
-    ORDER BY id LIMIT 1
-"""  # noqa: S608 - built from constants
-_NEXT_OTHER = """
-    SELECT * FROM command WHERE transmitter = :transmitter AND state = 'pending' AND request IN ('ping', 'auth')
-    AND id NOT IN (SELECT value FROM json_each(:later))
-    ORDER BY id LIMIT 1
-"""
-_HELD = (
-    "UPDATE command SET undelivered = 1, error = ? WHERE transmitter = ? AND state = 'pending' AND undelivered = 0"
-    " AND request IN ('alarm', 'restore')"
-)
 _OWED_UNDELIVERED = """
     SELECT * FROM command WHERE undelivered = 1 AND transmitter IN (SELECT value FROM json_each(?))
     ORDER BY id LIMIT 1000
@@ -223,28 +198,6 @@ class Outbox:
         sql = "INSERT OR REPLACE INTO line (transmitter, state) VALUES (?, ?)"
         await self._store.write(lambda db: db.execute(sql, (transmitter, state)))
 
-    async def next(
-        self, transmitter: str, later: Collection[int] = (), *, ended: Collection[int] = (), alarms: bool = True
-    ) -> Queued | None:
-        """Return the command to send now: alarms in order, then pings and rotations.
-
-        `later` are ids to skip. `ended` are skipped as well and hold nothing back: only their result is not stored yet.
-        """
-        values = {
-            "transmitter": transmitter,
-            "later": json.dumps([*later, *ended]),
-            "ended": json.dumps(list(ended)),
-        }
-
-        def work(db: sqlite3.Connection) -> Queued | None:
-            for sql in (_NEXT_ALARM, _NEXT_OTHER) if alarms else (_NEXT_OTHER,):
-                row = db.execute(sql, values).fetchone()
-                if row is not None:
-                    return read_queued(row)
-            return None
-
-        return await self._store.read(work)
-
     async def _queued(self, sql: str, values: Mapping[str, Any] | Sequence[Any] = ()) -> list[Queued]:
         return await self._store.read(lambda db: [read_queued(row) for row in db.execute(sql, values)])
 
@@ -266,13 +219,10 @@ class Outbox:
         found = await self._queued(sql, (transmitter,))
         return found[0] if found else None
 
-    async def failed(
-        self, queued: Queued, *, attempts: int, error: str, unauthorized: Result | None = None, held: bool = False
-    ) -> None:
+    async def failed(self, queued: Queued, *, attempts: int, error: str, unauthorized: Result | None = None) -> None:
         """Keep a command for another round, with the error; its `undelivered` event is pending from now on.
 
-        `unauthorized` is a result to publish once, while the command stays pending. With `held`, the alarms behind it
-        wait as well, so they are undelivered, too.
+        `unauthorized` is a result to publish once, while the command stays pending.
         """
 
         def work(db: sqlite3.Connection) -> None:
@@ -284,8 +234,6 @@ class Outbox:
                 " unauthorized = CASE WHEN ? THEN 1 WHEN unauthorized THEN 2 ELSE 0 END WHERE id = ?",
                 (attempts, error, refused, queued.id),
             )
-            if held:
-                db.execute(_HELD, (error, queued.command.transmitter))
             if unauthorized and before and not before["unauthorized"]:
                 insert_result(db, queued.command.transmitter, queued.id, unauthorized, queued.command.reply)
 
@@ -318,6 +266,16 @@ class Outbox:
 
         await self._store.write(work)
         self._arrivals.end(queued)
+
+    async def fact(self, name: str) -> str | None:
+        """Return what `keep_fact` stored under this name."""
+        row = await self._store.read(lambda db: db.execute("SELECT value FROM fact WHERE name = ?", (name,)).fetchone())
+        return str(row["value"]) if row else None
+
+    async def keep_fact(self, name: str, value: str) -> None:
+        """Store what a later start has to know."""
+        sql = "INSERT OR REPLACE INTO fact (name, value) VALUES (?, ?)"
+        await self._store.write(lambda db: db.execute(sql, (name, value)))
 
     async def counts(self, transmitter: str) -> Counts:
         sql = (
@@ -392,13 +350,18 @@ class Outbox:
         return await self._store.read(lambda db: {row["transmitter"]: row["n"] for row in db.execute(sql, values)})
 
     async def prune(self, now: datetime) -> None:
-        """Delete published results past the history's age or number."""
+        """Delete published results past the history's age or number, and the oldest rejected alarms past theirs."""
         before, bound = (now - self._history).timestamp(), self._max_commands
 
         def work(db: sqlite3.Connection) -> None:
             db.execute("DELETE FROM history WHERE published AND completed_at < ?", (before,))
             db.execute("DELETE FROM forwarded WHERE at < ?", (before,))
             db.execute("DELETE FROM history WHERE published AND id <= (SELECT max(id) FROM history) - ?", (bound,))
+            db.execute(
+                "DELETE FROM command WHERE state = 'rejected' AND id NOT IN"
+                " (SELECT id FROM command WHERE state = 'rejected' ORDER BY id DESC LIMIT ?)",
+                (bound,),
+            )
 
         await self._store.write(work)
 

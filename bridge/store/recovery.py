@@ -60,6 +60,7 @@ _TABLES: Tables = {
     "panel": ("guid", read_panel),
     "forwarded": ("key", lambda row: float(row["at"])),
     "line": ("transmitter", lambda row: json.loads(row["state"])),
+    "fact": ("name", lambda row: str(row["value"])),
     "history": ("id", read_pending_result),
 }
 """By table: its order on disk, and a function that reads a row or raises."""

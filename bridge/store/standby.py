@@ -18,6 +18,7 @@ _TABLES = {
     "panel": ("guid",),
     "forwarded": ("key",),
     "line": ("transmitter",),
+    "fact": ("name",),
 }
 """The primary key of each table."""
 _OLD_RESULTS = (

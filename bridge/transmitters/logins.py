@@ -1,7 +1,8 @@
-"""How often passwords are tried at a receiver that refused them (PROTOCOL.md, Unauthorized). Pure.
+"""How often passwords are tried at a receiver that refused them. Pure.
 
 A receiver may lock out a transmitter that asks too often. After a refusal, all candidates are tried once per step of a
-schedule; between steps a new alarm makes one login with the likeliest password, at most each 30 s.
+schedule; between steps a new alarm makes one login with the likeliest password, at most each 30 s
+(sos_access/PROTOCOL.md, Unauthorized).
 """
 
 from __future__ import annotations

@@ -35,7 +35,7 @@ class Route(NamedTuple):
 
 
 class Answer(StrEnum):
-    """What one attempt on one route brought, by what the sender does next (PROTOCOL.md, Status codes)."""
+    """What one attempt on one route brought (sos_access/PROTOCOL.md, Status codes)."""
 
     ACCEPTED = "accepted"
     """0 and 10."""

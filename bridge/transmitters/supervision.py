@@ -1,7 +1,8 @@
-"""When a route is checked, and how: with a ping, or with a connection alone (PROTOCOL.md, Heartbeat schedule). Pure.
+"""When a route is checked, and how: with a ping, or with a connection alone. Pure.
 
 Heartbeats of the agreed level go over the route in use. Every other route is checked so that a dead one is noticed
-before it is needed. All pings of a transmitter keep a gap: receivers answer 101 to those that come too often.
+before it is needed. All pings of a transmitter keep a gap: receivers answer 101 to those that come too often
+(sos_access/PROTOCOL.md, Heartbeat schedule).
 """
 
 from __future__ import annotations

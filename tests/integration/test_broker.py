@@ -29,6 +29,8 @@ async def _interrupt(site: Site, meanwhile: Callable[[], object]) -> list[Seen]:
     assert (await site.do("alarm/raise", ""))["outcome"] == "invalid"  # has an event
     await site.mqtt.holds(STATE, "ON")
     await site.mqtt.holds("transmitter/home/outbox", lambda outbox: outbox["pending"] == 0)
+    await site.checked()
+    await site.mqtt.holds("transmitter/home/receiver/secondary/state", "ON")
     before = await site.retained()
     mark = site.mqtt.mark
     await proxy.cut()
@@ -62,6 +64,9 @@ async def test_a_broker_that_lost_its_store_gets_all_states_and_no_event(site: S
     expected = ["bridge/info", "bridge/health"]
     leaves = ("alarm/response", "alarm/active", "alarm/burglary/state", "alarm/fire/state", "link", "outbox", "problem")
     expected += [f"transmitter/home/{leaf}" for leaf in leaves]
+    expected += ["bridge/problem", "bridge/problem/info", "transmitter/home/problem/info"]
+    for receiver in ("primary", "secondary"):
+        expected += [f"transmitter/home/receiver/{receiver}/{leaf}" for leaf in ("state", "info")]
     assert sorted(topics[:-1]) == sorted(expected)
     assert all(seen.retain for seen in published)
 

@@ -39,7 +39,7 @@ async def set_limit(store: Store, pragma: str) -> None:
 
 async def until(check: Callable[[], bool]) -> None:
     async with asyncio.timeout(10):
-        while not check():
+        while not check():  # noqa: ASYNC110 - the store sets no event for it
             await asyncio.sleep(0.02)
 
 

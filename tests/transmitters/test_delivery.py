@@ -131,7 +131,7 @@ def test_a_primary_that_takes_no_connections_costs_a_second_once(tmp_path: Path)
 
 
 @pytest.mark.parametrize("away", [DEAD, DROPS])
-@pytest.mark.parametrize("minutes", [1, 5, 60])
+@pytest.mark.parametrize("minutes", [1, 5, 50])
 def test_after_an_outage_what_waits_goes_soon_and_what_is_new_at_once(tmp_path: Path, minutes: int, away: str) -> None:
     async def body(each: Bench) -> None:
         behave(each, always(away), always(away))

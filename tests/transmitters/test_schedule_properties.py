@@ -37,7 +37,7 @@ raised = st.builds(
 seeds = st.lists(st.integers(0, len(BEHAVIOURS) - 1), min_size=12, max_size=12)
 
 
-def behaves(seed: list[int], refused: set[int]) -> World:
+def behaves(plan: list[int], refused: set[int]) -> World:
     """Return a world in which each route changes each 50 s, and is good after 300 s but for alarms in `refused`."""
 
     def how(route: Route, number: int | None, now: float) -> Behaviour:
@@ -45,15 +45,15 @@ def behaves(seed: list[int], refused: set[int]) -> World:
             return answering(5)
         if now >= FAULTY_FOR_S:
             return OK
-        return BEHAVIOURS[seed[(int(now // 50) * 2 + (route.receiver == "secondary")) % len(seed)]]
+        return BEHAVIOURS[plan[(int(now // 50) * 2 + (route.receiver == "secondary")) % len(plan)]]
 
     return World(how, level=90)
 
 
 @settings(deadline=None, max_examples=50)
-@given(seed=seeds, alarms=st.lists(raised, max_size=25), refused=st.sets(st.integers(1, 25), max_size=3))
-def test_schedule_whatever_happens(seed: list[int], alarms: list[Raised], refused: set[int]) -> None:
-    world = behaves(seed, refused)
+@given(plan=seeds, alarms=st.lists(raised, max_size=25), refused=st.sets(st.integers(1, 25), max_size=3))
+def test_schedule_whatever_happens(plan: list[int], alarms: list[Raised], refused: set[int]) -> None:
+    world = behaves(plan, refused)
     chains: dict[int, Raised] = {}
 
     def store(each: Raised) -> None:

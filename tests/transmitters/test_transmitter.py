@@ -338,7 +338,7 @@ def test_what_another_program_took_out_is_forgotten(tmp_path: Path, monkeypatch:
     """Such as `sosbridge outbox drop`; and what it put back is sent."""
 
     async def body(each: Bench) -> None:
-        maintaining = asyncio.create_task(maintain(each.outbox._store, each.outbox, each.clock, print))
+        maintaining = asyncio.create_task(maintain(each.outbox._store, each.outbox, each.clock, lambda _: None))
         await each.settle(5)
         each.dialer.behaves = lambda receiver, request: 0 if request is None else 98
         await put(each.outbox, command())

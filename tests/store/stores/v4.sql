@@ -29,6 +29,8 @@ CREATE TABLE command (
 INSERT INTO "command" VALUES(7,'home','alarm','BA','','1','','{"alarm": {"event_code": "BA", "transmitter_time": "2026-02-28 10:00:00.000", "reference": "r1", "section": "1", "section_text": "Caf\u00e9"}, "reference": "r1", "warnings": ["section_text: cut"]}',1772359200.5,'pending',0,2,6,'no receiver took it','answers/me',X'00FF','b0071d',12.5,1,11,X'AABB');
 INSERT INTO "command" VALUES(8,'home','restore','FA','','','','{"alarm": {"event_code": "FR"}, "reference": null, "warnings": []}',1772359300.0,'rejected',0,0,0,'code 3',NULL,NULL,'',0.0,0,NULL,NULL);
 INSERT INTO "command" VALUES(9,'home','ping','','','','','{"alarm": null, "reference": "p", "warnings": []}',1772359400.0,'pending',0,0,0,'',NULL,NULL,'',0.0,0,NULL,NULL);
+CREATE TABLE fact (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+INSERT INTO "fact" VALUES('synchronised machine','0badcafe');
 CREATE TABLE forwarded (key TEXT PRIMARY KEY, at REAL NOT NULL) WITHOUT ROWID;
 INSERT INTO "forwarded" VALUES('GB7F20C14D05A91:alarm:9:1772340000>home',1772340000.0);
 CREATE TABLE history (
