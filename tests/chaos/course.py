@@ -14,6 +14,7 @@ from chaos.ledger import RECEIVERS, Ledger, now
 from chaos.load import Listener, Publisher
 from chaos.machine import Clock, Disk
 from chaos.network import Wire
+from chaos.packet_ids import PacketIds
 from chaos.panels import Panel
 from chaos.product import PASSWORD, Product, code, configuration, forwarding, store_of
 from chaos.receivers import Station
@@ -38,6 +39,7 @@ class Run:
         self.receivers = [Station(accounts, self.ledger, name) for name in RECEIVERS]
         self.broker = Mosquitto(folder)
         to_broker = Wire("network of the broker", lambda: self.broker.port)
+        to_broker.ids = PacketIds()
         self.wires = [to_broker, *map(_wire_to, self.receivers)]
         self.product = Product(folder, self.ledger)
         self.disk = Disk(store_of(folder).parent)

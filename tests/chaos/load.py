@@ -82,6 +82,30 @@ class Listener:
         self.heard.set()
 
 
+class Equal:
+    """Publishes one and the same alarm again and again, and counts what the broker acknowledged."""
+
+    def __init__(self, port: int, base: str, transmitter: str) -> None:
+        self.acknowledged = 0
+        self._port = port
+        self._topic = f"{base}/transmitter/{transmitter}/alarm/raise"
+        self._client: asyncio.Future[aiomqtt.Client] = asyncio.get_running_loop().create_future()
+
+    async def run(self) -> None:
+        """Keep connected; its broker does not fail."""
+        async with _client(self._port, "sender") as client:
+            self._client.set_result(client)
+            async for _ in client.messages:
+                pass
+
+    async def load(self, dice: random.Random, until: float) -> None:
+        client = await self._client
+        while now() < until:
+            await client.publish(self._topic, "TA", qos=1)
+            self.acknowledged += 1
+            await asyncio.sleep(dice.choice((0, 0.02, 0.1)))
+
+
 class Publisher:
     """Publishes with QoS 1, one after the other for each transmitter, and knows what the broker acknowledged.
 
