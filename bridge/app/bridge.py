@@ -134,6 +134,7 @@ class Bridge:
         await self._outbox.load_deliveries()
         await self._clock_watch.load()
         await self._publisher.restore()
+        await self._report_unconfigured()
         server = None
         if g90 := self._settings.g90:
             states = await self._panels.restore()
@@ -165,6 +166,15 @@ class Bridge:
         }
         lines = {f"transmitter {name}": each.run() for name, each in self._transmitters.items()}
         return [listening, others, lines, {"publisher": self._publisher.run()}, {"session": self._session.run()}]
+
+    async def _report_unconfigured(self) -> None:
+        """Report alarms that wait for a transmitter that is not configured: nobody sends them."""
+        waiting = await self._outbox.unconfigured(self._transmitters)
+        for name, number in waiting.items():
+            log.error("%d alarms wait for transmitter %s, which is not configured", number, name)
+        named = ", ".join(f"{number} for {name}" for name, number in waiting.items())
+        text = f"alarms wait for transmitters that are not configured: {named}; see sosbridge outbox list"
+        self._publisher.bridge_problem("unconfigured_waiting", text if waiting else None)
 
     def _store_failed(self, failure: StoreError | None) -> None:
         """Report that the disk takes no writes, or that it does again."""

@@ -52,6 +52,8 @@ class Publisher:
         self._reachability = {name: Reachability(topics.reach(name)) for name in topics.transmitters}
         self._problems = {name: Problems() for name in topics.transmitters}
         self._bridge_problems = Problems()
+        self._unconfigured = False
+        """Whether alarms wait for transmitters that are not configured; none are added while the bridge runs."""
         self._published: list[PendingResult] = []
         self._published_undelivered: list[Queued] = []
 
@@ -123,7 +125,7 @@ class Publisher:
 
     async def restore(self) -> None:
         """Declare what was published last before this start: a broker that lost its store gets it again."""
-        self._publish_problems(self._topics.bridge_problem, self._bridge_problems)
+        await self._look_for_unconfigured()
         kinds = ((Request.ALARM, Request.RESTORE), (Request.PING,), (Request.AUTH,))
         for name in self._topics.transmitters:
             for requests in kinds:
@@ -131,6 +133,16 @@ class Publisher:
                 if payload is not None:
                     self._outgoing.state(self._topics.response(name, requests[0]), payload)
             await self._refresh(name)
+
+    async def _look_for_unconfigured(self) -> None:
+        """Raise or clear the problem of alarms that nobody sends."""
+        found = await self._outbox.unconfigured(self._topics.transmitters)
+        words = ", ".join(f"{count} for {clean(name)}" for name, count in found.items())
+        text = f"alarms wait for transmitters that are not configured: {words}" if found else None
+        if text is not None and not self._unconfigured:
+            log.error("%s; configure them, or drop the alarms (sosbridge outbox)", text)
+        self._unconfigured = text is not None
+        self.bridge_problem("unconfigured_waiting", text)
 
     async def run(self) -> None:
         """Publish what changes until cancelled."""
@@ -161,6 +173,8 @@ class Publisher:
             for name in names:
                 await self._refresh(name)
             await self._publish_undelivered()
+            if self._unconfigured:
+                await self._look_for_unconfigured()
         except StoreError:
             self._changed |= names
             raise

@@ -14,11 +14,12 @@ from bridge.common.models import Outcome, Request
 from bridge.common.text import clean
 from bridge.sos_access.messages import AnyRequest, NewAuthResponse
 from bridge.store.outbox import Outbox
+from bridge.transmitters.attempts import Attempt, Ending
 from bridge.transmitters.changes import Reporter
 from bridge.transmitters.line import Line, Sent, Watch
 from bridge.transmitters.logins import Login
 from bridge.transmitters.results import Item, heartbeat_result, outcome_of, result
-from bridge.transmitters.rounds import Attempt, Ending, LineState
+from bridge.transmitters.rounds import LineState
 from bridge.transmitters.routes import Answer, Route
 from bridge.transmitters.schedule import Ask, Connect, Ping, Report, Send, Try
 

@@ -47,6 +47,7 @@ class Owing:
         self.failures = 0
         self.looks = 0
         self.counted = Counts()
+        self.stray: dict[str, int] = {}
         self.noted = asyncio.Event()
         """Noting waits for it."""
         self.noted.set()
@@ -57,6 +58,9 @@ class Owing:
 
     async def counts(self, _: str) -> Counts:
         return self.counted
+
+    async def unconfigured(self, _: object) -> dict[str, int]:
+        return self.stray
 
     async def last_result(self, *_: object) -> None: ...
 
@@ -299,5 +303,20 @@ def test_routes_are_published_with_their_events_and_problems() -> None:
             publisher.routes("home", routes)
             assert broker.events[-1]["type"] == "receiver_up"
             assert broker.states["b/transmitter/home/problem"] == "OFF"
+
+    run(scenario)
+
+
+def test_what_waits_for_nobody_is_a_problem_of_the_bridge() -> None:
+    async def scenario() -> None:
+        outbox = Owing()
+        outbox.stray = {"former": 2}
+        async with publishing(outbox) as (publisher, broker):
+            await publisher.restore()
+            [problem] = broker.states["b/bridge/problem/info"]
+            assert (problem["kind"], "2 for former" in problem["text"]) == ("unconfigured_waiting", True)
+            outbox.stray = {}
+            publisher.changed("home")
+            await until(lambda: broker.states["b/bridge/problem"] == "OFF")
 
     run(scenario)
