@@ -42,9 +42,10 @@ class EqualAlarms:
         return max(self.acknowledged - self.ended, 0)
 
 
-async def equal_alarms(folder: Path, dice: random.Random) -> EqualAlarms:
+async def equal_alarms(folder: Path, seed: int) -> EqualAlarms:
     """Publish them while the connection breaks and the bridge is killed, and count what ended."""
     store_of(folder).parent.mkdir(parents=True)
+    dice = random.Random(f"{seed} equal")
     ledger = Ledger()
     accounts = Accounts({code(_NAME): PASSWORD})
     receivers = [Station(accounts, ledger, name) for name in RECEIVERS]

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
+from chaos.equal import EqualAlarms
 from chaos.ledger import Alarm, Ledger, PanelAlarm
 from chaos.rotation import Rotations
 
 _SHOWN = 5
 
 
-def table(ledger: Ledger, rotations: Rotations) -> str:
+def table(ledger: Ledger, rotations: Rotations, equal: EqualAlarms | None = None) -> str:
     """Return the table, ready for a README."""
     alarms = ledger.alarms.values()
     twice = Counter(reason for _, reason in ledger.twice())
@@ -37,10 +38,15 @@ def table(ledger: Ledger, rotations: Rotations) -> str:
         **{f"faults of {name}": count for name, count in sorted(_by_kind(ledger.faults).items())},
     }
     rows |= {"rotations, each killed at another step": rotations.killed, "locked out": len(rotations.wrong)}
+    if equal is not None:
+        rows |= {
+            "equal alarms; **lost**": f"{equal.acknowledged}; {equal.lost}",
+            "packet ids given again": equal.reused,
+        }
     return "\n".join(["| | |", "|---|---|", *(f"| {name} | {value} |" for name, value in rows.items())])
 
 
-def faulty(ledger: Ledger, rotations: Rotations) -> list[str]:
+def faulty(ledger: Ledger, rotations: Rotations, equal: EqualAlarms | None = None) -> list[str]:
     """Say what is wrong; nothing if all went as promised."""
     found = [
         _named("lost", ledger.lost()),
@@ -50,6 +56,7 @@ def faulty(ledger: Ledger, rotations: Rotations) -> list[str]:
         _named("without a result", ledger.open()),
         _named("ended more than once", ledger.told_twice()),
         _results_of_panels(ledger),
+        f"{equal.lost} of {equal.acknowledged} equal alarms lost" if equal and equal.lost else "",
         "" if ledger.alarms else "no alarm was sent",
         *ledger.strange[:_SHOWN],
         *rotations.wrong,
