@@ -83,10 +83,6 @@ class Publisher:
             problems.clear(problem.kind, problem.receiver, problem.path)
         self._publish_problems(self._topics.of(transmitter, "problem"), problems)
 
-    def link(self, transmitter: str, up: bool) -> None:  # noqa: FBT001 - a state, set by one caller
-        self._outgoing.state(self._topics.of(transmitter, "link"), "ON" if up else "OFF")
-        self.problem(transmitter, "link_down", None if up else "no receiver took a message")
-
     def problem(
         self, transmitter: str, kind: str, text: str | None, *, receiver: str | None = None, path: str | None = None
     ) -> None:
