@@ -45,7 +45,7 @@ from bridge.transmitters.topics import Reach, Topics
 from bridge.transmitters.transmitter import Transmitter
 
 _FILES_OF_A_TRANSMITTER = 4
-"""Connections to its receivers, the old and the new; its passwords while they are written."""
+"""Connections of an alarm to two receivers, one of a ping; its passwords while they are written."""
 
 
 def topics(settings: Settings) -> Topics:

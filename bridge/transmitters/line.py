@@ -14,7 +14,7 @@ from bridge.common.models import Command, PreparedAlarm, Request, Secret
 from bridge.common.text import clean
 from bridge.sos_access.client import Exchange, SOSAccessClient
 from bridge.sos_access.connection import Connection
-from bridge.sos_access.messages import RESPONSE_TO, AnyRequest, Response, check_reference
+from bridge.sos_access.messages import RESPONSE_TO, AnyRequest, Response
 from bridge.sos_access.peer import Peer
 from bridge.sos_access.race import Entrant, Observer, Outcome, RaceFailed, race
 from bridge.sos_access.status import ReceiverName, SOSAccessError, TransportError, error_for
@@ -232,7 +232,7 @@ class Line:
     async def _answer(self, connection: Connection, request: AnyRequest) -> Response:
         raw = await connection.exchange(request.to_xml())
         response = self.client.read(RESPONSE_TO[type(request)], raw, connection.peer.address, lenient=True)
-        check_reference(request, response)
+        self.client.check_answers(request, response)
         return response
 
     def _exchange(self, response: Response, route: Route, sent_at: datetime) -> Exchange[Response]:
