@@ -15,10 +15,11 @@ now = time.monotonic
 
 HAS_IT = (0, 10)
 """The statuses with which a receiver says that it has the alarm."""
-NOT_TAKEN = (5, 98, 99)
-"""Those with which it says that it has not: the alarm is tried again on its own, and those behind it go on."""
-REJECTED = (1, 2, 3, 7, 9, 100, 101)
-"""Those with which it says that it never will."""
+REJECTED = (1, 2, 3, 7, 100)
+"""Those with which it says that it never will; from both receivers they end the alarm."""
+
+_AT_ONCE_S = 1.0
+"""What reaches a receiver later than this after it was published has failed before, or waits behind others."""
 
 _SEEN_LATE_S = 1.0
 """A receiver here may see a request so long after it was sent, and its sender may be dead by then."""
@@ -81,8 +82,9 @@ class Alarm:
 
     @property
     def set_back(self) -> bool:
-        """Whether receivers said that they do not take it now: then those behind it may overtake it."""
-        return any(each.status in NOT_TAKEN for each in self.attempts)
+        """Whether it was tried in vain: then it goes behind those that were never tried."""
+        late = self.first is not None and self.first - self.published[0] > _AT_ONCE_S
+        return late or any(not (each.treated and each.answered) for each in self.attempts)
 
 
 @dataclass(slots=True)
@@ -100,7 +102,7 @@ class PanelAlarm(Alarm):
     def outcomes(self) -> list[str]:
         if self.treated:
             return ["accepted"]
-        return ["rejected"] if any(each.status in REJECTED for each in self.attempts) else []
+        return ["rejected"] if sum(each.status in REJECTED for each in self.attempts) > 1 else []
 
 
 class Ledger:
