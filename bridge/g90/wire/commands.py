@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from bridge.common.errors import BridgeError, FieldError
@@ -52,6 +52,9 @@ class HostInfo:
     gsm_signal: int | None
     """In per cent, as is `wifi_signal`."""
     wifi_signal: int | None
+    gsm_status: int | None = None
+    """A `GsmStatus`, as `wifi_status` is a `WifiStatus`."""
+    wifi_status: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +66,8 @@ class SensorRecord:
     type: int
     subtype: int
     nodes: int = 1
+    flags: int | None = None
+    """`SensorFlag`s; None where the panel sends none."""
 
     @property
     def type_name(self) -> str | None:
@@ -131,8 +136,8 @@ def host_info(data: list[object]) -> HostInfo:
     if len(data) < _HOST_INFO_FIELDS:
         raise CommandRefused(f"not a host info: {clean(data)}")
     guid, product, _wifi, _cloud, mcu, wifi = (clean(field) for field in data[:6])
-    battery, gsm_signal, wifi_signal = (_number(field) for field in data[10:13])
-    return HostInfo(guid, product, f"{mcu}/{wifi}", battery, gsm_signal, wifi_signal)
+    gsm_status, wifi_status, _, _, battery, gsm_signal, wifi_signal = (_number(field) for field in data[6:13])
+    return HostInfo(guid, product, f"{mcu}/{wifi}", battery, gsm_signal, wifi_signal, gsm_status, wifi_status)
 
 
 def sensor_page(data: list[object]) -> SensorPage:
@@ -148,10 +153,7 @@ def expand(record: SensorRecord) -> tuple[SensorRecord, ...]:
     """Return a sensor with several nodes as `name#1`, `name#2`..., any other as it is."""
     if record.nodes < 2:  # noqa: PLR2004 - several
         return (record,)
-    return tuple(
-        SensorRecord(record.index, f"{record.name}#{node}", record.type, record.subtype, record.nodes)
-        for node in range(1, min(record.nodes, _MOST_NODES) + 1)
-    )
+    return tuple(replace(record, name=f"{record.name}#{node}") for node in range(1, min(record.nodes, _MOST_NODES) + 1))
 
 
 def point_datagram(host: str, port: int) -> bytes:
@@ -165,8 +167,15 @@ def point_datagram(host: str, port: int) -> bytes:
 
 def _record(record: object) -> SensorRecord:
     match record:
-        case [name, int(index), _room, int(kind), int(subtype), _, _, _, _, _, nodes, *_] if 0 <= index <= LAST_SENSOR:
-            return SensorRecord(index, clean(name), kind, subtype, nodes if isinstance(nodes, int) else 1)
+        case [name, int(index), _, int(kind), int(subtype), _, flags, _, _, _, nodes, *_] if 0 <= index <= LAST_SENSOR:
+            return SensorRecord(
+                index,
+                clean(name),
+                kind,
+                subtype,
+                nodes if isinstance(nodes, int) else 1,
+                flags if isinstance(flags, int) else None,
+            )
     raise CommandRefused(f"not a sensor: {clean(record)}")
 
 

@@ -24,6 +24,8 @@ class Form(StrEnum):
     """0x22 with code 170."""
     READ = "read"
     """An answer to a status request of ours."""
+    HISTORY = "history"
+    """A record of the panel's own history."""
 
 
 A_CLOCK: Final = 1_000_000_000
@@ -129,10 +131,20 @@ class PanelEvent:
     """The remote's button, the keypad's action, what happened to a sensor."""
     panel_time: int | None = None
     """Unix time by the panel's clock, in seconds."""
+    identity: str | None = None
+    """The key of the event that this one knows more about; None: it has its own."""
+    again: bool = False
+    """It was reported before under the same key; this form knows more."""
+    missed: bool = False
+    """It was found in an answer of the panel, not reported by it."""
+    over: bool = False
+    """An alarm that was found after the panel was armed or disarmed again."""
 
     @property
     def key(self) -> str:
         """The identity of the physical event: the same whatever form tells it, also after a restart."""
+        if self.identity is not None:
+            return self.identity
         moment = self.panel_time
         if moment is None or moment < A_CLOCK:
             moment = int(self.at.timestamp())
@@ -144,4 +156,6 @@ class PanelEvent:
         for field in ("sensor", "name", "sensor_type", "source", "action", "panel_time"):
             if (value := getattr(self, field)) is not None:
                 payload[field] = value
+        if self.missed:
+            payload["missed"] = True
         return payload | {"at": self.at.isoformat()}

@@ -1,0 +1,275 @@
+"""The reducer: (state, input, now) -> state and events. Pure.
+
+Theory of operation. A panel reports an event once, over whatever connection it has, in up to three forms; asked, it
+answers with its status and its history. Both are inputs here and become one state.
+
+    state of the panel     ends by
+    disarmed, armed_*      a report or record of arming; a status that differs; any alarm, ALARMED in any form
+    triggered              a report of arming; a record of arming that came after the alarm;
+                           a status that is neither ALARMED nor the arming of before the alarm
+
+    state of an event      ends by
+    (new)                  its first form: waiting if another form may say more that matters, else reported
+    waiting (`Entry.due`)  a form that knows more, the deadline, or an arming: reported
+    reported               never; a form that knows more is the event again, under its key, for the rules alone
+
+What waits: an alarm without its sensor's type and activity of what may be a door (2 s), ALARMED without a reason (5 s).
+`ledger` decides which reports are forms of one event. A report that is only another form changes no state: the first
+form did, and newer reports may have come since. Deadlines are of the steady clock.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final
+
+from bridge.g90.state import history, ledger
+from bridge.g90.state.effects import apply, earlier, learn, locate, passed, taken
+from bridge.g90.state.interpret import ARM_EVENTS, Meaning, interpret, told_type
+from bridge.g90.state.model import (
+    Elapsed,
+    Entry,
+    Heard,
+    HistoryRead,
+    Input,
+    Now,
+    Options,
+    PanelState,
+    Silent,
+    StatusRead,
+    Step,
+    evolve,
+    read_at,
+    updated,
+)
+from bridge.g90.wire.constants import ArmCode, SensorType, source_name, type_name
+from bridge.g90.wire.events import A_CLOCK, Alert, EventType, Form, Notice, PanelEvent
+from bridge.g90.wire.frames import MessageError
+
+if TYPE_CHECKING:
+    from bridge.g90.state.history import Found
+
+_E = EventType
+BETTER_FORM_S: Final = 2.0
+"""The forms of one event come within a second."""
+REASON_S: Final = 5.0
+"""The report of an alarm's reason comes within two seconds of ALARMED, its record in the history a reading later."""
+_DRIFT_S: Final = 1.0
+"""Delays of reports are no change of the panel's clock."""
+_DOORS: Final = frozenset({SensorType.DOOR, SensorType.WIRED})
+_TYPED: Final = frozenset({_E.ALARM, _E.SOS, _E.TAMPER, _E.LOW_BATTERY})
+_DEFAULTS: Final = Options()
+
+
+def reduce(state: PanelState, message: Input, now: Now, options: Options = _DEFAULTS) -> Step:
+    """Take one input; raise `MessageError` for a report that has no known meaning."""
+    match message:
+        case Alert() | Notice():
+            return _report(state, message, now, options)
+        case StatusRead():
+            return _status(state, message, now, options)
+        case HistoryRead():
+            return _history(state, message, now, options)
+        case Heard() | Silent():
+            return _heard(state, message, now) if isinstance(message, Heard) else _silent(state, now)
+        case Elapsed():
+            return _elapsed(state, now)
+    return Step(taken(state, message, now))
+
+
+# Reports, and records of the history that no report said
+
+
+def _report(state: PanelState, report: Alert | Notice, now: Now, options: Options, found: Found | None = None) -> Step:
+    sensor = locate(state, report)
+    known = None if sensor is None else state.sensors.get(sensor)
+    form, time, kind = Form.NOTICE, None, None
+    if isinstance(report, Alert):
+        form, time, kind = report.form, report.time, told_type(report)
+    if kind is None and known:
+        kind = known.type
+    meaning = _meaning(report, sensor, kind)
+    if meaning.event is None and meaning.sensor is None:
+        return _alarmed(state, form, now) if meaning.alarms else Step(state)
+    if found is None:
+        state = _synchronised(state, time, now)
+    state = learn(state, meaning, report.name, kind)
+    event = _event(state, report, meaning, kind, found or now)
+    if meaning.event is None:
+        return Step(apply(state, meaning, event, now, options))
+    due = now.steady + BETTER_FORM_S if found is None and _waits(form, event) else None
+    entry = Entry(ledger.slot_of(event), event, {form: time}, now.steady, meaning.alarms, due)
+    place = ledger.find(state.ledger, entry.slot, form, time, now.steady)
+    if place is None and meaning.alarms and not event.over:
+        place = ledger.unexplained(state.ledger, entry)
+    if place is not None:
+        return _known(state, place, entry, meaning, now, options)
+    return _new(state, entry, meaning, now, options, superseded=found is not None and found.superseded)
+
+
+def _new(
+    state: PanelState, entry: Entry, meaning: Meaning, now: Now, options: Options, *, superseded: bool = False
+) -> Step:
+    early: tuple[PanelEvent, ...] = ()
+    if entry.slot[0] == ledger.ARMING and not superseded:
+        state, early = _released(state, None)
+    if not superseded:
+        state = apply(state, meaning, entry.event, now, options)
+    due = earlier(state.due, entry.due)
+    state = evolve(state, ledger=ledger.added(state.ledger, entry), contact=now.wall, due=due)
+    return Step(state, early if entry.due is not None else (*early, entry.event))
+
+
+def _known(state: PanelState, place: int, report: Entry, meaning: Meaning, now: Now, options: Options) -> Step:
+    """Take another form of an event; an event comes of it only where it knows more, or ends the waiting."""
+    entry = state.ledger[place]
+    ((form, time),) = report.forms.items()
+    after = ledger.with_form(entry, form, time)
+    events: tuple[PanelEvent, ...] = ()
+    waits = entry.due is not None
+    if ledger.knows_more(report.event, entry.event) or (waits and report.due is None):
+        event = replace(report.event, at=entry.event.at, identity=entry.event.key)
+        due = report.due if waits else None
+        events = () if due is not None else (replace(event, again=not waits),)
+        after = replace(after, event=event, slot=report.slot, due=due)
+        if not any(ledger.outdates(later, report) for later in state.ledger[place + 1 :]):
+            state = apply(state, meaning, report.event, now, options)
+    if after is entry:
+        return Step(state)
+    return Step(evolve(state, ledger=ledger.replaced(state.ledger, place, after), contact=now.wall), events)
+
+
+def _alarmed(state: PanelState, form: Form, now: Now) -> Step:
+    """Take the bare word that the panel is in alarm: about an alarm that is known, or one whose reason is to come."""
+    place = ledger.last_alarm(state.ledger, now.steady)
+    state = evolve(state, triggered=True, moved=now.steady)
+    if place is not None:
+        entry = ledger.with_form(state.ledger[place], form, None)
+        return Step(evolve(state, ledger=ledger.replaced(state.ledger, place, entry)))
+    event = PanelEvent(guid=state.guid, type=_E.ALARM, at=now.wall, source="panel", missed=form is Form.READ)
+    due = now.steady + REASON_S
+    entry = Entry(ledger.slot_of(event), event, {form: None}, now.steady, alarms=True, due=due)
+    return Step(evolve(state, ledger=ledger.added(state.ledger, entry), contact=now.wall, due=earlier(state.due, due)))
+
+
+def _meaning(report: Alert | Notice, sensor: int | None, kind: int | None) -> Meaning:
+    meaning = interpret(report, kind)
+    if isinstance(report, Notice) and meaning.event is _E.SENSOR_ACTIVITY and kind in _DOORS:
+        return replace(meaning, event=_E.DOOR_OPENED)
+    if meaning.event is _E.DOOR_OPEN_WHEN_ARMING:
+        return replace(meaning, on=None)
+    return meaning if meaning.sensor is None or meaning.sensor == sensor else replace(meaning, sensor=sensor)
+
+
+def _event(
+    state: PanelState, report: Alert | Notice, meaning: Meaning, kind: int | None, when: Now | Found
+) -> PanelEvent:
+    """Describe what `report` means; a mere change of state is described as a closing, and never reported."""
+    index = meaning.sensor
+    own = index is None
+    source, time = (source_name(report.source), report.time) if isinstance(report, Alert) else (None, None)
+    found = None if isinstance(when, Now) else when
+    return PanelEvent(
+        guid=state.guid,
+        type=meaning.event or _E.DOOR_CLOSED,
+        at=when.wall,
+        sensor=index,
+        name=None if index is None else state.sensors[index].name or None,
+        sensor_type=None if own else type_name(kind),
+        source=source or ("panel" if own else "sensor"),
+        action=meaning.action,
+        panel_time=time,
+        missed=found is not None,
+        over=found is not None and found.over and meaning.alarms,
+    )
+
+
+def _waits(form: Form, event: PanelEvent) -> bool:
+    """Whether another form of this report would say more that matters."""
+    if event.sensor is None or event.sensor_type is not None:
+        return False
+    if form is Form.NOTICE:
+        return event.type is _E.SENSOR_ACTIVITY
+    return form is Form.ALERT and event.type in _TYPED
+
+
+def _synchronised(state: PanelState, time: int | None, now: Now) -> PanelState:
+    """Note how far the panel's clock is from ours, where it has one."""
+    if time is None or time < A_CLOCK:
+        return state
+    offset = now.wall.timestamp() - time
+    known = state.clock_offset
+    return state if known is not None and abs(known - offset) <= _DRIFT_S else evolve(state, clock_offset=offset)
+
+
+# Answers
+
+
+def _status(state: PanelState, read: StatusRead, now: Now, options: Options) -> Step:
+    state = updated(read_at(state, now), product=read.status.product or state.product)
+    if state.moved > read.asked:
+        return Step(state)
+    if read.status.arm == ArmCode.ALARMED:
+        return Step(state) if state.triggered else _alarmed(state, Form.READ, now)
+    arm = ARM_EVENTS[read.status.arm]
+    if state.arm in (None, arm):
+        return Step(updated(state, arm=arm))
+    event = PanelEvent(guid=state.guid, type=arm, at=now.wall, source="status", missed=read.missed)
+    return _new(state, Entry(ledger.slot_of(event), event, {Form.READ: None}, now.steady), Meaning(arm), now, options)
+
+
+def _history(state: PanelState, read: HistoryRead, now: Now, options: Options) -> Step:
+    events: tuple[PanelEvent, ...] = ()
+    for found in history.news(state, read, now):
+        try:
+            step = _report(state, found.record, now, options, found)
+        except MessageError:
+            continue  # a record of a kind that has no known meaning
+        state, events = step.state, events + step.events
+    return Step(history.kept(state, read, now), events)
+
+
+# The connection, and time
+
+
+def _heard(state: PanelState, heard: Heard, now: Now) -> Step:
+    since = (state.connected_since if state.online else None) or now.wall
+    seen = evolve(
+        state,
+        online=True,
+        last_seen=now.wall,
+        connected_since=since,
+        address=heard.address,
+        firmware=heard.firmware or state.firmware,
+        contact=state.contact or now.wall,
+    )
+    return Step(seen, () if state.online else (_own(state, _E.PANEL_ONLINE, now),))
+
+
+def _silent(state: PanelState, now: Now) -> Step:
+    if state.online is False:
+        return Step(state)
+    return Step(evolve(state, online=False, connected_since=None), (_own(state, _E.PANEL_OFFLINE, now),))
+
+
+def _own(state: PanelState, event: EventType, now: Now) -> PanelEvent:
+    return PanelEvent(guid=state.guid, type=event, at=now.wall, source="bridge")
+
+
+def _elapsed(state: PanelState, now: Now) -> Step:
+    """Report what has waited long enough and turn off what nothing else turns off."""
+    if state.due is None or state.due > now.steady:
+        return Step(state)
+    state, events = _released(passed(state, now.steady), now.steady)
+    waits = [entry.due for entry in state.ledger if entry.due is not None]
+    waits += [sensor.off_at for sensor in state.sensors.values() if sensor.off_at is not None]
+    return Step(evolve(state, due=min(waits, default=None)), events)
+
+
+def _released(state: PanelState, until: float | None) -> tuple[PanelState, tuple[PanelEvent, ...]]:
+    """Report what waits until then; None: all of it, before an arming, which may end what it reports."""
+    out = [entry for entry in state.ledger if entry.due is not None and (until is None or entry.due <= until)]
+    if not out:
+        return state, ()
+    kept = tuple(replace(entry, due=None) if entry in out else entry for entry in state.ledger)
+    return evolve(state, ledger=kept), tuple(entry.event for entry in out)
