@@ -31,8 +31,10 @@ class Found:
     """A record that is newer than what was known. A report may have said it all the same."""
 
     record: Alert
+    entry: Entry | None
+    """What is known of it from a report."""
     wall: datetime
-    """When it happened, as well as two clocks and its position tell."""
+    """When it happened, as far as two clocks and its position say."""
     over: bool
     """The panel was armed or disarmed after it."""
     superseded: bool
@@ -70,7 +72,7 @@ def news(state: PanelState, read: HistoryRead, now: Now) -> list[Found]:
         later = [r.entry for r in records[:place] if r.entry]
         later += _unlisted(state, records, read.asked, wall)
         over = any(_is_arming(r.alert) for r in records[:place]) or any(e.slot[0] == ledger.ARMING for e in later)
-        found.append(Found(record.alert, wall, over, any(_says_more(entry, record) for entry in later)))
+        found.append(Found(record.alert, record.entry, wall, over, any(_says_more(entry, record) for entry in later)))
     return found
 
 

@@ -71,6 +71,11 @@ def find(ledger: Sequence[Entry], slot: Slot, form: Form, time: int | None, hear
     return None if any(_ends(slot, later) for later in ledger[last + 1 :]) else last
 
 
+def place_of(ledger: Sequence[Entry], entry: Entry | None) -> int | None:
+    """Return the place of this very entry, None if it has changed since."""
+    return next((place for place, known in enumerate(ledger) if known is entry), None)
+
+
 def unexplained(ledger: Sequence[Entry], reason: Entry) -> int | None:
     """Return the place of an alarm without a reason that `reason` explains, None if it is an alarm of its own."""
     for place in range(len(ledger) - 1, -1, -1):

@@ -99,7 +99,9 @@ def _report(state: PanelState, report: Alert | Notice, now: Now, options: Option
         return Step(apply(state, meaning, event, now, options))
     due = now.steady + BETTER_FORM_S if found is None and _waits(form, event) else None
     entry = Entry(ledger.slot_of(event), event, {form: time}, now.steady, meaning.alarms, due)
-    place = ledger.find(state.ledger, entry.slot, form, time, now.steady)
+    place = ledger.place_of(state.ledger, found.entry) if found else None
+    if place is None:
+        place = ledger.find(state.ledger, entry.slot, form, time, now.steady)
     if place is None and meaning.alarms and not event.over:
         place = ledger.unexplained(state.ledger, entry)
     if place is not None:

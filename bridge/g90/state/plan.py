@@ -103,17 +103,17 @@ class Plan:
 
     def answered(self, query: Query, now: float) -> Plan:
         failures = {failed: count for failed, count in self.failures.items() if failed is not query}
-        plan = replace(self, failures=failures)
         wait = self._interval(query)
-        return plan if wait is None else plan._soon((query,), now + wait)
+        plan = self if wait is None else self._soon((query,), now + wait)
+        return replace(plan, failures=failures)
 
     def failed(self, query: Query, now: float) -> Plan:
         """Plan to ask again, later each time; after the connection's own readings there is nothing to ask by."""
         count = self.failures.get(query, 0) + 1
-        plan = replace(self, failures={**self.failures, query: count})
-        if self.reads is Reads.AT_HELLO and count >= UNREADABLE_AFTER:
-            return plan
-        return plan._soon((query,), now + min(FIRST_RETRY_S * 2 ** (count - 1), LONGEST_RETRY_S))
+        over = self.reads is Reads.AT_HELLO and count >= UNREADABLE_AFTER
+        wait = min(FIRST_RETRY_S * 2 ** (count - 1), LONGEST_RETRY_S)
+        plan = self if over else self._soon((query,), now + wait)
+        return replace(plan, failures={**self.failures, query: count})
 
     def next(self, now: float) -> Query | None:
         """Return what to ask now, None while nothing is due."""
