@@ -31,6 +31,7 @@ _SLOTS: Final = {
 }
 CLOCK_TOLERANCE_S: Final = 2
 """The forms of one event were seen to differ by a second at most."""
+_NEAR: Final = CLOCK_TOLERANCE_S + 1
 WITHOUT_TIME_S: Final = 60.0
 """How long after a form the next may come that has no time."""
 HISTORY_S: Final = 900.0
@@ -53,17 +54,18 @@ def slot_for(event: EventType, sensor: int | None, action: str | None) -> Slot:
 
 def find(ledger: Sequence[Entry], slot: Slot, form: Form, time: int | None, heard: float) -> int | None:
     """Return the place of the event that a report in `form` belongs to, None for a new event."""
-    own = [place for place, entry in enumerate(ledger) if entry.slot == slot]
+    own = [(place, entry) for place, entry in enumerate(ledger) if entry.slot == slot]
     if not own:
         return None
     if time is not None:
-        near = [p for p in own if _near(ledger[p], time, heard)]
+        near = [place for place, entry in own if entry.time is not None and -_NEAR < entry.time - time < _NEAR]
+        near = [p for p in near if time >= A_CLOCK or heard - ledger[p].heard <= HISTORY_S]
         unsaid = [p for p in near if form not in ledger[p].forms]
         if unsaid:
             return min(unsaid, key=lambda p: (ledger[p].time != time, p))
         if near:
             return next((p for p in reversed(near) if _repeats(ledger, p, form, time, heard)), None)
-    last = own[-1]
+    last = own[-1][0]
     entry = ledger[last]
     limit = HISTORY_S if form is Form.HISTORY else WITHOUT_TIME_S
     if form in entry.forms or heard - entry.heard > limit or (time is not None and entry.time is not None):
@@ -113,7 +115,9 @@ def replaced(ledger: tuple[Entry, ...], place: int, entry: Entry) -> tuple[Entry
 
 def with_form(entry: Entry, form: Form, time: int | None) -> Entry:
     """Return `entry` with one more form, itself where it has that already."""
-    return entry if form in entry.forms else replace(entry, forms={**entry.forms, form: time})
+    if form in entry.forms:
+        return entry
+    return replace(entry, forms={**entry.forms, form: time}, time=time if entry.time is None else entry.time)
 
 
 def knows_more(event: PanelEvent, known: PanelEvent) -> bool:
@@ -123,13 +127,6 @@ def knows_more(event: PanelEvent, known: PanelEvent) -> bool:
     if known.sensor is None:
         return event.sensor is not None
     return known.sensor_type is None and event.sensor_type is not None
-
-
-def _near(entry: Entry, time: int, heard: float) -> bool:
-    known = entry.time
-    if known is None or abs(known - time) > CLOCK_TOLERANCE_S:
-        return False
-    return time >= A_CLOCK or heard - entry.heard <= HISTORY_S
 
 
 def _repeats(ledger: Sequence[Entry], place: int, form: Form, time: int, heard: float) -> bool:

@@ -98,7 +98,7 @@ def _report(state: PanelState, report: Alert | Notice, now: Now, options: Option
     if meaning.event is None:
         return Step(apply(state, meaning, event, now, options))
     due = now.steady + BETTER_FORM_S if found is None and _waits(form, event) else None
-    entry = Entry(ledger.slot_of(event), event, {form: time}, now.steady, meaning.alarms, due)
+    entry = Entry(ledger.slot_of(event), event, {form: time}, now.steady, meaning.alarms, due, time)
     place = ledger.place_of(state.ledger, found.entry) if found else None
     if place is None:
         place = ledger.find(state.ledger, entry.slot, form, time, now.steady)

@@ -104,10 +104,8 @@ class Entry:
     alarms: bool = False
     due: float | None = None
     """Not reported yet: until then another form may say more."""
-
-    @property
-    def time(self) -> int | None:
-        return next((time for time in self.forms.values() if time is not None), None)
+    time: int | None = None
+    """By the panel's clock, in the first form that had one."""
 
 
 @dataclass(frozen=True, kw_only=True)

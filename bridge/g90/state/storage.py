@@ -114,7 +114,8 @@ def _read_entry(stored: Mapping[str, Any], moment: Callable[[float | None], floa
     forms = {Form(form): time for form, time in stored["forms"].items()}
     heard = moment(float(stored["heard"]))
     assert heard is not None  # noqa: S101 - of a number
-    return Entry(ledger.slot_of(event), event, forms, heard, bool(stored["alarms"]), moment(stored["due"]))
+    time = next((time for time in forms.values() if time is not None), None)
+    return Entry(ledger.slot_of(event), event, forms, heard, bool(stored["alarms"]), moment(stored["due"]), time)
 
 
 def _event(event: PanelEvent) -> dict[str, object]:
@@ -166,7 +167,7 @@ def _old_entry(told: Mapping[str, Any], guid: str, now: Now) -> Entry:
     )
     heard = now.steady - max((now.wall - received).total_seconds(), 0.0)
     forms = {Form(form): time for form, time in zip(told["forms"], times, strict=True)}
-    return Entry(ledger.slot_of(event), event, forms, heard, alarms=family in ("alarm", "sos"))
+    return Entry(ledger.slot_of(event), event, forms, heard, alarms=family == "alarm", time=told["panel_time"])
 
 
 def _fields(value: DataclassInstance) -> dict[str, Any]:
