@@ -5,15 +5,17 @@ Each `test_p...` is a finding about panels that were believed instead of read.
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
 import pytest
 from g90.g90_peers import GUID, NEW_YEAR, NOW, alert
-from g90.test_g90_reducer import LISTED, START, activity, arm, at, smoke, stored, types
+from g90.test_g90_reducer import LISTED, SENSORS, START, activity, arm, at, smoke, stored, types
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bridge.common.errors import StoreError
 from bridge.g90.state import history
 from bridge.g90.state.machine import reduce
 from bridge.g90.state.model import (
@@ -32,6 +34,10 @@ from bridge.g90.state.model import (
     StatusRead,
     Switched,
 )
+from bridge.g90.state.panel import PanelState as OldState
+from bridge.g90.state.readings import with_sensors as old_sensors
+from bridge.g90.state.reducer import reduce as old_reduce
+from bridge.g90.state.storage import from_json, to_json
 from bridge.g90.wire.answers import AlertFlag, SensorFlag
 from bridge.g90.wire.commands import HostInfo, HostStatus, SensorRecord
 from bridge.g90.wire.constants import AlertType, ArmCode, NoticeKind, SensorType, Source, StateCode
@@ -490,3 +496,55 @@ def test_online_and_offline() -> None:
     assert types(list(gone.events)) == ["panel_offline"]
     assert reduce(gone.state, Silent(), at(3)).events == ()
     assert (gone.state.online, gone.state.connected_since, gone.state.firmware) == (False, None, "206")
+
+
+# The store
+
+
+def test_what_waits_goes_on_over_a_restart_by_the_wall_clock() -> None:
+    state = reduce(LISTED, activity(STATUS, 2, 1), at(0)).state
+    state = reduce(state, arm(4), at(0)).state
+    later = Now(5.0, at(3).wall)  # another boot: its steady clock began anew
+    again = from_json(json.loads(json.dumps(to_json(state, at(0)))), later)
+    assert reduce(again, Elapsed(), Now(6.0, later.wall)).events == ()
+    step = reduce(again, Elapsed(), Now(7.0, later.wall))
+    assert types(list(step.events)) == ["alarm"]
+    assert step.state.sensors[2].on
+    assert not reduce(step.state, Elapsed(), Now(32.0, later.wall)).state.sensors[2].on
+
+
+def test_a_wall_clock_that_went_back_over_a_restart_loses_nothing() -> None:
+    state = reduce(LISTED, arm(4), at(0)).state
+    later = Now(5.0, NOW - timedelta(days=400))
+    again = from_json(json.loads(json.dumps(to_json(state, at(0)))), later)
+    assert types(list(reduce(again, Elapsed(), Now(10.0, later.wall)).events)) == ["alarm"]
+
+
+def test_everything_that_is_known_is_stored() -> None:
+    panel = met()
+    panel.take(RelaysRead((SensorRecord(12, "Lamp", 128, 0),)), 20)
+    panel.take(Switched("12", on=True), 21)
+    panel.take(InfoRead(HostInfo(GUID, "G90B", "206/206", 4100, 70, 90, 3, 3)), 22)
+    panel.take(FlagsRead(128), 23)
+    panel.take(Notice(kind=NoticeKind.DOOR_OPEN_WHEN_ARMING, sensor=1, name="Front door"), 24)
+    panel.alarms(30, ALERT, STATUS)
+    assert stored(panel.state, at(31)) == panel.state
+
+
+def test_a_state_of_the_first_version_is_taken_over() -> None:
+    old = old_reduce(old_sensors(OldState(guid=GUID), SENSORS), smoke(ALERT), NOW).state
+    old = old_reduce(old, activity(STATUS, 2, 1, time=NEW_YEAR + 5), NOW).state
+    old = old_reduce(old, alert(ALERT, A, 44, source=1, state=254), NOW).state
+    state = from_json(json.loads(json.dumps(old.as_json())), at(1))
+    assert (state.state, state.sensors[9].on, state.sensors[2].on) == ("triggered", True, True)
+    assert reduce(state, smoke(STATUS), at(1)).events == ()
+    step = reduce(state, Elapsed(), at(1))
+    assert [(event.type, event.sensor) for event in step.events] == [("alarm", 44)]
+    assert not step.state.sensors[2].on
+
+
+def test_a_stored_state_that_is_none_is_an_error_of_the_store() -> None:
+    whole = to_json(LISTED, at(0))
+    for wrong in ({}, {**whole, "sensors": 3}, {**whole, "arm": "sideways"}, {**whole, "ledger": [{}]}, {"told": 1}):
+        with pytest.raises(StoreError):
+            from_json(wrong, at(0))

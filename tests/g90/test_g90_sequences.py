@@ -24,7 +24,7 @@ from bridge.g90.state.model import Elapsed, FlagsRead, HistoryRead, SensorsRead
 from bridge.g90.wire.answers import AlertFlag, history_data
 from bridge.g90.wire.commands import SensorRecord
 from bridge.g90.wire.constants import AlertType, NoticeKind, SensorType, Source
-from bridge.g90.wire.events import Alert, Form, Notice, Report
+from bridge.g90.wire.events import Alert, Form, Notice, PanelEvent, Report
 from bridge.g90.wire.messages import build_report
 from bridge.g90.wire.session import Session
 
@@ -192,14 +192,15 @@ SEQUENCES: dict[str, tuple[list[Sent], dict[str, str]]] = {
 }
 
 
-class Peer(G90Alarm):  # type: ignore[misc]
+class Peer(G90Alarm):
     """`G90Alarm` whose panel answers from memory."""
 
     def __init__(self) -> None:
         super().__init__("127.0.0.1", 1)
         self.out = Outcome()
         self.cloud = G90CloudNotifications(lambda: self, "127.0.0.1", 0, "127.0.0.1", 5678)
-        self.cloud.connection_made(Wire())
+        wire: Any = Wire()
+        self.cloud.connection_made(wire)
 
     async def command(self, code: Any, data: Any = None) -> Any:
         assert (code, data) == (G90Commands.GETNOTICEFLAG, None)
@@ -286,7 +287,7 @@ def by_us(sequence: list[Sent]) -> Outcome:
     session, out = Session("127.0.0.1", 5678), Outcome()
     known = reduce(reduce(START, SensorsRead(RECORDS), at(-9)).state, FlagsRead(int(FLAGS)), at(-9)).state
     known = reduce(known, HistoryRead((), at(-9).steady), at(-9)).state
-    events = []
+    events: list[PanelEvent] = []
     for sent in sequence:
         for frame in frames(sent):
             session.feed(frame)
@@ -299,15 +300,7 @@ def by_us(sequence: list[Sent]) -> Outcome:
     read_now = reduce(known, HistoryRead(history(sequence), at(last).steady), at(last))
     step = reduce(read_now.state, Elapsed(), at(last))
     for event in [*events, *read_now.events, *step.events]:
-        match event.type.value:
-            case "armed_away" | "armed_home" | "disarmed":
-                out.armed(event.type.value)
-            case "alarm" | "sos":
-                out.alarms.add(event.sensor)
-            case "remote_button":
-                out.buttons.append((event.sensor or 0, event.action or ""))
-            case "rfid":
-                out.keypad.append((event.sensor or 0, event.action or ""))
+        note(out, event)
     for sensor in step.state.sensors.values():
         marks = (
             (sensor.on, out.on),
@@ -319,6 +312,18 @@ def by_us(sequence: list[Sent]) -> Outcome:
             if mark:
                 indexes.add(sensor.index)
     return out
+
+
+def note(out: Outcome, event: PanelEvent) -> None:
+    match event.type.value:
+        case "armed_away" | "armed_home" | "disarmed":
+            out.armed(event.type.value)
+        case "alarm" | "sos":
+            out.alarms.add(event.sensor)
+        case "remote_button":
+            out.buttons.append((event.sensor or 0, event.action or ""))
+        case "rfid":
+            out.keypad.append((event.sensor or 0, event.action or ""))
 
 
 def test_there_are_at_least_thirty() -> None:

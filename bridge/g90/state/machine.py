@@ -21,6 +21,7 @@ form did, and newer reports may have come since. Deadlines are of the steady clo
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 from bridge.g90.state import history, ledger
@@ -155,12 +156,28 @@ def _alarmed(state: PanelState, form: Form, now: Now) -> Step:
 
 
 def _meaning(report: Alert | Notice, sensor: int | None, kind: int | None) -> Meaning:
-    meaning = interpret(report, kind)
-    if isinstance(report, Notice) and meaning.event is _E.SENSOR_ACTIVITY and kind in _DOORS:
+    if isinstance(report, Notice):
+        return _meaning_of_notice(report.kind, sensor, report.value, kind)
+    return _meaning_of_alert((report.type, report.event, report.state, report.source, report.sensor_type), sensor, kind)
+
+
+@lru_cache(maxsize=1024)
+def _meaning_of_alert(
+    fields: tuple[int, int, int, int | None, int | None], sensor: int | None, kind: int | None
+) -> Meaning:
+    """Interpret an alert by the fields that its meaning depends on: the same few come all day."""
+    number, event, code, source, sensor_type = fields
+    alert = Alert(form=Form.STATUS, type=number, event=event, state=code, source=source, sensor_type=sensor_type)
+    meaning = interpret(alert, kind)
+    return meaning if meaning.sensor is None else replace(meaning, sensor=sensor)
+
+
+@lru_cache(maxsize=1024)
+def _meaning_of_notice(number: int, sensor: int | None, value: int | None, kind: int | None) -> Meaning:
+    meaning = interpret(Notice(kind=number, sensor=sensor, value=value), kind)
+    if meaning.event is _E.SENSOR_ACTIVITY and kind in _DOORS:
         return replace(meaning, event=_E.DOOR_OPENED)
-    if meaning.event is _E.DOOR_OPEN_WHEN_ARMING:
-        return replace(meaning, on=None)
-    return meaning if meaning.sensor is None or meaning.sensor == sensor else replace(meaning, sensor=sensor)
+    return replace(meaning, on=None) if meaning.event is _E.DOOR_OPEN_WHEN_ARMING else meaning
 
 
 def _event(

@@ -5,7 +5,7 @@ Over a restart only the wall clock goes on. If it was set back meanwhile, no tim
 
 from __future__ import annotations
 
-from dataclasses import fields
+from dataclasses import fields, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
@@ -131,17 +131,18 @@ def _earlier_version(stored: Mapping[str, Any], now: Now) -> PanelState:
     held = [_read_event(told["held"]) for told in stored["told"] if told["held"]]
     if stored["alarm_due"]:
         held.append(PanelEvent(guid=stored["guid"], type=EventType.ALARM, at=now.wall, source="panel"))
-    known = [_old_entry(told, stored["guid"], now) for told in stored["told"] if not told["held"]]
+    sensors = {sensor["index"]: _old_sensor(sensor, now) for sensor in stored["sensors"]}
+    entries = [_old_entry(told, stored["guid"], now) for told in stored["told"] if not told["held"]]
+    known = [_typed(entry, sensors) for entry in entries]
     waiting = [Entry(ledger.slot_of(e), e, {}, now.steady, alarms=True, due=now.steady) for e in held]
     signals = (stored[name] for name in ("battery_mv", "gsm_signal", "wifi_signal"))
-    sensors = [_old_sensor(sensor, now) for sensor in stored["sensors"]]
     plain: dict[str, Any] = {name: stored.get(name) for name in _PLAIN}
     return PanelState(
         **plain | {name: _time(stored.get(name)) for name in ("connected_since", "last_seen")},
         contact=_time(stored["last_seen"]),
         arm=EventType(stored["arm"]) if stored["arm"] else None,
         info=HostInfo(stored["guid"], stored["product"] or "", "", *signals),
-        sensors={sensor.index: sensor for sensor in sensors},
+        sensors=sensors,
         ledger=(*known, *waiting),
         due=now.steady,
     )
@@ -168,6 +169,12 @@ def _old_entry(told: Mapping[str, Any], guid: str, now: Now) -> Entry:
     heard = now.steady - max((now.wall - received).total_seconds(), 0.0)
     forms = {Form(form): time for form, time in zip(told["forms"], times, strict=True)}
     return Entry(ledger.slot_of(event), event, forms, heard, alarms=family == "alarm", time=told["panel_time"])
+
+
+def _typed(entry: Entry, sensors: Mapping[int, Sensor]) -> Entry:
+    """Return `entry` with its sensor's type, which was reported with it: a later form says nothing more."""
+    sensor = None if entry.event.sensor is None else sensors.get(entry.event.sensor)
+    return replace(entry, event=replace(entry.event, sensor_type=sensor.type_name)) if sensor else entry
 
 
 def _fields(value: DataclassInstance) -> dict[str, Any]:
