@@ -1,30 +1,45 @@
-"""Parts of the bridge, made from the settings."""
+"""Makes the parts of the bridge from the settings."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from datetime import timedelta
+from functools import partial
 from ipaddress import ip_network
 from pathlib import Path
 
+from bridge import __version__
 from bridge.app.file_limits import share
 from bridge.common.clock import Clock
+from bridge.common.errors import ConfigError
 from bridge.common.models import Secret
-from bridge.config.settings import G90, Mqtt, Panel, Settings, Transmitter, split_address
+from bridge.config.settings import G90Settings, MqttSettings, PanelSettings, Settings, TransmitterSettings
+from bridge.config.types import host_port
+from bridge.g90.connections import Connections
 from bridge.g90.control import PanelControl
+from bridge.g90.control_cloud import CloudControl
 from bridge.g90.control_local import LocalControl
 from bridge.g90.registry import PanelConfig, PanelHandler
 from bridge.g90.server import Limits, PanelServer
 from bridge.g90.state.panel import Options, PanelState
 from bridge.g90.upstream import Upstream
 from bridge.g90.wire.constants import LOCAL_PORT
+from bridge.homeassistant.announcer import Announcer
+from bridge.homeassistant.entity import Names
+from bridge.homeassistant.panel import ControlOptions
 from bridge.mqtt.client import Broker
+from bridge.mqtt.outgoing import Outgoing
+from bridge.mqtt.session import Subscriptions
 from bridge.panels.code_lock import CodeLock
-from bridge.panels.commands import Controlled
+from bridge.panels.known import ControlledPanel, KnownPanels
+from bridge.panels.topics import PanelTopics
 from bridge.sos_access.client import SOSAccessClient
 from bridge.store.credentials import Credentials, directory
+from bridge.store.database import Store
+from bridge.store.outbox import Outbox
 from bridge.transmitters.line import Line
+from bridge.transmitters.publisher import Publisher
 from bridge.transmitters.topics import Topics
+from bridge.transmitters.transmitter import Transmitter
 
 _FILES_OF_A_TRANSMITTER = 4
 """Connections to its receivers, the old and the new; its passwords while they are written."""
@@ -35,13 +50,13 @@ def topics(settings: Settings) -> Topics:
     return Topics(settings.mqtt.base_topic, named)
 
 
-def broker(mqtt: Mqtt) -> Broker:
+def broker(mqtt: MqttSettings) -> Broker:
     tls = mqtt.tls if mqtt.tls and mqtt.tls.enabled else None
     return Broker(
         host=mqtt.host,
         port=mqtt.port,
         username=mqtt.username,
-        password=Secret(mqtt.password.get_secret_value()) if mqtt.password else None,
+        password=mqtt.password,
         protocol=mqtt.protocol,
         client_id=mqtt.client_id or mqtt.base_topic.replace("/", "-"),
         session_expiry_s=int(mqtt.session_expiry),
@@ -55,14 +70,14 @@ def broker(mqtt: Mqtt) -> Broker:
     )
 
 
-def client(each: Transmitter, authentication: Secret, clock: Clock | None = None) -> SOSAccessClient:
+def client(each: TransmitterSettings, authentication: Secret, clock: Clock | None = None) -> SOSAccessClient:
     return SOSAccessClient(
         each.transmitter_code,
         each.transmitter_type,
         authentication,
         each.receiver_id,
-        split_address(each.receiver),
-        split_address(each.secondary_receiver) if each.secondary_receiver else None,
+        host_port(each.receiver),
+        host_port(each.secondary_receiver) if each.secondary_receiver else None,
         each.use_single_receiver,
         each.use_tls,
         tls_verify=each.tls_verify,
@@ -72,12 +87,12 @@ def client(each: Transmitter, authentication: Secret, clock: Clock | None = None
     )
 
 
-def credentials(store: Path, each: Transmitter) -> Credentials:
+def credentials(store: Path, each: TransmitterSettings) -> Credentials:
     """Return the passwords of a transmitter, which lie beside the store. Raises StoreError."""
-    return Credentials(directory(store) / f"{each.name}.json", Secret(each.authentication.get_secret_value()))
+    return Credentials(directory(store) / f"{each.name}.json", each.authentication)
 
 
-def line(settings: Settings, each: Transmitter, clock: Clock | None = None) -> Line:
+def line(settings: Settings, each: TransmitterSettings, clock: Clock | None = None) -> Line:
     """Return a transmitter's line. Raises ConfigError and StoreError."""
     passwords = credentials(settings.store.path, each)
     return Line(
@@ -89,67 +104,128 @@ def line(settings: Settings, each: Transmitter, clock: Clock | None = None) -> L
     )
 
 
-def controlled(g90: G90) -> dict[str, Controlled]:
-    """Return the configured panels, by GUID."""
-    motion, door = timedelta(seconds=g90.motion_off_after), g90.door_off_after
-    options = Options(motion, timedelta(seconds=door) if door else None)
-    return {panel.guid: _controlled(panel, options) for panel in g90.panels}
+def outbox(settings: Settings, store: Store) -> Outbox:
+    return Outbox(store, settings.store.max_commands, timedelta(seconds=settings.store.history))
 
 
-def _controlled(panel: Panel, options: Options) -> Controlled:
-    network = ip_network(panel.address, strict=False) if panel.address else None
-    code = Secret(panel.code.get_secret_value()) if panel.code else None
-    return Controlled(
-        config=PanelConfig(guid=panel.guid, name=panel.name, address=network, options=options),
-        control=_control(panel),
-        lock=CodeLock(code, panel.code_arm_required),
+def transmitters(settings: Settings, queue: Outbox, publisher: Publisher, clock: Clock) -> dict[str, Transmitter]:
+    """Return the transmitters by name. Raises ConfigError and StoreError."""
+    lines = [line(settings, each, clock) for each in settings.transmitters]
+    return {each.name: Transmitter(each, queue, publisher, clock) for each in lines}
+
+
+def announcer(settings: Settings, outgoing: Outgoing) -> Announcer:
+    names = Names(settings.homeassistant.discovery_prefix, settings.mqtt.base_topic, __version__)
+    panels = {panel.guid: _announced_control(panel) for panel in settings.g90.panels} if settings.g90 else {}
+    return Announcer(names, outgoing, panels, enabled=settings.homeassistant.enabled)
+
+
+def _announced_control(panel: PanelSettings) -> ControlOptions:
+    code = panel.code.reveal() if panel.code else None
+    return ControlOptions(
+        possible=panel.control != "off",
+        code=code is not None,
+        digits=code is not None and code.isdecimal(),
+        code_to_arm=code is not None and panel.code_arm_required,
     )
 
 
-def _control(panel: Panel) -> Callable[[PanelServer], PanelControl] | None:
+def announce(settings: Settings, to: Announcer) -> None:
+    """Announce the bridge and its transmitters to Home Assistant; panels follow as they are known."""
+    to.announce_bridge()
+    named = topics(settings).transmitters
+    for each in settings.transmitters:
+        to.announce_transmitter(each.name, named[each.name], each.test_event_code)
+
+
+def subscriptions(own: Topics, panel_topics: PanelTopics, panels: KnownPanels, discovery: Announcer) -> Subscriptions:
+    """Return the retained topics of the bridge, its transmitters and panels, and Home Assistant's discovery."""
+
+    def is_ours(topic: str) -> bool:
+        return topic.startswith(f"{own.base}/") or discovery.names.is_ours(topic)
+
+    def is_stale(topic: str) -> bool:
+        if discovery.names.is_ours(topic):
+            return discovery.is_stale(topic)
+        guid = panel_topics.guid(topic)
+        return own.is_stale(topic) if guid is None else guid not in panels
+
+    states = (*own.states, *panel_topics.states, discovery.names.filter)
+    return Subscriptions(own.bridge_state, states, is_ours, is_stale, discovery.learned)
+
+
+def known_panels(g90: G90Settings | None, connections: Connections) -> KnownPanels:
+    """Return the configured panels; cloud control finds theirs in `connections`."""
+    if g90 is None:
+        return KnownPanels({})
+    door = g90.door_off_after
+    options = Options(timedelta(seconds=g90.motion_off_after), timedelta(seconds=door) if door else None)
+    return KnownPanels({panel.guid: _controlled(panel, options, connections) for panel in g90.panels})
+
+
+def _controlled(panel: PanelSettings, options: Options, connections: Connections) -> ControlledPanel:
+    network = ip_network(panel.address, strict=False) if panel.address else None
+    return ControlledPanel(
+        config=PanelConfig(guid=panel.guid, name=panel.name, address=network, options=options),
+        control=_control(panel, connections),
+        lock=CodeLock(panel.code, panel.code_arm_required),
+    )
+
+
+def _control(panel: PanelSettings, connections: Connections) -> PanelControl | None:
     if panel.control == "local" and panel.host:
-        host, port = split_address(panel.host)
-        local = LocalControl(host, port) if port else LocalControl(panel.host, LOCAL_PORT)
-        return lambda _: local
+        return LocalControl(*host_port(panel.host, LOCAL_PORT))
     if panel.control == "cloud":
-        return lambda server: server.control(panel.guid)
+        return CloudControl(panel.guid, partial(connections.newest, panel.guid))
     return None
 
 
+def accepts_unknown(g90: G90Settings | None) -> bool:
+    return g90 is not None and g90.unknown_panels == "accept"
+
+
 def server(
-    g90: G90,
+    settings: Settings,
     handler: PanelHandler,
-    panels: dict[str, Controlled],
+    panels: KnownPanels,
+    connections: Connections,
     states: dict[str, PanelState],
-    transmitters: int,
     clock: Clock,
 ) -> PanelServer:
-    """Return the panels' server, which leaves files to open for `transmitters` and for everything else."""
-    host, port = split_address(g90.listen)
-    upstream = split_address(g90.upstream) if g90.upstream else None
-    asked = sum(panel.control is not None for panel in panels.values())
-    connections, burst = share(
-        g90.max_connections,
-        files_each=2 if upstream else 1,
-        others=_FILES_OF_A_TRANSMITTER * transmitters + asked,
-        burst=Limits().burst,
-    )
+    """Return the panels' server, which leaves files to open for the transmitters and for everything else."""
+    g90 = settings.g90
+    if g90 is None:
+        raise ConfigError("g90: is not configured")
+    host, port = host_port(g90.listen)
+    upstream = host_port(g90.upstream) if g90.upstream else None
     return PanelServer(
         handler,
         host=host,
         port=port,
-        announce=split_address(g90.announce) if g90.announce else None,
+        announce=host_port(g90.announce) if g90.announce else None,
         upstream=Upstream(host=upstream[0], port=upstream[1]) if upstream else None,
-        panels={guid: panel.config for guid, panel in panels.items()},
+        panels={guid: panel.config for guid, panel in panels.configured.items()},
         states=states,
-        accept_unknown=g90.unknown_panels == "accept",
-        limits=Limits(
-            max_connections=connections,
-            burst=burst,
-            per_stranger_address=g90.connections_per_stranger,
-            idle_timeout=g90.idle_timeout,
-            offline_after=g90.offline_after,
-        ),
+        connections=connections,
+        accept_unknown=accepts_unknown(g90),
+        limits=_limits(g90, panels, len(settings.transmitters)),
         clock=clock.now,
         panel_time=lambda: 0 if clock.is_off else int(clock.now().timestamp()),
+    )
+
+
+def _limits(g90: G90Settings, panels: KnownPanels, lines: int) -> Limits:
+    controlled = sum(panel.control is not None for panel in panels.configured.values())
+    connections, burst = share(
+        g90.max_connections,
+        files_each=2 if g90.upstream else 1,
+        others=_FILES_OF_A_TRANSMITTER * lines + controlled,
+        burst=Limits().burst,
+    )
+    return Limits(
+        max_connections=connections,
+        burst=burst,
+        per_stranger_address=g90.connections_per_stranger,
+        idle_timeout=g90.idle_timeout,
+        offline_after=g90.offline_after,
     )

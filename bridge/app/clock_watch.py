@@ -1,4 +1,4 @@
-"""Watches the clock: tells when it is found wrong and when it is right again; nothing of panels waits for its jumps."""
+"""Watches the clock: reports when it is wrong and when it is right again; its jumps delay nothing of panels."""
 
 from __future__ import annotations
 
@@ -8,32 +8,33 @@ from collections.abc import Callable
 from datetime import timedelta
 
 from bridge.common.clock import Clock
-from bridge.panels.events import Panels
+from bridge.g90.server import PanelServer
 
 log = logging.getLogger(__name__)
 
 _EACH_S = 1.0
 _JUMP = timedelta(seconds=1)
-"""What a clock that is adjusted gently does not move in a second."""
+"""A clock that is adjusted gently moves less in a second."""
 
 
-async def watch(clock: Clock, tell: Callable[..., None], panels: Panels | None) -> None:
-    """Watch until cancelled; `tell` publishes on `bridge/event`."""
+async def watch(clock: Clock, emit: Callable[..., None], server: PanelServer | None) -> None:
+    """Watch until cancelled; `emit` publishes on `bridge/event`, `server` has panels that wait for moments."""
     was_wrong = False
-    while True:
-        jump = clock.jump()
-        if abs(jump) > _JUMP and panels is not None:
-            panels.clock_was_set(jump)
-        if clock.is_wrong != was_wrong:
-            was_wrong = clock.is_wrong
-            _tell(clock, tell)
-        await asyncio.sleep(_EACH_S)
+    async with asyncio.TaskGroup() as tasks:
+        while True:
+            jump = clock.jump()
+            if abs(jump) > _JUMP and server is not None:
+                tasks.create_task(server.clock_was_set(jump), name="clock: shift what panels wait for")
+            if clock.is_wrong != was_wrong:
+                was_wrong = clock.is_wrong
+                _report(clock, emit)
+            await asyncio.sleep(_EACH_S)
 
 
-def _tell(clock: Clock, tell: Callable[..., None]) -> None:
+def _report(clock: Clock, emit: Callable[..., None]) -> None:
     offset = clock.offset_s
     details = {} if offset is None else {"offset_s": round(offset, 3)}
-    tell("clock_wrong" if clock.is_wrong else "clock_right", **details)
+    emit("clock_wrong" if clock.is_wrong else "clock_right", **details)
     log.log(logging.ERROR if clock.is_wrong else logging.INFO, "%s", _words(clock))
 
 

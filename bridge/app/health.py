@@ -1,4 +1,4 @@
-"""Is the running bridge well? Told by itself over a Unix socket beside the store, asked by `sosbridge healthcheck`."""
+"""The health check: the bridge answers on a Unix socket beside the store, `sosbridge healthcheck` asks."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def socket_path(store: Path) -> Path:
 
 
 async def serve(store: Path, problems: Callable[[], Awaitable[list[str]]]) -> None:
-    """Answer until cancelled with what `problems` finds; an empty list is health."""
+    """Answer until cancelled with what `problems` returns; an empty list means healthy."""
     path = socket_path(store)
 
     async def answer(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -53,8 +53,8 @@ async def serve(store: Path, problems: Callable[[], Awaitable[list[str]]]) -> No
     try:
         path.unlink(missing_ok=True)  # left by a crash; we hold the store's lock
         server = await asyncio.start_unix_server(answer, path)
-    except OSError as error:  # a file system without sockets, such as a memory stick's: no reason to send no alarms
-        log.error("no health check can ask: %s: %s", path, error.strerror or error)
+    except OSError as error:  # a file system without sockets, such as FAT; alarms are sent all the same
+        log.error("the health check is not available: %s: %s", path, error.strerror or error)
         return
     try:
         path.chmod(0o600)

@@ -1,4 +1,4 @@
-"""Signs of life: what a service manager is told over $NOTIFY_SOCKET (systemd's sd_notify), and our own watchdog.
+"""Signs of life: notifications to the service manager over $NOTIFY_SOCKET (systemd's sd_notify), and our own watchdog.
 
 A process that hangs is ended, by systemd or, in a container, by itself: whoever started it starts it again.
 """
@@ -16,7 +16,7 @@ from contextlib import suppress
 log = logging.getLogger(__name__)
 
 _TURN_S = 20.0
-"""How often it hears of us where it sets no watchdog: well within its usual 90 s for a start."""
+"""How often it is notified where it sets no watchdog: well within its usual 90 s for a start."""
 _ENDED_AFTER_S = 180.0
 """How long we may hang: longer than any watchdog set outside, which leaves the better trace."""
 _STDERR = 2
@@ -24,7 +24,7 @@ _MICROSECONDS = 1_000_000
 
 
 class Manager:
-    """The service manager that started us; where none listens, nothing is told."""
+    """The service manager that started us, if any listens."""
 
     def __init__(self, environment: Mapping[str, str] = os.environ) -> None:
         self._address = environment.get("NOTIFY_SOCKET", "")
@@ -32,14 +32,14 @@ class Manager:
         ours = environment.get("WATCHDOG_PID", str(os.getpid())) == str(os.getpid())
         watched = ours and watchdog_us.isdecimal() and int(watchdog_us) > 0
         self.turn_s = int(watchdog_us) / _MICROSECONDS / 2 if watched else _TURN_S
-        """How often it is to hear that we live."""
+        """How often it is notified that we live, in seconds."""
 
     @property
     def listens(self) -> bool:
         return self._address.startswith(("/", "@"))
 
-    def tell(self, **news: object) -> bool:
-        """Tell `news`; return whether it went out."""
+    def notify(self, **news: object) -> bool:
+        """Send `news`; return whether it was sent."""
         if not self.listens:
             return False
         address = self._address.replace("@", "\0", 1) if self._address.startswith("@") else self._address
@@ -49,13 +49,13 @@ class Manager:
                 sender.settimeout(0)
                 sender.sendto(message, address)
         except OSError as error:
-            log.warning("the service manager cannot be told: %s", error.strerror or type(error).__name__)
+            log.warning("cannot notify the service manager: %s", error.strerror or type(error).__name__)
             return False
         return True
 
 
 async def watch(manager: Manager, online: asyncio.Event, hanging: Callable[[], Awaitable[list[str]]]) -> None:
-    """Until cancelled, tell that we live for as long as nothing is `hanging`, and once that we are online.
+    """Until cancelled, notify that we live for as long as nothing is `hanging`, and once that we are online.
 
     Being online may take as long as the broker is away: until then the time that a start may take is extended.
     """
@@ -68,9 +68,9 @@ async def watch(manager: Manager, online: asyncio.Event, hanging: Callable[[], A
             else:
                 faulthandler.dump_traceback_later(_ENDED_AFTER_S, exit=True, file=_STDERR)
                 extended = {} if ready else {"EXTEND_TIMEOUT_USEC": int(4 * manager.turn_s * _MICROSECONDS)}
-                manager.tell(WATCHDOG=1, STATUS="online" if online.is_set() else "the broker is away", **extended)
+                manager.notify(WATCHDOG=1, STATUS="online" if online.is_set() else "the broker is away", **extended)
             if online.is_set() and not ready:
-                ready = manager.tell(READY=1)
+                ready = manager.notify(READY=1)
             with suppress(TimeoutError):
                 async with asyncio.timeout(manager.turn_s):
                     await (asyncio.Event() if online.is_set() else online).wait()

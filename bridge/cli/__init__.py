@@ -1,7 +1,7 @@
-"""The command line: `sosbridge COMMAND`. Errors are a line on standard error, never a traceback.
+"""The command line: `sosbridge COMMAND`. Errors are one line on standard error, never a traceback.
 
-Exit status: 0 done; 1 it failed (a receiver, the broker, the store; `check`, `healthcheck`: not well); 2 wrong usage or
-configuration; 3 the running service holds what the command needs; 4 an alarm or password was refused by the receiver.
+Exit status: 0 done; 1 failed (receiver, broker or store; `check` and `healthcheck`: a fault was found); 2 wrong usage
+or configuration; 3 the running service holds what the command needs; 4 rejected by the receiver.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ _STATUS = (
 _SECRET = re.compile(r"((?:password|authentication|code)[\w.]*)=.*", re.IGNORECASE | re.DOTALL)
 _INTERRUPTED = 130
 _EPILOG = """\
-exit status: 0 done; 1 it failed; 2 wrong usage or configuration; 3 the running service is in the way;
-4 refused by the receiver. The configuration: --config FILE, else $SOSBRIDGE_CONFIG, /config/sosbridge.toml,
-./sosbridge.toml. Try it without any: sosbridge demo
+exit status: 0 done; 1 failed; 2 wrong usage or configuration; 3 the service is running, stop it first;
+4 rejected by the receiver. Configuration file: --config FILE, else $SOSBRIDGE_CONFIG, /config/sosbridge.toml,
+./sosbridge.toml. To try it without a configuration: sosbridge demo
 """
 
 
@@ -57,7 +57,7 @@ def call(arguments: Sequence[str] | None = None) -> int:
         return next(status for kind, status in _STATUS if isinstance(error, kind))
     except KeyboardInterrupt:
         return _INTERRUPTED
-    except BrokenPipeError:  # the reader, such as head, has seen enough
+    except BrokenPipeError:  # the reader, such as head, closed the pipe
         sys.stderr.close()
         return 1
     else:
@@ -67,7 +67,7 @@ def call(arguments: Sequence[str] | None = None) -> int:
 
 
 class _Parser(argparse.ArgumentParser):
-    """One that repeats no password of a `--set` in the wrong place."""
+    """Masks passwords of a misplaced `--set` in usage errors."""
 
     def error(self, message: str) -> NoReturn:
         super().error(_SECRET.sub(r"\1=...", message))

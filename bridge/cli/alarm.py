@@ -1,4 +1,4 @@
-"""`sosbridge alarm raise|restore`, `ping`, `rotate`: one exchange without MQTT, for commissioning."""
+"""`sosbridge alarm raise|restore`, `ping`, `rotate`: one exchange with a receiver without MQTT, for commissioning."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from bridge.app.build import line
 from bridge.cli.common import add_transmitter_option, coloured, find_transmitter
 from bridge.common.models import Alarm
 from bridge.common.text import clean
-from bridge.config.settings import Settings, Transmitter
+from bridge.config.settings import Settings, TransmitterSettings
 from bridge.sos_access.messages import NewAuthResponse
 from bridge.sos_access.prepare import prepare
 from bridge.store.lock import hold, is_held
@@ -20,32 +20,36 @@ _OPTIONS = [field.name for field in fields(Alarm) if field.name != "event_code"]
 
 
 def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    alarm = commands.add_parser("alarm", help="raise or restore one alarm directly, for commissioning")
-    kinds = alarm.add_subparsers(metavar="KIND", required=True)
-    for kind, alarm_type in (("raise", "AL"), ("restore", "RE")):
-        parser = kinds.add_parser(
-            kind,
-            help=f"send one alarm ({alarm_type})",
-            description="Send one alarm to the receiver, without MQTT and without the outbox. It is a real alarm: "
-            "agree with the operator first.",
-            epilog=f"example: sosbridge alarm {kind} BA --section 1 --section-text House",
-        )
-        parser.add_argument("event_code", help="such as BA (burglary) or FA (fire)")
-        for option in _OPTIONS:
-            parser.add_argument(f"--{option.replace('_', '-')}", metavar="TEXT")
-        parser.set_defaults(run=send_alarm, alarm_type=alarm_type)
-        add_transmitter_option(parser)
+    _register_alarm(commands)
     ping = commands.add_parser("ping", help="send one heartbeat directly")
     ping.set_defaults(run=send_ping)
     rotate = commands.add_parser(
         "rotate",
         help="get a new password from the receiver and store it",
         description="Ask the receiver for a new password and store it beside the outbox, where the service finds it. "
-        "Refused while the service runs: publish to .../auth/rotate instead.",
+        "Does not work while the service runs: publish to .../auth/rotate instead.",
     )
     rotate.set_defaults(run=rotate_password)
     for parser in (ping, rotate):
-        parser.add_argument("--reference", metavar="TEXT", help="found again in the receiver's log")
+        parser.add_argument("--reference", metavar="TEXT", help="shown in the receiver's log")
+        add_transmitter_option(parser)
+
+
+def _register_alarm(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    alarm = commands.add_parser("alarm", help="raise or restore one alarm directly, for commissioning")
+    kinds = alarm.add_subparsers(metavar="KIND", required=True)
+    for kind, alarm_type in (("raise", "AL"), ("restore", "RE")):
+        parser = kinds.add_parser(
+            kind,
+            help=f"send one alarm ({alarm_type})",
+            description="Send one alarm to the receiver, without MQTT and without the outbox. This is a real alarm: "
+            "inform the alarm receiving centre first.",
+            epilog=f"example: sosbridge alarm {kind} BA --section 1 --section-text House",
+        )
+        parser.add_argument("event_code", help="for example BA (burglary) or FA (fire)")
+        for option in _OPTIONS:
+            parser.add_argument(f"--{option.replace('_', '-')}", metavar="TEXT")
+        parser.set_defaults(run=send_alarm, alarm_type=alarm_type)
         add_transmitter_option(parser)
 
 
@@ -55,9 +59,9 @@ async def send_alarm(args: argparse.Namespace) -> int:
     alarm, warnings = prepare(Alarm(args.event_code, **{name: getattr(args, name) for name in _OPTIONS}))
     for warning in warnings:
         print(coloured(f"warning: {warning}", good=None))
-    # Beside the running service the passwords are only read: it is their owner.
+    # The running service owns the passwords: beside it they are only read.
     sender = _line(settings, each, owner=not is_held(settings.store.path))
-    _report(each, await sender.exchange(lambda: sender.client.alarm_request(alarm, args.alarm_type)))
+    _report(each, await sender.exchange(lambda: sender.client.prepared_request(alarm, args.alarm_type)))
     return 0
 
 
@@ -77,17 +81,17 @@ async def rotate_password(args: argparse.Namespace) -> int:
         exchange = await sender.exchange(lambda: sender.client.new_auth_request(args.reference))
         response = exchange.response
         if isinstance(response, NewAuthResponse) and response.new_authentication is not None:
-            await asyncio.to_thread(sender.credentials.rotated, response.new_authentication)
+            await asyncio.to_thread(sender.credentials.add, response.new_authentication)
     _report(each, exchange)
-    print("the new password is stored; it counts from the next message on")
+    print("the new password is stored; the next message uses it")
     return 0
 
 
-def _line(settings: Settings, each: Transmitter, *, owner: bool) -> Line:
+def _line(settings: Settings, each: TransmitterSettings, *, owner: bool) -> Line:
     return replace(line(settings, each), owns_passwords=owner)
 
 
-def _report(each: Transmitter, exchange: AnyExchange) -> None:
+def _report(each: TransmitterSettings, exchange: AnyExchange) -> None:
     response = exchange.response
     address = each.receiver if exchange.receiver == "primary" else each.secondary_receiver
     answer = f"{response.status} {clean(response.info)}"
@@ -95,4 +99,4 @@ def _report(each: Transmitter, exchange: AnyExchange) -> None:
     if exchange.attempts > 1:
         print(f"attempts: {exchange.attempts}")
     if exchange.clock_offset_s is not None:
-        print(f"arrived: {response.arrival_time} (its clock minus ours: {exchange.clock_offset_s:+.3f} s)")
+        print(f"arrived: {response.arrival_time} (receiver clock minus local clock: {exchange.clock_offset_s:+.3f} s)")

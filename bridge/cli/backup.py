@@ -1,4 +1,4 @@
-"""`sosbridge backup` and `sosbridge restore-backup`: all that must not be lost, in one file."""
+"""`sosbridge backup` and `sosbridge restore-backup`: the store and the passwords in one file."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from bridge.store.lock import hold
 def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     saving = commands.add_parser(
         "backup",
-        help="write store and passwords into one file, beside the running service",
-        description="Write the store and the passwords of rotations into one file of mode 0600. It holds passwords: "
-        "keep it where only you can read it. Works beside the running service.",
+        help="write the store and passwords into one file",
+        description="Write the store and the rotated passwords into one file with mode 0600. It contains passwords: "
+        "keep it where only you can read it. Works while the service runs.",
     )
     saving.set_defaults(run=save)
     restoring = commands.add_parser(
         "restore-backup",
-        help="put a backup back; the service must be stopped",
-        description="Put a backup in place of the store, which is set aside. Passwords that are there stay: they are "
-        "newer. What waits in the backup is sent again when the service starts.",
+        help="restore a backup; stop the service first",
+        description="Replace the store by a backup; the old store is kept under another name. Existing password files "
+        "stay, because they are newer. Pending commands of the backup are sent when the service starts.",
     )
     restoring.set_defaults(run=restore)
     for parser in (saving, restoring):
@@ -31,17 +31,22 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
 
 async def save(args: argparse.Namespace) -> int:
     found = await asyncio.to_thread(backup.save, args.load_settings().store.path, args.file)
-    print(f"{args.file}: {found.waiting} commands wait in it, {len(found.passwords)} transmitters' passwords")
+    print(f"{args.file}: {_contents(found.pending, len(found.passwords))}")
     return 0
+
+
+def _contents(pending: int, passwords: int) -> str:
+    commands = f"{pending} pending command{'' if pending == 1 else 's'}"
+    return f"contains {commands} and the passwords of {passwords} transmitter{'' if passwords == 1 else 's'}"
 
 
 async def restore(args: argparse.Namespace) -> int:
     path = args.load_settings().store.path
     with hold(path):
-        found = await asyncio.to_thread(backup.put_back, args.file, path)
-    print(f"{path}: {found.waiting} commands wait in it, {len(found.passwords)} transmitters' passwords")
-    if found.set_aside:
-        print(f"the store that was there is kept as {found.set_aside}")
+        found = await asyncio.to_thread(backup.restore, args.file, path)
+    print(f"{path}: {_contents(found.pending, len(found.passwords))}")
+    if found.replaced:
+        print(f"the previous store is kept as {found.replaced}")
     for name in found.kept:
-        print(f"passwords/{name} was there already and stays; move it away to take the backup's")
+        print(f"passwords/{name} exists and was not replaced; move it away to restore that of the backup")
     return 0

@@ -1,4 +1,4 @@
-"""What the commands share: where the settings are, and how results are shown."""
+"""Shared by the commands: options for the settings, and the output of results."""
 
 from __future__ import annotations
 
@@ -9,27 +9,27 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bridge.common.errors import ConfigError
-from bridge.config.settings import Settings, Transmitter
+from bridge.config.settings import Settings, TransmitterSettings
 from bridge.config.sources import load
 
 _GREEN, _RED, _YELLOW, _PLAIN = "\033[32m", "\033[31m", "\033[33m", "\033[0m"
 
 
 def add_config_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("-c", "--config", type=Path, metavar="FILE", help="the configuration file")
+    parser.add_argument("-c", "--config", type=Path, metavar="FILE", help="configuration file")
     parser.add_argument(
         "--set",
         dest="overrides",
         action="append",
         default=[],
         metavar="KEY=VALUE",
-        help="a setting that goes before all others, such as mqtt.host=localhost; repeatable",
+        help="override one setting, for example mqtt.host=localhost; repeatable",
     )
-    parser.add_argument("--log-level", choices=("debug", "info", "warning", "error"), help="how much is told")
+    parser.add_argument("--log-level", choices=("debug", "info", "warning", "error"), help="least severe level to log")
 
 
 def load_settings(args: argparse.Namespace) -> Settings:
-    """Read the settings as the command line says. Raises ConfigError."""
+    """Read the settings with the overrides of the command line. Raises ConfigError."""
     overrides = list(args.overrides)
     if args.log_level:
         overrides.append(f"log.level={args.log_level}")
@@ -37,11 +37,11 @@ def load_settings(args: argparse.Namespace) -> Settings:
 
 
 def add_transmitter_option(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("-t", "--transmitter", metavar="NAME", help="which transmitter; not needed where there is one")
+    parser.add_argument("-t", "--transmitter", metavar="NAME", help="needed if several are configured")
 
 
-def find_transmitter(settings: Settings, name: str | None) -> Transmitter:
-    """Return the transmitter named, or the only one. Raises ConfigError."""
+def find_transmitter(settings: Settings, name: str | None) -> TransmitterSettings:
+    """Return the transmitter `name`, or the only one for None. Raises ConfigError."""
     names = ", ".join(each.name for each in settings.transmitters) or "none"
     if name is None and len(settings.transmitters) == 1:
         return settings.transmitters[0]
@@ -49,7 +49,7 @@ def find_transmitter(settings: Settings, name: str | None) -> Transmitter:
         raise ConfigError(f"--transmitter is missing; configured: {names}")
     found = next((each for each in settings.transmitters if each.name == name), None)
     if found is None:
-        raise ConfigError(f"--transmitter {name}: there is no such transmitter; configured: {names}")
+        raise ConfigError(f"--transmitter {name}: unknown transmitter; configured: {names}")
     return found
 
 
@@ -58,7 +58,7 @@ def on_terminal() -> bool:
 
 
 def coloured(text: str, *, good: bool | None) -> str:
-    """Return `text` green, red, or yellow for None; plain where there is no terminal."""
+    """Return `text` in green, red, or yellow for None; unchanged if the output is not a terminal."""
     if not on_terminal():
         return text
     colour = _YELLOW if good is None else _GREEN if good else _RED
@@ -66,7 +66,7 @@ def coloured(text: str, *, good: bool | None) -> str:
 
 
 def print_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Print aligned columns on a terminal; elsewhere a line each with tabs between, for other programs to cut."""
+    """Print aligned columns on a terminal; elsewhere tab-separated rows without the header, for other programs."""
     if not on_terminal():
         for row in rows:
             print("\t".join(row))

@@ -1,4 +1,4 @@
-"""`sosbridge config`: an example to begin with, and the schema for editors."""
+"""`sosbridge config`: print an example configuration or the JSON schema."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     kinds = parser.add_subparsers(metavar="KIND", required=True)
     example = kinds.add_parser(
         "example",
-        help="a commented example",
+        help="print a commented example",
         epilog="example: sosbridge config example > sosbridge.toml",
     )
     example.set_defaults(run=print_example)
-    schema = kinds.add_parser("schema", help="the JSON schema, for editors that check TOML")
+    schema = kinds.add_parser("schema", help="print the JSON schema, for editors that validate TOML")
     schema.set_defaults(run=print_schema)
 
 

@@ -1,4 +1,4 @@
-"""Log lines on standard error: for people, or one JSON object a line."""
+"""Logging to standard error, as text or as one JSON object per line."""
 
 from __future__ import annotations
 
@@ -42,11 +42,11 @@ class JsonFormatter(logging.Formatter):
 
 
 def setup_logging(level: str, style: Literal["human", "json"]) -> None:
-    """Log what is of `level` or graver, to standard error, in place of what was set up before."""
+    """Log to standard error from `level` on, replacing any earlier setup."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonFormatter() if style == "json" else HumanFormatter(colours=sys.stderr.isatty()))
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
-    # Its debugging begins before the settings have said in which style.
+    # asyncio logs debug lines before the settings name the style.
     logging.getLogger("asyncio").setLevel(max(logging.INFO, logging.getLogger().level))
-    # The library's own words for what we say ourselves, and better.
+    # aiomqtt's warnings repeat what the bridge logs itself.
     logging.getLogger("mqtt").setLevel(logging.ERROR)

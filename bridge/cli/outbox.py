@@ -1,49 +1,48 @@
-"""`sosbridge outbox`: see what waits, put a rejected alarm back, or drop one. Works beside the running service."""
+"""`sosbridge outbox`: list pending and rejected commands, retry or drop one. Works while the service runs."""
 
 from __future__ import annotations
 
 import argparse
 import json
-import re
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import asdict
 
+from bridge.cli.arguments import number
 from bridge.cli.common import add_transmitter_option, find_transmitter, print_table
 from bridge.common.clock import Clock
 from bridge.common.errors import BridgeError
 from bridge.common.text import clean, timestamp
 from bridge.store.database import Store
-from bridge.store.outbox import Outbox, Queued
+from bridge.store.outbox import Outbox
+from bridge.store.records import Queued
 
-_NUMBER = re.compile("[0-9]{1,18}")
-"""What SQLite can count to, about."""
+_LAST_NUMBER = 10**18
+"""Fits into an SQLite integer."""
 
 
 def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     outbox = commands.add_parser(
         "outbox",
-        help="list, show, retry or drop what waits to be delivered",
-        description="What waits to be delivered, and what a receiver rejected. Works beside the running service.",
+        help="list, show, retry or drop pending and rejected commands",
+        description="Commands waiting for delivery, and alarms that a receiver rejected. Works while the service runs.",
     )
     kinds = outbox.add_subparsers(metavar="ACTION", required=True)
-    listing = kinds.add_parser("list", help="all that waits or is set aside; prints nothing where there is nothing")
+    listing = kinds.add_parser("list", help="list all pending and rejected commands")
     add_transmitter_option(listing)
     listing.set_defaults(run=list_all)
     for name, text, run in (
-        ("show", "one command, whole, as JSON", show),
-        ("retry", "put a rejected alarm back in the queue", retry),
-        ("drop", "delete one command for good", drop),
+        ("show", "show one command with all fields, as JSON", show),
+        ("retry", "queue a rejected alarm again", retry),
+        ("drop", "delete one command; it is never sent", drop),
     ):
         parser = kinds.add_parser(name, help=text)
-        parser.add_argument("number", type=_number, help="as `sosbridge outbox list` shows it")
+        parser.add_argument("number", type=_number, help="a number shown by `sosbridge outbox list`")
         parser.set_defaults(run=run)
 
 
 def _number(text: str) -> int:
-    if not _NUMBER.fullmatch(text):
-        raise argparse.ArgumentTypeError(f"{clean(text, 40)!r} is no number of a command; see: sosbridge outbox list")
-    return int(text)
+    return number(text, 0, _LAST_NUMBER)
 
 
 @asynccontextmanager
@@ -53,14 +52,16 @@ async def _opened(args: argparse.Namespace) -> AsyncIterator[Outbox]:
 
 
 async def list_all(args: argparse.Namespace) -> int:
-    """Commands of a transmitter that is configured no more may still be there."""
+    """List the commands. A transmitter that is not configured any more can still have some."""
     async with _opened(args) as outbox:
-        waiting = await outbox.list(args.transmitter)
-    if not waiting and args.transmitter is not None:
-        find_transmitter(args.load_settings(), args.transmitter)
+        found = await outbox.list(args.transmitter)
+    if not found:
+        if args.transmitter is not None:
+            find_transmitter(args.load_settings(), args.transmitter)
+        print("the outbox is empty", file=sys.stderr)  # standard output stays empty for other programs
+        return 0
     header = ("number", "transmitter", "request", "code", "accepted", "state", "attempts", "error")
-    if waiting:
-        print_table(header, [_row(queued) for queued in waiting])
+    print_table(header, [_row(queued) for queued in found])
     return 0
 
 
@@ -95,7 +96,7 @@ async def show(args: argparse.Namespace) -> int:
         "unauthorized": queued.unauthorized,
         "error": queued.error or None,
         "reference": command.reference,
-        "alarm": {k: v for k, v in asdict(command.alarm).items() if v is not None} if command.alarm else None,
+        "alarm": command.alarm.given() if command.alarm else None,
         "warnings": command.warnings,
     }
     print(json.dumps(found, indent=2, ensure_ascii=False))
@@ -108,11 +109,11 @@ async def retry(args: argparse.Namespace) -> int:
         if not await outbox.retry(args.number, clock.now(), clock.moment()):
             queued = await outbox.get(args.number)
             raise (
-                BridgeError(f"number {args.number} is {queued.state}, not rejected: it is tried anyway")
+                BridgeError(f"number {args.number} is {queued.state}, not rejected; it needs no retry")
                 if queued
                 else _none(args.number)
             )
-    print(f"number {args.number} is in the queue again")
+    print(f"number {args.number} is queued again")
     return 0
 
 
@@ -120,9 +121,9 @@ async def drop(args: argparse.Namespace) -> int:
     async with _opened(args) as outbox:
         if not await outbox.drop(args.number):
             raise _none(args.number)
-    print(f"number {args.number} is dropped")
+    print(f"number {args.number} was dropped")
     return 0
 
 
-def _none(number: int) -> BridgeError:
-    return BridgeError(f"there is no number {number} in the outbox; see: sosbridge outbox list")
+def _none(missing: int) -> BridgeError:
+    return BridgeError(f"no number {missing} in the outbox; see: sosbridge outbox list")

@@ -1,19 +1,22 @@
-"""`sosbridge panel`: commissioning of a G90 panel over its local protocol."""
+"""`sosbridge panel`: commission a G90 panel over its local protocol (bridge/g90/PROTOCOL.md, Local protocol)."""
 
 from __future__ import annotations
 
 import argparse
 import socket
 from functools import partial
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final
 
+from bridge.cli.arguments import host_port, number, timeout
 from bridge.common.errors import BridgeError, ConfigError
 from bridge.common.text import clean
 from bridge.g90.control_local import LocalControl
 from bridge.g90.wire.constants import CLOUD_PORT, LOCAL_PORT
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Awaitable, Callable
+
+    from bridge.config.settings import Settings
 
 _EXAMPLE: Final = """examples:
   sosbridge panel list
@@ -21,71 +24,49 @@ _EXAMPLE: Final = """examples:
   sosbridge panel sensors --host 192.168.1.50
   sosbridge panel point-here --host 192.168.1.50 --address 192.168.1.10:5678
 """
-_ADVICE: Final = """{guid} was told to dial {address}:{port}; it does not answer that.
-It should say hello within two minutes: the bridge's log shows it, and its availability on MQTT. If nothing arrives:
-  - does the bridge listen on port {port} of {address}, and does a firewall let the panel in?
-  - is {address} the address that the panel reaches the bridge at (a container's is not)?
-  - is GUID {guid} in the configuration, and does `address` there allow where the panel is?
-  - switch the panel off and on: some dial anew only then."""
-
-_LONGEST_S: Final = 3600
-_MOST_DIGITS: Final = 3
-
-
-class PanelLike(Protocol):
-    """One panel of the configuration."""
-
-    @property
-    def guid(self) -> str: ...
-    @property
-    def name(self) -> str | None: ...
-    @property
-    def host(self) -> str | None: ...
-    @property
-    def control(self) -> str: ...
-
-
-class G90Like(Protocol):
-    @property
-    def panels(self) -> Sequence[PanelLike]: ...
-    @property
-    def announce(self) -> str | None: ...
-
-
-class SettingsLike(Protocol):
-    """What this command needs of the settings."""
-
-    @property
-    def g90(self) -> G90Like | None: ...
+_ADVICE: Final = """{guid} was pointed at {address}:{port}; panels do not confirm this.
+It should connect within two minutes; the bridge logs it and publishes the panel's availability. If it does not:
+  - Does the bridge listen on port {port} of {address}, and does the firewall let the panel in?
+  - Can the panel reach {address}? It cannot reach the internal address of a container.
+  - Is GUID {guid} in the configuration, and does its `address` allow the panel's network?
+  - Switch the panel off and on; some connect to a new server only then."""
 
 
 def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser = commands.add_parser(
         "panel",
-        help="ask or command a G90 panel in the local network",
-        description="Speak with a G90 panel directly, over UDP: to try it, and to point it at this bridge.",
+        help="query or control a G90 panel in the local network",
+        description="Query or control a G90 panel over UDP, without the bridge, or point it at this bridge.",
         epilog=_EXAMPLE,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
-    actions.add_parser("list", help="the configured panels, and what those with a host say")
+    actions.add_parser("list", help="list the configured panels, with the state of those that have a host")
     for name, (help_text, _) in _ACTIONS.items():
         action = actions.add_parser(name, help=help_text)
-        action.add_argument("guid", nargs="?", metavar="GUID", help="a configured panel with a host")
-        action.add_argument("--host", metavar="HOST[:PORT]", help=f"its address instead (port: {LOCAL_PORT})")
-        action.add_argument("--timeout", type=_seconds, default=2.0, metavar="S", help="for each attempt (default: 2)")
-        action.add_argument(
-            "--retries", type=_retries, default=3, metavar="N", help="attempts after the first (default: 3)"
-        )
+        _add_panel_options(action)
         if name == "point-here":
             action.add_argument(
-                "--address", metavar="IP[:PORT]", help="what it is to dial (default: announce, or ours)"
+                "--address",
+                metavar="IP[:PORT]",
+                help="the server's address (default: g90.announce, else this machine's)",
             )
     parser.set_defaults(run=run)
 
 
+def _add_panel_options(action: argparse.ArgumentParser) -> None:
+    action.add_argument("guid", nargs="?", metavar="GUID", help="a configured panel that has a host")
+    action.add_argument("--host", metavar="HOST[:PORT]", help=f"the panel's address (default port: {LOCAL_PORT})")
+    action.add_argument(
+        "--timeout", type=timeout, default=2.0, metavar="S", help="seconds for each attempt (default: 2)"
+    )
+    action.add_argument(
+        "--retries", type=_retries, default=3, metavar="N", help="attempts after the first (default: 3)"
+    )
+
+
 async def run(args: argparse.Namespace) -> int:
-    """Do one action; return the exit status. Raises `BridgeError` if the panel does not do it."""
+    """Run one action; return the exit status. Raises `BridgeError` if the panel does not carry it out."""
     if args.action == "list":
         return await _list(args.load_settings())
     host, port = _target(args)
@@ -94,17 +75,18 @@ async def run(args: argparse.Namespace) -> int:
     return 0
 
 
-async def _list(settings: SettingsLike) -> int:
+async def _list(settings: Settings) -> int:
     panels = settings.g90.panels if settings.g90 else ()
     if not panels:
         _say("no panel is configured")
     for panel in panels:
-        says = await _glance(panel.host) if panel.host else "no host is configured"
-        _say(f"{panel.guid}  {panel.name or '-'}  control {panel.control}  {panel.host or '-'}: {says}")
+        state = await _state(panel.host) if panel.host else "no host is configured"
+        _say(f"{panel.guid}  {panel.name or '-'}  control {panel.control}  {panel.host or '-'}: {state}")
     return 0
 
 
-async def _glance(host: str) -> str:
+async def _state(host: str) -> str:
+    """Return the state and product of a panel, or why it cannot be read."""
     try:
         status = await LocalControl(*_host_port(host, LOCAL_PORT), timeout=1.0, retries=1).status()
     except BridgeError as error:
@@ -133,7 +115,7 @@ async def _sensors(control: LocalControl, _: argparse.Namespace) -> None:
 
 async def _armed(ask: Callable[[LocalControl], Awaitable[None]], control: LocalControl, _: argparse.Namespace) -> None:
     await ask(control)
-    _say(f"done; the panel says: {(await control.status()).arm.name.lower()}")
+    _say(f"done; the panel is now {(await control.status()).arm.name.lower()}")
 
 
 async def _point(control: LocalControl, args: argparse.Namespace) -> None:
@@ -144,72 +126,58 @@ async def _point(control: LocalControl, args: argparse.Namespace) -> None:
 
 
 _ACTIONS: Final[dict[str, tuple[str, Callable[[LocalControl, argparse.Namespace], Awaitable[None]]]]] = {
-    "status": ("its state, GUID, firmware and signals", _status),
-    "sensors": ("its sensors, with index and type", _sensors),
-    "arm-away": ("arm it", partial(_armed, LocalControl.arm_away)),
-    "arm-home": ("arm it for those at home", partial(_armed, LocalControl.arm_home)),
-    "disarm": ("disarm it", partial(_armed, LocalControl.disarm)),
-    "point-here": ("let it dial this bridge", _point),
+    "status": ("show state, GUID, firmware and signals", _status),
+    "sensors": ("list the sensors with index and type", _sensors),
+    "arm-away": ("arm the panel", partial(_armed, LocalControl.arm_away)),
+    "arm-home": ("arm the panel with people at home", partial(_armed, LocalControl.arm_home)),
+    "disarm": ("disarm the panel", partial(_armed, LocalControl.disarm)),
+    "point-here": ("make the panel connect to this bridge", _point),
 }
 
 
 def _target(args: argparse.Namespace) -> tuple[str, int]:
-    """Return where the panel is asked; raise `ConfigError` if nothing says so."""
+    """Return host and port of the panel; raise `ConfigError` if neither the command nor the settings name them."""
     if args.host:
         return _host_port(args.host, LOCAL_PORT)
     if not args.guid:
-        raise ConfigError("which panel? Name the GUID of a configured one, or its address with --host")
-    settings: SettingsLike = args.load_settings()
+        raise ConfigError("no panel given; give the GUID of a configured panel, or its address with --host")
+    settings: Settings = args.load_settings()
     panels = settings.g90.panels if settings.g90 else ()
     panel = next((panel for panel in panels if panel.guid == args.guid), None)
     if panel is None:
-        raise ConfigError(f"panel {clean(args.guid)} is not configured; its address can be given with --host")
+        raise ConfigError(f"panel {clean(args.guid)} is not configured; give its address with --host")
     if not panel.host:
-        raise ConfigError(f"panel {panel.guid} has no host in the configuration; its address can be given with --host")
+        raise ConfigError(f"panel {panel.guid} has no host in the configuration; give its address with --host")
     return _host_port(panel.host, LOCAL_PORT)
 
 
 def _announced(args: argparse.Namespace) -> str | None:
-    """Return what panels are told to dial by the configuration, where there is one to ask."""
+    """Return the configured address for panels; None without a GUID, when no configuration is needed."""
     if not args.guid:
         return None
-    settings: SettingsLike = args.load_settings()
+    settings: Settings = args.load_settings()
     return settings.g90.announce if settings.g90 else None
 
 
 def _own_address(host: str, port: int) -> str:
-    """Return the address from which this machine reaches the panel; nothing is sent."""
+    """Return the address from which this machine reaches the panel. Sends nothing."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         try:
             probe.connect((host, port))
         except OSError as error:
-            raise ConfigError(f"{clean(host)} cannot be reached: {error}") from error
+            raise ConfigError(f"cannot reach {clean(host)}: {error}") from error
         return str(probe.getsockname()[0])
 
 
-def _seconds(text: str) -> float:
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = 0.0
-    if not 0 < seconds <= _LONGEST_S:  # nor is it NaN
-        raise argparse.ArgumentTypeError(f"{clean(text, 40)!r} is no time above 0 and up to {_LONGEST_S} seconds")
-    return seconds
-
-
 def _retries(text: str) -> int:
-    if not (text.isascii() and text.isdecimal() and len(text) <= _MOST_DIGITS):
-        raise argparse.ArgumentTypeError(f"{clean(text, 40)!r} is no number of attempts from 0 to 999")
-    return int(text)
+    return number(text, 0, 999)
 
 
 def _host_port(text: str, default: int) -> tuple[str, int]:
-    host, colon, port = text.rpartition(":")
-    if not colon:
-        return text, default
-    if not port.isdecimal() or int(port) > 65535:  # noqa: PLR2004 - what UDP and TCP have
-        raise ConfigError(f"{clean(text)} is not HOST or HOST:PORT")
-    return host, int(port)
+    try:
+        return host_port(text, default)
+    except argparse.ArgumentTypeError as error:
+        raise ConfigError(str(error)) from None
 
 
 _say = partial(print, flush=True)

@@ -16,10 +16,10 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
 
 
 async def run(args: argparse.Namespace) -> int:
-    """Run the service. Raises ConfigError, BusyError or StoreError where it cannot start."""
+    """Run the service. Raises ConfigError, BusyError or StoreError if it cannot start."""
     settings = args.load_settings()
     setup_logging(settings.log.level, settings.log.format)
     await app.run(settings)
-    # All is written and closed. A thread that looks up the broker's name could still hang on for minutes.
+    # Everything is written and closed, but a thread resolving the broker's name could keep the process for minutes.
     logging.shutdown()
     os._exit(0)

@@ -1,19 +1,19 @@
-"""Errors of the bridge's own, sorted by what the caller does about them.
+"""The bridge's errors, one class per reaction of the caller.
 
-Those of the SOS Access exchange (retry, fail over, give up) are in `sos_access.status`.
+Errors of an SOS Access exchange are in `bridge.sos_access.status`.
 """
 
 
 class BridgeError(Exception):
-    """Root of everything raised on purpose. Its text is one line that a user can act on, never with a password."""
+    """Base of all errors raised on purpose. The text is one line that a user can act on, without passwords."""
 
 
 class ConfigError(BridgeError):
-    """The configuration is wrong: nothing starts until a person mends it."""
+    """The configuration is wrong; the service does not start."""
 
 
 class FieldError(BridgeError):
-    """One field of a command or message has a value that cannot be sent: nothing was sent."""
+    """A field of a command or message has a value that cannot be sent; nothing was sent."""
 
     def __init__(self, field: str, fault: str) -> None:
         super().__init__(f"{field}: {fault}")
@@ -22,19 +22,19 @@ class FieldError(BridgeError):
 
 
 class StoreError(BridgeError):
-    """The store on disk cannot be read or written: what was not stored is not acknowledged; retry later."""
+    """The store cannot be read or written. What was not stored is not acknowledged; retry later."""
 
 
 class DamagedError(StoreError):
-    """What is on disk cannot be what was written: no retry helps, the service sets the store aside and begins anew."""
+    """The store is damaged. Retrying does not help; the service replaces the store."""
 
 
 class BusyError(BridgeError):
-    """The running service holds what this command needs: stop it, or ask it over MQTT."""
+    """The running service owns what this command needs; stop it, or use MQTT."""
 
 
 def first(errors: BaseExceptionGroup[BaseException]) -> BaseException:
-    """Return the first single error within nested groups: what a task group raised, as if there were no group."""
+    """Return the first error in nested groups, as if a task group had raised it directly."""
     error: BaseException = errors
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]

@@ -1,4 +1,4 @@
-"""What the floors share: alarms, results and secrets, as plain frozen values."""
+"""Values that all packages share: alarms, commands, results and secrets; frozen."""
 
 from __future__ import annotations
 
@@ -7,14 +7,17 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, final
+from typing import Any, TypeVar, final
 
 from bridge.common.text import timestamp
+
+_SHORTEST_CUT = 8
+"""A truncated secret is masked from this many characters on; fewer can match by chance."""
 
 
 @final
 class Secret:
-    """A password: shown by no `str`, `repr`, format or traceback, only by `reveal`."""
+    """A password; only `reveal` shows it, not `str`, `repr`, format or a traceback."""
 
     __slots__ = ("_value",)
 
@@ -24,8 +27,19 @@ class Secret:
     def reveal(self) -> str:
         return self._value
 
+    def mask(self, text: str) -> str:
+        """Return `text` with `***` in place of this secret, also if the end of `text` truncates it."""
+        if not self._value:
+            return text
+        text = text.replace(self._value, "***")
+        kept = text.removesuffix("…")
+        for length in range(len(self._value) - 1, _SHORTEST_CUT - 1, -1):
+            if kept.endswith(self._value[:length]):
+                return f"{kept[:-length]}***"
+        return text
+
     def __eq__(self, other: object) -> bool:
-        """Compare in constant time. JSON can hold halves of characters, which UTF-8 has not: they are compared, too."""
+        """Compare in constant time, lone surrogates from JSON included."""
         if not isinstance(other, Secret):
             return NotImplemented
         return hmac.compare_digest(*(each.reveal().encode("utf-8", "surrogatepass") for each in (self, other)))
@@ -47,7 +61,7 @@ class Secret:
 
 
 class Request(StrEnum):
-    """What was asked of a receiver, as results name it (MQTT contract, Transmitter)."""
+    """What a command asks of a receiver, as results name it (TOPICS.md, Results)."""
 
     ALARM = "alarm"
     RESTORE = "restore"
@@ -56,7 +70,7 @@ class Request(StrEnum):
 
 
 class Outcome(StrEnum):
-    """How a command ended (MQTT contract, Transmitter)."""
+    """How a command ended (TOPICS.md, Results)."""
 
     ACCEPTED = "accepted"
     DUPLICATE = "duplicate"
@@ -69,7 +83,7 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Alarm:
-    """The fields of the seed's `send_alarm` and `restore_alarm`, as a caller gives them."""
+    """An alarm as a caller gives it (TOPICS.md, Alarm payload; sos_access/PROTOCOL.md, alarmrequest)."""
 
     event_code: str
     transmitter_time: datetime | str | None = None
@@ -82,10 +96,27 @@ class Alarm:
     additional_info: str | Mapping[str, object] | Iterable[object] | None = None
     position: str | Mapping[str, float] | None = None
 
+    def given(self) -> dict[str, Any]:
+        """Return the fields that have a value."""
+        values = ((field.name, getattr(self, field.name)) for field in fields(self))
+        return {name: value for name, value in values if value is not None}
+
+
+AlarmT = TypeVar("AlarmT", bound=Alarm)
+
+
+@dataclass(frozen=True, slots=True)
+class PreparedAlarm(Alarm):
+    """An alarm that can be sent as it is. Only `sos_access.prepare.prepare` makes one; the store reads it back."""
+
+    transmitter_time: str | None = None
+    additional_info: str | None = None
+    position: str | None = None
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Result:
-    """How one command ended; fields that do not apply are None (MQTT contract, "A result")."""
+    """How one command ended (TOPICS.md, Results); fields that do not apply are None."""
 
     request: Request
     outcome: Outcome
@@ -105,7 +136,7 @@ class Result:
     error: str | None = None
 
     def as_json(self) -> dict[str, object]:
-        """Return it as published (TOPICS.md, Results): fields that do not apply are absent."""
+        """Return the published form (TOPICS.md, Results): fields that do not apply are absent."""
         found: dict[str, object] = {}
         for field in fields(self):
             value = getattr(self, field.name)
@@ -117,7 +148,7 @@ class Result:
 
 @dataclass(frozen=True, slots=True)
 class AlarmIdentity:
-    """What tells one active alarm from another; '' where not given (MQTT contract, Rules)."""
+    """The fields that identify an active alarm; '' where not given (TOPICS.md, Commands)."""
 
     event_code: str = ""
     area: str = ""
@@ -130,17 +161,17 @@ class AlarmIdentity:
 
     @property
     def whole_code(self) -> bool:
-        """Whether a restore of it ends every active alarm of the event code."""
+        """Whether a restore ends every active alarm of the event code (TOPICS.md, Commands)."""
         return not (self.area or self.section or self.detector)
 
 
 NO_ALARM = AlarmIdentity()
-"""What a ping or a rotation is about."""
+"""The identity of a ping or a rotation."""
 
 
 @dataclass(frozen=True, slots=True)
 class ActiveAlarm:
-    """An alarm that was raised and accepted, and not restored."""
+    """An alarm that was raised and accepted and is not restored."""
 
     identity: AlarmIdentity
     since: datetime
@@ -149,7 +180,7 @@ class ActiveAlarm:
 
 @dataclass(frozen=True, slots=True)
 class NamedAlarm:
-    """An alarm of the configuration, set by `ON` and `OFF`."""
+    """A configured alarm, raised by `ON` and restored by `OFF`."""
 
     key: str
     name: str
@@ -159,7 +190,7 @@ class NamedAlarm:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """Where an MQTT 5 command wants its result, beside the topic that always gets it."""
+    """The MQTT 5 response topic of a command, which gets the result as well (TOPICS.md, Commands)."""
 
     topic: str
     correlation: bytes | None = None
@@ -167,12 +198,12 @@ class Reply:
 
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """A moment by the steady clock (`bridge.common.clock`); `boot` empty: not known."""
+    """A time of the steady clock (`bridge.common.clock`); unknown if `boot` is empty."""
 
     boot: str = ""
     steady: float = 0.0
     sure: bool = False
-    """Whether the wall clock was proved right at that moment."""
+    """Whether a receiver's time confirmed the wall clock then."""
 
 
 NO_MOMENT = Moment()
@@ -180,14 +211,14 @@ NO_MOMENT = Moment()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Command:
-    """A command that was understood: `alarm` is prepared for sending, or None for a ping or a rotation."""
+    """A valid command; `alarm` is None for a ping or a rotation."""
 
     transmitter: str
     request: Request
     accepted_at: datetime
     moment: Moment = Moment()
-    """The same, whatever becomes of the wall clock."""
-    alarm: Alarm | None = None
+    """`accepted_at` by the steady clock."""
+    alarm: PreparedAlarm | None = None
     identity: AlarmIdentity = NO_ALARM
     reference: str | None = None
     warnings: tuple[str, ...] = ()

@@ -6,14 +6,13 @@ import json
 
 from bridge.common.errors import BridgeError
 from bridge.common.models import Request
-from bridge.common.text import clean
 
 _LONGEST_PAYLOAD = 100_000
-"""Bytes. An SOS Access message has 100 000 characters at most."""
+"""Bytes (TOPICS.md, Transmitter commands)."""
 
 
 class CommandError(BridgeError):
-    """A command that cannot be obeyed; the text tells a flow's author why."""
+    """A command that is invalid; the text says why, for its author."""
 
     def __init__(self, reason: str, transmitter: str | None = None, request: Request | None = None) -> None:
         super().__init__(reason)
@@ -22,9 +21,9 @@ class CommandError(BridgeError):
 
 
 def payload_text(payload: bytes) -> str:
-    """Return the payload without surrounding white space. Raises CommandError."""
+    """Return the payload as text without surrounding white space. Raises CommandError."""
     if len(payload) > _LONGEST_PAYLOAD:
-        raise CommandError(f"the payload has {len(payload)} bytes; at most {_LONGEST_PAYLOAD} are taken")
+        raise CommandError(f"the payload has {len(payload)} bytes; the limit is {_LONGEST_PAYLOAD}")
     try:
         return payload.decode().strip()
     except UnicodeDecodeError:
@@ -32,18 +31,22 @@ def payload_text(payload: bytes) -> str:
 
 
 def payload_object(text: str) -> dict[str, object]:
-    """Read a JSON object without duplicate fields. Raises CommandError."""
+    """Return the JSON object in `text`, which begins with `{`. Raises CommandError, which does not quote the text."""
 
     def unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
         found = dict(pairs)
         if len(found) < len(pairs):
-            raise CommandError("a field stands twice in the JSON object")
+            raise CommandError("duplicate field in the JSON object")
         return found
 
     try:
-        value = json.loads(text, object_pairs_hook=unique)
+        value: dict[str, object] = json.loads(text, object_pairs_hook=unique)
     except (ValueError, RecursionError) as error:
-        raise CommandError(f"the payload begins as a JSON object and is none: {clean(error)}") from None
-    if not isinstance(value, dict):  # cannot be: it begins with a brace
-        raise CommandError("the payload is no JSON object")
+        raise CommandError(f"invalid JSON{_place(error)}") from None
     return value
+
+
+def _place(error: Exception) -> str:
+    if not isinstance(error, json.JSONDecodeError):  # nested too deeply
+        return ""
+    return f": {error.msg[:1].lower()}{error.msg[1:]} at line {error.lineno}, column {error.colno}"

@@ -1,4 +1,4 @@
-"""A worker's sign of life."""
+"""Detects a worker that hangs."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import time
 
 
 class Pulse:
-    """Beats each time a worker comes round its loop, and knows how long a turn may take at most."""
+    """A worker calls `beat` on each turn of its loop; it hangs if a turn takes longer than `longest_s`."""
 
     def __init__(self, name: str, longest_s: float) -> None:
         self.name = name

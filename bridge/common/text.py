@@ -1,4 +1,4 @@
-"""Text for logs and topics: what came from a peer, and times."""
+"""Text for logs and topics: peers' text made safe, and times."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ _LONGEST = 200
 
 
 def clean(peer_text: object, longest: int = _LONGEST) -> str:
-    """Return `peer_text` on one line: control and other unprintable characters escaped, cut at `longest` characters."""
+    """Return `peer_text` on one line, unprintable characters escaped, cut after `longest` characters."""
     text = str(peer_text)
     if len(text) <= longest and text.isprintable():
         return text
@@ -17,5 +17,5 @@ def clean(peer_text: object, longest: int = _LONGEST) -> str:
 
 
 def timestamp(moment: datetime) -> str:
-    """Return ISO 8601 with offset, to the millisecond; a time without a zone is local."""
+    """Return ISO 8601 with offset and milliseconds; a naive time is local."""
     return moment.astimezone().isoformat(timespec="milliseconds")

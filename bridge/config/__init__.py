@@ -1,0 +1,1 @@
+"""The configuration: models, where values come from, and an example."""

@@ -1,8 +1,8 @@
-"""Where settings come from, and what is said when they are wrong.
+"""Read the settings from all sources, and turn validation errors into lines for the user.
 
-Precedence: command line, environment (SOSBRIDGE_MQTT__HOST), secret files (mqtt__host), the TOML file, defaults.
-While sources are laid over one another, transmitters, alarms and panels are tables by name, so that one value of one
-can come from any source: SOSBRIDGE_TRANSMITTERS__HOME__AUTHENTICATION, or a file transmitters__home__authentication.
+Precedence: command line, environment (SOSBRIDGE_MQTT__HOST), secret files (mqtt__host), the TOML file, defaults. While
+sources are merged, lists of transmitters, alarms and panels are tables by name, so that a single value can come from
+any source: SOSBRIDGE_TRANSMITTERS__HOME__AUTHENTICATION, or a file transmitters__home__authentication.
 """
 
 from __future__ import annotations
@@ -26,16 +26,18 @@ _DEFAULT_SECRETS = Path("/run/secrets")
 _NAMED = {("transmitters",): "name", ("transmitters", "*", "alarms"): "key", ("g90", "panels"): "guid"}
 _SECRET = frozenset({"password", "authentication", "code"})
 _LARGEST_SECRET = 4096
+"""Characters read of a secret file."""
 _DEEPEST = 16
+"""Levels of nested tables; deeper ones are no settings, and would exhaust the stack."""
 _LONGEST_FAULT = 600
-"""Characters of one fault: a fault may quote its value."""
+"""Characters of one message, which may quote a value."""
 
 Values = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
 class _Source:
-    """Values with where they came from, as a user would name it."""
+    """Values and their origin, in words for the user."""
 
     name: str
     values: Values
@@ -52,7 +54,7 @@ class _Source:
 def load(file: Path | None = None, overrides: Sequence[str] = ()) -> Settings:
     """Read the settings; `overrides` are `mqtt.host=value` from the command line.
 
-    Raises ConfigError with a line for each fault: the source, the key, the fault and how it should look.
+    Raises ConfigError with a line for each error: source, key, what is wrong, and what to use.
     """
     path = file or find()
     sources = [
@@ -63,7 +65,7 @@ def load(file: Path | None = None, overrides: Sequence[str] = ()) -> Settings:
     ]
     merged: Values = {}
     for source in reversed(sources):
-        _lay_over(merged, source.values)
+        _merge(merged, source.values)
     try:
         return Settings(**_listed(merged))
     except ValidationError as error:
@@ -72,7 +74,7 @@ def load(file: Path | None = None, overrides: Sequence[str] = ()) -> Settings:
 
 
 def find() -> Path | None:
-    """Return the configuration file that counts, None where there is none. Raises ConfigError."""
+    """Return the path of the configuration file, None if there is none."""
     named = os.environ.get("SOSBRIDGE_CONFIG")
     if named:
         return Path(named)
@@ -87,7 +89,7 @@ def _toml(path: Path) -> Values:
         raise ConfigError(
             f"{path}: {error.strerror}; write one with: sosbridge config example > sosbridge.toml"
         ) from None
-    except (ValueError, RecursionError) as error:  # also of a number with thousands of digits
+    except (ValueError, RecursionError) as error:  # ValueError also for a number with thousands of digits
         raise ConfigError(f"{path}: not TOML: {clean(error)}") from None
     keyed: Values = _keyed(values, str(path))
     return keyed
@@ -96,11 +98,11 @@ def _toml(path: Path) -> Values:
 def _environment() -> Values:
     try:
         return EnvSettingsSource(Settings)()
-    except SettingsError as error:  # its text names the table; its cause could hold a password
+    except SettingsError as error:  # its text names the table; its cause may contain a password
         table = next((name for name in Settings.model_fields if f'"{name}"' in str(error)), "")
         raise ConfigError(
-            f"the environment: SOSBRIDGE_{table.upper()}: not JSON, as a whole table has to be; "
-            "set one value of it instead, such as SOSBRIDGE_MQTT__HOST=localhost"
+            f"the environment: SOSBRIDGE_{table.upper()}: not JSON, which a whole table needs; "
+            "set single values instead, such as SOSBRIDGE_MQTT__HOST=localhost"
         ) from None
 
 
@@ -110,7 +112,7 @@ def _overrides(assignments: Sequence[str]) -> Values:
         key, sign, value = assignment.partition("=")
         if not sign or not key:
             raise ConfigError(
-                f"the command line: --set {clean(key)}: write key=value, such as --set mqtt.host=localhost"
+                f"the command line: --set {clean(key)}: the value is missing; use for example --set mqtt.host=localhost"
             )
         _put(values, key.strip().lower().split("."), value)
     return values
@@ -129,7 +131,7 @@ def _secret_files() -> Iterator[_Source]:
             text = path.read_text("utf-8")[:_LARGEST_SECRET].rstrip("\r\n")
         except (OSError, UnicodeDecodeError) as error:
             raise ConfigError(
-                f"the secret file {path}: {clean(getattr(error, 'strerror', None) or 'not text')}"
+                f"the secret file {path}: {clean(getattr(error, 'strerror', None) or 'not UTF-8 text')}"
             ) from None
         values: Values = {}
         _put(values, path.name.lower().split("__"), text)
@@ -138,25 +140,25 @@ def _secret_files() -> Iterator[_Source]:
 
 def _put(values: Values, path: Sequence[str], value: object) -> None:
     for part in path[:-1]:
-        if not isinstance(values.get(part), dict):  # of two that contradict each other the later one counts
+        if not isinstance(values.get(part), dict):  # the later of two contradicting values counts
             values[part] = {}
         values = values[part]
     values[path[-1]] = value
 
 
-def _lay_over(below: Values, above: Values) -> None:
+def _merge(below: Values, above: Values) -> None:
     for key, value in above.items():
-        if isinstance(value, dict):  # a table of its own: what is laid over it later is not the source's
+        if isinstance(value, dict):  # a copy: merging must not change the source
             below[key] = below[key] if isinstance(below.get(key), dict) else {}
-            _lay_over(below[key], value)
+            _merge(below[key], value)
         else:
             below[key] = value
 
 
 def _keyed(values: Any, source: str, path: tuple[str, ...] = ()) -> Any:  # noqa: ANN401 - whatever a source holds
-    """Return `values` with the lists of named tables as tables by name; what is no such list stays for the check."""
+    """Return `values` with lists of named tables as tables by name; anything else is left for validation."""
     if len(path) > _DEEPEST:
-        raise ConfigError(f"{source}: {clean('.'.join(path[:2]))}: tables are nested more than {_DEEPEST} deep")
+        raise ConfigError(f"{source}: {clean('.'.join(path[:2]))}: more than {_DEEPEST} levels of nested tables")
     if isinstance(values, dict):
         step = "*" if path in _NAMED else None
         return {key: _keyed(value, source, (*path, step or key)) for key, value in values.items()}
@@ -164,17 +166,17 @@ def _keyed(values: Any, source: str, path: tuple[str, ...] = ()) -> Any:  # noqa
         return values
     name, tables = _NAMED[path], {}
     for number, table in enumerate(values):
-        if isinstance(table, dict) and name not in table:  # else it would be called by its number
+        if isinstance(table, dict) and name not in table:  # its number is not a name
             raise ConfigError(f"{source}: {path[-1]}.{number}.{name}: is missing; it is required")
         key = str(table[name]).lower() if isinstance(table, dict) else str(number)
         if key in tables:
-            raise ConfigError(f"{source}: {path[-1]}: {name} {clean(table[name])!r} is given twice")
+            raise ConfigError(f"{source}: {path[-1]}: duplicate {name} {clean(table[name])!r}")
         tables[key] = _keyed(table, source, (*path, "*"))
     return tables
 
 
 def _listed(values: Any, path: tuple[str, ...] = ()) -> Any:  # noqa: ANN401 - whatever a source holds
-    """Undo `_keyed`: tables by name become lists, each with its name."""
+    """Undo `_keyed`: tables by name become lists again."""
     if not isinstance(values, dict):
         return values
     if path in _NAMED:
@@ -186,10 +188,10 @@ def _listed(values: Any, path: tuple[str, ...] = ()) -> Any:  # noqa: ANN401 - w
 
 def _fault(fault: Any, sources: Sequence[_Source], merged: Values) -> str:  # noqa: ANN401 - a pydantic error
     path = _path(fault["loc"], merged)
-    # What is missing is named by nobody: then whoever named the table that it is missing in.
-    told = (names for depth in range(len(path), 0, -1) if (names := _naming(sources, path[:depth])))
-    names = next(told, [sources[-1].name])
-    # A table is written in the file, although one value of it may come from elsewhere.
+    # No source has a missing value; then the source of the table that it is missing in is named.
+    found = (names for depth in range(len(path), 0, -1) if (names := _naming(sources, path[:depth])))
+    names = next(found, [sources[-1].name])
+    # A table is written in the file, even if a value of it comes from another source.
     source = names[-1 if isinstance(fault.get("input"), dict) else 0]
     key = clean(".".join(path))
     return f"{source}: {key}: {_words(fault, path)}" if key else f"{source}: {_words(fault, path)}"
@@ -200,7 +202,7 @@ def _naming(sources: Sequence[_Source], path: Sequence[str]) -> list[str]:
 
 
 def _path(loc: Sequence[str | int], merged: Values) -> list[str]:
-    """Return the key that a user wrote: the numbers of lists of tables as names again."""
+    """Return the key as the user wrote it: names instead of the numbers of tables."""
     path: list[str] = []
     found: object = merged
     for part in loc:
@@ -219,13 +221,13 @@ def _path(loc: Sequence[str | int], merged: Values) -> list[str]:
 def _words(fault: Any, path: Sequence[str]) -> str:  # noqa: ANN401 - a pydantic error
     message = clean(str(fault["msg"]).removeprefix("Value error, "), _LONGEST_FAULT)
     if fault["type"] == "extra_forbidden":
-        return f"there is no such setting; known here: {', '.join(_fields_at(path[:-1]))}"
+        return f"unknown setting; known here: {', '.join(_fields_at(path[:-1]))}"
     if fault["type"] == "missing":
         return "is missing; it is required"
-    if fault["type"] in ("too_short", "too_long"):  # of a secret, whose characters are no items
+    if fault["type"] in ("string_too_short", "string_too_long", "too_short", "too_long"):
         limits = {"min_length": "at least", "max_length": "at most"}
         wanted = [f"{words} {fault['ctx'][name]}" for name, words in limits.items() if name in fault["ctx"]]
-        return f"has {fault['ctx']['actual_length']} characters and should have {' and '.join(wanted)}"
+        return f"has {len(fault['input'])} characters; it must have {' and '.join(wanted)}"
     value = fault.get("input")
     if fault["type"] == "value_error" or path[-1] in _SECRET or not isinstance(value, str | int | float):
         return message[:1].lower() + message[1:]

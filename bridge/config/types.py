@@ -1,22 +1,115 @@
-"""Durations as people write them: 90s, 5m, 24h, 7d."""
+"""Types of settings: names, addresses, durations and passwords, as people write them."""
 
 from __future__ import annotations
 
 import re
+from ipaddress import IPv4Address, ip_network
+from typing import Annotated
+
+from pydantic import AfterValidator, BeforeValidator, GetPydanticSchema
+from pydantic_core import core_schema
+
+from bridge.common.models import Secret
+from bridge.transmitters.topics import NAME
+
+LAST_PORT = 65535
+LONGEST_S = 36500 * 86400.0
+"""A hundred years, so that no sum of a date and a duration overflows."""
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
-_WRITTEN = re.compile(r"(\d{1,9}(?:\.\d{1,3})?)\s*([smhd])")
-
-LONGEST_S = 36500 * 86400.0
-"""A hundred years: no sum of a date and a duration leaves the calendar."""
+_DURATION = re.compile(r"(\d{1,9}(?:\.\d{1,3})?)\s*([smhd])")
+_HOST_PORT = re.compile(r"(?:\[([^\[\]]+)\]|([^:\[\]]+))(?::([0-9]+))?")
 
 
 def seconds(written: str) -> float:
-    """Return the seconds of `written`. Raises ValueError saying how it should look."""
-    match = _WRITTEN.fullmatch(written.strip().lower())
+    """Return the seconds of a duration such as 90s, 5m, 24h or 7d. Raises ValueError."""
+    match = _DURATION.fullmatch(written.strip().lower())
     if match is None:
-        raise ValueError(f"{written!r} is no duration; write a number with s, m, h or d, such as 90s, 5m, 24h or 7d")
-    found = float(match[1]) * _UNITS[match[2]]
-    if found > LONGEST_S:
-        raise ValueError(f"{written!r} is longer than {LONGEST_S / 86400:.0f}d, which is for ever")
-    return found
+        raise ValueError(f"{written!r} is not a duration; use for example 90s, 5m, 24h or 7d")
+    return _bounded(float(match[1]) * _UNITS[match[2]])
+
+
+def host_port(written: str, default: int | None = None) -> tuple[str, int]:
+    """Return host and port of `host:port` or `[IPv6]:port`. Raises ValueError.
+
+    With a `default` the port may be left out, and an IPv6 address without a port needs no brackets.
+    """
+    match = _HOST_PORT.fullmatch(written)
+    if match is None and default is not None and written.count(":") > 1 and "[" not in written:
+        return written, default
+    port = default if match is None or match[3] is None else int(match[3])
+    if match is None or port is None:
+        raise ValueError(
+            f"{written!r} is not an address; use host:port, such as alarm.example.com:19100 or [2001:db8::1]:19100"
+        )
+    if not 0 < port <= LAST_PORT:
+        raise ValueError(f"{written!r}: port {port} is out of range (1 to {LAST_PORT})")
+    return match[1] or match[2], port
+
+
+def _name(value: str) -> str:
+    if not NAME.fullmatch(value):
+        raise ValueError(f"{value!r} is not a name for a topic; use small letters, digits, - and _")
+    return value
+
+
+def _base_topic(value: str) -> str:
+    if not value or value.startswith("$") or value.strip("/") != value or re.search(r"[+#\x00-\x1f]|//", value):
+        raise ValueError(f"{value!r} is not a base topic; use one or more words with / between, such as sosbridge")
+    return value
+
+
+def _address(value: str) -> str:
+    host_port(value)
+    return value
+
+
+def _host(value: str) -> str:
+    host_port(value, default=LAST_PORT)
+    return value
+
+
+def _ipv4_address(value: str) -> str:
+    host, _ = host_port(value)
+    try:
+        IPv4Address(host)
+    except ValueError:
+        raise ValueError(f"{value!r}: panels need an IPv4 address; use for example 192.168.1.10:5678") from None
+    return value
+
+
+def _network(value: str) -> str:
+    ip_network(value, strict=False)
+    return value
+
+
+def _duration(value: object) -> object:
+    return seconds(value) if isinstance(value, str) else value
+
+
+def _bounded(value: float) -> float:
+    if not value <= LONGEST_S:  # also refuses NaN
+        raise ValueError(f"is longer than {LONGEST_S / 86400:.0f}d")
+    return value
+
+
+Name = Annotated[str, AfterValidator(_name)]
+BaseTopic = Annotated[str, AfterValidator(_base_topic)]
+Address = Annotated[str, AfterValidator(_address)]
+"""`host:port`; see `host_port`."""
+Host = Annotated[str, AfterValidator(_host)]
+"""`host` or `host:port`."""
+PanelAddress = Annotated[str, AfterValidator(_ipv4_address)]
+"""`IPv4:port`."""
+Network = Annotated[str, AfterValidator(_network)]
+Duration = Annotated[float, BeforeValidator(_duration, json_schema_input_type=str), AfterValidator(_bounded)]
+"""Seconds; written 90s, 5m, 24h, 7d."""
+Password = Annotated[
+    Secret,
+    GetPydanticSchema(
+        lambda _source, handler: core_schema.no_info_after_validator_function(
+            Secret, handler(str), serialization=core_schema.to_string_ser_schema(when_used="json")
+        )
+    ),
+]
+"""A text that is a `Secret` from here on."""

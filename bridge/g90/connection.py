@@ -1,7 +1,7 @@
-"""One panel's TCP connection: the session's bytes and the roster's panels, joined.
+"""One TCP connection of a panel: reads messages, hands reports to the registry, answers (PROTOCOL.md, Messages).
 
-What changes nothing (a ping, another hello) is answered at once. Anything else is done with, its event stored, before
-the next message is looked at; reading pauses if more comes meanwhile, so a flood stays in the panel's own socket.
+A ping or hello that changes nothing is answered at once. Any other message is processed, and its event stored, before
+the next one is read; reading pauses if more data arrives meanwhile, so a flood stays in the panel's send buffer.
 """
 
 from __future__ import annotations
@@ -9,51 +9,50 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from datetime import UTC, datetime
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any, Final, Protocol, cast
 
-from bridge.g90.upstream import Relay, Upstream
+from bridge.g90.upstream import Upstream, UpstreamProxy
 from bridge.g90.wire.events import Alert, Notice
 from bridge.g90.wire.frames import FrameError, MessageError
 from bridge.g90.wire.messages import PING, CommandResponse, Discovery, Hello, Ping
-from bridge.g90.wire.session import Reading, Session, Unreadable
+from bridge.g90.wire.session import ReceivedMessage, Session, Unreadable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
-    from bridge.g90.registry import Panel, Roster
+    from bridge.g90.registry import PanelRegistry, RegisteredPanel
 
 _log = logging.getLogger(__name__)
-_WHOLE_PING: Final = Reading(Ping(), PING, PING)
-_MOST_SKIPPED_TOLD: Final = 3
-"""Of one connection: a flood of garbage does not fill the log."""
+_WHOLE_PING: Final = ReceivedMessage(Ping(), PING, PING)
+_MAX_SKIPPED_LOGGED: Final = 3
+"""Per connection, so that a flood of garbage does not fill the log."""
 
 
 class Owner(Protocol):
-    """The server, as a connection sees it."""
+    """What a connection needs of the server."""
 
-    roster: Roster
+    registry: PanelRegistry
     upstream: Upstream | None
 
     @property
     def panel_time(self) -> Callable[[], int]:
-        """The Unix time that panels are told, in seconds."""
+        """Return the Unix time to send to panels, in seconds; 0 if unknown."""
 
     def opened(self, connection: Connection) -> bool:
-        """Take a new connection; False if there are too many."""
+        """Accept a new connection; return False if there are too many."""
 
     def closed(self, connection: Connection) -> None: ...
 
     def announced(self, local: tuple[str, int]) -> tuple[str, int]:
-        """Return what a panel that dialled `local` is told to dial."""
+        """Return the host and port to send to a panel that connected to `local`."""
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None] | None:
-        """Run `work` as a task that the server owns; None when it is stopping."""
+        """Run `work` as a task that the server owns; return None if the server is stopping."""
 
 
 class Connection(asyncio.Protocol):
-    """A connection from its first byte to its last; `panel` is whose it is, once a hello said so."""
+    """One connection. `panel` is set by the first hello of a known panel."""
 
     def __init__(self, owner: Owner) -> None:
         self._owner = owner
@@ -64,11 +63,11 @@ class Connection(asyncio.Protocol):
         self._reading = True
         self._writable = asyncio.Event()
         self._writable.set()
-        self._relay: Relay | None = None
-        self._relay_task: asyncio.Task[None] | None = None
+        self._proxy: UpstreamProxy | None = None
+        self._proxy_task: asyncio.Task[None] | None = None
         self.address = ""
         self.heard = time.monotonic()
-        self.panel: Panel | None = None
+        self.panel: RegisteredPanel | None = None
         self.on_response: Callable[[CommandResponse], None] | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -76,11 +75,11 @@ class Connection(asyncio.Protocol):
         peer = transport.get_extra_info("peername")
         self.address = _plain(peer[0]) if peer else ""
         self._session = Session(*self._owner.announced(transport.get_extra_info("sockname")[:2]))
-        if not peer or not self._owner.opened(self):  # without a peer: gone before it was taken
+        if not peer or not self._owner.opened(self):  # no peer: closed before it was accepted
             self.abort()
         elif self._owner.upstream:
-            self._relay = Relay(self._owner.upstream, self, self._upstream_spoke)
-            self._relay_task = self._owner.spawn(self._relay.run())
+            self._proxy = UpstreamProxy(self._owner.upstream, self)
+            self._proxy_task = self._owner.spawn(self._proxy.run())
 
     def data_received(self, data: bytes) -> None:
         if not self._working and self._session.is_whole_ping(data) and self._quick(_WHOLE_PING):
@@ -95,8 +94,8 @@ class Connection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's
         self._writable.set()
-        if self._relay_task:
-            self._relay_task.cancel()
+        if self._proxy_task:
+            self._proxy_task.cancel()
         self._owner.closed(self)
 
     def pause_writing(self) -> None:
@@ -114,120 +113,115 @@ class Connection(asyncio.Protocol):
         return not self._transport.is_closing()
 
     async def between(self) -> None:
-        """Wait until bytes of ours do not get inside a message of the upstream."""
-        if self._relay:
-            await self._relay.between.wait()
+        """Wait until the bridge may write without splitting a message of the upstream."""
+        if self._proxy:
+            await self._proxy.between.wait()
 
     def write(self, data: bytes) -> None:
         if data and not self._transport.is_closing():
             self._transport.write(data)
 
     async def send(self, data: bytes) -> None:
-        """Send bytes, waiting while the panel does not take them."""
+        """Send bytes; wait while the panel's receive buffer is full."""
         self.write(data)
         await self._writable.wait()
 
     def close(self) -> None:
-        """Close once what was written is sent."""
+        """Close after sending what was written."""
         self._transport.close()
 
     def abort(self) -> None:
         self._transport.abort()
 
     def _advance(self) -> None:
-        while reading := self._next():
-            if not self._quick(reading):
-                self._working = self._owner.spawn(self._work(reading)) is not None
+        while received := self._next():
+            if not self._quick(received):
+                self._working = self._owner.spawn(self._work(received)) is not None
                 return
 
-    async def _work(self, reading: Reading | None) -> None:
-        while reading:
-            await self._take(reading)
-            reading = self._next()
+    async def _work(self, received: ReceivedMessage | None) -> None:
+        while received:
+            await self._process(received)
+            received = self._next()
         self._working = self._flooded = False
         self._balance()
 
-    def _next(self) -> Reading | None:
+    def _next(self) -> ReceivedMessage | None:
         try:
-            reading = self._session.read(self._owner.panel_time())
+            received = self._session.read(self._owner.panel_time())
         except FrameError as error:
             if self.is_open:
-                _log.warning("%s was disconnected: %s", self.address, error)
+                _log.warning("%s: connection closed: %s", self.address, error)
             self.abort()
             return None
-        if reading:
+        if received:
             self.heard = time.monotonic()
-        return reading
+        return received
 
-    def _quick(self, reading: Reading) -> bool:
-        """Answer what changes nothing; False for what needs more."""
-        if self._relay or not isinstance(reading.message, Ping | Hello):
+    def _quick(self, received: ReceivedMessage) -> bool:
+        """Answer a ping or hello that changes nothing; return False for any other message."""
+        if self._proxy or not isinstance(received.message, Ping | Hello):
             return False
-        panel, hello = self.panel, isinstance(reading.message, Hello)
+        panel, hello = self.panel, isinstance(received.message, Hello)
         if hello and (panel is None or panel.config.guid != self._session.guid):
             return False
-        firmware = reading.message.firmware if isinstance(reading.message, Hello) else None
-        if panel and not self._owner.roster.is_quiet(panel, self.address, firmware):
+        firmware = received.message.firmware if isinstance(received.message, Hello) else None
+        if panel and not self._owner.registry.is_quiet(panel, self.address, firmware):
             return False
-        self.write(reading.answer)
+        self.write(received.answer)
         return True
 
-    async def _take(self, reading: Reading) -> None:
-        match reading.message:
+    async def _process(self, received: ReceivedMessage) -> None:
+        match received.message:
             case Hello() | Discovery() as hello:
                 await self._greet(hello)
             case Ping() if self.panel:
-                await self._owner.roster.alive(self.panel, self.address)
+                await self._owner.registry.alive(self.panel, self.address)
             case CommandResponse() as response if self.on_response:
                 self.on_response(response)
             case Alert() | Notice() as report:
                 await self._report(report)
             case Unreadable(reason):
                 self._skip(reason)
-        if self._relay is None or await self._relay.declined(reading.raw):
-            await self.send(reading.answer)
+        if self._proxy is None or await self._proxy.declined(received.raw):
+            await self.send(received.answer)
 
     async def _greet(self, hello: Hello | Discovery) -> None:
-        roster = self._owner.roster
-        self.panel = await roster.admit(hello.guid, self.address)
+        registry = self._owner.registry
+        self.panel = await registry.admit(hello.guid, self.address)
         if self.panel:
-            await roster.alive(self.panel, self.address, hello.firmware)
-        elif hello.guid in roster.panels:
+            await registry.alive(self.panel, self.address, hello.firmware)
+        elif hello.guid in registry.panels:
             self.abort()
 
     async def _report(self, report: Alert | Notice) -> None:
-        roster = self._owner.roster
+        registry = self._owner.registry
         guid = (report.guid if isinstance(report, Alert) else None) or self._session.guid
-        panel = await (roster.admit(guid, self.address) if guid else roster.at_address(self.address))
+        panel = await (registry.admit(guid, self.address) if guid else registry.at_address(self.address))
         if panel is None:
             return
         try:
-            await roster.report(panel, report)
+            await registry.report(panel, report)
         except MessageError as error:
             self._skip(str(error))
-        await roster.alive(panel, self.address)
+        await registry.alive(panel, self.address)
 
     def _skip(self, reason: str) -> None:
-        self._owner.roster.counters["skipped"] += 1
         self._skipped += 1
-        if self._skipped <= _MOST_SKIPPED_TOLD:
+        if self._skipped <= _MAX_SKIPPED_LOGGED:
             _log.info("%s: skipped %s", self.address, reason)
 
     def _balance(self) -> None:
-        """Read as long as what came is worked on in time and the panel takes our bytes."""
+        """Pause reading while messages are waiting to be processed or the panel takes no bytes."""
         wanted = not (self._flooded or self._congested)
         if wanted == self._reading or self._transport.is_closing():
             return
         self._reading = wanted
         (self._transport.resume_reading if wanted else self._transport.pause_reading)()
 
-    def _upstream_spoke(self) -> None:
-        if self.panel:
-            self.panel.upstream_time = datetime.now(UTC)
-
 
 def _plain(address: str) -> str:
-    """Return an IPv4 address that came over an IPv6 socket as what it is."""
+    """Return `address`; an IPv4-mapped IPv6 address as IPv4."""
     parsed = ip_address(address.partition("%")[0])
     mapped = getattr(parsed, "ipv4_mapped", None)
     return str(mapped or parsed)

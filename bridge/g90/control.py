@@ -1,4 +1,4 @@
-"""What can be asked of a panel, whichever way it is asked."""
+"""Commands to a panel, independent of the way they are sent (PROTOCOL.md, Commands)."""
 
 from __future__ import annotations
 
@@ -23,24 +23,24 @@ from bridge.g90.wire.commands import (
 )
 from bridge.g90.wire.constants import ArmCode
 
-_MOST_SENSORS = 1000
+_MAX_SENSORS = 1000
 
 
 class PanelControl(ABC):
-    """Commands to one panel, one at a time. All raise `CommandTimeout`, `CommandRefused` or another `CommandError`."""
+    """Commands to one panel, one at a time. Each may raise any error of `ask`."""
 
     def __init__(self, who: str, timeout: float, retries: int) -> None:
-        """`who` names the panel in errors; `timeout`: seconds for each of the 1 + `retries` attempts."""
+        """`who` names the panel in errors; `timeout` is in seconds for each of the 1 + `retries` attempts."""
         self._who = who
         self._timeout = timeout
         self._retries = retries
         self._one_at_a_time = asyncio.Lock()
 
     async def ask(self, code: int, data: list[object] | None = None) -> list[object]:
-        """Send one command and return the data of its answer.
+        """Send one command and return the data of its response.
 
-        Raises `CommandTimeout` if no attempt is answered, `CommandRefused` if the panel says no, `CommandError` if
-        there is no way to it.
+        Raises `CommandTimeout` if no attempt is answered, `CommandRefused` if the panel reports a failure or sends
+        another response, `PanelCommandError` if the panel cannot be reached.
         """
         async with self._one_at_a_time:
             for _ in range(1 + self._retries):
@@ -54,7 +54,7 @@ class PanelControl(ABC):
 
     @abstractmethod
     async def _attempt(self, code: int, data: list[object] | None) -> list[object]:
-        """Ask once; the answer may never come."""
+        """Send the command once; may wait for the response indefinitely."""
 
     async def status(self) -> HostStatus:
         return host_status(await self.ask(GET_STATUS))
@@ -72,13 +72,13 @@ class PanelControl(ABC):
         await self.ask(SET_STATUS, [int(ArmCode.DISARMED)])
 
     async def records(self) -> tuple[SensorRecord, ...]:
-        """Return the panel's sensors as it lists them, page by page."""
+        """Return the panel's sensor list, read page by page (PROTOCOL.md, Pagination)."""
         found: list[SensorRecord] = []
-        while len(found) < _MOST_SENSORS:
+        while len(found) < _MAX_SENSORS:
             first = len(found) + 1
             page = sensor_page(await self.ask(GET_SENSORS, [first, first + PAGE - 1]))
             if page.first != first and page.count:
-                raise CommandRefused(f"sensors from {page.first} on instead of from {first} on")
+                raise CommandRefused(f"{self._who} sent sensors from {page.first} on, not from {first} on")
             found += page.sensors
             if not page.count or len(found) >= page.total:
                 break

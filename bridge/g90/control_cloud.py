@@ -6,7 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING, Protocol
 
 from bridge.g90.control import PanelControl
-from bridge.g90.wire.commands import CommandError, CommandRefused, answer_data, body
+from bridge.g90.wire.commands import CommandRefused, PanelCommandError, answer_data, body
 from bridge.g90.wire.frames import MessageError
 from bridge.g90.wire.messages import CommandRequest, CommandResponse, build_command
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 _SEQUENCES = 0x10000
 
 
-class Line(Protocol):
+class PanelConnection(Protocol):
     """A panel's connection, as commands see it."""
 
     on_response: Callable[[CommandResponse], None] | None
@@ -30,7 +30,9 @@ class Line(Protocol):
 class CloudControl(PanelControl):
     """Cloud control of panel `guid`. `newest` returns its newest connection; `timeout`: seconds for each attempt."""
 
-    def __init__(self, guid: str, newest: Callable[[], Line | None], *, timeout: float = 5.0, retries: int = 2) -> None:
+    def __init__(
+        self, guid: str, newest: Callable[[], PanelConnection | None], *, timeout: float = 5.0, retries: int = 2
+    ) -> None:
         super().__init__(f"panel {guid}", timeout, retries)
         self._guid = guid
         self._newest = newest
@@ -39,7 +41,7 @@ class CloudControl(PanelControl):
     async def _attempt(self, code: int, data: list[object] | None) -> list[object]:
         line = self._newest()
         if line is None:
-            raise CommandError(f"panel {self._guid} is not connected")
+            raise PanelCommandError(f"panel {self._guid} is not connected")
         await line.between()
         self._sequence = (self._sequence + 1) % _SEQUENCES
         wanted = (self._sequence, code)

@@ -1,4 +1,4 @@
-"""Commands to a panel over UDP (protocol page, 2). Datagrams get lost, so every command is asked again."""
+"""Commands to a panel over UDP (PROTOCOL.md, Local protocol). Datagrams get lost, so every command is retried."""
 
 from __future__ import annotations
 
@@ -6,7 +6,14 @@ import asyncio
 from typing import cast
 
 from bridge.g90.control import PanelControl
-from bridge.g90.wire.commands import CommandError, CommandRefused, answer_data, local_request, point_datagram, unwrap
+from bridge.g90.wire.commands import (
+    CommandRefused,
+    PanelCommandError,
+    answer_data,
+    local_request,
+    point_datagram,
+    unwrap,
+)
 from bridge.g90.wire.constants import LOCAL_PORT
 from bridge.g90.wire.frames import MessageError
 
@@ -20,7 +27,7 @@ class LocalControl(PanelControl):
         self._port = port
 
     async def point_at(self, address: str, port: int) -> None:
-        """Tell the panel to dial `address`, an IPv4 address; no answer comes. Raises `FieldError` for anything else."""
+        """Make the panel connect to `address`, an IPv4 address; it sends no response. Raises `FieldError`."""
         datagram = point_datagram(address, port)
         async with self._one_at_a_time:
             exchange = await self._open(None)
@@ -30,7 +37,7 @@ class LocalControl(PanelControl):
                 exchange.close()
 
     async def _attempt(self, code: int, data: list[object] | None) -> list[object]:
-        """Ask once, from a port of its own: what answers an earlier attempt does not come here."""
+        """Send the command from a new port, so that a late response to an earlier attempt is not taken for this one."""
         exchange = await self._open(code)
         try:
             exchange.send(local_request(code, data))
@@ -44,13 +51,13 @@ class LocalControl(PanelControl):
             async with asyncio.timeout(self._timeout):
                 remote = (self._host, self._port)
                 _, exchange = await loop.create_datagram_endpoint(lambda: _Exchange(code), remote_addr=remote)
-        except (OSError, ValueError, OverflowError) as error:  # a name that cannot be one, a port that there is not
-            raise CommandError(f"{self._host}:{self._port} cannot be asked: {error}") from error
+        except (OSError, ValueError, OverflowError) as error:  # also an invalid host name or port
+            raise PanelCommandError(f"cannot reach {self._host}:{self._port}: {error}") from error
         return exchange
 
 
 class _Exchange(asyncio.DatagramProtocol):
-    """One question and its answer. The socket is connected: the kernel drops what other senders send."""
+    """One request and its response. The socket is connected, so the kernel drops datagrams of other senders."""
 
     def __init__(self, code: int | None) -> None:
         self._code = code
@@ -74,10 +81,10 @@ class _Exchange(asyncio.DatagramProtocol):
         except CommandRefused as error:
             self.answer.set_exception(error)
         except MessageError:
-            return  # not an answer of the protocol: the panel's may still come
+            return  # not a response of the protocol; the panel's own may still come
         else:
             if found is not None:
                 self.answer.set_result(found)
 
     def error_received(self, exc: Exception) -> None:
-        """Nobody listens there at the moment: the attempt runs out and the next one follows."""
+        """Ignore it: the attempt times out and the next one follows."""

@@ -1,7 +1,7 @@
-"""The panels that are known, their states, and who a report is from; one panel's steps are taken one after the other.
+"""The known panels, their states, and which panel a report belongs to (PROTOCOL.md, Attribution of reports).
 
-An event is handed to the handler before the state that remembers it is kept and before the next report of that panel:
-what the handler could not store is offered again until it can.
+The steps of one panel run one after the other. The handler stores the events of a step before the new state replaces
+the old one and before the next report of that panel; if it fails, it is called again until it succeeds.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from functools import partial
 from ipaddress import IPv4Network, IPv6Network, ip_address
 from typing import TYPE_CHECKING, Final, Protocol
 
+from bridge.common.backoff import Backoff
 from bridge.common.errors import BridgeError
 from bridge.common.text import clean
 from bridge.g90.state.panel import Options, PanelState
@@ -28,16 +29,15 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 _SEEN_EVERY: Final = timedelta(minutes=10)
-"""How old `last_seen` may get while nothing else changes."""
-_MOST_STRANGERS: Final = 1024
-_MOST_ACCEPTED: Final = 5000
-"""Panels beyond which nobody unknown is taken: GUIDs cost a liar nothing."""
-_LONGEST_PAUSE_S: Final = 60.0
+"""How old `last_seen` may get before a sign of life updates it."""
+_MAX_STRANGERS: Final = 1024
+_MAX_ACCEPTED: Final = 5000
+"""With `accept_unknown`, the number of panels from which on unknown GUIDs are refused: anyone can make up GUIDs."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PanelConfig:
-    """One panel as the user names it. `address`: the network that it must come from; None: any."""
+    """One configured panel. `address`: the network it must connect from; None: any."""
 
     guid: str
     name: str | None = None
@@ -46,40 +46,45 @@ class PanelConfig:
 
 
 class Refused(StrEnum):
-    """Why something was refused; told once for each GUID or address."""
+    """Why something was refused; reported once per GUID or address."""
 
     UNKNOWN_PANEL = "unknown_panel"
     WRONG_ADDRESS = "wrong_address"
     UNATTRIBUTED = "unattributed"
-    """A report without a GUID, from an address of none or of several panels."""
+    """A report without a GUID, from an address of no panel or of several."""
+
+
+_REFUSALS: Final = {
+    Refused.UNKNOWN_PANEL: "unknown panel %(guid)s from %(address)s ignored; add it under [[g90.panels]]",
+    Refused.WRONG_ADDRESS: "panel %(guid)s from %(address)s ignored; its `address` allows another network",
+    Refused.UNATTRIBUTED: "report from %(address)s ignored; it could be of any panel there, or of none",
+}
 
 
 class PanelHandler(Protocol):
-    """Who is told. What raises a `BridgeError` is offered again until it is taken."""
+    """Stores and publishes what panels report."""
 
     async def panel_changed(self, state: PanelState, events: tuple[PanelEvent, ...]) -> None:
-        """Take new events of a panel, and its state after them; both are to be stored when this returns."""
+        """Store new events of a panel and its state after them. Called again later if it raises `BridgeError`."""
 
     async def panel_refused(self, reason: Refused, guid: str | None, address: str) -> None:
-        """Take that somebody was refused."""
+        """Handle a refusal; a `BridgeError` is logged and not retried."""
 
 
 @dataclass(slots=True)
-class Panel:
-    """One panel at run time."""
+class RegisteredPanel:
+    """A panel while the server runs."""
 
     config: PanelConfig
     state: PanelState
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     heard: float = field(default_factory=time.monotonic)
-    """When it was last heard, or when we began to listen: seconds of the monotonic clock."""
+    """When it was last heard, or when the server started: seconds of the monotonic clock."""
     due: datetime | None = None
-    device_time: datetime | None = None
-    upstream_time: datetime | None = None
 
 
-class Roster:
-    """All panels by GUID. `accept_unknown` makes a panel of every GUID that says hello."""
+class PanelRegistry:
+    """All panels by GUID. With `accept_unknown`, every GUID that says hello becomes a panel."""
 
     def __init__(
         self,
@@ -96,9 +101,8 @@ class Roster:
         self._offline_after = offline_after
         self._clock = clock
         self._strangers: dict[str, tuple[str, float]] = {}
-        self._told: set[tuple[Refused, str]] = set()
+        self._reported: set[tuple[Refused, str]] = set()
         self._at: dict[str, set[str]] = {}
-        self.counters = {"events": 0, "skipped": 0, "refused": 0, "unattributed": 0}
         self.panels = {guid: self._panel(config, states.get(guid)) for guid, config in panels.items()}
         if accept_unknown:
             extra = {guid: state for guid, state in states.items() if guid not in panels}
@@ -107,10 +111,10 @@ class Roster:
     def knows_address(self, address: str) -> bool:
         return bool(self._at.get(address))
 
-    async def admit(self, guid: str, address: str) -> Panel | None:
-        """Return the panel that says to be `guid` at `address`, None (told once) if it is refused."""
+    async def admit(self, guid: str, address: str) -> RegisteredPanel | None:
+        """Return panel `guid` if it may connect from `address`; otherwise report the refusal once and return None."""
         panel = self.panels.get(guid)
-        if panel is None and self._accept_unknown and len(self.panels) < _MOST_ACCEPTED:
+        if panel is None and self._accept_unknown and len(self.panels) < _MAX_ACCEPTED:
             panel = self.panels[guid] = self._panel(PanelConfig(guid=guid), None)
         if panel is None:
             self._note_stranger(guid, address)
@@ -120,52 +124,50 @@ class Roster:
             panel = None
         return panel
 
-    async def at_address(self, address: str) -> Panel | None:
-        """Return the one panel known at `address`; None (counted, told once) where none or several are."""
+    async def at_address(self, address: str) -> RegisteredPanel | None:
+        """Return the one panel known at `address`; report once and return None if there is none or several."""
         recent = time.monotonic() - self._offline_after
         strangers = any(where == address and at >= recent for where, at in self._strangers.values())
         found = [self.panels[guid] for guid in self._at.get(address, ())]
         if len(found) == 1 and not strangers and _inside(address, found[0].config.address):
             return found[0]
-        self.counters["unattributed"] += 1
         await self._refuse(Refused.UNATTRIBUTED, None, address)
         return None
 
-    def is_quiet(self, panel: Panel, address: str, firmware: str | None) -> bool:
-        """Tell whether another sign of life changes nothing, and note it if so."""
+    def is_quiet(self, panel: RegisteredPanel, address: str, firmware: str | None) -> bool:
+        """Return whether a sign of life leaves the state unchanged; if so, record it."""
         state = panel.state
         now = self._clock()
         if not state.online or state.address != address or firmware not in (None, state.firmware):
             return False
         if state.connected_since is None or state.last_seen is None or now - state.last_seen >= _SEEN_EVERY:
             return False
-        panel.heard, panel.device_time = time.monotonic(), now
+        panel.heard = time.monotonic()
         return True
 
-    async def alive(self, panel: Panel, address: str, firmware: str | None = None) -> None:
-        """Take a sign of life."""
+    async def alive(self, panel: RegisteredPanel, address: str, firmware: str | None = None) -> None:
+        """Record a sign of life."""
         if not self.is_quiet(panel, address, firmware):
-            panel.heard, panel.device_time = time.monotonic(), self._clock()
+            panel.heard = time.monotonic()
             await self.step(panel, lambda state: heard(state, self._clock(), address, firmware))
 
-    async def report(self, panel: Panel, report: Report) -> None:
-        """Take one report; raise `MessageError` if it means nothing."""
+    async def report(self, panel: RegisteredPanel, report: Report) -> None:
+        """Process one report. Raises `MessageError` if its meaning is unknown."""
         options = panel.config.options
         await self.step(panel, lambda state: reduce(state, report, self._clock(), options))
 
-    async def step(self, panel: Panel, take: Callable[[PanelState], Step]) -> None:
-        """Take one step of one panel: hand its events to the handler, then keep its state."""
+    async def step(self, panel: RegisteredPanel, take: Callable[[PanelState], Step]) -> None:
+        """Run one step of a panel: give its events to the handler, then replace its state."""
         async with panel.lock:
             step = take(panel.state)
             if step.state is panel.state and not step.events:
                 return
-            await self._offer(step)
-            self.counters["events"] += len(step.events)
+            await self._store(step)
             self._moved(panel.state, step.state)
             panel.state, panel.due = step.state, next_due(step.state)
 
     async def sweep(self) -> None:
-        """Let time pass for all panels."""
+        """Run what is due for any panel: timers, and going offline."""
         now, late = self._clock(), time.monotonic() - self._offline_after
         for panel in list(self.panels.values()):
             if panel.due and panel.due <= now:
@@ -173,18 +175,18 @@ class Roster:
             if panel.heard < late and panel.state.online is not False:
                 await self._fall_silent(panel, now, late)
 
-    async def _fall_silent(self, panel: Panel, now: datetime, late: float) -> None:
-        # It may be heard while its last report, or the store, keeps this waiting.
+    async def _fall_silent(self, panel: RegisteredPanel, now: datetime, late: float) -> None:
+        # The panel can send something while this waits for its lock.
         await self.step(panel, lambda state: silent(state, now) if panel.heard < late else Step(state))
 
-    def _panel(self, config: PanelConfig, state: PanelState | None) -> Panel:
+    def _panel(self, config: PanelConfig, state: PanelState | None) -> RegisteredPanel:
         state = replace(state or PanelState(guid=config.guid), name=config.name)
         self._moved(None, state)
-        # Looked at once however far away that seems: the clock may have been set back since.
-        return Panel(config, state, due=self._clock() if next_due(state) else None)
+        # Due at once, however far in the future it seems: the clock may have been set back since.
+        return RegisteredPanel(config, state, due=self._clock() if next_due(state) else None)
 
     def _moved(self, before: PanelState | None, after: PanelState) -> None:
-        """Keep the book of addresses."""
+        """Update the index of addresses."""
         if before and before.address != after.address and before.address:
             self._at[before.address].discard(before.guid)
             if not self._at[before.address]:
@@ -192,35 +194,34 @@ class Roster:
         if after.address:
             self._at.setdefault(after.address, set()).add(after.guid)
 
-    async def _offer(self, step: Step) -> None:
-        pause = 1.0
+    async def _store(self, step: Step) -> None:
+        backoff = Backoff()
         while True:
             try:
                 await self._handler.panel_changed(step.state, step.events)
             except BridgeError as error:
-                _log.error("panel %s: not stored, tried again in %.0f s: %s", step.state.guid, pause, error)
+                pause = backoff.fail()
+                _log.error("panel %s: cannot store its report, retrying in %.0f s: %s", step.state.guid, pause, error)
                 await asyncio.sleep(pause)
-                pause = min(pause * 2, _LONGEST_PAUSE_S)
             else:
                 return
 
     def _note_stranger(self, guid: str, address: str) -> None:
         self._strangers.pop(guid, None)
         self._strangers[guid] = (address, time.monotonic())
-        if len(self._strangers) > _MOST_STRANGERS:
+        if len(self._strangers) > _MAX_STRANGERS:
             del self._strangers[next(iter(self._strangers))]
 
     async def _refuse(self, reason: Refused, guid: str | None, address: str) -> None:
-        self.counters["refused"] += 1
-        once = (reason, guid or address)
-        if once in self._told or len(self._told) >= _MOST_STRANGERS:
+        key = (reason, guid or address)
+        if key in self._reported or len(self._reported) >= _MAX_STRANGERS:
             return
-        self._told.add(once)
-        _log.warning("%s: %s from %s, it changes nothing", reason, guid or "a report", clean(address))
+        self._reported.add(key)
+        _log.warning(_REFUSALS[reason], {"guid": guid, "address": clean(address)})
         try:
             await self._handler.panel_refused(reason, guid, address)
         except BridgeError as error:
-            _log.warning("%s not told on: %s", reason, error)
+            _log.warning("cannot report %s: %s", reason, error)
 
 
 def _inside(address: str, network: IPv4Network | IPv6Network | None) -> bool:

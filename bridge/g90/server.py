@@ -1,4 +1,4 @@
-"""The cloud server that panels dial: listens, holds the connections within bounds, and takes commands to panels."""
+"""The TCP server that panels connect to: listens and limits connections (PROTOCOL.md, Connection limits)."""
 
 from __future__ import annotations
 
@@ -6,14 +6,15 @@ import asyncio
 import time
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
 from bridge.common.errors import ConfigError
 from bridge.g90.connection import Connection
-from bridge.g90.control_cloud import CloudControl
-from bridge.g90.registry import PanelConfig, PanelHandler, Roster
+from bridge.g90.connections import Connections
+from bridge.g90.registry import PanelConfig, PanelHandler, PanelRegistry
+from bridge.g90.state.reducer import shifted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Mapping
@@ -28,33 +29,23 @@ _CLOSE_S: Final = 2.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """Bounds of the server; times in seconds."""
+    """Limits of the server; times in seconds (PROTOCOL.md, Connection limits)."""
 
     max_connections: int = 5000
     per_stranger_address: int = 4
     """Connections of one address at which no panel is known."""
     idle_timeout: float = 300.0
-    """Without a whole message."""
+    """Without a complete message; then the connection is closed."""
     offline_after: float = 180.0
     burst: int = 1024
-    """Connections that are accepted at once; more wait."""
-
-
-@dataclass(frozen=True, slots=True)
-class Link:
-    """How one panel is connected."""
-
-    guid: str
-    address: str | None
-    connections: int
-    last_device_packet_time: datetime | None
-    last_upstream_packet_time: datetime | None
+    """The listen backlog: connections waiting to be accepted."""
 
 
 class PanelServer:
-    """All panels' connections. `announce`: what panels are told to dial; None: what they dialled.
+    """Holds the connections of all panels.
 
-    `panels` by GUID; `states` what the store kept of them. With `accept_unknown`, any GUID becomes a panel.
+    `announce`: host and port sent to panels as their server, by default the address they connected to.
+    `panels` by GUID; `states`: their stored states. With `accept_unknown`, every GUID that says hello becomes a panel.
     """
 
     def __init__(
@@ -67,24 +58,22 @@ class PanelServer:
         upstream: Upstream | None = None,
         panels: Mapping[str, PanelConfig] = MappingProxyType({}),
         states: Mapping[str, PanelState] = MappingProxyType({}),
+        connections: Connections | None = None,
         accept_unknown: bool = False,
         limits: Limits | None = None,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
         panel_time: Callable[[], int] = lambda: int(time.time()),
     ) -> None:
-        """`panel_time` is the Unix time that panels are told, 0 while that is not known."""
+        """`panel_time` returns the Unix time to send to panels, 0 while it is unknown."""
         self.panel_time = panel_time
         self._listen = (host, port)
         self._announce = announce
         self._limits = limits or Limits()
-        self._connections: dict[Connection, None] = {}
-        self._controls: dict[str, CloudControl] = {}
+        self.connections = Connections() if connections is None else connections
         self._tasks: asyncio.TaskGroup | None = None
         self.upstream = upstream
         self.started = asyncio.Event()
-        self._empty = asyncio.Event()
-        self._empty.set()
-        self.roster = Roster(
+        self.registry = PanelRegistry(
             handler,
             panels,
             states,
@@ -94,7 +83,7 @@ class PanelServer:
         )
 
     async def run(self) -> None:
-        """Serve until cancelled; raise `ConfigError` if the address cannot be listened on."""
+        """Serve until cancelled. Raises `ConfigError` if it cannot listen."""
         loop = asyncio.get_running_loop()
         try:
             server = await loop.create_server(lambda: Connection(self), *self._listen, backlog=self._limits.burst)
@@ -105,111 +94,82 @@ class PanelServer:
             async with asyncio.TaskGroup() as tasks:
                 self._tasks = tasks
                 self.started.set()
-                await self._sweep_for_ever()
+                await self._sweep()
         finally:
             await self._close(server)
 
-    def control(self, guid: str) -> CloudControl:
-        """Return the (experimental) control of a panel over its newest connection."""
-        return self._controls.setdefault(guid, CloudControl(guid, lambda: self._newest(guid)))
-
-    async def command(self, guid: str, code: int, data: list[object] | None = None) -> list[object]:
-        """Send one command over the panel's newest connection; see `CloudControl.ask`."""
-        return await self.control(guid).ask(code, data)
-
     async def apply(self, guid: str, take: Callable[[PanelState], Step]) -> None:
-        """Take a step of a panel that did not come over its connection: what it answered to a request of ours."""
-        if panel := self.roster.panels.get(guid):
-            await self.roster.step(panel, take)
+        """Apply a step that did not come over the panel's connection, such as the response to a local request."""
+        if panel := self.registry.panels.get(guid):
+            await self.registry.step(panel, take)
+
+    async def clock_was_set(self, jump: timedelta) -> None:
+        """Let what waits for a moment wait as long as before, by a clock that was set by `jump`."""
+        for guid in list(self.registry.panels):
+            await self.apply(guid, lambda state: shifted(state, jump))
 
     @property
     def states(self) -> dict[str, PanelState]:
-        return {guid: panel.state for guid, panel in self.roster.panels.items()}
-
-    @property
-    def counters(self) -> dict[str, int]:
-        """Events told, messages skipped, things refused or of nobody, connections held and turned away."""
-        return self.roster.counters | {"connections": len(self._connections)}
-
-    def link(self, guid: str) -> Link | None:
-        """Return how a panel is connected, None for a GUID that is not known."""
-        panel = self.roster.panels.get(guid)
-        if panel is None:
-            return None
-        held = sum(connection.panel is panel for connection in self._connections)
-        return Link(guid, panel.state.address, held, panel.device_time, panel.upstream_time)
+        return {guid: panel.state for guid, panel in self.registry.panels.items()}
 
     def opened(self, connection: Connection) -> bool:
-        """Take a new connection; False if there are too many."""
+        """Accept a new connection; return False if there are too many."""
         if self._tasks is None or self._crowded(connection.address) or not self._make_room():
-            self.roster.counters["turned_away"] = self.roster.counters.get("turned_away", 0) + 1
             return False
-        self._connections[connection] = None
-        self._empty.clear()
+        self.connections.add(connection)
         return True
 
     def closed(self, connection: Connection) -> None:
-        self._connections.pop(connection, None)
-        if not self._connections:
-            self._empty.set()
+        self.connections.remove(connection)
 
     def announced(self, local: tuple[str, int]) -> tuple[str, int]:
         return self._announce or local
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None] | None:
-        """Run `work` as a task of the server's group; None when it is stopping."""
+        """Run `work` as a task of the server's group; return None if the server is stopping."""
         if self._tasks is None:
             work.close()
             return None
         return self._tasks.create_task(work)
 
-    def _newest(self, guid: str) -> Connection | None:
-        """Return the connection for commands: the newest on which the panel said hello (connections are in order)."""
-        own = (c for c in reversed(self._connections) if c.is_open and c.panel and c.panel.config.guid == guid)
-        return next(own, None)
-
     def _crowded(self, address: str) -> bool:
-        if self.roster.knows_address(address):
+        if self.registry.knows_address(address):
             return False
-        held = sum(connection.address == address and connection.panel is None for connection in self._connections)
-        return held >= self._limits.per_stranger_address
+        return self.connections.of_strangers(address) >= self._limits.per_stranger_address
 
     def _make_room(self) -> bool:
-        """Close a stranger's connection, or one that its panel replaced, if there is no room; False if none can go."""
-        if len(self._connections) < self._limits.max_connections:
+        """At the limit, close a connection of no panel or one its panel replaced; False if there is none."""
+        if len(self.connections) < self._limits.max_connections:
             return True
-        spare = next((c for c in self._connections if c.panel is None), None) or self._replaced()
+        spare = self.connections.spare()
         if spare is None:
             return False
         self.closed(spare)
         spare.abort()
         return True
 
-    def _replaced(self) -> Connection | None:
-        newest = {connection.panel.config.guid: connection for connection in self._connections if connection.panel}
-        return next((c for c in self._connections if c not in newest.values()), None)
-
-    async def _sweep_for_ever(self) -> None:
+    async def _sweep(self) -> None:
         try:
             while True:
-                await self.roster.sweep()
+                await self.registry.sweep()
                 self._close_idle()
                 await asyncio.sleep(_SWEEP_S)
         finally:
             self._tasks = None
 
     def _close_idle(self) -> None:
-        late = time.monotonic() - self._limits.idle_timeout
-        for connection in [c for c in self._connections if c.heard < late]:
-            connection.abort()
+        limit = time.monotonic() - self._limits.idle_timeout
+        for connection in self.connections:
+            if connection.heard < limit:
+                connection.abort()
 
     async def _close(self, server: asyncio.Server) -> None:
         server.close()
-        for connection in list(self._connections):
+        for connection in self.connections:
             connection.close()
         with suppress(TimeoutError):
             async with asyncio.timeout(_CLOSE_S):
-                await self._empty.wait()
+                await self.connections.until_empty()
                 await server.wait_closed()
-        for connection in list(self._connections):
+        for connection in self.connections:
             connection.abort()

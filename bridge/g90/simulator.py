@@ -1,6 +1,6 @@
-"""A panel for the demo, for trying a setup and for the tests, on real sockets: it dials the cloud and answers UDP.
+"""A simulated panel on real sockets, for `simulate panel`, the demo and tests: connects to a server and answers UDP.
 
-It tells each event as a panel does, as 0x22 and as 0x21, and can send its bytes in pieces or glued together.
+It reports each event as a panel does, as 0x22 and as 0x21, and can split its bytes or send them in one piece.
 """
 
 from __future__ import annotations
@@ -54,10 +54,10 @@ class SimulatedSensor:
 
 
 class PanelSimulator:
-    """One simulated panel. `cloud`: what it dials; `local`: where it answers UDP; None: not at all.
+    """One simulated panel. `cloud`: the server to connect to; `local`: the UDP address to answer on; None: off.
 
-    `interval`: seconds between hellos and between pings. `chop`: bytes a segment; `glue`: an event's messages, and a
-    ping, in one piece.
+    `interval`: seconds between hellos and between pings. `chop`: the most bytes of a write; `glue`: write all messages
+    of an event, and a ping, in one piece.
     """
 
     def __init__(
@@ -78,9 +78,9 @@ class PanelSimulator:
         self.arm_state = ArmCode.DISARMED
         self.received: deque[FromCloud] = deque(maxlen=100)
         self.answered = asyncio.Event()
-        """Set once the cloud said anything on the present connection."""
+        """Set once the server sent a message on the current connection."""
         self.listening = asyncio.Event()
-        """Set once UDP is answered at `local`."""
+        """Set once it answers UDP on `local`."""
         self._interval = interval
         self._chop = chop
         self._glue = glue
@@ -88,7 +88,7 @@ class PanelSimulator:
         self._sending = asyncio.Lock()
 
     async def run(self) -> None:
-        """Live until cancelled; dial again, after a second, whenever the connection is lost."""
+        """Run until cancelled; reconnect a second after a connection is lost."""
         async with asyncio.TaskGroup() as tasks:
             if self.local:
                 tasks.create_task(self._answer_locally(self.local))
@@ -98,44 +98,44 @@ class PanelSimulator:
                 await asyncio.sleep(1)
 
     async def arm(self, state: ArmCode) -> None:
-        """Arm or disarm, and say so."""
+        """Arm or disarm, and report it."""
         self.arm_state = state
-        await self.tell(
+        await self.report(
             Notice(kind=NoticeKind.ARM_DISARM, value=state),
             self._alert(AlertType.STATE_CHANGE, _STATES[state]),
         )
 
     async def panel_state(self, state: StateCode) -> None:
-        """Tell of mains, battery or Wi-Fi."""
-        await self.tell(self._alert(AlertType.STATE_CHANGE, state))
+        """Report the state of mains, battery or Wi-Fi."""
+        await self.report(self._alert(AlertType.STATE_CHANGE, state))
 
     async def activity(self, index: int, state: int = SensorCode.OPEN, source: int | None = None) -> None:
-        """Tell what a sensor does: `state` is a `SensorCode`, or of the table of its source."""
+        """Report activity of a sensor. `state`: a `SensorCode`, or a code of the table for `source`."""
         name = self._sensor(index).name
         opens = state == SensorCode.OPEN and source is None
         notices = [Notice(kind=NoticeKind.SENSOR_ACTIVITY, sensor=index, name=name)] if opens else []
-        await self.tell(*notices, self._alert(AlertType.SENSOR_ACTIVITY, index, state, source))
+        await self.report(*notices, self._alert(AlertType.SENSOR_ACTIVITY, index, state, source))
 
     async def alarm(self, index: int, state: int = SensorCode.ALARM, source: int | None = None) -> None:
-        """Go into alarm by a sensor, or tell its tamper (`SensorCode.TAMPER`)."""
+        """Report an alarm of a sensor, or its tamper (`SensorCode.TAMPER`)."""
         self.arm_state = ArmCode.ALARMED
-        await self.tell(
+        await self.report(
             Notice(kind=NoticeKind.ARM_DISARM, value=ArmCode.ALARMED),
             self._alert(AlertType.ALARM, index, state, source),
         )
 
     async def sos(self) -> None:
         """Press SOS on the panel itself."""
-        await self.tell(self._alert(AlertType.PANEL_SOS, 0, source=Source.PANEL))
+        await self.report(self._alert(AlertType.PANEL_SOS, 0, source=Source.PANEL))
 
-    async def tell(self, *reports: Report) -> None:
-        """Send reports, an alert as JSON and as a status change; `ConnectionError` if the cloud is away."""
+    async def report(self, *reports: Report) -> None:
+        """Send reports, an alert both as JSON and as a status change. Raises `ConnectionError` if not connected."""
         messages = [build_report(report, as_json=True) for report in reports]
         messages += [build_report(report, as_json=False) for report in reports if isinstance(report, Alert)]
         await self.send([b"".join([*messages, PING])] if self._glue else messages)
 
     async def send(self, messages: Sequence[bytes]) -> None:
-        """Send bytes, in pieces if so asked."""
+        """Send bytes, in pieces of `chop` bytes. Raises `ConnectionError` if not connected."""
         async with self._sending:
             writer = self._writer
             if writer is None:
@@ -171,7 +171,7 @@ class PanelSimulator:
             async with asyncio.timeout(10):
                 reader, writer = await asyncio.open_connection(*cloud)
         except (OSError, TimeoutError) as error:
-            _log.warning("the cloud at %s:%d cannot be reached: %s", *cloud, error)
+            _log.warning("cannot connect to %s:%d: %s", *cloud, error or "timed out")
             return
         self._writer = writer
         self.answered.clear()
@@ -179,7 +179,7 @@ class PanelSimulator:
         try:
             await self._listen(reader)
         except (OSError, MessageError) as error:
-            _log.warning("the connection to the cloud was lost: %s", error)
+            _log.warning("connection to %s:%d lost: %s", *cloud, error)
         finally:
             self._writer = None
             writer.close()
@@ -187,7 +187,7 @@ class PanelSimulator:
             await asyncio.wait([beat])
 
     async def _beat(self) -> None:
-        """Look for the cloud, then say hello and ping for as long as the connection lasts."""
+        """Send a discovery, then hellos and pings while the connection lasts."""
         with contextlib.suppress(OSError):
             await self.send([build_hello(Discovery(self.guid, "206"))])
             while True:
@@ -203,9 +203,9 @@ class PanelSimulator:
                 self.received.append(message)
                 self.answered.set()
                 if isinstance(message, CommandRequest):
-                    await self._obey(message)
+                    await self._respond(message)
 
-    async def _obey(self, request: CommandRequest) -> None:
+    async def _respond(self, request: CommandRequest) -> None:
         arming = request.code == SET_STATUS
         data = await self._do(request.code, load_json(request.body) if request.body else None)
         text = b"fail" if data is None else body(request.code, data)
@@ -214,7 +214,7 @@ class PanelSimulator:
             await self.arm(self.arm_state)
 
     async def _do(self, code: int, request: object) -> list[object] | None:
-        """Carry out a command; return the answer's data, None if it fails."""
+        """Carry out a command; return the data of the response, None if it fails."""
         match code, request:
             case 100, _ if code == GET_STATUS:
                 return [int(self.arm_state), "", "Simulated panel", "206", "206"]
@@ -250,7 +250,7 @@ class PanelSimulator:
             transport.close()
 
     async def _local(self, request: bytes) -> bytes | None:
-        """Return the answer to one datagram; pointing the panel elsewhere has none."""
+        """Return the response to one datagram; None for one that points the panel at a server."""
         if found := _POINT.search(request):
             self.cloud = (found[1].decode(), int(found[2]))
             if self._writer:

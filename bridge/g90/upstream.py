@@ -1,8 +1,8 @@
-"""The vendor's cloud behind the bridge: one upstream connection for one panel's, bytes both ways as they come.
+"""Connects each panel connection to the vendor's cloud, unmodified in both directions (PROTOCOL.md, Upstream).
 
-Towards the upstream go whole messages, so that a new upstream connection never begins in the middle of one. Towards the
-panel every byte goes on at once; where the messages end is followed, so that nothing of ours gets inside one, and the
-panel is cut off if the upstream is lost inside one: it dials again and both ends are in step.
+Only whole messages go upstream, so a new upstream connection never starts inside one. Bytes for the panel are passed on
+at once, and message boundaries are tracked so that the bridge never writes inside a message. If the upstream is lost
+inside one, the panel's connection is closed; the panel dials again.
 """
 
 from __future__ import annotations
@@ -10,12 +10,10 @@ from __future__ import annotations
 import asyncio
 import logging
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import Final, Protocol
 
+from bridge.common.backoff import Backoff
 from bridge.g90.wire.frames import FrameBuffer, FrameError
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 _log = logging.getLogger(__name__)
 _CHUNK: Final = 64 * 1024
@@ -23,45 +21,44 @@ _CHUNK: Final = 64 * 1024
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Upstream:
-    """Where the vendor's cloud is, and how patient we are with it; times in seconds."""
+    """Address and timeouts of the vendor's cloud; times in seconds."""
 
     host: str
     port: int
     connect_timeout: float = 5.0
     write_timeout: float = 10.0
     silence: float = 150.0
-    """A cloud that answers no ping for so long is not there: panels send one each minute."""
+    """Time without a byte, then the connection counts as lost: panels ping each minute, and each ping is answered."""
     first_pause: float = 1.0
     longest_pause: float = 60.0
 
 
 class PanelSide(Protocol):
-    """The panel's connection, as the relay sees it."""
+    """What the proxy needs of the panel's connection."""
 
     async def send(self, data: bytes) -> None:
-        """Send bytes to the panel, waiting while it does not take them."""
+        """Send bytes to the panel; wait while its receive buffer is full."""
 
     def abort(self) -> None:
-        """Cut the panel off."""
+        """Close the panel's connection at once."""
 
 
-class Relay:
-    """Keeps one upstream connection for as long as `run` runs."""
+class UpstreamProxy:
+    """Keeps one upstream connection while `run` runs."""
 
-    def __init__(self, upstream: Upstream, panel: PanelSide, on_upstream: Callable[[], None]) -> None:
+    def __init__(self, upstream: Upstream, panel: PanelSide) -> None:
         self._upstream = upstream
         self._panel = panel
-        self._on_upstream = on_upstream
         self._writer: asyncio.StreamWriter | None = None
         self._boundary = FrameBuffer()
         self._followed = True
         self._decided = asyncio.Event()
         self.between = asyncio.Event()
-        """Set while bytes of ours may go to the panel."""
+        """Set while the bridge may write to the panel: no upstream message is incomplete."""
         self.between.set()
 
     async def forward(self, raw: bytes) -> bool:
-        """Send one whole message of the panel upstream; False if the upstream is away."""
+        """Send one message of the panel upstream; return False if the upstream is not connected."""
         await self._decided.wait()
         writer = self._writer
         if writer is None or writer.is_closing():
@@ -71,41 +68,41 @@ class Relay:
                 writer.write(raw)
                 await writer.drain()
         except (OSError, TimeoutError) as error:
-            _log.warning("upstream %s: %s", self._upstream.host, error or "takes no more bytes")
+            _log.warning("upstream %s: %s", self._upstream.host, error or "write timed out")
             writer.transport.abort()
             return False
         return True
 
     async def declined(self, raw: bytes) -> bool:
-        """Send one whole message of the panel upstream; True if the upstream is away and we are to answer it."""
+        """Send one message of the panel upstream; return True if it failed and the bridge has to answer instead."""
         return not await self.forward(raw) and self.between.is_set()
 
     async def run(self) -> None:
-        """Connect, carry bytes to the panel, and connect again when the upstream is lost; until cancelled."""
+        """Connect, pass bytes to the panel, and reconnect when the upstream is lost, until cancelled."""
         try:
             await self._keep()
         finally:
             self._decided.set()
 
     async def _keep(self) -> None:
-        pause = self._upstream.first_pause
+        backoff = Backoff(first=self._upstream.first_pause, longest=self._upstream.longest_pause)
         while True:
-            carried = await self._once()
-            pause = self._upstream.first_pause if carried else min(pause * 2, self._upstream.longest_pause)
+            if await self._once():
+                backoff.reset()
             if not self.between.is_set():
-                _log.warning("upstream %s was lost inside a message: the panel has to dial again", self._upstream.host)
+                _log.warning("upstream %s lost inside a message; closing the panel's connection", self._upstream.host)
                 self._panel.abort()
                 return
-            await asyncio.sleep(pause)
+            await asyncio.sleep(backoff.fail())
 
     async def _once(self) -> bool:
-        """Hold one upstream connection to its end; tell whether it carried anything."""
+        """Hold one upstream connection until it ends; return whether it carried data."""
         carried = False
         try:
             async with asyncio.timeout(self._upstream.connect_timeout):
                 reader, writer = await asyncio.open_connection(self._upstream.host, self._upstream.port)
         except (OSError, TimeoutError) as error:
-            _log.warning("upstream %s cannot be reached: %s", self._upstream.host, error or "no answer in time")
+            _log.warning("cannot connect to upstream %s: %s", self._upstream.host, error or "timed out")
             self._decided.set()
             return carried
         self._writer = writer
@@ -113,11 +110,10 @@ class Relay:
         try:
             while data := await self._read(reader):
                 carried = True
-                self._on_upstream()
                 self._follow(data)
                 await self._panel.send(data)
         except (OSError, TimeoutError) as error:
-            _log.warning("upstream %s was lost: %s", self._upstream.host, error or "silent for too long")
+            _log.warning("upstream %s lost: %s", self._upstream.host, error or "no data within the timeout")
         finally:
             self._writer = None
             writer.transport.abort()
@@ -128,7 +124,7 @@ class Relay:
             return await reader.read(_CHUNK)
 
     def _follow(self, data: bytes) -> None:
-        """Follow where the upstream's messages end; once that is lost, nothing of ours goes between them."""
+        """Track the upstream's message boundaries; after a fault in them the bridge never writes to the panel again."""
         if not self._followed:
             return
         self._boundary.feed(data)
@@ -138,6 +134,6 @@ class Relay:
         except FrameError as error:
             self._followed = False
             self.between.clear()
-            _log.warning("upstream %s cannot be followed: %s", self._upstream.host, error)
+            _log.warning("upstream %s sent an invalid frame: %s", self._upstream.host, error)
         else:
             (self.between.clear if len(self._boundary) else self.between.set)()

@@ -1,0 +1,1 @@
+"""Home Assistant discovery: the devices and entities that the bridge announces."""

@@ -1,51 +1,71 @@
-"""Keeps Home Assistant's discovery as the configuration and the panels are; what is gone is taken out there, too."""
+"""Keeps Home Assistant's discovery as the configuration and the panels are; removes what is gone (TOPICS.md)."""
 
 from __future__ import annotations
 
 import asyncio
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
-from bridge.homeassistant.devices import removal
+from bridge.common.models import NamedAlarm
+from bridge.g90.state.panel import PanelState
+from bridge.homeassistant.devices import bridge_device, removal, transmitter_device, transmitter_id
 from bridge.homeassistant.entity import Names, Payload
-from bridge.mqtt.session import Door
+from bridge.homeassistant.panel import ControlOptions, panel_device, panel_id
+from bridge.mqtt.client import Incoming
+from bridge.mqtt.outgoing import Outgoing
+from bridge.mqtt.routes import Route
 
 log = logging.getLogger(__name__)
 
 _BETWEEN_S = 0.2
-"""After Home Assistant's birth its devices come again one after the other."""
+"""Devices are published again one after the other: Home Assistant is still starting."""
+_NOT_CONTROLLED = ControlOptions(possible=False)
 
 
 class Announcer:
-    """Declares device payloads by topic. `enabled` false: declares nothing, so that all of ours is removed."""
+    """Declares device payloads by topic."""
 
-    def __init__(self, names: Names, door: Door, *, enabled: bool) -> None:
+    def __init__(
+        self, names: Names, outgoing: Outgoing, panels: Mapping[str, ControlOptions], *, enabled: bool
+    ) -> None:
+        """`panels`: how each can be controlled, by GUID. `enabled` False: nothing is declared, all of ours is stale."""
         self.names = names
-        self._door = door
+        self._outgoing = outgoing
+        self._panels = panels
         self._enabled = enabled
         self._devices: dict[str, Payload] = {}
-        self._born = asyncio.Event()
+        self._started = asyncio.Event()
 
     @property
-    def birth_topic(self) -> str:
-        return f"{self.names.prefix}/status"
+    def route(self) -> Route:
+        return Route(self.names.birth_topic, self.handle_status, retained=True)
 
     def is_stale(self, topic: str) -> bool:
-        """Tell whether a retained discovery topic is ours and of a device that is no more."""
+        """Return whether a retained discovery topic is ours and announces a device that does not exist."""
         return self.names.is_ours(topic) and topic not in self._devices
 
-    def announce(self, device: str, payload: Payload) -> None:
-        """Declare one device; components that it had and has no more are removed."""
+    def announce_bridge(self) -> None:
+        self._announce(self.names.root, bridge_device(self.names))
+
+    def announce_transmitter(self, name: str, alarms: Mapping[str, NamedAlarm], test_code: str | None) -> None:
+        self._announce(transmitter_id(self.names, name), transmitter_device(self.names, name, alarms, test_code))
+
+    def announce_panel(self, state: PanelState) -> None:
+        control = self._panels.get(state.guid, _NOT_CONTROLLED)
+        self._announce(panel_id(self.names, state.guid), panel_device(self.names, state, control))
+
+    def _announce(self, device: str, payload: Payload) -> None:
+        """Declare one device; components that it had and has no longer are removed."""
         if not self._enabled:
             return
         topic = self.names.topic(device)
         self._remove(topic, self._devices.get(topic, {}), payload)
         self._devices[topic] = payload
-        self._door.state(topic, json.dumps(payload))
+        self._outgoing.state(topic, json.dumps(payload))
 
     def learned(self, held: Mapping[str, str]) -> None:
-        """Take what the broker holds, perhaps from a time with other alarms and sensors."""
+        """Compare with what the broker holds, perhaps from a configuration with other alarms and sensors."""
         for topic, payload in self._devices.items():
             try:
                 before = json.loads(held.get(topic, "{}"))
@@ -54,22 +74,23 @@ class Announcer:
             if isinstance(before, dict):
                 self._remove(topic, before, payload)
 
-    def born(self) -> None:
-        """Home Assistant has started: it gets all devices again."""
-        self._born.set()
+    async def handle_status(self, batch: Sequence[Incoming]) -> None:
+        """Publish all devices again when Home Assistant has started."""
+        if any(message.payload == b"online" for message in batch):
+            self._started.set()
 
     async def run(self) -> None:
-        """Answer births until cancelled."""
+        """Follow Home Assistant's starts until cancelled."""
         while True:
-            await self._born.wait()
-            self._born.clear()
-            log.info("Home Assistant is there: %d devices are announced again", len(self._devices))
+            await self._started.wait()
+            self._started.clear()
+            log.info("Home Assistant has started: %d devices are announced again", len(self._devices))
             for topic in list(self._devices):
-                self._door.state_again(topic)
+                self._outgoing.state_again(topic)
                 await asyncio.sleep(_BETWEEN_S)
 
     def _remove(self, topic: str, before: Payload, after: Payload) -> None:
         markers = removal(before, after)
         if markers is not None:
-            self._door.publish(topic, json.dumps(markers), retain=True)
-            self._door.publish(topic, json.dumps(after), retain=True)
+            self._outgoing.publish(topic, json.dumps(markers), retain=True)
+            self._outgoing.publish(topic, json.dumps(after), retain=True)

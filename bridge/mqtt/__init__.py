@@ -1,0 +1,1 @@
+"""The MQTT connection: the only room that uses aiomqtt and paho."""

@@ -28,10 +28,12 @@ from bridge.common.text import clean
 _T = TypeVar("_T")
 
 TIMEOUT_S = 10.0
-"""For whatever the broker has to answer."""
+"""Bounds the wait for each answer of the broker, in seconds."""
 _CONNECT_TIMEOUT_S = 4.0
 _TAKEN_OVER = 0x8E
-_HUNG_UP = "it hung up before the login; see its log, mqtt.port and mqtt.tls (does it want a client certificate?)"
+_DISCONNECTED = (
+    "it disconnected before the login; see its log, mqtt.port and mqtt.tls (does it want a client certificate?)"
+)
 _LOGIN_REFUSED = (0x86, 0x87, 4, 5)
 """Bad user name or password, not authorised: MQTT 5, then 3.1.1."""
 
@@ -61,7 +63,7 @@ Message = paho.MQTTMessage
 
 @dataclass(frozen=True, slots=True)
 class Incoming:
-    """A message as it came. `mid` is None with QoS 0."""
+    """A received message. `mid` is None with QoS 0."""
 
     topic: str
     payload: bytes
@@ -72,7 +74,7 @@ class Incoming:
 
 
 class BrokerError(BridgeError):
-    """The broker cannot be reached, or refuses us; the text says what to do."""
+    """The broker cannot be reached, or refuses the connection; the text says what to do."""
 
 
 class Client(aiomqtt.Client):
@@ -89,7 +91,7 @@ class Client(aiomqtt.Client):
         self._client.connect_timeout = _CONNECT_TIMEOUT_S
         self.pending_calls_threshold = 100
 
-    def _on_connect(  # what arrives before the connection is known to be up is not lost: it goes to the inbox
+    def _on_connect(  # messages that arrive before aiomqtt knows of the connection go to the inbox
         self,
         client: paho.Client,
         userdata: object,
@@ -100,7 +102,7 @@ class Client(aiomqtt.Client):
         self.session_present = flags.session_present
         super()._on_connect(client, userdata, flags, reason_code, properties)
 
-    def _on_disconnect(  # aiomqtt would wait for the whole timeout, and then not know why
+    def _on_disconnect(  # aiomqtt would wait for the whole timeout and lose the reason
         self,
         client: paho.Client,
         userdata: object,
@@ -109,7 +111,7 @@ class Client(aiomqtt.Client):
         properties: Properties | None = None,
     ) -> None:
         if not self._connected.done():
-            self._connected.set_exception(aiomqtt.MqttError(_HUNG_UP))
+            self._connected.set_exception(aiomqtt.MqttError(_DISCONNECTED))
             return
         super()._on_disconnect(client, userdata, flags, reason_code, properties)
 
@@ -124,7 +126,7 @@ class Client(aiomqtt.Client):
         reason_codes: list[ReasonCode],
         properties: Properties | None = None,
     ) -> None:
-        if mid in self._pending_subscribes:  # nobody waits for a late one any more: no reason for a traceback
+        if mid in self._pending_subscribes:  # a late answer that is no longer awaited needs no traceback
             super()._on_subscribe(client, userdata, mid, reason_codes, properties)
 
     def _on_socket_register_write(self, client: paho.Client, userdata: object, sock: socket.socket) -> None:  # noqa: ARG002
@@ -136,7 +138,7 @@ class Client(aiomqtt.Client):
     def _write(self, sock: socket.socket) -> None:
         """Write at once, and wait only for what the socket does not take: aiomqtt would wait first.
 
-        A socket that was closed since is left alone: its number may be another's by now.
+        A socket that was closed meanwhile is left alone: its number may belong to another one.
         """
         if sock.fileno() < 0:
             return
@@ -150,7 +152,7 @@ class Client(aiomqtt.Client):
 
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[None]:
-        """Be connected within; also where connecting fails halfway, no socket stays behind."""
+        """Stay connected within. No socket stays open, even where connecting fails halfway."""
         try:
             async with self:
                 yield
@@ -160,7 +162,7 @@ class Client(aiomqtt.Client):
                 self._hang_up()
 
     def _client_connect(self) -> None:
-        """Connect, in a thread, which nothing can cancel: for who has left meanwhile, its socket is closed after it."""
+        """Connect, in a thread, which cannot be cancelled: if the caller has left meanwhile, close the socket then."""
         self._connecting = True
         try:
             super()._client_connect()
@@ -187,7 +189,7 @@ class Client(aiomqtt.Client):
 
     async def until_lost(self) -> None:
         """Raise MqttError when the connection ends."""
-        async for _ in self.messages:  # none is ever put there: ours go to the inbox
+        async for _ in self.messages:  # always empty: messages go to the inbox
             pass
 
     def acknowledge(self, mid: int) -> None:
@@ -197,7 +199,7 @@ class Client(aiomqtt.Client):
 def make_client(
     broker: Broker, inbox: Callable[[paho.MQTTMessage], None], context: ssl.SSLContext | None, status_topic: str | None
 ) -> Client:
-    """Return a client that is not connected yet."""
+    """Return a client that is not connected yet; `status_topic` gets the will `offline`."""
     modern = broker.protocol == "5"
     properties = None
     if modern:
@@ -229,7 +231,7 @@ def tls_context(broker: Broker) -> ssl.SSLContext:
         context = ssl.create_default_context(cafile=str(broker.ca_file) if broker.ca_file else None)
     except OSError as error:
         raise ConfigError(f"mqtt.tls.ca_file: {broker.ca_file}: {error.strerror or error}") from None
-    # From Python 3.13 on an authority of one's own whose certificate tells no key usage would be refused.
+    # Since Python 3.13 a private CA whose certificate has no key usage would be refused.
     context.verify_flags &= ~ssl.VERIFY_X509_STRICT
     if broker.cert_file:
         try:
@@ -258,13 +260,13 @@ def failed(code: ReasonCode | int) -> bool:
 
 
 def explain(error: BaseException) -> str:
-    """Say what keeps us from the broker, and what to look at."""
+    """Return what is wrong with the connection to the broker, and which setting to look at."""
     code = getattr(error, "rc", None)
     value = code.value if isinstance(code, ReasonCode) else None
     if value in _LOGIN_REFUSED:
         return "it refuses the user name or password (mqtt.username, mqtt.password)"
     if value == _TAKEN_OVER:
-        return "another client took over our client id: two bridges run with the same mqtt.client_id"
+        return "another client took over the client id: two bridges run with the same mqtt.client_id"
     text = clean(error)
     if "CERTIFICATE_VERIFY_FAILED" in text:
         return f"its certificate is not trusted (mqtt.tls.ca_file): {text}"
@@ -272,7 +274,7 @@ def explain(error: BaseException) -> str:
 
 
 async def try_connection(broker: Broker) -> None:
-    """Log in and out again, under a client id of its own. Raises BrokerError with what is in the way."""
+    """Log in and out again, under a client id of its own. Raises BrokerError with the reason."""
     context = tls_context(broker) if broker.tls else None
     trial = replace(broker, client_id=f"{broker.client_id}-check", session_expiry_s=0)
     client = make_client(trial, lambda _: None, context, status_topic=None)

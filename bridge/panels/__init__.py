@@ -1,0 +1,1 @@
+"""From panel reports to alarms, states and events; commands to panels."""

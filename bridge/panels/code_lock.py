@@ -1,4 +1,4 @@
-"""Whether a command may pass: the panel's code, compared in constant time, with a lock against guessing."""
+"""Checks the code of a panel command in constant time and locks after wrong codes (TOPICS.md, Panel commands)."""
 
 from __future__ import annotations
 
@@ -8,24 +8,24 @@ from typing import Final
 
 from bridge.common.models import Secret
 
-MOST_WRONG: Final = 5
-"""In a row."""
+MAX_WRONG: Final = 5
+"""Wrong codes in a row before the lock."""
 LOCK_S: Final = 60.0
-"""At this pace somebody who tries every code of four digits needs a day and a half, of six digits five months."""
+"""At this rate, trying all codes of four digits takes a day and a half, of six digits five months."""
 
 
 class Verdict(StrEnum):
     OK = "ok"
     WRONG = "wrong"
     LOCKED = "locked"
-    """Five wrong codes in a row: for a minute not even the right one passes."""
+    """After `MAX_WRONG` wrong codes in a row, even the right one is refused for `LOCK_S`."""
 
 
 @dataclass(slots=True)
 class CodeLock:
-    """The code of one panel. `code_for_arm` asks for it to arm, too; to disarm it is always asked for.
+    """The code of one panel. Disarming requires it; arming does too with `code_for_arm`.
 
-    Without a code every command passes. A command without a code counts as one with a wrong code.
+    If the panel has no code, every command passes. A command without a code counts as one with a wrong code.
     """
 
     code: Secret | None
@@ -34,7 +34,7 @@ class CodeLock:
     _locked_until: float = field(default=float("-inf"), init=False)
 
     def check(self, given: Secret | None, *, disarms: bool, now: float) -> Verdict:
-        """Judge one command at `now`, in seconds of a clock that never goes back."""
+        """Check one command. `now`: seconds of a monotonic clock."""
         if self.code is None or not (disarms or self.code_for_arm):
             return Verdict.OK
         if self.locked(now):
@@ -50,6 +50,6 @@ class CodeLock:
 
     def _count(self, now: float) -> None:
         self._wrong += 1
-        if self._wrong >= MOST_WRONG:
+        if self._wrong >= MAX_WRONG:
             self._wrong = 0
             self._locked_until = now + LOCK_S

@@ -1,6 +1,6 @@
-"""Panels joined to the rest: their events become alarms in the outbox first, then states and events on MQTT.
+"""What panels report: their events become alarms in the outbox first, then states and events on MQTT.
 
-What a panel reports is never said again, so its new state and the alarms that its events make are one transaction.
+A panel reports each event once, so its new state and the alarms that its events make are one transaction.
 """
 
 from __future__ import annotations
@@ -10,26 +10,25 @@ import json
 import logging
 import math
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from datetime import timedelta
 from typing import Any
 
 from bridge.common.backoff import Backoff
 from bridge.common.clock import Clock
 from bridge.common.errors import DamagedError, FieldError, StoreError
-from bridge.common.models import Alarm, AlarmIdentity, Command, Request
+from bridge.common.models import Alarm, AlarmIdentity, Command, PreparedAlarm, Request
 from bridge.g90.registry import Refused
-from bridge.g90.server import PanelServer
 from bridge.g90.state.panel import PanelState
-from bridge.g90.state.reducer import shifted
 from bridge.g90.wire.events import EventType, PanelEvent
-from bridge.mqtt.session import Door
-from bridge.panels.commands import Controlled, Orders
-from bridge.panels.forwarding import Forwarded, Rule, Sending, Step, expire, forward, until_due
+from bridge.mqtt.outgoing import Outgoing
+from bridge.panels.forwarding import Forwarded, ForwardingStep, Rule, Sending, expire, forward, until_due
+from bridge.panels.known import KnownPanels
+from bridge.panels.reading import ReadRequests
 from bridge.panels.topics import PanelTopics, state_payloads
 from bridge.sos_access.prepare import prepare
-from bridge.store.outbox import Entry, Outbox, Touched
+from bridge.store.outbox import Outbox
+from bridge.store.records import CommandEntry
 
 log = logging.getLogger(__name__)
 
@@ -37,127 +36,57 @@ _LONGEST_WAIT_S = 60.0
 
 
 class Panels:
-    """The handler of the panel server; `take` takes what MQTT commands a panel to do."""
+    """The handler of the panel server."""
 
     def __init__(
         self,
         topics: PanelTopics,
         outbox: Outbox,
-        door: Door,
+        outgoing: Outgoing,
+        panels: KnownPanels,
+        reads: ReadRequests,
         *,
-        panels: Mapping[str, Controlled],
         rules: Sequence[Rule],
         clock: Clock,
         accept_unknown: bool,
-        tell: Callable[..., None],
-        stored: Callable[[Touched], None],
-        known: Callable[[PanelState], None] = lambda _: None,
+        emit: Callable[..., None],
+        on_state: Callable[[PanelState], None] = lambda _: None,
     ) -> None:
-        """`tell` publishes on `bridge/event`; `stored` is told the transmitters that have something new to send.
-
-        `known` is told each state of a panel, after it is stored.
-        """
-        self._known = known
-        self._clock = clock
+        """`emit` publishes on `bridge/event`; `on_state` takes each state of a panel, after it is stored."""
         self._topics = topics
         self._outbox = outbox
-        self._door = door
+        self._outgoing = outgoing
         self._panels = panels
+        self._reads = reads
         self._rules = rules
+        self._clock = clock
         self._accept_unknown = accept_unknown
-        self._tell = tell
-        self._stored = stored
+        self._emit = emit
+        self._on_state = on_state
         self._active: dict[str, tuple[Forwarded, ...]] = {}
-        self._states: dict[str, PanelState] = {}
         self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._due = asyncio.Event()
         self._looks_at = math.inf
         """By the loop's clock, when all that waits is looked at next: what is due after that wakes nobody."""
-        self._orders = Orders(topics, door, panels, clock=clock, tell=tell)
-        self.take = self._orders.take
 
     async def restore(self) -> dict[str, PanelState]:
-        """Take up what the store knows, publish it, and return it for the server. Raises StoreError."""
+        """Load what the store knows, publish it, and return it for the server. Raises StoreError."""
+        known = self._panels
         for guid, content in (await self._outbox.panels()).items():
             self._active[guid] = tuple(Forwarded.from_json(entry) for entry in content["forwarded"])
-            if guid in self._panels or self._accept_unknown:
+            if guid in known.configured or self._accept_unknown:
                 state = PanelState.from_json(content["state"])
-                name = self._panels[guid].config.name if guid in self._panels else None
-                self._states[guid] = replace(state, name=name)
-                self._declare(self._states[guid])
-        for guid, panel in self._panels.items():
-            if guid not in self._states:
-                self._known(PanelState(guid=guid, name=panel.config.name))
+                name = known.configured[guid].config.name if guid in known.configured else None
+                known.states[guid] = replace(state, name=name)
+                self._declare(known.states[guid])
+        for guid, panel in known.configured.items():
+            if guid not in known.states:
+                self._on_state(PanelState(guid=guid, name=panel.config.name))
         # Not connected yet in this life: their first sign of life makes us ask what was missed.
-        return {guid: replace(state, connected_since=None) for guid, state in self._states.items()}
+        return {guid: replace(state, connected_since=None) for guid, state in known.states.items()}
 
-    @property
-    def online(self) -> int:
-        return sum(bool(state.online) for state in self._states.values())
-
-    @property
-    def guids(self) -> list[str]:
-        return sorted({*self._panels, *self._states})
-
-    async def run(self, server: PanelServer) -> None:
-        """Restore what is due and obey orders until cancelled."""
-        async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._restore_in_time())
-            await self._orders.run(server)
-
-    # What panels report
-
-    async def panel_changed(self, state: PanelState, events: tuple[PanelEvent, ...]) -> None:
-        """Store and publish. Raises StoreError where it could not be stored: it is offered again."""
-        guid = state.guid
-        async with self._locks[guid]:
-            step = Step(self._active.get(guid, ()))
-            for event in events:
-                taken = forward(self._rules, step.active, event, state.name, self._clock.moment())
-                step = Step(taken.active, step.sendings + taken.sendings)
-            await self._keep(guid, state, step)
-            before = self._states.get(guid) or PanelState(guid=guid)
-            self._states[guid] = state
-        for event in events:
-            log.info("panel %s: %s%s", state.name or guid, event.type, f" ({event.name})" if event.name else "")
-            self._door.publish(self._topics.of(guid, "event"), json.dumps(event.as_json()))
-        self._declare(state)
-        self._retract(before, state)
-        connected = state.connected_since is not None and state.connected_since != before.connected_since
-        if guid in self._panels and (connected or any(event.type == EventType.SENSOR_CHANGED for event in events)):
-            self._orders.ask(guid)
-
-    async def panel_refused(self, reason: Refused, guid: str | None, address: str) -> None:
-        self._tell(str(reason), guid=guid, address=address)
-
-    async def _keep(self, guid: str, state: PanelState, step: Step) -> None:
-        content = {"state": state.as_json(), "forwarded": [entry.as_json() for entry in step.active]}
-        commands = {sending.key: _command(sending, self._clock) for sending in step.sendings}
-        entries = {key: Entry(each.transmitter, command=each) for key, each in commands.items()}
-        try:
-            touched = await self._outbox.keep_panel(guid, content, entries)
-        except asyncio.CancelledError:
-            # It may be written all the same: then nothing newer goes before it.
-            self._stored({entry.transmitter: None for entry in entries.values()})
-            raise
-        self._active[guid] = step.active
-        if step.sendings:
-            self._stored(touched)
-        if _now() + until_due(step.active, self._clock.age_s) < self._looks_at:
-            self._due.set()
-
-    def _declare(self, state: PanelState) -> None:
-        for leaf, payload in state_payloads(state).items():
-            self._door.state(self._topics.of(state.guid, leaf), payload)
-        self._known(state)
-
-    def _retract(self, before: PanelState, state: PanelState) -> None:
-        """Clear the topics of sensors that there are no more."""
-        for leaf in state_payloads(before).keys() - state_payloads(state).keys():
-            if leaf.startswith("sensor/"):
-                self._door.state(self._topics.of(state.guid, leaf), "")
-
-    async def _restore_in_time(self) -> None:
+    async def run(self) -> None:
+        """Restore in time what rules raised, until cancelled."""
         backoff = Backoff()
         while True:
             self._due.clear()
@@ -176,6 +105,52 @@ class Panels:
             except TimeoutError:
                 pass
 
+    # What panels report
+
+    async def panel_changed(self, state: PanelState, events: tuple[PanelEvent, ...]) -> None:
+        """Store and publish. Raises StoreError where it could not be stored: it is offered again."""
+        guid = state.guid
+        async with self._locks[guid]:
+            step = ForwardingStep(self._active.get(guid, ()))
+            for event in events:
+                taken = forward(self._rules, step.active, event, state.name, self._clock.moment())
+                step = ForwardingStep(taken.active, step.sendings + taken.sendings)
+            await self._keep(guid, state, step)
+            before = self._panels.states.get(guid) or PanelState(guid=guid)
+            self._panels.states[guid] = state
+        for event in events:
+            log.info("panel %s: %s%s", state.name or guid, event.type, f" ({event.name})" if event.name else "")
+            self._outgoing.publish(self._topics.of(guid, "event"), json.dumps(event.as_json()))
+        self._declare(state)
+        self._retract(before, state)
+        connected = state.connected_since is not None and state.connected_since != before.connected_since
+        if guid in self._panels.configured and (
+            connected or any(event.type == EventType.SENSOR_CHANGED for event in events)
+        ):
+            self._reads.put(guid)
+
+    async def panel_refused(self, reason: Refused, guid: str | None, address: str) -> None:
+        self._emit(str(reason), guid=guid, address=address)
+
+    async def _keep(self, guid: str, state: PanelState, step: ForwardingStep) -> None:
+        content = {"state": state.as_json(), "forwarded": [entry.as_json() for entry in step.active]}
+        entries = {sending.key: CommandEntry(_command(sending, self._clock)) for sending in step.sendings}
+        await self._outbox.keep_panel(guid, content, entries)
+        self._active[guid] = step.active
+        if _now() + until_due(step.active, self._clock.age_s) < self._looks_at:
+            self._due.set()
+
+    def _declare(self, state: PanelState) -> None:
+        for leaf, payload in state_payloads(state).items():
+            self._outgoing.state(self._topics.of(state.guid, leaf), payload)
+        self._on_state(state)
+
+    def _retract(self, before: PanelState, state: PanelState) -> None:
+        """Clear the topics of sensors that there are no more."""
+        for leaf in state_payloads(before).keys() - state_payloads(state).keys():
+            if leaf.startswith("sensor/"):
+                self._outgoing.state(self._topics.of(state.guid, leaf), "")
+
     def _until_due(self) -> float:
         waits = [until_due(active, self._clock.age_s) for active in self._active.values()]
         return max(min([*waits, _LONGEST_WAIT_S]), 0.0)
@@ -185,16 +160,8 @@ class Panels:
             async with self._locks[guid]:
                 step = expire(self._active[guid], self._clock.now(), self._clock.age_s)
                 if step.sendings:
-                    state = self._states.get(guid) or PanelState(guid=guid)
+                    state = self._panels.states.get(guid) or PanelState(guid=guid)
                     await self._keep(guid, state, step)
-
-    def clock_was_set(self, jump: timedelta) -> None:
-        """Let what waits for a moment wait no longer and no shorter for it."""
-        self._orders.put(lambda server: self._shift(server, jump))
-
-    async def _shift(self, server: PanelServer, jump: timedelta) -> None:
-        for guid in self.guids:
-            await server.apply(guid, lambda state: shifted(state, jump))
 
 
 def check_stored(content: dict[str, Any]) -> None:
@@ -211,7 +178,7 @@ def _now() -> float:
     return asyncio.get_running_loop().time()
 
 
-def _prepared(alarm: Alarm) -> tuple[Alarm, tuple[str, ...]]:
+def _prepared(alarm: Alarm) -> tuple[PreparedAlarm, tuple[str, ...]]:
     """Return the alarm made fit, without the fields that cannot be: the alarm must not be lost to them."""
     faults: tuple[str, ...] = ()
     while True:

@@ -1,8 +1,8 @@
-"""Rules that make a panel's event an alarm at an operator, as pure steps: (active, event) -> active and what to send.
+"""Rules that turn panel events into alarms, as pure steps: (active alarms, event) -> active alarms, commands.
 
-One physical event is one alarm at a transmitter: of the rules that fit, the first for each transmitter takes it. What a
-rule raised is remembered as `Forwarded` until it is restored; that memory belongs into the transaction that stores what
-is sent, so that a restart neither repeats an alarm nor forgets to restore one.
+One event is one alarm per transmitter: the first matching rule of each transmitter applies. An alarm that a rule raised
+is kept as `Forwarded` until it is restored. Store it in the same transaction as the commands, so that a restart neither
+repeats an alarm nor omits a restore.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
 Age = Callable[[Moment, datetime], float]
-"""How many seconds ago a moment was for certain, by the steady clock and by the wall clock: `Clock.age_s`."""
+"""Returns the least age of a moment in seconds, by the monotonic clock and the wall clock: `Clock.age_s`."""
 
 _E = EventType
 _PLACEHOLDER: Final = re.compile(r"\{([^{}]*)\}")
@@ -37,9 +37,9 @@ _FIXED_TYPES: Final = {_E.REMOTE_BUTTON: "remote", _E.RFID: "rfid", _E.DOORBELL:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rule:
-    """One `[[forward]]`. `detector` and `detector_text` are the sensor's index and name where they are None.
+    """One `[[forward]]`. `detector` and `detector_text` default to the sensor's index and name.
 
-    Texts may name `{sensor}` `{name}` `{sensor_type}` `{source}` `{event}` `{action}` `{panel}` `{guid}`.
+    Texts may contain `{sensor}` `{name}` `{sensor_type}` `{source}` `{event}` `{action}` `{panel}` `{guid}`.
     """
 
     event: EventType
@@ -48,11 +48,11 @@ class Rule:
     panel: str | None = None
     """A GUID; None: any panel."""
     sensor: int | str | None = None
-    """An index, or a pattern for the name (`Kitchen*`, whatever the case); None: any sensor."""
+    """An index, or a case-insensitive pattern for the name (`Kitchen*`); None: any sensor."""
     sensor_type: str | None = None
     restore_on: EventType | timedelta | None = None
     restore_event_code: str | None = None
-    """None: the alarm's own."""
+    """None: the event code of the alarm."""
     transmitter_area: str | None = None
     section: str | None = None
     section_text: str | None = None
@@ -63,7 +63,7 @@ class Rule:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Forwarded:
-    """An alarm that a rule raised and nothing restored; `alarm` is the restore, ready to be sent."""
+    """An alarm that a rule raised and that is not restored yet; `alarm` is the restore to send."""
 
     transmitter: str
     guid: str
@@ -74,26 +74,26 @@ class Forwarded:
     at: datetime
     """When it was raised."""
     moment: Moment = NO_MOMENT
-    """The same by the steady clock."""
+    """When it was raised, by the monotonic clock."""
     restore_on: EventType | None = None
     restore_after: float | None = None
     """Seconds."""
 
     @property
     def identity(self) -> tuple[str | None, ...]:
-        """What is restored once, however often it was raised."""
+        """The identity of the alarm: restored once, however often it was raised."""
         place = (self.alarm.transmitter_area, self.alarm.section, self.alarm.detector)
         return (self.transmitter, self.guid, self.raised_code, *place)
 
     def as_json(self) -> dict[str, object]:
-        """Return what `from_json` reads."""
+        """Return the JSON form, for `from_json`."""
         plain = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in ("alarm", "at", "moment")}
         texts = {f.name: getattr(self.alarm, f.name) for f in fields(Alarm) if f.name != "transmitter_time"}
         return plain | {"alarm": texts, "at": self.at.isoformat(), "moment": asdict(self.moment)}
 
     @classmethod
     def from_json(cls, stored: Mapping[str, Any]) -> Forwarded:
-        """Return what `as_json` gave; raise `DamagedError` for anything else."""
+        """Return the value from the result of `as_json`; raise `DamagedError` for anything else."""
         try:
             restore_on = EventType(stored["restore_on"]) if stored["restore_on"] else None
             plain = _with_age(stored)
@@ -101,11 +101,11 @@ class Forwarded:
             at = datetime.fromisoformat(plain["at"])
             return cls(**{**plain, **read, "at": at, "restore_on": restore_on})
         except (KeyError, TypeError, ValueError) as error:
-            raise DamagedError(f"a stored forwarding cannot be read: {error}") from error
+            raise DamagedError(f"invalid forwarded alarm in the store: {error}") from error
 
 
 def _with_age(stored: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what is stored now; of what an earlier version stored, a restore is due if it was to come at any time."""
+    """Return `stored` in today's form. Earlier versions stored a due time: such a restore is due at once."""
     plain = dict(stored)
     due = plain.pop("due", None)
     return {"at": due or "2026-01-01T00:00+00:00", "moment": {}, "restore_after": 0.0 if due else None} | plain
@@ -115,7 +115,7 @@ def _with_age(stored: Mapping[str, Any]) -> dict[str, Any]:
 class Sending:
     """One command for a transmitter.
 
-    `key`: what is sent once, however often it is asked for. `raised_code`: the event code that the alarm is known by.
+    `key`: commands with the same key are sent once. `raised_code`: the event code with which the alarm was raised.
     """
 
     transmitter: str
@@ -126,7 +126,7 @@ class Sending:
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class ForwardingStep:
     active: tuple[Forwarded, ...]
     sendings: tuple[Sending, ...] = ()
 
@@ -137,8 +137,8 @@ def forward(
     event: PanelEvent,
     panel_name: str | None = None,
     moment: Moment = NO_MOMENT,
-) -> Step:
-    """Take one event: what it restores, then what it raises. `moment` is now."""
+) -> ForwardingStep:
+    """Apply one event at `moment`: first the restores, then the alarms."""
     ended = [a for a in active if a.restore_on == event.type and _same_place(a, event)]
     kept = tuple(a for a in active if a not in ended)
     sendings = [_restore(a, event.at) for a in ended]
@@ -152,23 +152,23 @@ def forward(
         if rule.restore_on is not None:
             entry = _entry(rule, event, raised, moment)
             kept = (*(a for a in kept if a.identity != entry.identity), entry)
-    return Step(kept, tuple(sendings))
+    return ForwardingStep(kept, tuple(sendings))
 
 
-def expire(active: tuple[Forwarded, ...], now: datetime, age: Age) -> Step:
-    """Let time pass: restore what is due."""
+def expire(active: tuple[Forwarded, ...], now: datetime, age: Age) -> ForwardingStep:
+    """Restore the alarms that are due."""
     ended = [a for a in active if a.restore_after is not None and a.restore_after <= age(a.moment, a.at)]
-    return Step(tuple(a for a in active if a not in ended), tuple(_restore(a, now) for a in ended))
+    return ForwardingStep(tuple(a for a in active if a not in ended), tuple(_restore(a, now) for a in ended))
 
 
 def until_due(active: Sequence[Forwarded], age: Age) -> float:
-    """Return after how many seconds `expire` has something to do; infinity: never."""
+    """Return the seconds until `expire` has something to do; infinity if never."""
     waits = [a.restore_after - age(a.moment, a.at) for a in active if a.restore_after is not None]
     return min(waits, default=math.inf)
 
 
 def fits(rule: Rule, event: PanelEvent) -> bool:
-    """Tell whether `rule` takes `event`."""
+    """Return whether `rule` matches `event`."""
     if rule.event != event.type or rule.panel not in (None, event.guid):
         return False
     if rule.sensor_type is not None and rule.sensor_type != event.sensor_type:
@@ -177,15 +177,15 @@ def fits(rule: Rule, event: PanelEvent) -> bool:
 
 
 def parse_event(text: str) -> EventType:
-    """Return the event that a user wrote; raise `ConfigError` with those that there are."""
+    """Return the event named `text`; raise `ConfigError` with the known events."""
     try:
         return EventType(text.strip().lower())
     except ValueError:
-        raise ConfigError(f"forward: there is no event {text!r}; there are {', '.join(EventType)}") from None
+        raise ConfigError(f"forward: unknown event {text!r}; known events: {', '.join(EventType)}") from None
 
 
 def parse_restore_on(text: str, seconds: Callable[[str], float]) -> EventType | timedelta:
-    """Return the event or the time after which an alarm is restored; raise `ConfigError` for anything else."""
+    """Return the event or the duration after which an alarm is restored; raise `ConfigError` for anything else."""
     try:
         return timedelta(seconds=seconds(text))
     except ValueError:
@@ -193,16 +193,16 @@ def parse_restore_on(text: str, seconds: Callable[[str], float]) -> EventType | 
 
 
 def faults(rules: Sequence[Rule], *, panels: Collection[str] | None, transmitters: Collection[str]) -> tuple[str, ...]:
-    """Return what is wrong with the rules that can never do what they say, a line each.
+    """Return one line per fault of rules that can never work as written.
 
-    `panels`: the GUIDs that there are; None where any panel may come.
+    `panels`: the configured GUIDs; None if unknown panels are accepted.
     """
     found = []
     for number, rule in enumerate(rules, 1):
         lines = [*_reference_faults(rule, panels, transmitters), *_event_faults(rule), *_text_faults(rule)]
         shadow = next((n for n, earlier in enumerate(rules[: number - 1], 1) if _covers(earlier, rule)), None)
         if shadow:
-            lines.append(f"rule {shadow} takes all of its events to {rule.transmitter} before it")
+            lines.append(f"rule {shadow} before it already sends all of its events to {rule.transmitter}")
         found += [f"forward: rule {number} ({rule.event} to {rule.transmitter}): {line}" for line in lines]
     return tuple(found)
 
@@ -268,38 +268,39 @@ def _filled(template: str, values: Mapping[str, str]) -> str:
 def _reference_faults(rule: Rule, panels: Collection[str] | None, transmitters: Collection[str]) -> list[str]:
     lines = []
     if rule.transmitter not in transmitters:
-        lines.append(f"there is no transmitter {rule.transmitter}")
+        lines.append(f"unknown transmitter {rule.transmitter}")
     if panels is not None and rule.panel is not None and rule.panel not in panels:
-        lines.append(f"there is no panel {rule.panel}")
+        lines.append(f"unknown panel {rule.panel}")
     if panels is not None and not panels:
-        lines.append("there is no panel at all")
+        lines.append("no panel is configured")
     return lines
 
 
 def _event_faults(rule: Rule) -> list[str]:
     lines = []
     if rule.sensor_type is not None and rule.sensor_type not in SENSOR_TYPE_NAMES:
-        lines.append(f"there is no sensor type {rule.sensor_type}; there are {', '.join(sorted(SENSOR_TYPE_NAMES))}")
+        lines.append(f"unknown sensor type {rule.sensor_type}; known types: {', '.join(sorted(SENSOR_TYPE_NAMES))}")
     elif rule.event in _DOOR_EVENTS and rule.sensor_type not in (None, *_DOOR_TYPES):
         lines.append(f"a {rule.sensor_type} sensor does not open or close")
     elif rule.sensor_type not in (None, _FIXED_TYPES.get(rule.event, rule.sensor_type)):
         lines.append(f"{rule.event} does not come from a {rule.sensor_type} sensor")
     if rule.event in PANEL_EVENTS and not (rule.sensor is None and rule.sensor_type is None):
-        lines.append(f"{rule.event} is of the panel itself and has no sensor")
+        lines.append(f"{rule.event} is an event of the panel itself and has no sensor")
     if rule.restore_on == rule.event:
-        lines.append("it would be restored by the event that raises it")
+        lines.append("restore_on is the event that raises the alarm")
     if isinstance(rule.restore_on, EventType) and rule.event in PANEL_EVENTS and rule.restore_on not in PANEL_EVENTS:
-        lines.append(f"{rule.restore_on} is of a sensor and cannot restore an event of the panel")
+        lines.append(f"{rule.restore_on} is an event of a sensor and cannot restore an event of the panel")
     return lines
 
 
 def _text_faults(rule: Rule) -> list[str]:
     asked = {name for text in _TEMPLATES for name in _PLACEHOLDER.findall(getattr(rule, text) or "")}
-    return [f"there is no {{{name}}}; there are {', '.join(sorted(_PLACEHOLDERS))}" for name in asked - _PLACEHOLDERS]
+    known = ", ".join(sorted(_PLACEHOLDERS))
+    return [f"unknown placeholder {{{name}}}; known placeholders: {known}" for name in asked - _PLACEHOLDERS]
 
 
 def _covers(earlier: Rule, later: Rule) -> bool:
-    """Tell whether `earlier` takes every event that `later` would."""
+    """Return whether `earlier` matches every event that `later` matches."""
     if (earlier.event, earlier.transmitter) != (later.event, later.transmitter):
         return False
     pairs = ((earlier.panel, later.panel), (earlier.sensor, later.sensor), (earlier.sensor_type, later.sensor_type))

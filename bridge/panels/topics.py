@@ -1,4 +1,4 @@
-"""Names and payloads of the MQTT contract's Panel part, pure."""
+"""Topics and payloads of panels (TOPICS.md, Panel). Pure."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from datetime import datetime
 from enum import StrEnum
 
 from bridge.common.models import Reply, Secret
-from bridge.common.payloads import CommandError
+from bridge.common.payloads import CommandError, payload_object
 from bridge.common.text import clean, timestamp
 from bridge.g90.state.panel import PanelState, Sensor
 
@@ -16,7 +16,7 @@ _LONGEST_PAYLOAD = 1000
 
 
 class Action(StrEnum):
-    """What a panel can be told to do."""
+    """What a panel can be commanded to do."""
 
     ARM_AWAY = "ARM_AWAY"
     ARM_HOME = "ARM_HOME"
@@ -35,7 +35,7 @@ class SetOutcome(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class PanelCommand:
-    """`B/panel/P/set`, understood."""
+    """A parsed command (TOPICS.md, Panel commands)."""
 
     guid: str
     action: Action
@@ -45,7 +45,7 @@ class PanelCommand:
 
 @dataclass(frozen=True, slots=True)
 class PanelTopics:
-    """The panels' names below one base topic."""
+    """The topics of panels below one base topic."""
 
     base: str
 
@@ -63,12 +63,15 @@ class PanelTopics:
         return tuple(self.of("+", leaf) for leaf in leaves)
 
     def guid(self, topic: str) -> str | None:
-        """Return the panel that `topic` belongs to, None for what is no panel's topic."""
+        """Return the panel that `topic` belongs to, None if it is not a panel's topic."""
         parts = topic.removeprefix(f"{self.base}/").split("/")
         return parts[1] if parts[0] == "panel" and len(parts) > 1 else None
 
+    def matches(self, topic: str) -> bool:
+        return self.guid(topic) is not None
+
     def parse(self, topic: str, payload: bytes, reply: Reply | None = None) -> PanelCommand:
-        """Read a command. Raises CommandError with words for its author, never with a code."""
+        """Parse a command. Raises CommandError with a reason for its sender, never with a code."""
         guid = self.guid(topic) or ""
         try:
             text = payload[:_LONGEST_PAYLOAD].decode().strip()
@@ -78,25 +81,21 @@ class PanelTopics:
         if text.startswith("{"):
             text, code = _object(text)
         if text not in list(Action):
-            # Not what it is instead: it may be a code, or hold one.
-            raise CommandError(f"the payload is no action; there are: {', '.join(Action)}")
+            # Without the payload: it may be a code, or contain one.
+            raise CommandError(f"the payload is not an action; use one of: {', '.join(Action)}")
         return PanelCommand(guid, Action(text), code, reply)
 
 
 def _object(text: str) -> tuple[str, Secret | None]:
-    try:
-        found = json.loads(text)
-    except (ValueError, RecursionError):
-        # Not what is wrong with it: the text may hold a code.
-        raise CommandError("the payload begins as a JSON object and is none") from None
+    found = payload_object(text)
     unknown = [name for name in found if name not in ("action", "code")]
     if unknown:
         raise CommandError(f"{clean(unknown[0], 40)}: is no field of this command; there are: action, code")
     action, code = found.get("action"), found.get("code")
     if not isinstance(action, str):
-        raise CommandError(f"action: is required; there are: {', '.join(Action)}")
+        raise CommandError(f"action: is required; use one of: {', '.join(Action)}")
     if code is not None and (not isinstance(code, str | int) or isinstance(code, bool)):
-        raise CommandError("code: is a text of digits or letters")
+        raise CommandError("code: must be a text of digits or letters")
     return action, None if code is None else Secret(str(code))
 
 

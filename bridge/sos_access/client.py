@@ -1,20 +1,21 @@
-"""The SOS Access v4 client: one exchange with one receiver, and attempt rounds over two (protocol page, Failover)."""
+"""The SOS Access v4 client: an exchange with one receiver, and attempt rounds over two (PROTOCOL.md, Failover)."""
 
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Generic, Literal, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Concatenate, Generic, Literal, ParamSpec, TypeVar, overload
 
 from bridge.common.errors import ConfigError, FieldError
-from bridge.common.models import Alarm, Secret
+from bridge.common.models import Alarm, PreparedAlarm, Secret
 from bridge.common.text import clean
 from bridge.sos_access import elements
 from bridge.sos_access.messages import (
     RESPONSE_TO,
     AlarmRequest,
     AlarmResponse,
+    AnyRequest,
     NewAuthRequest,
     NewAuthResponse,
     PingRequest,
@@ -34,21 +35,21 @@ from bridge.sos_access.tls import TlsPolicy, tls_context
 from bridge.sos_access.transport import CLOSE_TIMEOUT, TCPTransport, peer_name
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Coroutine
 
 _log = logging.getLogger("bridge.sos_access")
 
 _LAST_PORT = 65535
+_OPTIONAL = tuple(field.name for field in fields(PreparedAlarm) if field.name != "event_code")
 
+P = ParamSpec("P")
 R = TypeVar("R", bound=Response)
 R_co = TypeVar("R_co", bound=Response, covariant=True)
-Address = tuple[str, int]
-AnyRequest = AlarmRequest | PingRequest | NewAuthRequest
 
 
 @dataclass(frozen=True, slots=True)
 class Exchange(Generic[R_co]):
-    """A delivered message: what was answered, by whom, at which attempt, and when it went and came (aware, UTC)."""
+    """A delivered message: the response, its receiver, the attempts, and when it was sent and received (aware)."""
 
     response: R_co
     receiver: ReceiverName
@@ -58,9 +59,9 @@ class Exchange(Generic[R_co]):
 
     @property
     def clock_offset_s(self) -> float | None:
-        """The receiver's clock minus ours in seconds, to a millisecond; None if it told no time.
+        """The receiver's clock minus ours in seconds, to a millisecond; None without an arrival time.
 
-        Both are taken as times of our time zone, ours at the exchange's middle.
+        Both are taken in our time zone, ours at the middle of the exchange (PROTOCOL.md, Clock offset).
         """
         if self.response.arrival_time is None:
             return None
@@ -68,15 +69,34 @@ class Exchange(Generic[R_co]):
         return round((self.response.arrival_time - middle.astimezone().replace(tzinfo=None)).total_seconds(), 3)
 
 
+_SEND_ALARM = """Send an alarm and return the response that took it (0 or 10).
+
+        Raises `FieldError` before anything is sent; `Rejected`, `Unauthorized` or, once the round has failed,
+        `ReceiversUnavailable`.
+        """
+
+
+def _sender(
+    alarm: Callable[P, Alarm], alarm_type: Literal["AL", "RE"], doc: str
+) -> Callable[Concatenate[SOSAccessClient, P], Coroutine[Any, Any, AlarmResponse]]:
+    """Return a method that sends an alarm; its parameters are the fields of `Alarm`."""
+
+    async def send(self: SOSAccessClient, /, *args: P.args, **kwargs: P.kwargs) -> AlarmResponse:
+        return (await self.exchange(self.alarm_request(alarm(*args, **kwargs), alarm_type))).response
+
+    send.__doc__ = doc
+    return send
+
+
 class SOSAccessClient:
-    """One transmitter at its receivers (seed, API Reference); exchanges do not share connections.
+    """One transmitter and its receivers. The parameters are those of the `sos-access` library.
 
     Times are in seconds. Raises `ConfigError` for what can never work: no secondary receiver without
-    `use_single_receiver`, a bad `tls_verify`, codes and passwords that do not fit their elements.
+    `use_single_receiver`, an invalid `tls_verify`, codes and passwords that do not fit their elements.
     """
 
     MAX_RETRY = 3
-    """Attempts on each receiver in a round; subclasses may have another."""
+    """Attempts on each receiver in a round; subclasses may override it."""
 
     def __init__(
         self,
@@ -84,19 +104,19 @@ class SOSAccessClient:
         transmitter_type: str,
         authentication: str | Secret,
         receiver_id: str,
-        receiver_address: Address,
-        secondary_receiver_address: Address | None = None,
-        use_single_receiver: bool = False,  # noqa: FBT001, FBT002 - the seed's parameter
-        use_tls: bool = False,  # noqa: FBT001, FBT002 - the seed's parameter
+        receiver_address: tuple[str, int],
+        secondary_receiver_address: tuple[str, int] | None = None,
+        use_single_receiver: bool = False,  # noqa: FBT001, FBT002 - a parameter of sos-access
+        use_tls: bool = False,  # noqa: FBT001, FBT002 - a parameter of sos-access
         *,
         tls_verify: str = "none",
         connect_timeout: float = 5.0,
         response_timeout: float = 10.0,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
-        """`now` tells the time by our clock, aware."""
+        """`now` returns the time of our clock, aware."""
         if secondary_receiver_address is None and not use_single_receiver:
-            raise ConfigError("a secondary receiver is needed, or use_single_receiver")
+            raise ConfigError("secondary_receiver_address is missing; give it, or set use_single_receiver")
         self._now = now
         self.transmitter_code = transmitter_code
         self.transmitter_type = transmitter_type
@@ -109,6 +129,8 @@ class SOSAccessClient:
         self.response_timeout = response_timeout
         self._tls_policy: TlsPolicy | None = tls_context(tls_verify) if use_tls else None
         self.authentication = authentication
+        self.other_passwords: tuple[Secret, ...] = ()
+        """Passwords that are not sent, but masked as well if a receiver repeats them."""
         self._check()
 
     def _check(self) -> None:
@@ -119,11 +141,11 @@ class SOSAccessClient:
             raise ConfigError(str(error)) from None
         for address in (self.receiver_address, self.secondary_receiver_address):
             if address is not None and not 0 < address[1] <= _LAST_PORT:
-                raise ConfigError(f"{peer_name(address)} has no port of 1 to {_LAST_PORT}")
+                raise ConfigError(f"port {address[1]} of {peer_name(address)} is out of range (1 to {_LAST_PORT})")
 
     @property
     def authentication(self) -> Secret:
-        """The password that goes with the next message."""
+        """The password of the next message."""
         return self._authentication
 
     @authentication.setter
@@ -139,88 +161,31 @@ class SOSAccessClient:
             f"use_single_receiver={self.use_single_receiver!r}, use_tls={self.use_tls!r})"
         )
 
-    async def send_alarm(
-        self,
-        event_code: str,
-        transmitter_time: datetime | str | None = None,
-        reference: str | None = None,
-        transmitter_area: str | None = None,
-        section: str | None = None,
-        section_text: str | None = None,
-        detector: str | None = None,
-        detector_text: str | None = None,
-        additional_info: str | Mapping[str, object] | Iterable[object] | None = None,
-        position: str | Mapping[str, float] | None = None,
-    ) -> AlarmResponse:
-        """Send an alarm and return the response that took it (0 or 10).
-
-        Raises `FieldError` before anything is sent; `Rejected`, `Unauthorized` or, once the round has failed,
-        `ReceiversUnavailable`.
-        """
-        alarm = Alarm(
-            event_code,
-            transmitter_time,
-            reference,
-            transmitter_area,
-            section,
-            section_text,
-            detector,
-            detector_text,
-            additional_info,
-            position,
-        )
-        return (await self.exchange(self.alarm_request(alarm, "AL"))).response
-
-    async def restore_alarm(
-        self,
-        event_code: str,
-        transmitter_time: datetime | str | None = None,
-        reference: str | None = None,
-        transmitter_area: str | None = None,
-        section: str | None = None,
-        section_text: str | None = None,
-        detector: str | None = None,
-        detector_text: str | None = None,
-        additional_info: str | Mapping[str, object] | Iterable[object] | None = None,
-        position: str | Mapping[str, float] | None = None,
-    ) -> AlarmResponse:
-        """Restore an alarm; returns and raises as `send_alarm`."""
-        alarm = Alarm(
-            event_code,
-            transmitter_time,
-            reference,
-            transmitter_area,
-            section,
-            section_text,
-            detector,
-            detector_text,
-            additional_info,
-            position,
-        )
-        return (await self.exchange(self.alarm_request(alarm, "RE"))).response
+    send_alarm = _sender(Alarm, "AL", _SEND_ALARM)
+    restore_alarm = _sender(Alarm, "RE", "Restore an alarm; returns and raises as `send_alarm`.")
 
     async def ping(self, reference: str | None = None) -> PingResponse:
         """Send a heartbeat; raises as `send_alarm`."""
         return (await self.exchange(self.ping_request(reference))).response
 
     async def request_new_auth(self, reference: str | None = None) -> NewAuthResponse:
-        """Ask for a new password; keeping it, and setting `authentication`, is the caller's. Raises as `send_alarm`."""
+        """Ask for a new password. The caller stores it and sets `authentication`. Raises as `send_alarm`."""
         return (await self.exchange(self.new_auth_request(reference))).response
 
     def alarm_request(self, alarm: Alarm, alarm_type: Literal["AL", "RE"]) -> AlarmRequest:
-        """Return the message for `alarm`, made fit by `texts.prepare`, with the current password."""
+        """Return the message for `alarm`, prepared, with the current password. Raises `FieldError`."""
         return self.prepared_request(prepare(alarm)[0], alarm_type)
 
-    def prepared_request(self, fields: Alarm, alarm_type: Literal["AL", "RE"]) -> AlarmRequest:
-        """Return the message for an alarm that `texts.prepare` gave."""
+    def prepared_request(self, alarm: PreparedAlarm, alarm_type: Literal["AL", "RE"]) -> AlarmRequest:
+        """Return the message for a prepared alarm, with the current password."""
         return AlarmRequest(
-            event_code=fields.event_code,
+            event_code=alarm.event_code,
             transmitter_type=self.transmitter_type,
             transmitter_code=self.transmitter_code,
             authentication=self.authentication,
             receiver=self.receiver_id,
             alarm_type=alarm_type,
-            **{name: getattr(fields, name) for name in _OPTIONAL},
+            **{name: getattr(alarm, name) for name in _OPTIONAL},
         )
 
     def ping_request(self, reference: str | None = None) -> PingRequest:
@@ -233,15 +198,15 @@ class SOSAccessClient:
         self,
         data: bytes | str,
         response_class: type[R],
-        secondary: bool = False,  # noqa: FBT001, FBT002 - the seed's parameter
+        secondary: bool = False,  # noqa: FBT001, FBT002 - a parameter of sos-access
     ) -> R:
         """Make one exchange with one receiver and return its response, whatever its status.
 
-        Raises `TransportError`, with it `MalformedMessage` for nonsense.
+        Raises `TransportError`, of which `MalformedMessage` is a subclass, and `ConfigError` without a receiver.
         """
         address = self.secondary_receiver_address if secondary else self.receiver_address
         if address is None:
-            raise ConfigError("there is no secondary receiver")
+            raise ConfigError("secondary_receiver_address is missing")
         transport = TCPTransport(
             address,
             self.use_tls,
@@ -249,13 +214,23 @@ class SOSAccessClient:
             response_timeout=self.response_timeout,
             tls_verify=self._tls_policy or "none",
         )
-        async with transport:
-            await transport.send(data if isinstance(data, bytes) else data.encode("iso-8859-1"))
-            answer = await transport.receive()
         try:
-            return response_class.from_xml(answer)
-        except MalformedMessage as error:
-            raise MalformedMessage(error.reason, f"nonsense from {peer_name(address)}: {error}") from None
+            async with transport:
+                await transport.send(data if isinstance(data, bytes) else data.encode("iso-8859-1"))
+                answer = await transport.receive()
+            response = response_class.from_xml(answer)
+        except MalformedMessage as error:  # it quotes the peer
+            raise MalformedMessage(
+                error.reason, f"malformed response from {peer_name(address)}: {self._masked(str(error))}"
+            ) from None
+        return replace(response, info=self._masked(response.info, response))
+
+    def _masked(self, text: str, response: Response | None = None) -> str:
+        """Return a peer's text without known passwords and without the new password of `response`."""
+        given = response.new_authentication if isinstance(response, NewAuthResponse) else None
+        for password in (self.authentication, *self.other_passwords, *([given] if given else [])):
+            text = password.mask(text)
+        return text
 
     @overload
     async def exchange(self, request: AlarmRequest) -> Exchange[AlarmResponse]: ...
@@ -281,15 +256,15 @@ class SOSAccessClient:
                     raise
                 failures.append((receiver, error))
                 continue
-            said = f"{response.status} {clean(response.info)}"
-            # Two thousand heartbeats a day are no news, and the log is on the same card as the store.
+            answer = f"{response.status} {clean(response.info)}"
+            # Two thousand heartbeats a day would wear the flash card, which also has the store.
             level = logging.DEBUG if isinstance(request, PingRequest) else logging.INFO
-            _log.log(level, "%s to %s, attempt %d: %s", request.ROOT, self._name(receiver), attempt, said)
+            _log.log(level, "%s to %s, attempt %d: %s", request.ROOT, self._name(receiver), attempt, answer)
             return Exchange(response, receiver, attempt, sent_at, self._now())
         raise ReceiversUnavailable(tuple(failures))
 
     def _round(self) -> list[ReceiverName]:
-        """Return whom the attempts of a round go to, in order."""
+        """Return the receivers of a round, in the order of attempts (PROTOCOL.md, Attempt round)."""
         receivers: list[ReceiverName] = ["primary"] if self.use_single_receiver else ["primary", "secondary"]
         return receivers * self.MAX_RETRY
 
@@ -301,22 +276,9 @@ class SOSAccessClient:
 
     @property
     def longest_round_s(self) -> float:
-        """What a round takes at most: connecting, sending, the answer and hanging up, at each attempt."""
+        """The longest duration of a round: connect, send, receive, close at each attempt (PROTOCOL.md, Time limits)."""
         return len(self._round()) * (2 * self.connect_timeout + self.response_timeout + CLOSE_TIMEOUT)
 
     def _name(self, receiver: ReceiverName) -> str:
         address = self.receiver_address if receiver == "primary" else self.secondary_receiver_address
         return receiver if address is None else f"{receiver} {peer_name(address)}"
-
-
-_OPTIONAL = (
-    "transmitter_time",
-    "reference",
-    "transmitter_area",
-    "section",
-    "section_text",
-    "detector",
-    "detector_text",
-    "additional_info",
-    "position",
-)

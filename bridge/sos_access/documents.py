@@ -1,9 +1,8 @@
-"""XML documents of SOS Access: when one is whole, what it holds, how one is written (protocol page, "One exchange").
+"""XML documents: find the end of one, read it, write one (PROTOCOL.md, Complete response and Characters).
 
-A document has no length prefix: it is whole when its root element closes. `DocumentBuffer` finds that place without
-parsing, in one pass however the bytes are cut, and refuses what no message needs: DTDs, with them entities, and depth.
-Only then does xmltodict read it. What we write is plain enough to need no library. One byte is one character
-throughout: the character set is ISO-8859-1, whatever a peer declares.
+A document has no length prefix: it is complete when its root element closes. `DocumentBuffer` finds the end without
+parsing, in one pass over segments of any size, and refuses DTDs (so entities as well) and deep nesting. Only then
+xmltodict parses it. The character set is ISO-8859-1 whatever a peer declares: one byte is one character.
 """
 
 from __future__ import annotations
@@ -18,34 +17,34 @@ from bridge.common.text import clean
 from bridge.sos_access.status import MalformedMessage, Status
 
 LONGEST = 100_000
-"""Characters of a message at most, header and tags included (seed, Alarm Transmission)."""
+"""Characters of a message at most, header and tags included (PROTOCOL.md, Messages)."""
 ENCODING = "ISO-8859-1"
 
-_DEEPEST = 8  # the deepest message has three levels
-_AROUND = b" \t\r\n\xef\xbb\xbf"  # white space, and the byte order mark of an UTF-8 editor
+_DEEPEST = 8  # levels; the deepest message has three
+_AROUND = b" \t\r\n\xef\xbb\xbf"  # white space and the UTF-8 byte order mark
 _HEADER = re.compile(
     rb"""<\?xml\s+version\s*=\s*(["'])1\.0\1\s+encoding\s*=\s*(["'])iso-8859-1\2\s*\?>""", re.IGNORECASE
 )
 _IN_TAG = re.compile(rb"""["'>]""")
 _PLAIN = re.compile(rb"""[^<]*<(/?)[^<>"'!?/]+(/?)>""")
-"""Text and a tag after it, of the kind that messages have; whatever else stands there is scanned piece by piece."""
+"""Text and a simple tag, as in messages; everything else is scanned piece by piece."""
 
 Content = dict[str, object]
-"""Elements by name: text as it stands, None when empty, a dict of inner elements, a list of repeated ones."""
+"""Elements by name: text, None if empty, a dict of inner elements, a list of repeated ones."""
 
 
 class DocumentBuffer:
-    """Bytes of one document as they arrive; `feed` tells when its root element has closed.
+    """Collects the bytes of one document; `feed` returns whether its root element has closed.
 
-    What follows the root is ignored. Raises `MalformedMessage` past 100 000 characters and for what cannot become a
+    Bytes after the root are ignored. Raises `MalformedMessage` past 100 000 characters and for what cannot become a
     message.
     """
 
     def __init__(self) -> None:
         self._data = bytearray()
-        self._at = 0  # everything before is scanned
-        self._until: bytes | None = None  # what ends the comment, instruction, section or quotation that we are in
-        self._tag_at: int | None = None  # where the tag that we are in began
+        self._at = 0  # scanned up to here
+        self._until: bytes | None = None  # end of the current comment, instruction, section or quotation
+        self._tag_at: int | None = None  # start of the current tag
         self._depth = 0
         self._end: int | None = None
 
@@ -58,11 +57,11 @@ class DocumentBuffer:
 
     @property
     def document(self) -> bytes:
-        """What came so far, without surrounding white space and without what followed the root."""
+        """The bytes up to the end of the root, without surrounding white space."""
         return bytes(self._data[: self._end]).strip(_AROUND)
 
     def feed(self, data: bytes) -> bool:
-        """Take `data` in; return whether the document is whole."""
+        """Add `data`; return whether the document is complete."""
         if not self.complete:
             self._data += data[: LONGEST + 1]
             while not self.complete and self._step():
@@ -72,7 +71,7 @@ class DocumentBuffer:
         return self.complete
 
     def _step(self) -> bool:
-        """Scan the next piece; False when it has not arrived yet."""
+        """Scan the next piece; return False if it has not arrived yet."""
         if self._until is not None:
             return self._skip(self._until)
         if self._tag_at is not None:
@@ -114,7 +113,7 @@ class DocumentBuffer:
             if opening.startswith(head):
                 return False
         if head.startswith(b"<!"):
-            raise MalformedMessage(Status.INVALID_XML, "a DTD, which no message has")
+            raise MalformedMessage(Status.INVALID_XML, "a DTD, which messages must not have")
         self._at, self._tag_at = start + 1, start
         return True
 
@@ -133,7 +132,7 @@ class DocumentBuffer:
             )
         return True
 
-    def _nest(self, closes: bool, empty: bool) -> None:  # noqa: FBT001 - both are facts about one tag
+    def _nest(self, closes: bool, empty: bool) -> None:  # noqa: FBT001 - both describe one tag
         if not empty:
             self._depth += -1 if closes else 1
         if self._depth > _DEEPEST:
@@ -143,16 +142,16 @@ class DocumentBuffer:
 
 
 def read(data: bytes, *, header: bool) -> tuple[str, Content]:
-    """Return the root's name and what is in it; `header` demands the first line that the protocol prescribes.
+    """Return the root's name and content; `header` requires the XML header (PROTOCOL.md, XML header).
 
-    Raises `MalformedMessage`, whose reason is 1 (too long), 2 (no XML) or 100 (header missing or another).
+    Raises `MalformedMessage` with reason 1 (too long), 2 (not XML) or 100 (header missing or different).
     """
     buffer = DocumentBuffer()
-    whole = buffer.feed(data)
+    complete = buffer.feed(data)
     document = buffer.document
     if header and document.startswith(b"<?xml") and not _HEADER.match(document):
-        raise MalformedMessage(Status.XML_HEADER_MISSING_OR_INVALID, "another XML header")
-    if not whole:
+        raise MalformedMessage(Status.XML_HEADER_MISSING_OR_INVALID, "wrong XML header")
+    if not complete:
         raise MalformedMessage(Status.INVALID_XML, f"cut off after {len(buffer)} characters")
     root = _parse(document)
     if header and not document.startswith(b"<?xml"):
@@ -163,14 +162,14 @@ def read(data: bytes, *, header: bool) -> tuple[str, Content]:
 def _parse(document: bytes) -> tuple[str, Content]:
     try:
         parsed = xmltodict.parse(document, encoding=ENCODING, xml_attribs=False, strip_whitespace=False)
-    except (ExpatError, ValueError) as error:  # xmltodict says ValueError to entities
+    except (ExpatError, ValueError) as error:  # xmltodict raises ValueError for entities
         raise MalformedMessage(Status.INVALID_XML, f"not XML: {clean(error)}") from None
     ((name, content),) = parsed.items()
     return name, content if isinstance(content, dict) else {}
 
 
 def write(root: str, content: Content) -> bytes:
-    """Return the document; the caller has checked that all of it is ISO-8859-1."""
+    """Return the document; all text must be ISO-8859-1."""
     return f'<?xml version="1.0" encoding="{ENCODING}"?>\n{_element(root, content)}'.encode(ENCODING)
 
 

@@ -1,4 +1,4 @@
-"""The elements of the messages: names, lengths and characters, as the seed's element definitions give them."""
+"""The elements of the messages: names, lengths and characters (PROTOCOL.md, Alarm, Ping and New password)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from bridge.common.errors import FieldError
 from bridge.common.text import clean
 
 WHITE_SPACE = " \t\r\n"
-"""What XML calls white space; a no-break space is a character like others."""
+"""White space of XML, which does not include the no-break space."""
 
 _RT90 = re.compile(r"x[0-9]{7}y[0-9]{7}")
 _WGS84 = re.compile(r"N[0-9]{6}E[0-9]{7}")
@@ -32,30 +32,30 @@ class Element:
         """Raise `FieldError` unless `value` can be sent as it is."""
         if value is None:
             if self.mandatory:
-                raise FieldError(self.field, "is missing and mandatory")
+                raise FieldError(self.field, "is missing; it is mandatory")
             return
         if not isinstance(value, str):
-            raise FieldError(self.field, f"is of type {type(value).__name__} and should be text")
+            raise FieldError(self.field, f"has type {type(value).__name__}; use text")
         self._check_length(len(value))
         self._check_characters(value)
         if value != value.strip(WHITE_SPACE):
-            raise FieldError(self.field, "begins or ends with white space, which receivers drop")
+            raise FieldError(self.field, "begins or ends with white space, which receivers strip; remove it")
         if (special := _SPECIAL.get(self.field)) is not None:
             special(self.field, value)
 
     def _check_length(self, length: int) -> None:
         if not self.shortest <= length <= self.longest:
             allowed = f"{self.shortest}" if self.shortest == self.longest else f"{self.shortest} to {self.longest}"
-            raise FieldError(self.field, f"has {length} characters and should have {allowed}")
+            raise FieldError(self.field, f"has {length} characters; it must have {allowed}")
 
     def _check_characters(self, value: str) -> None:
         if _PRINTABLE.fullmatch(value):
             return
         wrong = next((c for c in value if not (printable(c) or (self.lines and c in "\r\n"))), None)
         if wrong is not None:
-            # The character, but not where it stands: the value may be a password.
+            # Of a password, not even one character is shown.
             shown = clean(wrong) if self.field not in PASSWORDS else "a character"
-            raise FieldError(self.field, f"has {shown}, which is no printable character of ISO-8859-1")
+            raise FieldError(self.field, f"contains {shown}, which is not a printable character of ISO-8859-1")
 
 
 PASSWORDS = ("authentication", "new_authentication")
@@ -65,7 +65,7 @@ _PRINTABLE = re.compile(r"[ -~\xa0-\xff]*")
 
 
 def printable(character: str) -> bool:
-    """Whether `character` may stand in a message (seed: printable 8-bit characters of ISO-8859-1)."""
+    """Whether `character` is allowed in a message (PROTOCOL.md, Characters)."""
     return " " <= character <= "~" or "\xa0" <= character <= "\xff"
 
 
@@ -74,19 +74,21 @@ def _check_time(field: str, value: str) -> None:
         try:
             datetime.fromisoformat(value)
         except ValueError:
-            raise FieldError(field, f"{value} is no date and time that exists") from None
+            raise FieldError(field, f"{value} is not an existing date and time") from None
     else:
-        raise FieldError(field, f"{clean(value)} should look like 2002-05-28 11:35:20.022")
+        raise FieldError(field, f"{clean(value)!r} is not a time; use for example 2002-05-28 11:35:20.022")
 
 
 def _check_position(field: str, value: str) -> None:
     if not (_RT90.fullmatch(value) or _WGS84.fullmatch(value)):
-        raise FieldError(field, f"{clean(value)} should look like x1234567y1234567 or N597295E0176288")
+        raise FieldError(
+            field, f"{clean(value)!r} is not a position; use for example x1234567y1234567 or N597295E0176288"
+        )
 
 
 def _check_alarm_type(field: str, value: str) -> None:
     if value not in {"AL", "RE"}:
-        raise FieldError(field, f"{clean(value)} should be AL (alarm) or RE (restore)")
+        raise FieldError(field, f"{clean(value)!r} is unknown; use AL (alarm) or RE (restore)")
 
 
 _SPECIAL = {"transmitter_time": _check_time, "position": _check_position, "alarm_type": _check_alarm_type}
@@ -108,7 +110,7 @@ DETECTOR_TEXT = Element("detector_text", "detectortext", 1, 40)
 ADDITIONAL_INFO = Element("additional_info", "additionalinfo", 1, 2000, lines=True)
 POSITION = Element("position", "position", 15, 16)
 INFO = Element("info", "info", 0, 255)
-"""Unbounded in the seed; 255 keeps a log line readable."""
+"""The protocol has no limit; 255 keeps a log line readable."""
 
 ALARM_ELEMENTS = (
     REFERENCE,
@@ -127,6 +129,6 @@ ALARM_ELEMENTS = (
     ADDITIONAL_INFO,
     POSITION,
 )
-"""In the order of the wire (protocol page, Order of elements)."""
+"""In the order of the wire (PROTOCOL.md, Order of elements)."""
 LINK_ELEMENTS = (AUTHENTICATION, REFERENCE, TRANSMITTER_CODE, TRANSMITTER_TYPE)
-"""Those of a ping and of a request for a new password, in the order of the seed's definitions."""
+"""Elements of a ping and of a request for a new password, in the order of the wire."""

@@ -1,9 +1,8 @@
-"""The six messages of SOS Access v4: frozen values that are checked when they are made, and their XML both ways.
+"""The six messages of SOS Access v4 as frozen values, and their XML in both directions (PROTOCOL.md, Messages).
 
-What we write is exact: order, header, lengths, characters. What we read is judged by its use. A request is judged as
-strictly as a receiver would; of a response only root, status and a new password matter: an alarm that was accepted
-is not sent again because an `info` is odd. Reading raises `MalformedMessage` and nothing else, making a message
-`FieldError`.
+Written messages are exact: order, header, lengths, characters. Requests are read as strictly as a receiver does. Of a
+response only root, status and a new password matter, so that an accepted alarm is not sent again because of an odd
+`info` (PROTOCOL.md, Reading a response). Reading raises only `MalformedMessage`, constructing only `FieldError`.
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ _TIME = re.compile(r"\d{4}-\d{2}-\d{2}[ T]\d{2}:\d{2}:\d{2}\S*", re.ASCII)
 
 
 class _Message:
-    """What all six share; subclasses are frozen dataclasses whose fields bear the names that `ELEMENTS` gives."""
+    """Base of all six; subclasses are frozen dataclasses whose fields have the names in `ELEMENTS`."""
 
     __slots__ = ()
     ROOT: ClassVar[str]
@@ -43,16 +42,16 @@ class _Message:
             element.check(value.reveal() if isinstance(value, Secret) else value)
 
     def to_xml(self) -> bytes:
-        """Return the document as it goes over the wire."""
+        """Return the document as it is sent."""
         return documents.write(self.ROOT, self._content())
 
     def _content(self) -> Content:
-        """Return what the root holds, in the order of the wire."""
+        """Return the elements of the root, in the order of the wire."""
         return _elements(self)
 
 
-class Request(_Message):
-    """A message of the transmitter."""
+class RequestMessage(_Message):
+    """A message from the transmitter."""
 
     __slots__ = ()
 
@@ -60,13 +59,13 @@ class Request(_Message):
     def from_xml(cls, data: bytes) -> Self:
         """Read as a receiver does.
 
-        Raises `MalformedMessage`; its reason is 1, 2, 3 (length, characters, repeated), 7 (mandatory missing) or 100.
+        Raises `MalformedMessage` with reason 1, 2, 3 (length, characters, repeated), 7 (mandatory missing) or 100.
         """
         content = _read(cls.ROOT, data, header=True)
         values = {element.field: _value(content, element) for element in cls.ELEMENTS}
         for element in cls.ELEMENTS:
             if element.mandatory and values[element.field] is None:
-                raise MalformedMessage(Status.MANDATORY_DATA_MISSING, f"no {element.name}")
+                raise MalformedMessage(Status.MANDATORY_DATA_MISSING, f"{element.name} is missing")
         try:
             return cls(**values)
         except FieldError as error:
@@ -74,7 +73,7 @@ class Request(_Message):
 
 
 @dataclass(frozen=True, slots=True)
-class AlarmRequest(Request):
+class AlarmRequest(RequestMessage):
     """An alarm or its restore.
 
     `transmitter_time` is local time in 23 characters; `alarm_type` is AL or RE, and None means AL.
@@ -101,8 +100,8 @@ class AlarmRequest(Request):
 
 
 @dataclass(frozen=True, slots=True)
-class _LinkRequest(Request):
-    """What a ping and a request for a new password share: all they have."""
+class _LinkRequest(RequestMessage):
+    """The elements that a ping and a request for a new password share."""
 
     ELEMENTS: ClassVar[tuple[Element, ...]] = elements.LINK_ELEMENTS
 
@@ -128,7 +127,7 @@ class NewAuthRequest(_LinkRequest):
 
 @dataclass(frozen=True, slots=True)
 class Response(_Message):
-    """What the three responses share. `arrival_time` is the receiver's local time without a zone, if it told one."""
+    """Base of the responses. `arrival_time` is the receiver's local time without a zone, None if absent."""
 
     ROOT: ClassVar[str] = ""
     ELEMENTS: ClassVar[tuple[Element, ...]] = (elements.REFERENCE,)
@@ -142,9 +141,9 @@ class Response(_Message):
         _Message.__post_init__(self)
         elements.INFO.check(self.info)
         if not isinstance(self.status, int) or isinstance(self.status, bool):
-            raise FieldError("status", "should be a whole number")
+            raise FieldError("status", "is not a whole number")
         if not isinstance(self.arrival_time, datetime | None):
-            raise FieldError("arrival_time", "should be a date and time")
+            raise FieldError("arrival_time", "is not a date and time")
 
     @property
     def accepted(self) -> bool:
@@ -152,7 +151,7 @@ class Response(_Message):
 
     @property
     def duplicate(self) -> bool:
-        """The receiver had it already: delivered."""
+        """Whether the receiver already had it, which counts as delivered."""
         return self.status == Status.DUPLICATED_ALARM
 
     @classmethod
@@ -166,7 +165,7 @@ class Response(_Message):
 
     @classmethod
     def _of(cls, content: Content, status: int) -> Self:
-        info, arrival_time, reference = _told(content)
+        info, arrival_time, reference = _common(content)
         return cls(status, info, arrival_time, reference)
 
     def _content(self) -> Content:
@@ -183,21 +182,21 @@ class Response(_Message):
 
 @dataclass(frozen=True, slots=True)
 class AlarmResponse(Response):
-    """The receiver's answer to an alarm or a restore."""
+    """Response to an alarm or a restore."""
 
     ROOT: ClassVar[str] = "alarmresponse"
 
 
 @dataclass(frozen=True, slots=True)
 class PingResponse(Response):
-    """The receiver's answer to a heartbeat."""
+    """Response to a heartbeat."""
 
     ROOT: ClassVar[str] = "pingresponse"
 
 
 @dataclass(frozen=True, slots=True)
 class NewAuthResponse(Response):
-    """The receiver's answer to a request for a new password; with status 0 the new one is in it."""
+    """Response to a request for a new password; with status 0 it contains one."""
 
     ROOT: ClassVar[str] = "requestnewauthenticationresponse"
     ELEMENTS: ClassVar[tuple[Element, ...]] = (elements.REFERENCE, elements.NEW_AUTHENTICATION)
@@ -207,11 +206,11 @@ class NewAuthResponse(Response):
     def __post_init__(self) -> None:
         Response.__post_init__(self)
         if self.accepted and self.new_authentication is None:
-            raise FieldError("new_authentication", "is missing although the status is 0")
+            raise FieldError("new_authentication", "is missing; status 0 requires it")
 
     @classmethod
     def _of(cls, content: Content, status: int) -> Self:
-        info, arrival_time, reference = _told(content)
+        info, arrival_time, reference = _common(content)
         password = _password(content, elements.NEW_AUTHENTICATION)
         try:
             elements.NEW_AUTHENTICATION.check(password)
@@ -222,24 +221,27 @@ class NewAuthResponse(Response):
             return cls(status, info, arrival_time, reference)
 
 
-RESPONSE_TO: dict[type[Request], type[Response]] = {
+RESPONSE_TO: dict[type[RequestMessage], type[Response]] = {
     AlarmRequest: AlarmResponse,
     PingRequest: PingResponse,
     NewAuthRequest: NewAuthResponse,
 }
 
 
-def parse_request(data: bytes) -> AlarmRequest | PingRequest | NewAuthRequest:
+AnyRequest = AlarmRequest | PingRequest | NewAuthRequest
+
+
+def parse_request(data: bytes) -> AnyRequest:
     """Read a request of any kind, as a receiver does. Raises `MalformedMessage` with the status to answer."""
     name, _ = documents.read(data, header=True)
     for kind in (AlarmRequest, PingRequest, NewAuthRequest):
         if name == kind.ROOT:
             return kind.from_xml(data)
-    raise MalformedMessage(Status.INVALID_XML, f"{clean(name, 40)} is no request")
+    raise MalformedMessage(Status.INVALID_XML, f"{clean(name, 40)} is not a request")
 
 
 def _elements(message: _Message) -> Content:
-    """Return the elements that `message` has, by their names on the wire."""
+    """Return the elements of `message` by XML name."""
     content: Content = {}
     for element in message.ELEMENTS:
         value = getattr(message, element.field)
@@ -257,7 +259,7 @@ def _read(root: str, data: bytes, *, header: bool) -> Content:
 
 
 def _value(content: Content, element: Element) -> str | None:
-    """Return the text of `element`, or None where it is absent or empty."""
+    """Return the text of `element`, None if it is absent or empty."""
     value = content.get(element.name)
     if element is elements.POSITION and isinstance(value, dict):
         value = value.get("pos")
@@ -278,15 +280,15 @@ def _password(content: Content, element: Element) -> str | None:
 
 
 def _lenient(content: Content, name: str) -> str:
-    """Return the text of an element, "" where there is none; of repeated ones the first."""
+    """Return the text of an element, "" if it is absent; of repeated ones the first."""
     value = content.get(name)
     if isinstance(value, list):
         value = value[0]
     return value.strip(WHITE_SPACE) if isinstance(value, str) else ""
 
 
-def _told(content: Content) -> tuple[str, datetime | None, str | None]:
-    """Return info, arrival time and reference, each as far as it can be used."""
+def _common(content: Content) -> tuple[str, datetime | None, str | None]:
+    """Return info, arrival time and reference, each if it can be used."""
     info = "".join(c if elements.printable(c) else "?" for c in _lenient(content, "info"))[: elements.INFO.longest]
     reference: str | None = _lenient(content, "reference")
     try:
@@ -297,7 +299,7 @@ def _told(content: Content) -> tuple[str, datetime | None, str | None]:
 
 
 def _arrival_time(text: str) -> datetime | None:
-    """Read a receiver's time: with or without milliseconds, T or zone; in local time. Anything else is None."""
+    """Return a receiver's time as naive local time (PROTOCOL.md, Times), None if it cannot be read."""
     if not _TIME.fullmatch(text):
         return None
     try:

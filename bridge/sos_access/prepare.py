@@ -1,26 +1,21 @@
-"""Alarms as callers give them, made fit for the wire (protocol page, Characters and Position).
+"""Alarms as callers give them, made fit for the wire (PROTOCOL.md, Characters, Position and Additional info).
 
-Free texts are mended: an alarm is not lost to a dash. Codes are not: another code would be another alarm.
-`prepare` is idempotent.
+Free texts are changed to fit: a dash must not lose an alarm. Codes are not: another code is another alarm. `prepare` is
+idempotent.
 """
 
 from __future__ import annotations
 
+import math
 import unicodedata
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
 from datetime import datetime
-from typing import TYPE_CHECKING
 
 from bridge.common.errors import FieldError
-from bridge.common.models import Secret
+from bridge.common.models import Alarm, PreparedAlarm, Secret
 from bridge.common.text import clean
 from bridge.sos_access import elements
 from bridge.sos_access.elements import WHITE_SPACE, Element, printable
-from bridge.sos_access.positions import position
-
-if TYPE_CHECKING:
-    from bridge.common.models import Alarm
 
 _CODES = (
     elements.EVENT_CODE,
@@ -31,8 +26,10 @@ _CODES = (
 )
 _ONE_LINE = (elements.SECTION_TEXT, elements.DETECTOR_TEXT)
 _NEW_LINE = "\r\n"
+_HUNDREDTHS = 6000
+"""Hundredths of a minute in a degree."""
 
-# The closest spelling of what neither ISO-8859-1 nor a decomposition has.
+# The closest spelling of characters that are not in ISO-8859-1 and do not decompose into it.
 _SPELLINGS = str.maketrans(
     dict.fromkeys("\u2010\u2011\u2012\u2013\u2014\u2015\u2212", "-")
     | dict.fromkeys("\u2018\u2019\u201a\u201b\u2032", "'")
@@ -43,23 +40,33 @@ _SPELLINGS = str.maketrans(
 )
 
 
-def prepare(alarm: Alarm) -> tuple[Alarm, tuple[str, ...]]:
-    """Return `alarm` with every field a text that can be sent, or None, and what was changed, in words.
+def prepare(alarm: Alarm) -> tuple[PreparedAlarm, tuple[str, ...]]:
+    """Return `alarm` with every field a text that can be sent, or None, and a warning for each change.
 
     Raises `FieldError` for a code, time or position that cannot be sent.
     """
     warnings: list[str] = []
-    fields: dict[str, str | None] = {element.field: _code(element, getattr(alarm, element.field)) for element in _CODES}
+    fields = {element.field: _code(element, getattr(alarm, element.field)) for element in _CODES}
     for element in _ONE_LINE:
         fields[element.field] = _free_text(element, getattr(alarm, element.field), warnings)
     fields["additional_info"] = _additional_info(alarm.additional_info, warnings)
     fields["transmitter_time"] = _time(alarm.transmitter_time)
-    fields["position"] = position(alarm.position)
-    return replace(alarm, **fields), tuple(warnings)  # type: ignore[arg-type]  # the fields' names are those of Alarm
+    fields["position"] = _position(alarm.position)
+    return PreparedAlarm(**fields), tuple(warnings)  # type: ignore[arg-type]  # event_code is mandatory: not None
+
+
+def check_event_code(value: object) -> None:
+    """Raise `FieldError` for an event code that cannot be sent."""
+    _code(elements.EVENT_CODE, value)
+
+
+def check_reference(value: object) -> str | None:
+    """Return a reference as the text to send, None for an empty one. Raises `FieldError`."""
+    return _code(elements.REFERENCE, value)
 
 
 def transliterate(text: str) -> str:
-    """Return `text` in printable ISO-8859-1, each other character in its closest spelling, else as `?`."""
+    """Return `text` in printable ISO-8859-1, other characters in their closest spelling or as `?`."""
     return "".join(c if printable(c) else _spell(c) for c in unicodedata.normalize("NFC", text))
 
 
@@ -67,18 +74,18 @@ def _spell(character: str) -> str:
     spelled = character.translate(_SPELLINGS)
     if spelled == character:
         parts = unicodedata.normalize("NFKD", character)
-        # Marks and joiners have no width of their own: dropped, not shown as "?".
+        # Marks and joiners have no width of their own, so they are dropped.
         spelled = "".join(c for c in parts if unicodedata.category(c) not in {"Mn", "Me", "Cf"}).translate(_SPELLINGS)
     return spelled if all(printable(c) for c in spelled) else "?"
 
 
 def _plain(field: str, value: object) -> str | None:
-    """Return a code or text that a JSON command may also give as a number."""
+    """Return a text, also of a whole number; None if it is empty."""
     if isinstance(value, int) and not isinstance(value, bool):
         return str(value)
     if value is None or isinstance(value, str):
         return value or None
-    raise FieldError(field, f"is of type {type(value).__name__} and should be text")
+    raise FieldError(field, f"has type {type(value).__name__}; use text")
 
 
 def _code(element: Element, value: object) -> str | None:
@@ -93,11 +100,11 @@ def _free_text(element: Element, value: object, warnings: list[str]) -> str | No
 
 
 def _fit(element: Element, text: str, warnings: list[str]) -> str | None:
-    """Transliterate and cut `text`, which may have line ends only where the element may."""
+    """Transliterate and cut `text`; it has line ends only if the element may have them."""
     lines = [transliterate(line) for line in text.split(_NEW_LINE)]
     fitted = _NEW_LINE.join(lines).strip(WHITE_SPACE)
     if fitted != text.strip(WHITE_SPACE):
-        warnings.append(f"{element.field}: characters that ISO-8859-1 does not have were replaced")
+        warnings.append(f"{element.field}: characters outside ISO-8859-1 were replaced")
     if len(fitted) > element.longest:
         warnings.append(f"{element.field}: cut from {len(fitted)} to {element.longest} characters")
     return fitted[: element.longest].strip(WHITE_SPACE) or None
@@ -106,7 +113,7 @@ def _fit(element: Element, text: str, warnings: list[str]) -> str | None:
 def _additional_info(value: object, warnings: list[str]) -> str | None:
     element = elements.ADDITIONAL_INFO
     if isinstance(value, bytes | bytearray | Secret):
-        raise FieldError(element.field, f"is of type {type(value).__name__} and should be text, an object or a list")
+        raise FieldError(element.field, f"has type {type(value).__name__}; use text, an object or a list")
     if isinstance(value, Mapping):
         return _lines([f"{_item(key)}: {_item(inner)}" for key, inner in value.items()], warnings)
     if isinstance(value, set | frozenset):
@@ -117,12 +124,12 @@ def _additional_info(value: object, warnings: list[str]) -> str | None:
 
 
 def _item(value: object, joined_by: str = " ") -> str:
-    """Return one item as text; line ends inside become `joined_by`."""
+    """Return one item as text, with `joined_by` in place of line ends."""
     return "" if value is None else joined_by.join(str(value).splitlines())
 
 
 def _lines(lines: list[str], warnings: list[str]) -> str | None:
-    """Join `lines`, dropping whole ones from the end past the limit; a first line that is too long is cut."""
+    """Join `lines`, dropping whole lines past the limit; a first line that is too long is cut."""
     element = elements.ADDITIONAL_INFO
     kept: list[str] = []
     for line in lines:
@@ -136,16 +143,54 @@ def _lines(lines: list[str], warnings: list[str]) -> str | None:
 
 
 def _time(value: object) -> str | None:
-    """Return local time in the 23 characters of the wire; a time without a zone is local already."""
+    """Return local time in 23 characters (PROTOCOL.md, Times); a time without a zone is local."""
     field = elements.TRANSMITTER_TIME.field
     if value is None or value == "":
         return None
     if not isinstance(value, datetime | str):
-        raise FieldError(field, f"is of type {type(value).__name__} and should be a date and time")
+        raise FieldError(field, f"has type {type(value).__name__}; use a date and time")
     try:
         time = datetime.fromisoformat(value) if isinstance(value, str) else value
         if time.tzinfo is not None:
             time = time.astimezone().replace(tzinfo=None)
     except (ValueError, OverflowError):
-        raise FieldError(field, f"{clean(value)} should look like 2002-05-28 11:35:20.022") from None
+        raise FieldError(field, f"{clean(value)!r} is not a time; use for example 2002-05-28 11:35:20.022") from None
     return time.isoformat(" ", "milliseconds")
+
+
+def _position(value: object) -> str | None:
+    """Return the text of a mapping with lat and lon or x and y, or of a finished text (PROTOCOL.md, Position)."""
+    if value is None or value == "":
+        return None
+    if isinstance(value, str):
+        elements.POSITION.check(value)
+        return value
+    if isinstance(value, Mapping):
+        if set(value) == {"lat", "lon"}:
+            return _wgs84(_number("lat", value["lat"]), _number("lon", value["lon"]))
+        if set(value) == {"x", "y"}:
+            return _rt90(_number("x", value["x"]), _number("y", value["y"]))
+    raise FieldError(elements.POSITION.field, 'use {"lat": ..., "lon": ...}, {"x": ..., "y": ...} or finished text')
+
+
+def _number(name: str, value: object) -> float:
+    # Not math.isfinite, which fails for a whole number that is too large for a float.
+    if isinstance(value, int | float) and not isinstance(value, bool) and -math.inf < value < math.inf:
+        return value
+    raise FieldError(elements.POSITION.field, f"{name}: {clean(value, 40)!r} is not a number")
+
+
+def _wgs84(lat: float, lon: float) -> str:
+    if not (0 <= lat <= 90 and 0 <= lon <= 180):  # noqa: PLR2004 - what the format covers
+        raise FieldError(
+            elements.POSITION.field, "lat must be 0 to 90 degrees north and lon 0 to 180 east, the format has no other"
+        )
+    north, north_minutes = divmod(round(lat * _HUNDREDTHS), _HUNDREDTHS)
+    east, east_minutes = divmod(round(lon * _HUNDREDTHS), _HUNDREDTHS)
+    return f"N{north:02d}{north_minutes:04d}E{east:03d}{east_minutes:04d}"
+
+
+def _rt90(x: float, y: float) -> str:
+    if not (0 <= round(x) <= 9_999_999 and 0 <= round(y) <= 9_999_999):  # noqa: PLR2004 - seven digits each
+        raise FieldError(elements.POSITION.field, "x and y must be metres with at most seven digits")
+    return f"x{round(x):07d}y{round(y):07d}"

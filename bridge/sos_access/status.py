@@ -1,8 +1,8 @@
-# ruff: noqa: N818 - the errors bear the names of the status table and of what the sender does next
-"""The status table of SOS Access v4 and the errors made of it (seed, Response Codes).
+# ruff: noqa: N818 - the errors have the names of the status table and of the sender's action
+"""The status table of SOS Access v4 and an error for each status (PROTOCOL.md, Status codes).
 
-They are sorted by what the sender does next. `Rejected`: no retry can help. `Unauthorized`: another password, or a
-person. `Failover`: the other receiver, then again. 0 and 10 are no errors: the receiver has the alarm.
+The base class says what the sender does: `Rejected`: no retry helps. `Unauthorized`: try another password, or ask a
+person. `Failover`: try the other receiver, then retry. 0 and 10 are not errors: the receiver has the alarm.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ ReceiverName = Literal["primary", "secondary"]
 
 
 class Status(IntEnum):
-    """The codes of the seed's table; a receiver may answer others."""
+    """The codes of the table; a receiver may answer others."""
 
     OK = 0
     INVALID_LENGTH = 1
@@ -27,7 +27,7 @@ class Status(IntEnum):
     NOT_AUTHORIZED = 4
     NOT_TREATED_NOT_DISTRIBUTED = 5
     NOT_AUTHORIZED_6 = 6
-    """Not in the table, but in the seed's example of a wrong password."""
+    """Not in the published table, but in its example of a wrong password."""
     MANDATORY_DATA_MISSING = 7
     SERVICE_UNAVAILABLE = 9
     DUPLICATED_ALARM = 10
@@ -38,7 +38,7 @@ class Status(IntEnum):
 
     @property
     def info(self) -> str:
-        """The text that goes with the code on the wire, spelled as the table spells it."""
+        """The text that receivers send with the code, in the spelling of the table."""
         return _SPELLED.get(self, self.name)
 
 
@@ -50,9 +50,9 @@ _SPELLED = {
 
 
 class SOSAccessError(BridgeError):
-    """An exchange that did not end in delivery; the client fills in `receiver` and `attempts`.
+    """An exchange that did not deliver; the client sets `receiver` and `attempts`.
 
-    `status`, `info` and `arrival_time` are those of the response; None where there was none.
+    `status`, `info` and `arrival_time` are those of the response; None if there was none.
     """
 
     def __init__(
@@ -67,7 +67,7 @@ class SOSAccessError(BridgeError):
 
 
 class Rejected(SOSAccessError):
-    """The receiver will never take this message: do not retry, show it to a person."""
+    """The receiver will never take this message; do not retry, show it to a person."""
 
 
 class InvalidLength(Rejected):
@@ -79,7 +79,7 @@ class InvalidXML(Rejected):
 
 
 class WrongContent(Rejected):
-    """3: an element has a value that the receiver does not take."""
+    """3: an element has a value that the receiver refuses."""
 
 
 class MandatoryDataMissing(Rejected):
@@ -87,15 +87,15 @@ class MandatoryDataMissing(Rejected):
 
 
 class ServiceUnavailable(Rejected):
-    """9: heartbeats are not enabled there for this transmitter: stop the schedule."""
+    """9: the operator has not enabled heartbeats for this transmitter; stop them."""
 
 
 class XMLHeaderMissingOrInvalid(Rejected):
-    """100: the first line of the message is missing or another."""
+    """100: the XML header is missing or different."""
 
 
 class PingTooOften(Rejected):
-    """101: wait longer between heartbeats; the link itself is up."""
+    """101: wait longer between heartbeats; the link is up."""
 
 
 class Unauthorized(SOSAccessError):
@@ -103,11 +103,11 @@ class Unauthorized(SOSAccessError):
 
 
 class NotAuthorized(Unauthorized):
-    """4, and 6 as in the seed's example."""
+    """4, and 6 as in the example of the published table."""
 
 
 class Failover(SOSAccessError):
-    """This receiver did not take the message now: try the other, then again."""
+    """This receiver did not take the message; try the other, then retry."""
 
 
 class NotTreatedNotDistributed(Failover):
@@ -119,15 +119,15 @@ class ServerError(Failover):
 
 
 class OtherError(Failover):
-    """99, and every code outside the table, kept as it came."""
+    """99, and every code outside the table, which is kept."""
 
 
 class TransportError(Failover):
-    """No readable answer: refused, timeout, reset, TLS failure, cut off or nonsense. The text says which."""
+    """No readable response (PROTOCOL.md, Transport failures). The text says why."""
 
 
 class MalformedMessage(TransportError):
-    """What arrived is no message of this protocol; `reason` is the status that a receiver answers to it."""
+    """Not a message of this protocol; `reason` is the status that a receiver answers."""
 
     def __init__(self, reason: Status, text: str) -> None:
         super().__init__(text)
@@ -135,14 +135,14 @@ class MalformedMessage(TransportError):
 
 
 class ReceiversUnavailable(SOSAccessError):
-    """A whole attempt round failed. `failures` has one (receiver, error) for each attempt, in order.
+    """An attempt round failed. `failures` has a (receiver, error) for each attempt, in order.
 
-    `status`, `info` and `arrival_time` are those of the last attempt that was answered, if any was.
+    `status`, `info` and `arrival_time` are those of the last attempt with a response, if any.
     """
 
     def __init__(self, failures: tuple[tuple[ReceiverName, Failover], ...]) -> None:
-        said = "; ".join(dict.fromkeys(f"{receiver}: {error}" for receiver, error in failures))
-        super().__init__(f"no receiver took it in {len(failures)} attempts ({said})")
+        reasons = "; ".join(dict.fromkeys(f"{receiver}: {error}" for receiver, error in failures))
+        super().__init__(f"no receiver took it in {len(failures)} attempts ({reasons})")
         answered = (error for _, error in reversed(failures) if error.status is not None)
         if (last := next(answered, None)) is not None:
             self.status, self.info, self.arrival_time = last.status, last.info, last.arrival_time
@@ -152,7 +152,7 @@ class ReceiversUnavailable(SOSAccessError):
 
     @property
     def answered(self) -> bool:
-        """Whether at least one receiver answered with a status: the link is up, but the message was not taken."""
+        """Whether a receiver answered with a status: the link is up, but the message was not taken."""
         return any(error.status is not None for _, error in self.failures)
 
 
@@ -173,7 +173,7 @@ _ERRORS: dict[int, type[SOSAccessError]] = {
 
 
 def error_for(status: int, info: str = "", arrival_time: datetime | None = None) -> SOSAccessError | None:
-    """Return the error that a response with `status` means, or None where the receiver has the message (0 and 10)."""
+    """Return the error for a response with `status`, None if the receiver has the message (0 and 10)."""
     if status in (Status.OK, Status.DUPLICATED_ALARM):
         return None
     kind = _ERRORS.get(status, OtherError)

@@ -1,4 +1,4 @@
-"""The client for callers without an event loop: the same names, each call runs to its end (seed, API Reference)."""
+"""The client for callers without an event loop: each call blocks until it is done."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import asyncio
 import functools
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
-from bridge.sos_access import client as asynchronous
+from bridge.sos_access import client
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -18,7 +18,7 @@ T = TypeVar("T")
 
 
 def _blocking(method: Callable[P, Coroutine[Any, Any, T]]) -> Callable[P, T]:
-    """Return `method` as one that runs its coroutine to the end, with the same parameters."""
+    """Return a function with the same parameters that runs the coroutine to its end."""
 
     @functools.wraps(method)
     def run(*args: P.args, **kwargs: P.kwargs) -> T:
@@ -26,18 +26,18 @@ def _blocking(method: Callable[P, Coroutine[Any, Any, T]]) -> Callable[P, T]:
             asyncio.get_running_loop()
         except RuntimeError:
             return asyncio.run(method(*args, **kwargs))
-        raise RuntimeError("an event loop runs here: use bridge.sos_access.client.SOSAccessClient and await")
+        raise RuntimeError("an event loop is running; use bridge.sos_access.client.SOSAccessClient with await")
 
     return run
 
 
-class SOSAccessClient:
-    """`bridge.sos_access.client.SOSAccessClient`, blocking; parameters, results and errors are those of that class.
+class BlockingClient:
+    """`bridge.sos_access.client.SOSAccessClient` with blocking methods; parameters, results and errors are the same.
 
-    Its methods raise `RuntimeError` when called where an event loop runs.
+    The methods raise `RuntimeError` if an event loop is running.
     """
 
-    MAX_RETRY = asynchronous.SOSAccessClient.MAX_RETRY
+    MAX_RETRY = client.SOSAccessClient.MAX_RETRY
 
     def __init__(
         self,
@@ -47,14 +47,14 @@ class SOSAccessClient:
         receiver_id: str,
         receiver_address: tuple[str, int],
         secondary_receiver_address: tuple[str, int] | None = None,
-        use_single_receiver: bool = False,  # noqa: FBT001, FBT002 - the seed's parameter
-        use_tls: bool = False,  # noqa: FBT001, FBT002 - the seed's parameter
+        use_single_receiver: bool = False,  # noqa: FBT001, FBT002 - a parameter of sos-access
+        use_tls: bool = False,  # noqa: FBT001, FBT002 - a parameter of sos-access
         *,
         tls_verify: str = "none",
         connect_timeout: float = 5.0,
         response_timeout: float = 10.0,
     ) -> None:
-        client = asynchronous.SOSAccessClient(
+        wrapped = client.SOSAccessClient(
             transmitter_code,
             transmitter_type,
             authentication,
@@ -67,21 +67,21 @@ class SOSAccessClient:
             connect_timeout=connect_timeout,
             response_timeout=response_timeout,
         )
-        client.MAX_RETRY = self.MAX_RETRY
-        self._client = client
-        self.send_alarm = _blocking(client.send_alarm)
-        self.restore_alarm = _blocking(client.restore_alarm)
-        self.ping = _blocking(client.ping)
-        self.request_new_auth = _blocking(client.request_new_auth)
-        self.transmit = _blocking(client.transmit)
-        self.exchange = _blocking(client.exchange)
-        self.alarm_request = client.alarm_request
-        self.ping_request = client.ping_request
-        self.new_auth_request = client.new_auth_request
+        wrapped.MAX_RETRY = self.MAX_RETRY
+        self._client = wrapped
+        self.send_alarm = _blocking(wrapped.send_alarm)
+        self.restore_alarm = _blocking(wrapped.restore_alarm)
+        self.ping = _blocking(wrapped.ping)
+        self.request_new_auth = _blocking(wrapped.request_new_auth)
+        self.transmit = _blocking(wrapped.transmit)
+        self.exchange = _blocking(wrapped.exchange)
+        self.alarm_request = wrapped.alarm_request
+        self.ping_request = wrapped.ping_request
+        self.new_auth_request = wrapped.new_auth_request
 
     @property
     def authentication(self) -> Secret:
-        """The password that goes with the next message."""
+        """The password of the next message."""
         return self._client.authentication
 
     @authentication.setter
@@ -90,3 +90,7 @@ class SOSAccessClient:
 
     def __repr__(self) -> str:
         return f"blocking {self._client!r}"
+
+
+SOSAccessClient = BlockingClient
+"""The name that the `sos-access` library uses."""

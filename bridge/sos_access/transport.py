@@ -1,6 +1,6 @@
-"""One TCP or TLS connection to one receiver: send a document, read a document (protocol page, "One exchange").
+"""One TCP or TLS connection to one receiver (PROTOCOL.md, One exchange).
 
-Every wait is bounded. This is the one place where errors of sockets and of TLS become `TransportError`.
+Every wait is bounded. Only here errors of sockets and TLS become `TransportError`.
 """
 
 from __future__ import annotations
@@ -21,12 +21,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from types import TracebackType
 
-__all__ = ["TCPTransport", "TlsPolicy", "peer_name", "tls_context"]
-
 CLOSE_TIMEOUT = 1.0
-"""Seconds for a TLS peer to say goodbye: the answer is in hand, nothing is lost by hanging up."""
+"""Seconds to wait for the TLS peer to close; the response is complete, so nothing is lost after that."""
 _ADDRESSES = 4
-"""Addresses of a name that are tried."""
+"""Addresses of a host name that are tried (PROTOCOL.md, Time limits)."""
 
 
 class TCPTransport:
@@ -40,7 +38,7 @@ class TCPTransport:
     def __init__(
         self,
         address: tuple[str, int],
-        secure: bool = False,  # noqa: FBT001, FBT002 - the seed's parameter
+        secure: bool = False,  # noqa: FBT001, FBT002 - a parameter of sos-access
         timeout: float = 5.0,
         *,
         response_timeout: float = 10.0,
@@ -73,21 +71,23 @@ class TCPTransport:
                 writer.transport.abort()
 
     async def send(self, data: bytes) -> None:
-        """Send `data` whole."""
+        """Send all of `data`."""
         writer = self._connected()[1]
-        with self._translated(f"{peer_name(self.address)} took no data for {self.timeout:g} s"):
+        with self._translated(f"{peer_name(self.address)} read no data for {self.timeout:g} s"):
             async with asyncio.timeout(self.timeout):
                 writer.write(data)
                 await writer.drain()
 
     async def receive(self) -> bytes:
-        """Return one whole document, however many segments it comes in.
+        """Return one complete document, received in any number of segments.
 
         Raises `TransportError`, and its subclass `MalformedMessage` for what cannot become a document.
         """
         reader = self._connected()[0]
         buffer = DocumentBuffer()
-        with self._translated(f"no whole answer from {peer_name(self.address)} within {self.response_timeout:g} s"):
+        with self._translated(
+            f"no complete response from {peer_name(self.address)} within {self.response_timeout:g} s"
+        ):
             async with asyncio.timeout(self.response_timeout):
                 while not buffer.complete:
                     data = await reader.read(4096)
@@ -97,19 +97,19 @@ class TCPTransport:
         return buffer.document
 
     async def _connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        """Try the addresses of the host one after the other, each for its share of the time.
+        """Try the addresses of the host one after the other, each for its share of the remaining time.
 
-        So a dead IPv6 route costs no alarm, and unlike asyncio's race between them no cancellation loses a socket.
+        A dead IPv6 route then loses no alarm. Unlike happy eyeballs of asyncio, cancellation leaks no socket.
         """
         loop = asyncio.get_running_loop()
         end = loop.time() + self.timeout
         host, port = self.address
-        if _is_literal(host):  # looking it up would cost a thread's time
+        if _is_literal(host):  # needs no look-up
             return await self._open(host, port)
         found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
         addresses = list(dict.fromkeys(str(address[0]) for *_, address in found))[:_ADDRESSES]
         for left in range(len(addresses), 1, -1):
-            with contextlib.suppress(OSError):  # TimeoutError among them: the next one may do
+            with contextlib.suppress(OSError):  # includes TimeoutError
                 async with asyncio.timeout((end - loop.time()) / left):
                     return await self._open(addresses[-left], port)
         return await self._open(addresses[-1], port)
@@ -127,17 +127,17 @@ class TCPTransport:
     def _cut_off(self, received: int) -> str:
         peer = peer_name(self.address)
         if received:
-            return f"answer of {peer} cut off after {received} characters"
-        return f"connection closed by {peer} without an answer"
+            return f"response of {peer} cut off after {received} characters"
+        return f"connection closed by {peer} without a response"
 
     def _check_certificate(self, writer: asyncio.StreamWriter) -> None:
-        """Hang up on a receiver that is not the pinned one, before anything was sent to it."""
+        """Disconnect from a receiver without the pinned certificate before anything is sent."""
         if self._policy is None:
             return
         tls: ssl.SSLObject = writer.get_extra_info("ssl_object")
         if not self._policy.trusts(tls.getpeercert(binary_form=True)):
             writer.transport.abort()
-            raise TransportError(f"certificate of {peer_name(self.address)} is not the pinned one")
+            raise TransportError(f"certificate of {peer_name(self.address)} does not match the pin in tls_verify")
 
     @contextlib.contextmanager
     def _translated(self, timed_out: str) -> Iterator[None]:
@@ -145,7 +145,7 @@ class TCPTransport:
             yield
         except TimeoutError:
             raise TransportError(timed_out) from None
-        except (OSError, UnicodeError) as error:  # UnicodeError: a name that cannot be one in DNS
+        except (OSError, UnicodeError) as error:  # UnicodeError: not a DNS name
             raise TransportError(_describe(error, self.address)) from error
 
 
@@ -164,7 +164,7 @@ def peer_name(address: tuple[str, int]) -> str:
 
 
 def _describe(error: OSError | UnicodeError, address: tuple[str, int]) -> str:
-    """Say in one line what went wrong with whom."""
+    """Return one line with the peer and the failure."""
     peer = peer_name(address)
     match error:
         case ConnectionRefusedError():
@@ -186,5 +186,5 @@ async def _close(writer: asyncio.StreamWriter) -> None:
     try:
         async with asyncio.timeout(CLOSE_TIMEOUT):
             await writer.wait_closed()
-    except OSError:  # TimeoutError and ssl.SSLError among them: nothing is left to lose
+    except OSError:  # includes TimeoutError and ssl.SSLError; the response is complete
         writer.transport.abort()

@@ -1,0 +1,1 @@
+"""The store on disk: the outbox, passwords, panel states, backup and recovery."""

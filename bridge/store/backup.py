@@ -1,7 +1,7 @@
-"""One file with all that a bridge must not lose: the store as it is at one moment, and the passwords of rotations.
+"""Back up and restore what a bridge must not lose: a snapshot of the store, and the passwords of rotations.
 
-It is a tar archive with `sosbridge.db` and `passwords/NAME.json`, of mode 0600. The service goes on meanwhile; to put a
-backup back, it is stopped.
+A backup is a tar archive with `sosbridge.db` and `passwords/NAME.json`, of mode 0600. Backing up works while the
+service runs; restoring needs it stopped.
 """
 
 from __future__ import annotations
@@ -20,8 +20,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bridge.common.errors import StoreError
-from bridge.store.credentials import directory, write_private
-from bridge.store.database import connect, fault
+from bridge.common.files import write_private
+from bridge.store.connection import connect, fault
+from bridge.store.credentials import directory
+from bridge.store.records import count_pending
 from bridge.store.recovery import replace
 
 _DATABASE = "sosbridge.db"
@@ -30,28 +32,28 @@ _PASSWORDS = re.compile(r"passwords/([a-z0-9_-]+\.json)")
 
 @dataclass(frozen=True, slots=True)
 class Contents:
-    """What a backup holds, or what became of it."""
+    """What a backup contains, and what restoring it kept."""
 
-    waiting: int
-    """Commands that wait to be delivered."""
+    pending: int
+    """Number of pending commands."""
     passwords: tuple[str, ...]
-    """Their files, by name."""
+    """Names of the password files."""
     kept: tuple[str, ...] = ()
-    """Password files that were there already and stay: they are newer than any backup."""
-    set_aside: str | None = None
-    """The name of the store that was there before."""
+    """Password files that existed and were kept, because they are newer than any backup."""
+    replaced: str | None = None
+    """New name of the store that was replaced."""
 
 
 def save(store: Path, file: Path) -> Contents:
-    """Write the backup of a store, in use or not. Raises StoreError, also where `file` exists."""
+    """Write a backup of a store, in use or not. Raises StoreError, also if `file` exists."""
     if not store.exists():
-        raise StoreError(f"the store {store}: there is none")
+        raise StoreError(f"no store at {store}; see store.path in the configuration")
     try:
         handle = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except OSError as error:
         raise StoreError(f"the backup {file}: {error.strerror}") from None
     try:
-        with _told(file), os.fdopen(handle, "wb") as out:
+        with _as_store_error(file), os.fdopen(handle, "wb") as out:
             contents = _save(store, file, out)
             out.flush()
             os.fsync(out.fileno())
@@ -62,43 +64,43 @@ def save(store: Path, file: Path) -> Contents:
 
 
 def _save(store: Path, file: Path, out: io.BufferedWriter) -> Contents:
-    # Beside the backup and not beside the store: it is another disk, or has room for both.
+    # Beside the backup, not the store: that is another disk, or has room for both.
     with tempfile.TemporaryDirectory(dir=file.parent, prefix=".sosbridge-") as folder:
         copy = Path(folder) / _DATABASE
-        waiting = _copy(store, copy)
-        # Read after the store: a password that was rotated meanwhile is the one that counts.
+        pending = _copy(store, copy)
+        # Read after the store: of a password that is rotated meanwhile, the new one is needed.
         passwords = sorted(directory(store).glob("*.json"))
         with tarfile.open(fileobj=out, mode="w") as archive:
             for each in passwords:
                 archive.add(each, f"passwords/{each.name}")
-            archive.add(copy, _DATABASE)  # the last, so that an archive without its end is seen to be none
-    return Contents(waiting, tuple(each.name for each in passwords))
+            archive.add(copy, _DATABASE)  # last, so that a truncated archive has none
+    return Contents(pending, tuple(each.name for each in passwords))
 
 
 def _copy(store: Path, copy: Path) -> int:
-    """Copy the database as it is at one moment; return how many commands wait in it."""
+    """Copy a snapshot of the database; return the number of pending commands."""
     try:
         with closing(sqlite3.connect(f"{store.absolute().as_uri()}?mode=ro", uri=True)) as db:
             db.execute("VACUUM INTO ?", (str(copy),))
         with closing(sqlite3.connect(copy)) as db:
-            return int(db.execute("SELECT count(*) FROM command WHERE state = 'pending'").fetchone()[0])
+            return count_pending(db)
     except sqlite3.Error as error:
         raise fault(store, error) from None
 
 
-def put_back(file: Path, store: Path) -> Contents:
-    """Put a backup in place of a store that nobody uses; what was there is set aside. Raises StoreError."""
-    unproved = store.with_name(f"{store.name}.restored")
+def restore(file: Path, store: Path) -> Contents:
+    """Replace a store that is not in use with a backup; the old one is renamed. Raises StoreError."""
+    unchecked = store.with_name(f"{store.name}.restored")
     try:
-        with _told(file):
-            passwords = _unpack(file, unproved)
-        with _told(store):
-            waiting = _prove(unproved)
-            kept = _put_passwords(passwords, directory(store))
-            set_aside = replace(store, unproved)
+        with _as_store_error(file):
+            passwords = _unpack(file, unchecked)
+        with _as_store_error(store):
+            pending = _check(unchecked)
+            kept = _write_passwords(passwords, directory(store))
+            replaced = replace(store, unchecked)
     finally:
-        unproved.unlink(missing_ok=True)
-    return Contents(waiting, tuple(passwords), kept, set_aside)
+        unchecked.unlink(missing_ok=True)
+    return Contents(pending, tuple(passwords), kept, replaced)
 
 
 def _unpack(file: Path, database: Path) -> dict[str, bytes]:
@@ -117,19 +119,21 @@ def _unpack(file: Path, database: Path) -> dict[str, bytes]:
     except (tarfile.TarError, EOFError):
         found = False
     if not found:
-        raise StoreError(f"the backup {file}: it is none, or not whole")
+        raise StoreError(f"{file}: not a sosbridge backup, or incomplete")
     return passwords
 
 
-def _prove(database: Path) -> int:
-    """Open the database as the service would, and return how many commands wait in it."""
+def _check(database: Path) -> int:
+    """Open the database as the service would; return the number of pending commands."""
     with closing(connect(database)) as db:
-        return int(db.execute("SELECT count(*) FROM command WHERE state = 'pending'").fetchone()[0])
+        return count_pending(db)
 
 
-def _put_passwords(passwords: dict[str, bytes], folder: Path) -> tuple[str, ...]:
-    """Write those that are not there; return the names of those that are: an old password locks out."""
+def _write_passwords(passwords: dict[str, bytes], folder: Path) -> tuple[str, ...]:
+    """Write those that are missing; return the names of the others: a password older than the last would be refused."""
     kept = []
+    if passwords:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     for name, content in passwords.items():
         if _is_readable(folder / name):
             kept.append(name)
@@ -146,7 +150,7 @@ def _is_readable(file: Path) -> bool:
 
 
 @contextmanager
-def _told(path: Path) -> Iterator[None]:
+def _as_store_error(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:

@@ -1,52 +1,53 @@
-"""Commands on their way: on disk before they are acknowledged, until a receiver has them or a person drops them.
+"""The queue of commands: on disk before they are acknowledged, until they end (TOPICS.md, Commands).
 
-A command is a row of `command` until it ends; its result then goes to `history` in the same transaction, and stays
-there unpublished until MQTT has it. So whatever moment the power fails in, a command is waiting, or its result is owed.
-What is being sent needs no mark on disk: after a crash the row is simply still there.
+A command is a row of `command` until it ends. The transaction that removes it adds its result to `history`, unpublished
+until the broker has it. So at any power cut a command is pending, or its result is. Sending leaves no mark on disk:
+after a crash the row is still pending.
 """
 
 from __future__ import annotations
 
+import asyncio
 import json
 import sqlite3
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime, timedelta
 from typing import Any
 
 from bridge.common.clock import Cutoff
-from bridge.common.models import ActiveAlarm, Moment, Outcome, Request, Result
+from bridge.common.models import ActiveAlarm, Command, Moment, Outcome, Request, Result
 from bridge.store.database import Store
 from bridge.store.records import (
+    CommandEntry,
     Counts,
     Delivery,
     Entry,
-    Owed,
+    InvalidEntry,
+    PendingResult,
     Queued,
-    follow,
     insert_command,
     insert_result,
     is_known,
     read_active,
-    read_owed,
     read_panel,
+    read_pending_result,
     read_queued,
     read_time,
     seen_before,
+    update_active,
 )
 
-__all__ = ["Counts", "Delivery", "Entry", "Outbox", "Owed", "Queued", "Touched"]
-
 Touched = Mapping[str, Queued | None]
-"""The transmitters that have something new, each with the first of its new commands."""
+"""The transmitters with something new, each with the first of its new commands."""
 
 _SAME_ALARM = """
     e.event_code = c.event_code
     AND (c.area || c.section || c.detector = '' OR e.area || e.section || e.detector = ''
          OR (e.area = c.area AND e.section = c.section AND e.detector = c.detector))
 """
-# A restore never overtakes its alarm, nor a new alarm the restore of the one before. In the order of the index and not
-# sorted: else all that wait would be compared with one another each time, and not the first with those before it.
+# A restore never overtakes its alarm, nor a new alarm the restore before it (sos_access/PROTOCOL.md, Order of alarms).
+# The order of the index avoids a sort, which would compare all pending commands with each other.
 _NEXT_ALARM = f"""
     SELECT * FROM command c WHERE transmitter = :transmitter AND state = 'pending' AND request NOT IN ('ping', 'auth')
     AND id NOT IN (SELECT value FROM json_each(:later))
@@ -72,6 +73,37 @@ _OWED_UNDELIVERED = """
 _ALARMS = (Request.ALARM, Request.RESTORE)
 
 
+class Wakes:
+    """Who waits for something to be stored: each transmitter, and who follows them all."""
+
+    def __init__(self) -> None:
+        self.any = asyncio.Event()
+        """Set while `take` has names to return."""
+        self._events: dict[str, asyncio.Event] = {}
+        self._names: set[str] = set()
+
+    def of(self, transmitter: str) -> asyncio.Event:
+        """Return the event that is set whenever something is stored for a transmitter; its one user clears it."""
+        return self._events.setdefault(transmitter, asyncio.Event())
+
+    def wake(self, transmitters: Iterable[str]) -> None:
+        """Wake those of `transmitters`: something is stored for them, or may be."""
+        for name in transmitters:
+            self._names.add(name)
+            self.of(name).set()
+            self.any.set()
+
+    def wake_all(self) -> None:
+        """Wake all who have ever waited: anything may have changed."""
+        self.wake(list(self._events))
+
+    def take(self) -> set[str]:
+        """Return the transmitters that were woken since this was last called."""
+        self.any.clear()
+        names, self._names = self._names, set()
+        return names
+
+
 class Outbox:
     """The queue of every transmitter, over one Store. Every method may raise StoreError."""
 
@@ -79,14 +111,26 @@ class Outbox:
         self._store = store
         self._max_commands = max_commands
         self._history = history
+        self.wakes = Wakes()
 
     async def add(self, entries: Sequence[Entry], confirmed: Collection[Delivery] = ()) -> Touched:
-        """Store `entries` together and return the transmitters that have something new; redeliveries add nothing.
+        """Store `entries` in one transaction and return what is new; redeliveries add nothing.
 
-        What finds the outbox full ends as an invalid command: its result says so. `confirmed` are earlier deliveries
-        whose acknowledgement the broker has: it will not repeat them, so they are forgotten.
+        A command that finds the outbox full ends `invalid`. `confirmed` are deliveries whose acknowledgement the broker
+        has; it does not repeat them, so they are forgotten.
         """
-        return await self._store.write(lambda db: self._add(db, entries, confirmed))
+        return await self._write_entries(entries, lambda db: self._add(db, entries, confirmed))
+
+    async def _write_entries(self, entries: Iterable[Entry], work: Callable[[sqlite3.Connection], Touched]) -> Touched:
+        """Store `entries` by `work`, and wake their transmitters."""
+        try:
+            touched = await self._store.write(work)
+        except asyncio.CancelledError:
+            # It may be written all the same: then nothing newer goes before it.
+            self.wakes.wake(entry.transmitter for entry in entries)
+            raise
+        self.wakes.wake(touched)
+        return touched
 
     def _add(self, db: sqlite3.Connection, entries: Sequence[Entry], confirmed: Collection[Delivery]) -> Touched:
         db.executemany("DELETE FROM seen WHERE mid = ? AND digest = ?", [(d.mid, d.digest) for d in confirmed])
@@ -96,18 +140,17 @@ class Outbox:
             if entry.delivery and seen_before(db, entry.delivery):
                 continue
             touched.setdefault(entry.transmitter, None)
-            if entry.command and room > 0:
+            if isinstance(entry, InvalidEntry):
+                insert_result(db, entry.transmitter, None, entry.result, entry.reply)
+            elif room > 0:
                 room -= 1
                 queued = insert_command(db, entry.command)
                 touched[entry.transmitter] = touched[entry.transmitter] or queued
             else:
-                result = entry.invalid or self._full(entry)
-                insert_result(db, entry.transmitter, None, result, entry.reply)
+                insert_result(db, entry.transmitter, None, self._full(entry.command), entry.reply)
         return touched
 
-    def _full(self, entry: Entry) -> Result:
-        assert entry.command  # noqa: S101 - an entry is a command or an invalid one
-        command = entry.command
+    def _full(self, command: Command) -> Result:
         return Result(
             request=command.request,
             outcome=Outcome.INVALID,
@@ -115,7 +158,7 @@ class Outbox:
             event_code=command.alarm.event_code if command.alarm else None,
             accepted_at=command.accepted_at,
             completed_at=command.accepted_at,
-            error=f"the outbox is full ({self._max_commands} commands): nothing more is taken until it drains",
+            error=f"the outbox is full ({self._max_commands} commands); retry later, or raise store.max_commands",
         )
 
     async def next(
@@ -123,7 +166,7 @@ class Outbox:
     ) -> Queued | None:
         """Return the command to send now: alarms in order, then pings and rotations.
 
-        `later` are ids to leave out; `ended` too, and nothing waits behind these: they are only not written down yet.
+        `later` are ids to skip. `ended` are skipped as well and hold nothing back: only their result is not stored yet.
         """
         values = {
             "transmitter": transmitter,
@@ -144,7 +187,7 @@ class Outbox:
         return await self._store.read(lambda db: [read_queued(row) for row in db.execute(sql, values)])
 
     async def older_than(self, transmitter: str, cutoff: Cutoff) -> list[Queued]:
-        """Return the pending alarms that are older than that for certain, oldest first, a thousand at most."""
+        """Return the pending alarms that are certainly older than `cutoff`, oldest first, at most 1000."""
         sql = (
             "SELECT * FROM command WHERE transmitter = :transmitter AND state = 'pending'"
             " AND request IN ('alarm', 'restore') AND CASE WHEN boot = :boot THEN steady < :steady"
@@ -153,7 +196,7 @@ class Outbox:
         return await self._queued(sql, {"transmitter": transmitter, **asdict(cutoff)})
 
     async def first(self, transmitter: str) -> Queued | None:
-        """Return the pending alarm that came first."""
+        """Return the oldest pending alarm."""
         sql = (
             "SELECT * FROM command WHERE transmitter = ? AND state = 'pending' AND request IN ('alarm', 'restore')"
             " ORDER BY id LIMIT 1"
@@ -164,14 +207,14 @@ class Outbox:
     async def failed(
         self, queued: Queued, *, attempts: int, error: str, unauthorized: Result | None = None, held: bool = False
     ) -> None:
-        """Keep a command for another round, with what went wrong; the `undelivered` event is owed from now on.
+        """Keep a command for another round, with the error; its `undelivered` event is pending from now on.
 
-        `unauthorized` is the result that is told once, while the command goes on waiting for the password to be mended.
-        `held`: those behind it wait for it, so that they are undelivered, too.
+        `unauthorized` is a result to publish once, while the command stays pending. With `held`, the alarms behind it
+        wait as well, so they are undelivered, too.
         """
 
         def work(db: sqlite3.Connection) -> None:
-            # unauthorized: 1 while the password is refused, 2 when it was and something else is wrong now
+            # unauthorized: 1 while the password is refused, 2 if it was refused before this other failure
             refused = unauthorized is not None
             before = db.execute("SELECT unauthorized FROM command WHERE id = ?", (queued.id,)).fetchone()
             db.execute(
@@ -187,7 +230,7 @@ class Outbox:
         await self._store.write(work)
 
     async def complete(self, queued: Queued, result: Result) -> None:
-        """End a command: its result is owed to MQTT, a rejected alarm is set aside, the active alarms change."""
+        """End a command: store its result, keep a rejected alarm as `rejected`, update the active alarms."""
 
         def work(db: sqlite3.Connection) -> None:
             command = queued.command
@@ -199,7 +242,7 @@ class Outbox:
             else:
                 db.execute("DELETE FROM command WHERE id = ?", (queued.id,))
             if result.outcome in (Outcome.ACCEPTED, Outcome.DUPLICATE):
-                follow(db, command)
+                update_active(db, command)
             insert_result(db, command.transmitter, queued.id, result, command.reply)
 
         await self._store.write(work)
@@ -220,21 +263,21 @@ class Outbox:
         )
 
     async def active(self, transmitter: str) -> list[ActiveAlarm]:
-        """Return the alarms raised and not restored, oldest first."""
+        """Return the active alarms, oldest first."""
         sql = "SELECT * FROM active WHERE transmitter = ? ORDER BY since, event_code, section, detector, area"
         return await self._store.read(lambda db: [read_active(row) for row in db.execute(sql, (transmitter,))])
 
-    async def owed_results(self, after: int = 0) -> list[Owed]:
-        """Return the results that MQTT has not got, in order, with numbers above `after`; 500 at most."""
+    async def owed_results(self, after: int = 0) -> list[PendingResult]:
+        """Return the unpublished results with ids above `after`, in order, at most 500."""
         sql = "SELECT * FROM history WHERE published = 0 AND id > ? ORDER BY id LIMIT 500"
-        return await self._store.read(lambda db: [read_owed(row) for row in db.execute(sql, (after,))])
+        return await self._store.read(lambda db: [read_pending_result(row) for row in db.execute(sql, (after,))])
 
-    async def published(self, results: Sequence[Owed]) -> None:
+    async def published(self, results: Sequence[PendingResult]) -> None:
         values = [(result.id,) for result in results]
         await self._store.write(lambda db: db.executemany("UPDATE history SET published = 1 WHERE id = ?", values))
 
     async def last_result(self, transmitter: str, requests: Collection[Request]) -> str | None:
-        """Return the payload of the last result of these kinds that was published."""
+        """Return the payload of the last published result of these requests."""
         sql = (
             "SELECT result FROM history WHERE transmitter = ? AND published"
             " AND request IN (SELECT value FROM json_each(?)) ORDER BY id DESC LIMIT 1"
@@ -244,26 +287,26 @@ class Outbox:
         return str(row["result"]) if row else None
 
     async def owed_undelivered(self, transmitters: Iterable[str]) -> list[Queued]:
-        """Return the commands of `transmitters` whose `undelivered` event MQTT has not got: a portion, oldest first."""
+        """Return commands whose `undelivered` event is not published, oldest first, at most 1000."""
         return await self._queued(_OWED_UNDELIVERED, [json.dumps(list(transmitters))])
 
     async def told_undelivered(self, queued: Queued) -> None:
         await self._store.write(lambda db: db.execute("UPDATE command SET undelivered = 2 WHERE id = ?", (queued.id,)))
 
     async def known(self, deliveries: Sequence[Delivery]) -> list[Delivery]:
-        """Return those of `deliveries` that were stored before."""
+        """Return those of `deliveries` that are stored already."""
         return await self._store.read(lambda db: [each for each in deliveries if is_known(db, each)])
 
     async def note(self, deliveries: Sequence[Delivery]) -> None:
-        """Remember deliveries of what is not stored here, so that `known` tells them when they come again."""
+        """Remember deliveries of messages that are not stored, so that `known` returns them when they are repeated."""
         await self._store.write(lambda db: [seen_before(db, each) for each in deliveries])
 
     async def forget_deliveries(self) -> None:
-        """Forget all deliveries: the broker began a new session and repeats none of them."""
+        """Forget all deliveries: a new session of the broker repeats none."""
         await self._store.write(lambda db: db.execute("DELETE FROM seen"))
 
     async def prune(self, now: datetime) -> None:
-        """Drop results older than the history's age, and the oldest past its bound."""
+        """Delete published results past the history's age or number."""
         before, bound = (now - self._history).timestamp(), self._max_commands
 
         def work(db: sqlite3.Connection) -> None:
@@ -274,7 +317,7 @@ class Outbox:
         await self._store.write(work)
 
     async def list(self, transmitter: str | None = None) -> list[Queued]:
-        """Return all that is waiting or set aside, in order."""
+        """Return all pending and rejected commands, in order."""
         sql = "SELECT * FROM command WHERE ? IS NULL OR transmitter = ? ORDER BY id"
         return await self._queued(sql, (transmitter, transmitter))
 
@@ -283,7 +326,7 @@ class Outbox:
         return found[0] if found else None
 
     async def retry(self, number: int, now: datetime, moment: Moment) -> bool:
-        """Put a rejected command back in the queue, as new as if it came `now`; False where there is none."""
+        """Make a rejected command pending, as if accepted `now`; return False if there is none."""
         sql = (
             "UPDATE command SET state = 'pending', accepted_at = ?, boot = ?, steady = ?, sure = ?,"
             " undelivered = 0, unauthorized = 0, error = '' WHERE id = ? AND state = 'rejected'"
@@ -292,33 +335,33 @@ class Outbox:
         return bool(await self._store.write(lambda db: db.execute(sql, values).rowcount))
 
     async def drop(self, number: int) -> bool:
-        """Delete a command for good; False where there is none."""
+        """Delete a command; return False if there is none."""
         return bool(
             await self._store.write(lambda db: db.execute("DELETE FROM command WHERE id = ?", (number,)).rowcount)
         )
 
-    async def keep_panel(self, guid: str, content: Mapping[str, Any], entries: Mapping[str, Entry]) -> Touched:
-        """Store what is known of a panel together with the commands that its events make; `entries` by their keys.
+    async def keep_panel(self, guid: str, content: Mapping[str, Any], entries: Mapping[str, CommandEntry]) -> Touched:
+        """Store a panel's content and the commands that its events raise, in one transaction; `entries` by key.
 
-        A key that was stored before adds nothing: one physical event is one alarm. Returns as `add`.
+        A key that is stored already adds nothing: one physical event is one alarm. Returns as `add`.
         """
 
         def work(db: sqlite3.Connection) -> Touched:
             db.execute("INSERT OR REPLACE INTO panel (guid, content) VALUES (?, ?)", (guid, json.dumps(content)))
-            new = []
+            new: list[Entry] = []
             for key, entry in entries.items():
-                values = (key, entry.command.accepted_at.timestamp() if entry.command else 0)
+                values = (key, entry.command.accepted_at.timestamp())
                 if db.execute("INSERT OR IGNORE INTO forwarded (key, at) VALUES (?, ?)", values).rowcount:
                     new.append(entry)
             return self._add(db, new, ())
 
-        return await self._store.write(work)
+        return await self._write_entries(entries.values(), work)
 
     async def panels(self) -> dict[str, Any]:
-        """Return what is known of each panel, by GUID."""
+        """Return the stored content of each panel, by GUID."""
         sql = "SELECT guid, content FROM panel"
         return await self._store.read(lambda db: {row["guid"]: read_panel(row) for row in db.execute(sql)})
 
     async def change_mark(self) -> int:
-        """Return a number that changes when another program wrote to the store."""
+        """Return a number that changes when another program writes to the store."""
         return int(await self._store.read(lambda db: db.execute("PRAGMA data_version").fetchone()[0]))

@@ -1,29 +1,29 @@
-"""Rows of the store as values, and values as rows."""
+"""Rows of the store to values and back."""
 
 from __future__ import annotations
 
 import json
 import sqlite3
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
 from bridge.common.errors import DamagedError
-from bridge.common.models import ActiveAlarm, Alarm, AlarmIdentity, Command, Moment, Reply, Request, Result
+from bridge.common.models import ActiveAlarm, AlarmIdentity, Command, Moment, PreparedAlarm, Reply, Request, Result
 
 
 class State(StrEnum):
-    """Of a command in the outbox."""
+    """State of a command in the outbox."""
 
     PENDING = "pending"
     REJECTED = "rejected"
-    """Set aside for a person."""
+    """Kept until a person retries or drops it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """How an MQTT message came, so that its redelivery is recognised."""
+    """Identifies the delivery of an MQTT message, to recognise its redelivery (TOPICS.md, Commands)."""
 
     mid: int
     duplicate: bool
@@ -31,14 +31,32 @@ class Delivery:
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
-    """One message to store: a command, or the result of one that was wrong from the start."""
+class CommandEntry:
+    """A command to store."""
+
+    command: Command
+    delivery: Delivery | None = None
+
+    @property
+    def transmitter(self) -> str:
+        return self.command.transmitter
+
+    @property
+    def reply(self) -> Reply | None:
+        return self.command.reply
+
+
+@dataclass(frozen=True, slots=True)
+class InvalidEntry:
+    """The result of an invalid command, to store and publish."""
 
     transmitter: str
-    command: Command | None = None
-    invalid: Result | None = None
+    result: Result
     reply: Reply | None = None
     delivery: Delivery | None = None
+
+
+Entry = CommandEntry | InvalidEntry
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,24 +69,26 @@ class Queued:
     attempts: int
     unauthorized: bool
     undelivered: bool
-    """Whether the `undelivered` event was made for it."""
+    """Whether its `undelivered` event is stored (TOPICS.md, Transmitter events)."""
     error: str
 
 
 @dataclass(frozen=True, slots=True)
-class Owed:
-    """A result that MQTT has not got yet."""
+class PendingResult:
+    """A result that is not yet published."""
 
     id: int
     transmitter: str
     request: Request
     payload: str
+    """As published: JSON of `fields`."""
+    fields: dict[str, Any]
     reply: Reply | None
 
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """What waits for one transmitter, alarms and restores only."""
+    """Alarms and restores of one transmitter, by state (TOPICS.md, Transmitter states)."""
 
     pending: int = 0
     oldest_at: datetime | None = None
@@ -76,12 +96,19 @@ class Counts:
     unauthorized: int = 0
 
 
+def count_pending(db: sqlite3.Connection) -> int:
+    """Return the number of pending commands."""
+    return int(db.execute("SELECT count(*) FROM command WHERE state = 'pending'").fetchone()[0])
+
+
 def is_known(db: sqlite3.Connection, delivery: Delivery) -> bool:
+    """Whether this is the redelivery of a message that is stored."""
     known = db.execute("SELECT digest FROM seen WHERE mid = ?", (delivery.mid,)).fetchone()
     return bool(delivery.duplicate and known and known["digest"] == delivery.digest)
 
 
 def seen_before(db: sqlite3.Connection, delivery: Delivery) -> bool:
+    """Return `is_known`, and remember a delivery that is new."""
     if is_known(db, delivery):
         return True
     db.execute("INSERT OR REPLACE INTO seen (mid, digest) VALUES (?, ?)", (delivery.mid, delivery.digest))
@@ -91,7 +118,7 @@ def seen_before(db: sqlite3.Connection, delivery: Delivery) -> bool:
 def insert_command(db: sqlite3.Connection, command: Command) -> Queued:
     identity, reply = command.identity, command.reply
     body = {
-        "alarm": {k: v for k, v in asdict(command.alarm).items() if v is not None} if command.alarm else None,
+        "alarm": command.alarm.given() if command.alarm else None,
         "reference": command.reference,
         "warnings": command.warnings,
     }
@@ -122,8 +149,8 @@ def insert_result(
     )  # fmt: skip
 
 
-def follow(db: sqlite3.Connection, command: Command) -> None:
-    """Change the active alarms as an accepted command says."""
+def update_active(db: sqlite3.Connection, command: Command) -> None:
+    """Apply an accepted command to the active alarms (TOPICS.md, Commands)."""
     identity = command.identity
     key = (command.transmitter, identity.event_code, identity.area, identity.section, identity.detector)
     if command.request is Request.ALARM:
@@ -142,7 +169,7 @@ def follow(db: sqlite3.Connection, command: Command) -> None:
 
 
 def read_queued(row: sqlite3.Row) -> Queued:
-    """Raises DamagedError: what we wrote can be read."""
+    """Raises DamagedError if a column has what was never written."""
     try:
         body = json.loads(row["body"])
         command = Command(
@@ -150,7 +177,7 @@ def read_queued(row: sqlite3.Row) -> Queued:
             request=Request(row["request"]),
             accepted_at=read_time(row["accepted_at"]),
             moment=Moment(row["boot"], float(row["steady"]), sure=bool(row["sure"])),
-            alarm=Alarm(**body["alarm"]) if body["alarm"] else None,
+            alarm=PreparedAlarm(**body["alarm"]) if body["alarm"] else None,
             identity=read_identity(row),
             reference=body["reference"],
             warnings=tuple(body["warnings"]),
@@ -170,11 +197,11 @@ def read_queued(row: sqlite3.Row) -> Queued:
     )
 
 
-def read_owed(row: sqlite3.Row) -> Owed:
+def read_pending_result(row: sqlite3.Row) -> PendingResult:
     """Raises DamagedError."""
     try:
-        json.loads(row["result"])
-        return Owed(row["id"], row["transmitter"], Request(row["request"]), row["result"], _reply(row))
+        fields = json.loads(row["result"])
+        return PendingResult(row["id"], row["transmitter"], Request(row["request"]), row["result"], fields, _reply(row))
     except (ValueError, TypeError) as error:
         raise DamagedError(f"the store: result {row['id']} cannot be read ({type(error).__name__})") from None
 
@@ -188,7 +215,7 @@ def read_active(row: sqlite3.Row) -> ActiveAlarm:
 
 
 def read_panel(row: sqlite3.Row) -> dict[str, Any]:
-    """Return what is known of a panel. Raises DamagedError."""
+    """Return the stored content of a panel. Raises DamagedError."""
     try:
         content: dict[str, Any] = json.loads(row["content"])
     except (ValueError, TypeError) as error:

@@ -1,10 +1,10 @@
-"""A damaged store is set aside, never deleted, and a new one begun with what can still be read: better than no service.
+"""Replace a damaged store by a new one with all rows that can be read. The damaged store is renamed, never deleted.
 
-An alarm that is lost is a house that burns, and a receiver knows one that comes twice. So every row that can be read
-goes over, and an alarm whose texts are lost goes over without them.
+A duplicate alarm beats a lost one: every readable row is copied, and an alarm whose texts are lost is copied without
+them.
 
-The steps, so that the power may fail between any two: the new store is made whole under another name; the damaged one
-is renamed, its log with it; the new one gets its name. Where there is no store at all, the last steps are still to do.
+The order of steps survives a power cut between any two: the new store is completed under another name; the damaged one
+and its log are renamed; the new one gets its name. If there is no store at start, the last steps are still to do.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-import os
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
@@ -22,32 +21,35 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from bridge.common.errors import BridgeError, DamagedError, StoreError
+from bridge.common.files import sync_directory
 from bridge.common.models import Alarm, Request
 from bridge.sos_access.prepare import prepare
 from bridge.store import wal
-from bridge.store.database import Store, connect, damage, fault
-from bridge.store.records import State, read_active, read_owed, read_panel, read_queued
+from bridge.store.connection import connect, damage, fault
+from bridge.store.database import Store
+from bridge.store.records import State, count_pending, read_active, read_panel, read_pending_result, read_queued
 
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
 _PARTS = ("", "-wal", "-shm")
+"""Suffixes of the files of a database."""
 _AGAIN_S = 60.0
-"""Damaged so soon again, a new store begins empty; once more, and the disk cannot be used at all."""
+"""Damaged again within this time, the new store begins empty; a third time ends the service: the disk is unusable."""
 
 
 @dataclass(frozen=True, slots=True)
-class Loss:
-    """What became of a damaged store."""
+class RecoveryReport:
+    """How a damaged store was replaced: the fields of `store_damaged` (TOPICS.md, Bridge events)."""
 
     file: str
-    """The name it has now, beside the store."""
+    """New name of the damaged store, in the same directory."""
     reason: str
     waiting: int
-    """Commands that were rescued and wait."""
+    """Recovered commands that are pending."""
     whole: bool
-    """Whether nothing was found that could not be read."""
+    """Whether all rows could be read."""
 
 
 Tables = dict[str, tuple[str, Callable[[sqlite3.Row], object]]]
@@ -58,49 +60,49 @@ _TABLES: Tables = {
     "panel": ("guid", read_panel),
     "forwarded": ("key", lambda row: float(row["at"])),
     "seen": ("mid", lambda row: b"" + row["digest"]),
-    "history": ("id", read_owed),
+    "history": ("id", read_pending_result),
 }
-"""The tables, the order in which each lies on disk, and what reads a row or fails."""
+"""By table: its order on disk, and a function that reads a row or raises."""
 _UNREADABLE = (DamagedError, TypeError, ValueError)
 
 
-class Keeper:
-    """Opens the store for the service, which holds its lock; `loss` is what was damaged, to be told."""
+class Recovery:
+    """Opens the store for the service, which holds its lock; `report` is that of the last replacement."""
 
     def __init__(self, path: Path, check_panel: Callable[[dict[str, Any]], None]) -> None:
-        """`check_panel` raises DamagedError for what is stored of a panel and cannot be read back."""
+        """`check_panel` raises DamagedError for a panel's content that cannot be read."""
         self._path = path
         self._tables = _TABLES | {"panel": ("guid", lambda row: check_panel(read_panel(row)))}
         self._renewed: list[float] = []
-        self.loss: Loss | None = None
+        self.report: RecoveryReport | None = None
 
     async def open(self) -> Store:
-        """Open the store; one that is damaged is set aside first. Raises StoreError where that does not help."""
+        """Open the store, replacing a damaged one first. Raises StoreError if that does not help."""
         try:
             await self._do(lambda: _finish(self._path))
-            return await self._proved()
+            return await self._checked()
         except DamagedError as error:
             await self.renew(error)
             return await Store.open(self._path)
 
     async def renew(self, error: DamagedError) -> None:
-        """Set the closed store aside for `error`, and begin a new one. Raises StoreError."""
+        """Replace the closed store because of `error`. Raises StoreError, or `error` if it happens too often."""
         now = time.monotonic()
         self._renewed = [moment for moment in self._renewed if now - moment < _AGAIN_S]
         if len(self._renewed) > 1:
             raise error
-        self.loss = await self._do(lambda: _renew(self._path, str(error), {} if self._renewed else self._tables))
+        self.report = await self._do(lambda: _renew(self._path, str(error), {} if self._renewed else self._tables))
         self._renewed.append(now)
         log.critical(
-            "%s. It is kept as %s; %d commands were rescued from it%s",
-            self.loss.reason,
-            self.loss.file,
-            self.loss.waiting,
-            "" if self.loss.whole else "; not all of it could be read",
+            "%s. It is kept as %s; %d pending commands were recovered%s",
+            self.report.reason,
+            self.report.file,
+            self.report.waiting,
+            "" if self.report.whole else "; parts of it could not be read",
         )
 
     async def _do(self, work: Callable[[], T]) -> T:
-        """Do work on files. Raises StoreError."""
+        """Run work on files in a thread. Raises StoreError."""
         try:
             return await asyncio.to_thread(work)
         except OSError as error:
@@ -108,21 +110,21 @@ class Keeper:
         except sqlite3.Error as error:
             raise fault(self._path, error) from None
 
-    async def _proved(self) -> Store:
-        """Open the store and read all that is in it, and what should be."""
+    async def _checked(self) -> Store:
+        """Open the store and read all of it. Raises DamagedError."""
         if await asyncio.to_thread(wal.breaks_off, self._path):
-            raise damage(self._path, "its log breaks off: what was written last is lost")
+            raise damage(self._path, "its log is truncated: the last commands are lost")
         store = await Store.open(self._path)
         try:
-            await store.read(self._prove)
+            await store.read(self._read_all)
         except BaseException:
             await store.close()
             raise
         return store
 
-    def _prove(self, db: sqlite3.Connection) -> None:
+    def _read_all(self, db: sqlite3.Connection) -> None:
         for table, (_, read) in self._tables.items():
-            for row in db.execute(f"SELECT * FROM {table}"):  # noqa: S608 - a name of ours
+            for row in db.execute(f"SELECT * FROM {table}"):  # noqa: S608 - a constant name
                 try:
                     read(row)
                 except _UNREADABLE as error:
@@ -130,43 +132,43 @@ class Keeper:
 
 
 def _finish(path: Path) -> None:
-    """Do what a power cut left undone: without a store, the one that was made whole takes its place."""
+    """Complete a replacement that a power cut interrupted."""
     new = _new(path)
     if path.exists():
         _remove(new)
         return
     if any(_part(path, part).exists() for part in _PARTS):
-        _rename(path, _aside(path, "damaged"))
+        _rename(path, _free_name(path, "damaged"))
     if new.exists():
         _rename(new, path)
-        log.warning("the store %s: a damaged one was set aside before, and this one begun", path)
+        log.warning("the store %s: completed the interrupted replacement of a damaged store", path)
 
 
 def replace(path: Path, sound: Path) -> str | None:
-    """Put the sound and closed database `sound` in place of the one at `path`; return what that is called now."""
+    """Replace the database at `path` with the closed database `sound`; return the new name of the old one, if any."""
     _remove(_new(path))
     _rename(sound, _new(path))
-    aside = _aside(path, "replaced")
-    was_there = path.exists()
-    _rename(path, aside)
+    kept = _free_name(path, "replaced")
+    existed = path.exists()
+    _rename(path, kept)
     _rename(_new(path), path)
-    return aside.name if was_there else None
+    return kept.name if existed else None
 
 
-def _renew(path: Path, reason: str, tables: Tables) -> Loss:
-    """Begin a new store with what can be read of `tables`; with none of them it begins empty."""
-    new, aside = _new(path), _aside(path, "damaged")
+def _renew(path: Path, reason: str, tables: Tables) -> RecoveryReport:
+    """Replace the store by a new one with what can be read of `tables`, which may be empty."""
+    new, kept = _new(path), _free_name(path, "damaged")
     _remove(new)
     with closing(connect(new)) as target:
-        whole = _rescue(path, target, tables) if tables else False
-        waiting = target.execute("SELECT count(*) FROM command WHERE state = 'pending'").fetchone()[0]
-    _rename(path, aside)
+        whole = _recover(path, target, tables) if tables else False
+        pending = count_pending(target)
+    _rename(path, kept)
     _rename(new, path)
-    return Loss(aside.name, reason, waiting, whole)
+    return RecoveryReport(kept.name, reason, pending, whole)
 
 
-def _rescue(path: Path, target: sqlite3.Connection, tables: Tables) -> bool:
-    """Copy what can be read of the store at `path`; return whether that was all. The file is left as it is."""
+def _recover(path: Path, target: sqlite3.Connection, tables: Tables) -> bool:
+    """Copy what can be read of the store at `path`; return whether that was all. The file does not change."""
     if not path.stat().st_size:  # SQLite would delete its log
         return False
     whole = True
@@ -176,8 +178,8 @@ def _rescue(path: Path, target: sqlite3.Connection, tables: Tables) -> bool:
         return False
     with closing(source):
         source.row_factory = sqlite3.Row
-        source.execute("PRAGMA writable_schema = ON")  # a file that was cut off is read as far as it goes
-        # A letter lost is better than an alarm lost.
+        source.execute("PRAGMA writable_schema = ON")  # reads a truncated file as far as it goes
+        # Losing a character beats losing an alarm.
         source.text_factory = lambda raw: raw.decode("utf-8", "replace")
         target.execute("BEGIN IMMEDIATE")
         for table, (order, read) in tables.items():
@@ -203,11 +205,11 @@ def _copy(
 
 
 def _rows(source: sqlite3.Connection, table: str, order: str) -> Iterator[sqlite3.Row | None]:
-    """Yield the rows from both ends to the damage, which is None."""
+    """Yield the rows from both ends up to the damage, which yields None."""
     for direction in ("ASC", "DESC"):
         keys = ", ".join(f"{key} {direction}" for key in order.split(", "))
         try:
-            yield from source.execute(f"SELECT * FROM {table} ORDER BY {keys}")  # noqa: S608 - names of ours
+            yield from source.execute(f"SELECT * FROM {table} ORDER BY {keys}")  # noqa: S608 - constant names
         except sqlite3.Error:
             yield None
         else:
@@ -215,7 +217,7 @@ def _rows(source: sqlite3.Connection, table: str, order: str) -> Iterator[sqlite
 
 
 def _values(table: str, read: Callable[[sqlite3.Row], object], row: sqlite3.Row) -> dict[str, Any]:
-    """Return what to insert for `row`: itself, what is left of an alarm, or nothing."""
+    """Return what to insert for `row`: all of it, the readable part of an alarm, or nothing."""
     try:
         read(row)
     except _UNREADABLE:
@@ -224,7 +226,7 @@ def _values(table: str, read: Callable[[sqlite3.Row], object], row: sqlite3.Row)
 
 
 def _bare_alarm(row: sqlite3.Row) -> dict[str, Any]:
-    """Return an alarm by its code and place alone; nothing where not even these can be read."""
+    """Return an alarm with its code and place only; nothing if these cannot be read."""
     try:
         if Request(row["request"]) not in (Request.ALARM, Request.RESTORE):
             return {}
@@ -233,9 +235,9 @@ def _bare_alarm(row: sqlite3.Row) -> dict[str, Any]:
     except (BridgeError, ValueError, TypeError):
         return {}
     body = {
-        "alarm": {"event_code": alarm.event_code} | {key: text for key, text in place.items() if text},
+        "alarm": alarm.given(),
         "reference": None,
-        "warnings": ["the store was damaged: the texts of this alarm are lost"],
+        "warnings": ["the store was damaged; the texts of this alarm are lost"],
     }
     names = ("id", "transmitter", "request", "event_code", "area", "section", "detector")
     kept = {name: row[name] for name in names}
@@ -245,7 +247,7 @@ def _bare_alarm(row: sqlite3.Row) -> dict[str, Any]:
 def _insert(target: sqlite3.Connection, table: str, values: dict[str, Any]) -> None:
     if values:
         names, marks = ", ".join(values), ", ".join("?" * len(values))
-        sql = f"INSERT OR IGNORE INTO {table} ({names}) VALUES ({marks})"  # noqa: S608 - names of ours
+        sql = f"INSERT OR IGNORE INTO {table} ({names}) VALUES ({marks})"  # noqa: S608 - constant names
         target.execute(sql, tuple(values.values()))
 
 
@@ -257,23 +259,19 @@ def _new(path: Path) -> Path:
     return _part(path, ".new")
 
 
-def _aside(path: Path, what: str) -> Path:
-    """Return a name that nothing has, even where the clock stands still."""
+def _free_name(path: Path, what: str) -> Path:
+    """Return an unused name, even if the clock stands still."""
     name = f"{path.name}.{what}-{time.strftime('%Y%m%dT%H%M%S')}"
     names = [path.with_name(name), *(path.with_name(f"{name}-{number}") for number in range(2, 1000))]
     return next(each for each in names if not any(_part(each, part).exists() for part in _PARTS))
 
 
 def _rename(path: Path, to: Path) -> None:
-    """Rename a database, and what belongs to it after it."""
+    """Rename a database and then its log."""
     for part in _PARTS:
         if _part(path, part).exists():
             _part(path, part).rename(_part(to, part))
-    directory = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)
+    sync_directory(path.parent)
 
 
 def _remove(path: Path) -> None:

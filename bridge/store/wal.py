@@ -1,8 +1,8 @@
-"""What a log of SQLite's proves. SQLite ends it at the first page that is damaged, and says nothing of those behind.
+"""Detect a write-ahead log that lost acknowledged transactions.
 
-A transaction is written only once the one before is on disk. So where pages of this log follow a transaction, that one
-was whole: if SQLite reads less, acknowledged rows are lost. What a power cut leaves of the last one proves nothing.
-(The formats: sqlite.org/walformat.html.)
+SQLite silently ends the log at the first damaged page. A transaction is written only after the one before is on disk,
+so a transaction that is followed by pages of the same log was complete: if SQLite reads less, acknowledged rows are
+lost. The last transaction may be torn by a power cut and proves nothing. Formats: sqlite.org/walformat.html.
 """
 
 from __future__ import annotations
@@ -14,28 +14,28 @@ from pathlib import Path
 from typing import BinaryIO
 
 _HEADER = struct.Struct(">8xI4x8s8x")
-"""Of the log: the size of its pages, the two salts that all of them carry."""
+"""Log header: page size, and the two salts that each page carries."""
 _PAGE = struct.Struct(">2I8s2I")
-"""Page number, size of the database after a commit, else 0; salts, checksum."""
+"""Frame header: page number; database size if it ends a transaction, else 0; salts; checksum."""
 _BIG_ENDIAN = 0x377F0683
-"""The magic of a log whose checksums are made of big-endian words."""
+"""Magic number of a log with big-endian checksums."""
 _INDEX = struct.Struct("=16xI")
-"""Of the shared index: how many pages SQLite reads."""
+"""Shared index header: number of pages that SQLite reads."""
 
 
 def breaks_off(database: Path) -> bool:
-    """Tell whether SQLite reads less of the log of `database` than was on disk for certain. Nothing is changed."""
+    """Whether SQLite reads less of the log of `database` than certainly was on disk. Changes nothing."""
     try:
         promised = _promised(database)
         if promised and not database.stat().st_size:
             return True  # SQLite would delete the log of an empty database
         return promised > 0 and _read(database) < promised
-    except (OSError, sqlite3.Error):  # there is no log, or whoever opens the store is told
+    except (OSError, sqlite3.Error):  # no log, or opening the store raises the same error
         return False
 
 
 def _read(database: Path) -> int:
-    """Return how many pages of the log SQLite reads."""
+    """Return the number of log pages that SQLite reads."""
     with closing(sqlite3.connect(f"{database.absolute().as_uri()}?mode=ro", uri=True)) as db:
         db.execute("SELECT count(*) FROM sqlite_master").fetchone()
         (pages,) = _INDEX.unpack_from(database.with_name(f"{database.name}-shm").read_bytes())
@@ -43,13 +43,13 @@ def _read(database: Path) -> int:
 
 
 def _promised(database: Path) -> int:
-    """Return how many pages were certainly on disk."""
+    """Return the number of pages that certainly were on disk."""
     with database.with_name(f"{database.name}-wal").open("rb") as log:
         head = log.read(_HEADER.size)
         if len(head) < _HEADER.size or not log.read(1):
-            return 0  # a log that was just begun
+            return 0  # just created
         if not _is_sound(head):
-            return 1  # it is on disk before the first page
+            return 1  # the header is on disk before the first page
         log.seek(_HEADER.size)
         size, salts = _HEADER.unpack(head)
         return _followed(log, size, salts)
@@ -66,7 +66,7 @@ def _is_sound(head: bytes) -> bool:
 
 
 def _followed(log: BinaryIO, size: int, salts: bytes) -> int:
-    """Return the number of the last page that ends a transaction and has another page of this log behind it."""
+    """Return the number of the last page that ends a transaction and is followed by a page of this log."""
     found = committed = number = 0
     while len(head := log.read(_PAGE.size)) == _PAGE.size:
         number += 1

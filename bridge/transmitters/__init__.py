@@ -1,0 +1,1 @@
+"""From MQTT commands to alarm receivers and back: one transmitter, one line."""

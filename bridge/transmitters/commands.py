@@ -7,10 +7,10 @@ from dataclasses import dataclass, fields, replace
 from typing import Any, cast
 
 from bridge.common.errors import FieldError
-from bridge.common.models import NO_ALARM, Alarm, AlarmIdentity, NamedAlarm, Request
+from bridge.common.models import NO_ALARM, Alarm, AlarmIdentity, NamedAlarm, PreparedAlarm, Request
 from bridge.common.payloads import CommandError, payload_object, payload_text
 from bridge.common.text import clean
-from bridge.sos_access.prepare import prepare
+from bridge.sos_access.prepare import check_reference, prepare
 from bridge.transmitters.topics import Topics
 
 _ALARM_FIELDS = tuple(field.name for field in fields(Alarm))
@@ -22,14 +22,14 @@ class ParsedCommand:
 
     transmitter: str
     request: Request
-    alarm: Alarm | None = None
+    alarm: PreparedAlarm | None = None
     identity: AlarmIdentity = NO_ALARM
     reference: str | None = None
     warnings: tuple[str, ...] = ()
 
 
 def parse(topics: Topics, topic: str, payload: bytes) -> ParsedCommand:
-    """Read a command. Raises CommandError with words for the author of the command."""
+    """Parse a command. Raises CommandError with a reason for its sender."""
     name, leaf = _split(topics, topic)
     request, key = _request(leaf)
     try:
@@ -123,10 +123,5 @@ def _reference(text: str) -> str | None:
     if text.startswith("{"):
         found = payload_object(text)
         _known_fields(found, ("reference",))
-        value = found.get("reference")
-        if value in (None, ""):
-            return None
-        if not isinstance(value, str | int) or isinstance(value, bool):
-            raise FieldError("reference", "is a text of 1 to 50 characters")
-        text = str(value)
-    return prepare(Alarm(event_code="-", reference=text))[0].reference
+        return check_reference(found.get("reference"))
+    return check_reference(text)

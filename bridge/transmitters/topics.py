@@ -65,7 +65,7 @@ class Topics:
         return (*bridge, *(self.of("+", leaf) for leaf in leaves))
 
     def is_stale(self, topic: str) -> bool:
-        """Tell whether a retained topic of ours belongs to a transmitter or alarm that is configured no more."""
+        """Return whether a retained topic belongs to a transmitter or alarm that is not configured."""
         parts = topic.removeprefix(f"{self.base}/").split("/")
         if parts[0] != "transmitter":
             return False

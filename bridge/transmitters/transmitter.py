@@ -1,11 +1,11 @@
-"""The sole user of one SOS Access line: one exchange at a time; alarms first, then pings, rotations, heartbeats.
+"""Sends the commands of one transmitter: one exchange at a time; alarms first, then pings, rotations, heartbeats.
 
 What can go wrong with an alarm, and what is done:
 
 - receivers cannot be reached: the line waits (`_hold`), everything stays in order behind the oldest alarm;
 - receivers answer but do not take it (5, 98, 99, unknown): it waits on its own (`_later`), those behind it go on;
 - the password is refused: the line waits, at once the longest;
-- the receiver rejects it: it is set aside for a person, those behind it go on.
+- the receiver rejects it: it is kept for a person to decide, those behind it go on.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import math
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
-from bridge.common.backoff import Backoff, Heartbeat
+from bridge.common.backoff import Backoff
 from bridge.common.clock import Clock
 from bridge.common.errors import FieldError, StoreError
 from bridge.common.models import Outcome, Request, Result
@@ -31,7 +31,9 @@ from bridge.sos_access.status import (
     SOSAccessError,
     Unauthorized,
 )
-from bridge.store.outbox import Outbox, Queued
+from bridge.store.outbox import Outbox
+from bridge.store.records import Queued
+from bridge.transmitters.heartbeat import Heartbeat
 from bridge.transmitters.line import AnyExchange, Line
 
 log = logging.getLogger(__name__)
@@ -40,11 +42,11 @@ _EXPIRE_EACH_S = 1.0
 _MARGIN_S = 120.0
 """What a turn may take beside its exchange: a rest, or the longest wait for a store that fails."""
 _LONGEST_SLEEP_S = 30.0
-"""Bounds the wait for anything that wakes nobody: an alarm growing too old, a command put back by hand."""
+"""Bounds the wait for what sets no event, such as an alarm that becomes too old."""
 
 
 class Reporter(Protocol):
-    """Who is told what happens on a line."""
+    """Takes what happens on a line."""
 
     def changed(self, transmitter: str) -> None:
         """Results, active alarms or the waiting ones have changed in the outbox."""
@@ -54,8 +56,8 @@ class Reporter(Protocol):
     def heartbeat(self, transmitter: str, result: Result) -> None:
         """How a scheduled heartbeat ended."""
 
-    def event(self, kind: str, **details: object) -> None:
-        """Something for `bridge/event`."""
+    def emit(self, kind: str, **details: object) -> None:
+        """Publish on `bridge/event`."""
 
 
 @dataclass(slots=True)
@@ -65,7 +67,7 @@ class _Deferred:
 
 
 class Transmitter:
-    """Drains the outbox of one transmitter for as long as `run` runs."""
+    """Drains the outbox of one transmitter while `run` runs."""
 
     def __init__(self, line: Line, outbox: Outbox, reporter: Reporter, clock: Clock | None = None) -> None:
         self.name = line.name
@@ -76,7 +78,7 @@ class Transmitter:
         self._outbox = outbox
         self._reporter = reporter
         self._clock = clock or Clock()
-        self._wake = asyncio.Event()
+        self._wake = outbox.wakes.of(line.name)
         self._later: dict[int, _Deferred] = {}
         self._unrecorded: dict[int, tuple[Queued, Result]] = {}
         self._record_at = 0.0
@@ -86,18 +88,9 @@ class Transmitter:
         self._backoff = Backoff()
         self._store_backoff = Backoff()
         self._up: bool | None = None
-        self._drained = False
-        """Nothing of ours is in the outbox, and nothing was put into it since that was seen."""
-        self._offered: Queued | None = None
-
-    def wake(self, queued: Queued | None = None) -> None:
-        """Look at the outbox again: something was put into it, `queued` first."""
-        if self._drained:
-            self._offered, self._drained = queued, False
-        self._wake.set()
 
     async def run(self) -> None:
-        """Send what is due until cancelled. A store that fails is told and tried again."""
+        """Send what is due until cancelled. A store that fails is reported and tried again."""
         self._heartbeat = Heartbeat(self._line.heartbeat, self._now())
         self._last_success = self._now()
         while True:
@@ -113,8 +106,7 @@ class Transmitter:
     async def _step(self) -> None:
         self._wake.clear()
         await self._record()
-        if self._offered is None:  # else nothing is there that could be too old
-            await self._expire()
+        await self._expire()
         queued = await self._next()
         if self._heartbeat.overdue(self._now()) or (queued is None and self._heartbeat_due <= self._now()):
             await self._beat()
@@ -132,14 +124,9 @@ class Transmitter:
 
     async def _next(self) -> Queued | None:
         now = self._now()
-        offered, self._offered = self._offered, None
-        if offered is not None and self._hold <= now:
-            return offered  # nothing was waiting before it: no need to read it back from the disk
         waiting = [number for number, deferred in self._later.items() if deferred.due > now]
         ended = list(self._unrecorded)
-        queued = await self._outbox.next(self.name, waiting, ended=ended, alarms=self._hold <= now)
-        self._drained = queued is None and not waiting and not ended and self._hold <= now and not self._wake.is_set()
-        return queued
+        return await self._outbox.next(self.name, waiting, ended=ended, alarms=self._hold <= now)
 
     async def _sleep(self) -> None:
         moments = [deferred.due for deferred in self._later.values()]
@@ -190,7 +177,7 @@ class Transmitter:
         self._reached(exchange)
         response = exchange.response
         if isinstance(response, NewAuthResponse) and response.new_authentication is not None:
-            await asyncio.to_thread(self._line.credentials.rotated, response.new_authentication)
+            await asyncio.to_thread(self._line.credentials.add, response.new_authentication)
             log.info("%s: the receiver gave out a new password; it is stored", self.name)
         await self._complete(queued, Outcome.DUPLICATE if response.duplicate else Outcome.ACCEPTED, exchange=exchange)
         if queued.command.request in (Request.ALARM, Request.RESTORE):
@@ -207,7 +194,7 @@ class Transmitter:
             return
         if isinstance(failure, ReceiversUnavailable):
             self._postpone(queued, failure)
-        told = self._result(queued, Outcome.UNAUTHORIZED, failure=failure) if unauthorized else None
+        refused = self._result(queued, Outcome.UNAUTHORIZED, failure=failure) if unauthorized else None
         total = queued.attempts + failure.attempts
         log.warning(
             "%s: %s not delivered after %d attempts, it stays in the outbox: %s",
@@ -217,7 +204,9 @@ class Transmitter:
             failure,
         )
         held = self._hold > self._now()
-        await self._outbox.failed(queued, attempts=failure.attempts, error=str(failure), unauthorized=told, held=held)
+        await self._outbox.failed(
+            queued, attempts=failure.attempts, error=str(failure), unauthorized=refused, held=held
+        )
         self._reporter.changed(self.name)
 
     def _postpone(self, queued: Queued, failure: ReceiversUnavailable) -> None:
@@ -262,7 +251,7 @@ class Transmitter:
 
     def _store_failed(self, error: StoreError) -> None:
         log.error("%s: %s", self.name, error)
-        self._reporter.event("store_failed", transmitter=self.name, error=str(error))
+        self._reporter.emit("store_failed", transmitter=self.name, error=str(error))
 
     def _result(
         self,
@@ -296,39 +285,39 @@ class Transmitter:
         except ServiceUnavailable as error:
             self._reached()
             self._heartbeat.disable()
-            log.error("%s: heartbeats are not enabled at the operator, none are sent any more: %s", self.name, error)
-            self._reporter.event("heartbeat_disabled", transmitter=self.name, error=str(error))
-            self._tell_heartbeat(Outcome.REJECTED, error)
+            log.error("%s: heartbeats are not enabled at the operator, none are sent from now on: %s", self.name, error)
+            self._reporter.emit("heartbeat_disabled", transmitter=self.name, error=str(error))
+            self._report_heartbeat(Outcome.REJECTED, error)
         except PingTooOften as error:
             self._reached()
             self._heartbeat.too_often(self._now())
             log.warning("%s: heartbeats come too often, the next one waits longer: %s", self.name, error)
-            self._tell_heartbeat(Outcome.REJECTED, error)
+            self._report_heartbeat(Outcome.REJECTED, error)
         except (Rejected, ReceiversUnavailable) as error:
             self._lost()
             self._heartbeat.failed(self._now())
             log.warning("%s: heartbeat failed: %s", self.name, error)
-            self._tell_heartbeat(Outcome.REJECTED if isinstance(error, Rejected) else Outcome.UNREACHABLE, error)
+            self._report_heartbeat(Outcome.REJECTED if isinstance(error, Rejected) else Outcome.UNREACHABLE, error)
         except Unauthorized as error:
             self._lost()
             self._refused(error)
             self._heartbeat.refused(self._now())
-            self._tell_heartbeat(Outcome.UNAUTHORIZED, error)
+            self._report_heartbeat(Outcome.UNAUTHORIZED, error)
         else:
             self._reached(exchange)
             self._heartbeat.accepted(self._now())
-            self._tell_heartbeat(Outcome.ACCEPTED, exchange)
+            self._report_heartbeat(Outcome.ACCEPTED, exchange)
 
-    def _tell_heartbeat(self, outcome: Outcome, source: AnyExchange | SOSAccessError) -> None:
+    def _report_heartbeat(self, outcome: Outcome, source: AnyExchange | SOSAccessError) -> None:
         result = Result(request=Request.PING, outcome=outcome, completed_at=self._clock.now(), **_answer(source))
         self._reporter.heartbeat(self.name, result)
 
     def _refused(self, error: Unauthorized) -> None:
-        """Say loudly that the password is wrong, and wait: asking again and again could lock the transmitter out."""
+        """Report that the password is refused, and wait: asking again and again could lock the transmitter out."""
         self._hold = self._now() + self._backoff.refuse()
         log.error("%s: the receiver refuses transmitter code or password; ask the operator: %s", self.name, error)
         if not self._unauthorized:
-            self._reporter.event("unauthorized", transmitter=self.name, error=str(error))
+            self._reporter.emit("unauthorized", transmitter=self.name, error=str(error))
         self._unauthorized = True
 
     def _reached(self, exchange: AnyExchange | None = None) -> None:

@@ -1,4 +1,4 @@
-"""Starts sosbridge as an add-on: what is written in the add-on's options becomes its settings, and root is given up."""
+"""Starts sosbridge as an add-on: turns the add-on's options into settings, then drops root."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from typing import Any, NoReturn
 DATA = Path("/data")
 SUPERVISOR = "http://supervisor"
 USER = 10001
-"""The image's own user and group."""
+"""User and group of the image (deploy/Dockerfile)."""
 _LONGEST_WAIT_S = 20
 _TABLES = ("transmitters", "alarms", "panels", "forward")
 
@@ -25,11 +25,11 @@ Options = dict[str, Any]
 
 
 class OptionsError(Exception):
-    """What is wrong with the options, for their author."""
+    """The options are invalid; the message is for their author."""
 
 
 def main(data: Path = DATA, supervisor: str = SUPERVISOR) -> NoReturn:
-    """Become `sosbridge run`."""
+    """Replace this process with `sosbridge run`."""
     file = data / "sosbridge.toml"
     try:
         options = read(data / "options.json")
@@ -37,30 +37,30 @@ def main(data: Path = DATA, supervisor: str = SUPERVISOR) -> NoReturn:
     except OptionsError as error:
         sys.exit(f"sosbridge: the add-on's configuration: {error}")
     os.environ["SOSBRIDGE_CONFIG"] = str(file)
-    give_up_root(data)
+    drop_root(data)
     restore(data)
     os.execvp("sosbridge", ["sosbridge", "run"])  # noqa: S606, S607
 
 
 def read(file: Path) -> Options:
-    """Return the options without those that were left empty. Raises OptionsError."""
+    """Return the options without empty ones. Raises OptionsError."""
     try:
         options = _given(json.loads(file.read_text("utf-8")))
     except (OSError, ValueError) as error:
         raise OptionsError(f"{file.name} cannot be read: {error}") from None
     if not isinstance(options, dict):
-        raise OptionsError(f"{file.name} holds no options")
+        raise OptionsError(f"{file.name} is not a JSON object")
     for name in _TABLES:
         tables = options.setdefault(name, [])
         if not isinstance(tables, list) or not all(isinstance(table, dict) for table in tables):
-            raise OptionsError(f"{name}: write a list, each entry with its own options")
+            raise OptionsError(f"{name}: expected a list, each entry with its own options")
     if not isinstance(options.setdefault("mqtt", {}), dict):
-        raise OptionsError("mqtt: write host, port, username and password below it, or nothing")
+        raise OptionsError("mqtt: expected host, port, username and password below it, or nothing")
     return options
 
 
 def _given(value: Any) -> Any:  # noqa: ANN401 - JSON
-    """Return `value` without what is empty: the form sends an emptied field as an empty text."""
+    """Return `value` without empty fields: the form sends a cleared field as an empty string."""
     if isinstance(value, list):
         return [_given(each) for each in value]
     if isinstance(value, dict):
@@ -68,23 +68,23 @@ def _given(value: Any) -> Any:  # noqa: ANN401 - JSON
     return value
 
 
-def broker(options: Options, supervisor: str, before: Path) -> Options:
-    """Return how to reach the broker: what the options say, else what the Supervisor knows. Raises OptionsError.
+def broker(options: Options, supervisor: str, last: Path) -> Options:
+    """Return the broker settings: from the options, else from the Supervisor. Raises OptionsError.
 
-    Where it knows none at this moment, the settings of the start `before` count: panels' alarms need no broker.
+    If the Supervisor has none now, use those of the last start, in the file `last`: panels' alarms need no broker.
     """
     own = dict(options["mqtt"])
-    trusted = {"ca_file": own.pop("ca_file")} if "ca_file" in own else {}
-    tls: Options = {"tls": trusted} if own.pop("tls", False) or trusted else {}
+    ca_file = {"ca_file": own.pop("ca_file")} if "ca_file" in own else {}
+    tls: Options = {"tls": ca_file} if own.pop("tls", False) or ca_file else {}
     if "host" in own:
         return own | tls
     try:
         found = _service(supervisor)
     except OptionsError as error:
-        found = _last_known(before)
+        found = _last_known(last)
         if not found:
             raise
-        print(f"sosbridge: {error}; going on with {found['host']}, as at the last start", file=sys.stderr)
+        print(f"sosbridge: {error}; using {found['host']}, as at the last start", file=sys.stderr)
     return found | own | tls
 
 
@@ -92,7 +92,7 @@ def _service(supervisor: str) -> Options:
     request = urllib.request.Request(f"{supervisor}/services/mqtt")  # noqa: S310 - our own address
     request.add_header("Authorization", f"Bearer {os.environ.get('SUPERVISOR_TOKEN', '')}")
     direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    advice = "install and start the Mosquitto broker add-on, or give mqtt: host"
+    advice = "install and start the Mosquitto broker add-on, or set mqtt: host"
     try:
         with direct.open(request, timeout=_LONGEST_WAIT_S) as answer:
             data = json.load(answer)["data"]
@@ -102,7 +102,7 @@ def _service(supervisor: str) -> Options:
         with error:
             raise OptionsError(f"mqtt: Home Assistant offers no broker (HTTP {error.code}): {advice}") from None
     except (OSError, HTTPException, ValueError, LookupError, TypeError, AttributeError) as error:
-        raise OptionsError(f"mqtt: the Supervisor does not tell where the broker is ({error}): {advice}") from None
+        raise OptionsError(f"mqtt: the Supervisor gave no valid broker address ({error}): {advice}") from None
     if "host" not in found:
         raise OptionsError(f"mqtt: Home Assistant offers no broker: {advice}")
     return found | tls
@@ -117,24 +117,24 @@ def _last_known(file: Path) -> Options:
 
 
 def translate(options: Options, mqtt: Options, data: Path = DATA) -> Options:
-    """Return the settings that the options mean. Raises OptionsError for what sosbridge could not name itself."""
+    """Return the settings for the options. Raises OptionsError for faults that sosbridge could not name by option."""
     transmitters = {str(each.get("name", "")): {**each, "alarms": []} for each in options["transmitters"]}
     if len(transmitters) < len(options["transmitters"]):
-        raise OptionsError("transmitters: each needs a name of its own")
+        raise OptionsError("transmitters: each needs its own name")
     for number, alarm in enumerate(options["alarms"], 1):
         name = str(alarm.get("transmitter", ""))
         if name not in transmitters:
             known = ", ".join(transmitters) or "none"
-            raise OptionsError(f"alarms: number {number}: transmitter: there is no {name!r}; there are: {known}")
+            raise OptionsError(f"alarms: entry {number}: transmitter: unknown name {name!r}; use one of: {known}")
         transmitters[name]["alarms"].append({key: value for key, value in alarm.items() if key != "transmitter"})
     if not options["panels"] and options["forward"]:
-        raise OptionsError("forward: there are no panels whose alarms could be forwarded; add one to panels")
+        raise OptionsError("forward: requires a panel; add one to panels")
     if options["panels"] and "announce" not in options:
-        raise OptionsError("announce: is missing: panels cannot reach the address that this add-on has for itself")
+        raise OptionsError("announce: is required with panels: they cannot reach the add-on's own address")
     if not options["panels"] and "announce" in options:
-        raise OptionsError("announce: there are no panels to be told it; add one to panels")
+        raise OptionsError("announce: requires a panel; add one to panels")
     if not options["panels"] and not transmitters:
-        raise OptionsError("transmitters and panels are empty: fill in at least one of them")
+        raise OptionsError("transmitters and panels are empty: add at least one")
     settings: Options = {"mqtt": mqtt, "store": {"path": str(data / "sosbridge.db")}}
     if "log_level" in options:
         settings["log"] = {"level": options["log_level"]}
@@ -145,12 +145,12 @@ def translate(options: Options, mqtt: Options, data: Path = DATA) -> Options:
 
 
 def write(file: Path, settings: Mapping[str, Any]) -> None:
-    """Write the settings, whole or not at all, for their owner alone. Raises OptionsError."""
+    """Write the settings atomically, readable by their owner only. Raises OptionsError."""
     text = "".join(f"{name} = {toml(value)}\n" for name, value in settings.items())
     try:
         content = text.encode()
     except UnicodeEncodeError:
-        raise OptionsError("one of the texts holds half a character (a lone surrogate); write it anew") from None
+        raise OptionsError("a text contains half a character (a lone surrogate); enter it again") from None
     new = file.with_name(f"{file.name}.new")
     new.unlink(missing_ok=True)
     with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as out:
@@ -159,7 +159,7 @@ def write(file: Path, settings: Mapping[str, Any]) -> None:
 
 
 def toml(value: Any) -> str:  # noqa: ANN401 - JSON
-    """Return a value as TOML has it; a text is JSON's, but for DEL, which TOML wants escaped."""
+    """Return a value as TOML; strings are as in JSON, except that TOML requires DEL to be escaped."""
     if isinstance(value, Mapping):
         return "{" + ", ".join(f"{toml(str(name))} = {toml(each)}" for name, each in value.items()) + "}"
     if isinstance(value, list):
@@ -167,8 +167,8 @@ def toml(value: Any) -> str:  # noqa: ANN401 - JSON
     return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
-def give_up_root(data: Path) -> None:
-    """Become the image's user, to whom all that lies below `data` belongs but the options; forget the token."""
+def drop_root(data: Path) -> None:
+    """Remove the token, give all files below `data` except the options to the image's user, and become that user."""
     for name in ("SUPERVISOR_TOKEN", "HASSIO_TOKEN"):
         os.environ.pop(name, None)
     if os.geteuid() != 0:
@@ -182,7 +182,7 @@ def give_up_root(data: Path) -> None:
 
 
 def restore(data: Path) -> None:
-    """Put back the store of a Home Assistant backup: it is there, and the database, which is left out of it, is not."""
+    """Restore the store if a Home Assistant backup was restored: it has backup.tar but excludes the database."""
     backup = data / "backup.tar"
     if not backup.exists() or (data / "sosbridge.db").exists():
         return

@@ -18,7 +18,7 @@ from pathlib import Path
 from bench.bench_g90 import ALARM, guid_of, hello
 from bench.figures import at_most
 from bench.kit import BRIDGE, Desk, Meter, bridge, broker, processor_s, resident
-from integration.brokers import free_port
+from support.brokers import free_port
 
 GOAL = 1.3
 SETTLED_S = 2.0

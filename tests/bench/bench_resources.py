@@ -19,7 +19,7 @@ from pathlib import Path
 
 from bench.figures import at_most, row
 from bench.kit import BRIDGE, Desk, Meter, bridge, broker, processor_s, resident
-from integration.processes import Bridge
+from support.processes import Bridge
 
 MEMORY_GOAL, GROWTH_GOAL, START_GOAL_S, IDLE_GOAL = 1.3, 1.02, 0.3, 0.002
 SETTLED_S = 3.0

@@ -13,8 +13,8 @@ import tempfile
 from pathlib import Path
 
 from bench.figures import row
-from integration.brokers import Mosquitto
-from integration.harness import Site
+from support.brokers import Mosquitto
+from support.harness import Site
 
 _SETTLED_S = 2.0
 """Until what belongs to the alarms before is written."""

@@ -1,4 +1,4 @@
-"""How a bench gives its rows of the README's table: `tests/bench/run` gathers the lines that begin with a bar."""
+"""Rows of the figures in tests/README.md; `tests/bench/run` collects the lines that begin with a bar."""
 
 from __future__ import annotations
 

@@ -17,8 +17,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import aiomqtt
-from integration.brokers import Mosquitto
-from integration.processes import Bridge
+from support.brokers import Mosquitto
+from support.processes import Bridge
 
 PASSWORD = "012345678912345"
 ALARM = (

@@ -17,7 +17,7 @@ from chaos.network import Wire
 from chaos.panels import Panel
 from chaos.product import PASSWORD, Product, code, configuration, forwarding, store_of
 from chaos.receivers import Station
-from integration.brokers import Mosquitto, free_port
+from support.brokers import Mosquitto, free_port
 
 from bridge.sos_access.simulator.receiver import Accounts
 

@@ -10,7 +10,7 @@ from chaos.ledger import Ledger
 from chaos.load import Listener
 from chaos.product import Product
 from chaos.receivers import RESPONSE_TIMEOUT_S, Station
-from integration.brokers import Mosquitto
+from support.brokers import Mosquitto
 
 from bridge.sos_access.simulator.receiver import Fault
 from bridge.sos_access.status import Status

@@ -8,7 +8,7 @@ import random
 from collections.abc import Callable
 
 from chaos.ledger import Ledger, now
-from integration.brokers import free_port
+from support.brokers import free_port
 
 _EACH_S = 15.0
 _LATE_S = 1.0

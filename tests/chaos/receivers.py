@@ -27,7 +27,7 @@ class Station(Receiver):
         self._begun: dict[asyncio.Task[object] | None, float] = {}
         self._attempts: dict[asyncio.Task[object] | None, tuple[Attempt, bool]] = {}
 
-    async def _treat(self, raw: bytes, writer: asyncio.StreamWriter) -> None:
+    async def _process(self, raw: bytes, writer: asyncio.StreamWriter) -> None:
         if self.reset:
             sock = writer.get_extra_info("socket")
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
@@ -37,7 +37,7 @@ class Station(Receiver):
         self._begun[task] = now()
         sent = False
         try:
-            await super()._treat(raw, writer)
+            await super()._process(raw, writer)
             sent = True
         finally:
             begun = self._begun.pop(task)

@@ -12,8 +12,8 @@ from pathlib import Path
 from chaos.ledger import Ledger
 from chaos.product import PASSWORD, Product, code, command, configuration, store_of
 from chaos.receivers import Station
-from integration.brokers import Mosquitto
-from integration.recorder import Recorder
+from support.brokers import Mosquitto
+from support.recorder import Recorder
 
 from bridge.common.models import Secret
 from bridge.sos_access.simulator.receiver import Accounts, Fault

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from bridge import cli
+from bridge.common import files
 from bridge.sos_access.transport import TCPTransport
 from bridge.store import credentials
 from bridge.store.outbox import Outbox
@@ -62,10 +63,10 @@ async def _send(transport: TCPTransport, data: bytes) -> None:
 
 
 def _write_private(path: Path, content: bytes) -> None:
-    """Watch each system call of it: those of this module and those of `Path`, which nothing else calls meanwhile."""
+    """Watch each system call of it: those of its module and those of `Path`, which nothing else calls meanwhile."""
     names = {name: getattr(os, name) for name in dir(os)}
     names |= {name: _watched(f"the password file: {name}", getattr(os, name)) for name in ("open", "fsync", "close")}
-    vars(credentials)["os"] = types.SimpleNamespace(**names)
+    vars(files)["os"] = types.SimpleNamespace(**names)
     true_rename = Path.rename
     Path.rename = _watched("the password file: rename", true_rename)  # type: ignore[method-assign]
     try:
@@ -75,12 +76,12 @@ def _write_private(path: Path, content: bytes) -> None:
 
 
 _TRUE_SEND = TCPTransport.send
-_TRUE_WRITE = credentials.write_private
+_TRUE_WRITE = files.write_private
 TCPTransport.__aenter__ = _watched("it connects", TCPTransport.__aenter__)  # type: ignore[method-assign]
 TCPTransport.send = _send  # type: ignore[method-assign,assignment]
 TCPTransport.receive = _watched("the answer is read", TCPTransport.receive)  # type: ignore[method-assign]
 Outbox.complete = _watched("the result is stored", Outbox.complete)  # type: ignore[method-assign]
-credentials.write_private = _write_private
+vars(credentials)["write_private"] = _write_private
 
 if __name__ == "__main__":
     cli.main()

@@ -11,7 +11,7 @@ from typing import Any
 
 import aiomqtt
 import yaml
-from deploy.deploy_kit import TOP, ShippedBroker, password
+from deploy.kit import TOP, ShippedBroker, password
 
 ADDON = TOP / "homeassistant/addon"
 CONFIG: dict[str, Any] = yaml.safe_load((ADDON / "config.yaml").read_text("utf-8"))

@@ -29,8 +29,8 @@ import yaml
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from deploy.addon import prove as prove_addon
-from deploy.deploy_kit import DEPLOY, TOP, ShippedBroker, password, prepared
-from integration.brokers import free_port
+from deploy.kit import DEPLOY, TOP, ShippedBroker, password, prepared
+from support.brokers import free_port
 
 from bridge.sos_access.simulator.receiver import Accounts, Receiver
 

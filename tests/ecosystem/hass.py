@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from ecosystem.seed import Seeded, seed
-from integration.brokers import free_port
+from support.brokers import free_port
 from websockets.asyncio.client import ClientConnection, connect
 
 STARTS_WITHIN_S = 240.0

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any, Self
 
 from ecosystem.hass import HomeAssistant
-from integration.brokers import Mosquitto
-from integration.recorder import WAIT_S, connect
-from panels.house import GUID, House, Simulated
+from support.brokers import Mosquitto
+from support.house import GUID, House, Simulated
+from support.recorder import WAIT_S, connect
 
 CODE = "4711471"
 PANEL = f"sosbridge_panel_{GUID.lower()}"

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Self
 
-from integration.brokers import free_port
+from support.brokers import free_port
 from websockets.asyncio.client import ClientConnection, connect
 
 _WAIT_S = 60.0

@@ -15,13 +15,13 @@ from bridge.common.clock import Clock
 from bridge.g90.control import PanelControl
 from bridge.g90.control_cloud import CloudControl
 from bridge.g90.state.panel import PanelState
-from bridge.g90.state.readings import with_info, with_sensors, with_status
 from bridge.g90.state.reducer import Step, heard, reduce, silent, tick
-from bridge.g90.wire.commands import CommandError, answer_data, unwrap
+from bridge.g90.state.responses import with_info, with_sensors, with_status
+from bridge.g90.wire.commands import PanelCommandError, answer_data, unwrap
 from bridge.g90.wire.events import Alert, EventType, Notice
 from bridge.g90.wire.frames import FrameBuffer, FrameError, MessageError
 from bridge.g90.wire.messages import CommandResponse, Discovery, Hello, parse_from_cloud
-from bridge.g90.wire.session import Reading, Session, Unreadable
+from bridge.g90.wire.session import ReceivedMessage, Session, Unreadable
 from bridge.panels.events import _command
 from bridge.panels.forwarding import Forwarded, Rule, forward
 from bridge.panels.topics import PanelTopics, state_payloads
@@ -51,9 +51,9 @@ def stream(data: bytes) -> str:
     return " ".join([*(_kind(reading) for reading in readings[:4]), *life.events[:3], end])
 
 
-def _readings(pieces: Sequence[bytes]) -> tuple[list[Reading], str]:
+def _readings(pieces: Sequence[bytes]) -> tuple[list[ReceivedMessage], str]:
     session = Session("192.0.2.10", 5678)
-    found: list[Reading] = []
+    found: list[ReceivedMessage] = []
     try:
         for piece in pieces:
             session.feed(piece)
@@ -69,7 +69,7 @@ def _pieces(data: bytes, random: Random) -> list[bytes]:
     return [data[start:end] for start, end in zip([0, *cuts], [*cuts, len(data)], strict=True)]
 
 
-def _kind(reading: Reading) -> str:
+def _kind(reading: ReceivedMessage) -> str:
     message = reading.message
     return message.reason.split(":")[0] if isinstance(message, Unreadable) else type(message).__name__
 
@@ -82,7 +82,7 @@ class _Life:
         self.active: tuple[Forwarded, ...] = ()
         self.events: list[str] = []
 
-    def take(self, reading: Reading) -> None:
+    def take(self, reading: ReceivedMessage) -> None:
         match reading.message:
             case Alert() | Notice() as report:
                 try:
@@ -110,7 +110,7 @@ class _Life:
 
     def end(self) -> None:
         """The state can be stored, and published."""
-        if self.state.last_seen or self.state.told or self.state.sensors:
+        if self.state.last_seen or self.state.reported or self.state.sensors:
             assert PanelState.from_json(json.loads(json.dumps(self.state.as_json()))) == self.state
             for leaf, payload in state_payloads(self.state).items():
                 assert _TOPICS.of(GUID, leaf).isprintable(), leaf
@@ -150,7 +150,7 @@ class _Answers(PanelControl):
     async def _attempt(self, code: int, data: list[object] | None) -> list[object]:
         found = answer_data(code, unwrap(self._datagram))
         if found is None:
-            raise CommandError("the answer to another command")
+            raise PanelCommandError("the answer to another command")
         return found
 
 
@@ -192,7 +192,7 @@ async def _ask(data: bytes) -> list[str]:
         for ask in (control.status, control.host_info, control.sensors, control.disarm):
             try:
                 answer = await ask()
-            except (CommandError, MessageError) as error:
+            except (PanelCommandError, MessageError) as error:
                 _line(error)
                 found.append(str(error).split(":")[0])
             else:
@@ -207,7 +207,7 @@ async def _told(control: PanelControl, state: PanelState) -> str:
         state = with_sensors(state, await control.records())
         state = with_info(state, await control.host_info())
         state = with_status(state, await control.status(), NOW).state
-    except (CommandError, MessageError) as error:
+    except (PanelCommandError, MessageError) as error:
         _line(error)
     json.dumps(state_payloads(replace(state))).encode()
     assert PanelState.from_json(json.loads(json.dumps(state.as_json()))) == state

@@ -8,14 +8,14 @@ from dataclasses import asdict
 from fuzz.target import MARK, Target, hidden
 
 from bridge.common.clock import Clock
-from bridge.common.models import Alarm, NamedAlarm, Secret
+from bridge.common.models import Alarm, NamedAlarm, PreparedAlarm, Secret
 from bridge.common.payloads import CommandError
 from bridge.mqtt.client import Incoming
 from bridge.panels.code_lock import CodeLock, Verdict
 from bridge.panels.topics import Action, PanelTopics
 from bridge.sos_access.client import SOSAccessClient
-from bridge.store.outbox import Entry
-from bridge.transmitters.intake import Intake
+from bridge.store.records import Entry, InvalidEntry
+from bridge.transmitters.intake import CommandHandler
 from bridge.transmitters.topics import Topics
 
 _BURGLARY = NamedAlarm("burglary", "Burglary", Alarm("BA", section="1", section_text="House"), "BR")
@@ -33,36 +33,35 @@ class _Deaf:
         return lambda *_, **__: None
 
 
-_INTAKE = Intake(_TOPICS, _Deaf(), _Deaf(), lambda _: None, Clock())  # type: ignore[arg-type]  # nothing of them is used
+_HANDLER = CommandHandler(_TOPICS, _Deaf(), _Deaf(), _Deaf(), Clock())  # type: ignore[arg-type]  # nothing of them is used
 
 
 def transmitters(data: bytes) -> str:
     """Take a message for a command of a transmitter, up to the row in the store and the bytes on the wire."""
     topic, payload = _message(data)
-    entry = _INTAKE._entry(Incoming(topic, payload, retained=False, duplicate=False, mid=1, reply=None))
-    _INTAKE._rejections.clear()
-    if entry is None:
-        return "no transmitter"
-    return _stored(entry)
+    message = Incoming(topic, payload, retained=False, duplicate=False, mid=1, reply=None)
+    try:
+        entries = [_HANDLER._entry(message)]
+    except CommandError as error:
+        entries = _HANDLER._rejected(message, error)
+    return _stored(entries[0]) if entries else "no transmitter"
 
 
 def _stored(entry: Entry) -> str:
     """Make what the store and MQTT get of an entry."""
-    if entry.invalid:
-        _text(entry.invalid.error or "")
-        json.dumps(entry.invalid.as_json()).encode()
-        return f"{entry.invalid.request} {entry.invalid.error}"
+    if isinstance(entry, InvalidEntry):
+        _text(entry.result.error or "")
+        json.dumps(entry.result.as_json()).encode()
+        return f"{entry.result.request} {entry.result.error}"
     command = entry.command
-    assert command is not None
     for text in (command.reference or "", *asdict(command.identity).values(), *command.warnings):
         text.encode()
     if command.alarm is None:
         _CLIENT.ping_request(command.reference).to_xml()
         return f"{command.request} {'with' if command.reference else 'without'} reference"
-    assert Alarm(**json.loads(json.dumps(asdict(command.alarm)))) == command.alarm
+    assert PreparedAlarm(**json.loads(json.dumps(command.alarm.given()))) == command.alarm
     _CLIENT.prepared_request(command.alarm, "AL").to_xml()
-    given = [name for name, value in asdict(command.alarm).items() if value is not None]
-    return f"{command.request} {' '.join(given)} {' '.join(command.warnings)}"
+    return f"{command.request} {' '.join(command.alarm.given())} {' '.join(command.warnings)}"
 
 
 def panels(data: bytes) -> str:

@@ -15,6 +15,7 @@ from bridge.app import build
 from bridge.common.errors import ConfigError
 from bridge.config.settings import Settings
 from bridge.config.sources import load
+from bridge.g90.connections import Connections
 
 _SECRET = rb"\n(?:password|authentication|code) = \""
 _FOLDER = tempfile.TemporaryDirectory(prefix="sosbridge-fuzz-")
@@ -41,7 +42,7 @@ def _built(settings: Settings) -> None:
     build.topics(settings)
     repr(build.broker(settings.mqtt))
     if settings.g90:
-        repr(build.controlled(settings.g90))
+        repr(build.known_panels(settings.g90, Connections()).configured)
 
 
 def _quiet(data: bytes, *shown: object) -> None:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
 import pytest
+from bridge.g90.state.readings import with_sensors as old_sensors
 from g90.g90_peers import GUID, NEW_YEAR, NOW, alert
 from g90.test_g90_reducer import LISTED, SENSORS, START, activity, arm, at, smoke, stored, types
 from hypothesis import given, settings
@@ -35,7 +36,6 @@ from bridge.g90.state.model import (
     Switched,
 )
 from bridge.g90.state.panel import PanelState as OldState
-from bridge.g90.state.readings import with_sensors as old_sensors
 from bridge.g90.state.reducer import reduce as old_reduce
 from bridge.g90.state.storage import from_json, to_json
 from bridge.g90.wire.answers import AlertFlag, SensorFlag

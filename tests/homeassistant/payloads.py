@@ -14,7 +14,7 @@ from bridge.g90.wire.constants import SensorType
 from bridge.g90.wire.events import EventType
 from bridge.homeassistant.devices import bridge_device, transmitter_device
 from bridge.homeassistant.entity import Names, Payload
-from bridge.homeassistant.panel import PanelControlled, panel_device
+from bridge.homeassistant.panel import ControlOptions, panel_device
 
 NAMES = Names("homeassistant", "sosbridge", "1.2.3")
 BURGLARY = NamedAlarm("burglary", "Burglary", Alarm("BA", section="1"))
@@ -29,7 +29,7 @@ PANEL = PanelState(
         11: Sensor(index=11, name="Keypad", type=SensorType.RFID),
     },
 )
-CONTROLLED = PanelControlled(possible=True)
+CONTROLLED = ControlOptions(possible=True)
 SNAPSHOTS = Path(__file__).with_name("snapshots")
 
 
@@ -38,8 +38,8 @@ def devices() -> dict[str, Payload]:
         "bridge": bridge_device(NAMES),
         "transmitter": transmitter_device(NAMES, "home", {"burglary": BURGLARY}, "TA"),
         "panel": panel_device(NAMES, PANEL, CONTROLLED),
-        "panel_with_code": panel_device(NAMES, PANEL, PanelControlled(possible=True, code=True, code_to_arm=True)),
-        "panel_without_control": panel_device(NAMES, PANEL, PanelControlled(possible=False)),
+        "panel_with_code": panel_device(NAMES, PANEL, ControlOptions(possible=True, code=True, code_to_arm=True)),
+        "panel_without_control": panel_device(NAMES, PANEL, ControlOptions(possible=False)),
     }
 
 

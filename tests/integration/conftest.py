@@ -1,37 +1,12 @@
-"""What every test of the whole begins with."""
+"""The site of the tests of the whole product."""
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from integration.brokers import Mosquitto
-from integration.harness import Site
-
-_numbers = itertools.count(1)
-
-
-@pytest.fixture(scope="session")
-def shared_broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mosquitto]:
-    """The broker of all tests that leave it running: their base topics differ."""
-    with Mosquitto(tmp_path_factory.mktemp("broker")) as broker:
-        yield broker
-
-
-@pytest.fixture
-def own_broker(tmp_path: Path) -> Iterator[Mosquitto]:
-    """A broker that a test may stop."""
-    folder = tmp_path / "broker"
-    folder.mkdir()
-    with Mosquitto(folder) as broker:
-        yield broker
-
-
-@pytest.fixture
-def base() -> str:
-    return f"t{next(_numbers)}"
+from support.brokers import Mosquitto
+from support.harness import Site
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""`sosbridge demo`: the whole product on one machine, with simulators at both ends. Nothing leaves it."""
+"""`sosbridge demo`: a broker, a panel, receivers and the bridge on one machine, without a configuration."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from bridge.cli.demo.stage import Stage
 _TOO_LONG_S = 120.0
 
 _BY_HAND = """
-It stays up now. In another terminal:
+The demo keeps running. In another terminal:
 
   see everything     mosquitto_sub -p {port} -v -t 'sosbridge/#'
   raise an alarm     mosquitto_pub -p {port} -q 1 -t sosbridge/transmitter/home/alarm/raise -m BA
@@ -28,24 +28,24 @@ It stays up now. In another terminal:
   change password    mosquitto_pub -p {port} -q 1 -t sosbridge/transmitter/home/auth/rotate -m PRESS
   arm the panel      mosquitto_pub -p {port} -q 1 -t sosbridge/panel/{panel}/set -m ARM_AWAY
 
-Ctrl-C ends it."""
+Ctrl-C stops the demo."""
 
 
 def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser = commands.add_parser(
         "demo",
-        help="see it work on this machine alone: broker, panel, receivers, failover, outbox",
-        description="Start a broker, simulated receivers, a panel and the bridge on this machine. Show what happens "
-        "to an alarm while receivers come and go. Then it stays up to be tried by hand. "
+        help="demonstrate alarms, failover and the outbox on this machine, with simulators",
+        description="Start a broker, simulated receivers, a simulated panel and the bridge on this machine. Show what "
+        "happens to alarms while receivers fail and recover, then keep running for your own tests. "
         "Needs: pip install 'sosbridge[demo]'",
     )
-    parser.add_argument("--once", action="store_true", help="end after the show: status 0 if all of it happened")
+    parser.add_argument("--once", action="store_true", help="exit after the last step; status 0 if all worked")
     parser.add_argument("--port", type=int, default=0, help="the broker's port (default: a free one)")
     parser.set_defaults(run=run)
 
 
 async def run(args: argparse.Namespace) -> int:
-    """Play the show; return 0 if every step of it really happened."""
+    """Run the demo; return 0 if every step worked."""
     for noisy in ("bridge", "amqtt", "transitions"):
         logging.getLogger(noisy).setLevel(logging.CRITICAL)
     stop = asyncio.Event()
@@ -56,13 +56,13 @@ async def run(args: argparse.Namespace) -> int:
             good = await _play_until(stage, stop)
             if good and not args.once and not stop.is_set():
                 print(_BY_HAND.format(port=stage.port, panel=GUID), flush=True)
-                stage.tell_arrivals = True
+                stage.show_arrivals = True
                 await stop.wait()
     return 0 if good else 1
 
 
 async def _play_until(stage: Stage, stop: asyncio.Event) -> bool:
-    """Play the show unless it is stopped first; tell whether nothing of it failed."""
+    """Run all steps until `stop` is set; return whether none failed."""
     show = asyncio.create_task(play(stage))
     stopped = asyncio.create_task(stop.wait())
     try:
@@ -71,7 +71,7 @@ async def _play_until(stage: Stage, stop: asyncio.Event) -> bool:
             return stop.is_set()
         await show
     except Failed as error:
-        print(f"\nThis did not happen: {error}", flush=True)
+        print(f"\nThe demo failed: {error}", flush=True)
         return False
     finally:
         for task in (show, stopped):

@@ -1,4 +1,4 @@
-"""The demo's panel: simulated, it dials the bridge over TCP and is commanded over UDP; smoke goes to the operator."""
+"""The demo's simulated panel and its configuration: reports over TCP, commands over UDP, smoke forwarded as FA."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _SMOKE = 9
 
 
 class DemoPanel:
-    """One panel with a smoke sensor. `cloud` is where the bridge listens, `local` where the panel takes commands."""
+    """A panel with a smoke sensor. `cloud`: where the bridge listens; `local`: where the panel takes commands."""
 
     def __init__(self, cloud: tuple[str, int], local: tuple[str, int]) -> None:
         self._cloud = cloud
@@ -24,7 +24,7 @@ class DemoPanel:
 
     @property
     def settings(self) -> dict[str, object]:
-        """What the bridge's configuration says of it."""
+        """Return the tables of the bridge's configuration."""
         panel = {"guid": GUID, "name": "House", "control": "local", "host": "{}:{}".format(*self._local)}
         rule = {"event": "alarm", "sensor_type": "smoke", "transmitter": "home", "event_code": "FA"}
         return {
@@ -42,5 +42,5 @@ class DemoPanel:
             await asyncio.wait((task,))
 
     async def smoke(self) -> None:
-        """Let the smoke sensor fire."""
+        """Trigger the smoke sensor."""
         await self._simulator.alarm(_SMOKE)

@@ -1,4 +1,4 @@
-"""The demo's show: each step waits for what it tells, so what is printed has happened."""
+"""The steps of the demo. Each waits for its outcome, so what is printed has happened."""
 
 from __future__ import annotations
 
@@ -16,29 +16,29 @@ _PANEL = f"sosbridge/panel/{GUID}"
 
 
 async def play(stage: Stage) -> None:
-    """Play all of it. Raises Failed at what did not happen."""
-    _tell(f"A broker on port {stage.port}, two receivers, a panel, the bridge with its store. Nothing is real here.")
+    """Run all steps. Raises Failed at the first that does not work."""
+    _announce(f"Started: a broker on port {stage.port}, two receivers, a panel and the bridge. All of them are local.")
     await _panel(stage)
     await _delivered(stage)
     await _failover(stage)
     await _both_down(stage)
     await _back_again(stage)
     await _restored(stage)
-    print("\nAll of this happened on real sockets.", flush=True)
+    print("\nDone. All messages went over real sockets.", flush=True)
 
 
 async def _panel(stage: Stage) -> None:
-    _tell("A panel is armed over MQTT. Its state changes when it says so.")
+    _announce("The panel is armed over MQTT. Its state changes when the panel confirms it.")
     _message(f"{_PANEL}/availability", await stage.see(f"{_PANEL}/availability", lambda value: value == "online"))
     await _command(stage, "ARM_AWAY", "armed_away")
-    _tell("Its smoke sensor fires: the fire alarm goes to the receiver, with the sensor's name.")
+    _announce("Its smoke sensor triggers. The fire alarm goes to the receiver, with the sensor's name.")
     await stage.panel.smoke()
     _message(f"{_PANEL}/state", await stage.see(f"{_PANEL}/state", lambda value: value == "triggered"))
     _message(f"{_PANEL}/event", await stage.see(f"{_PANEL}/event", lambda value: value["type"] == "alarm"))
     await _forwarded(stage, "alarm")
     active = await stage.see(f"{_HOME}/alarm/active", lambda value: [a["event_code"] for a in value] == ["FA"])
     _message(f"{_HOME}/alarm/active", active)
-    _tell("Disarming it restores the fire alarm.")
+    _announce("Disarming the panel restores the fire alarm.")
     await _command(stage, "DISARM", "disarmed")
     await _forwarded(stage, "restore")
     _message(f"{_HOME}/alarm/active", await stage.see(f"{_HOME}/alarm/active", lambda value: value == [], newest=True))
@@ -54,19 +54,19 @@ async def _command(stage: Stage, action: str, state: str) -> None:
 
 
 async def _forwarded(stage: Stage, kind: str) -> None:
-    """Show the alarm that a panel's smoke sensor made."""
+    """Show the alarm or restore that was forwarded from the panel."""
     _show(await stage.arrived(stage.primary, f"FA of the panel ({kind})", lambda each: each.kind == kind), "primary")
 
 
 async def _delivered(stage: Stage) -> None:
-    _tell("1. An alarm is published, and reaches the receiver.")
+    _announce("1. An alarm is published over MQTT and delivered to the receiver.")
     await _raise(stage, "BA", "demo-1")
     await _show_arrival(stage, stage.primary, "primary", "demo-1")
     await _show_answer(stage, "demo-1", "primary")
 
 
 async def _failover(stage: Stage) -> None:
-    _tell("2. The primary receiver dies. The next alarm goes to the secondary.")
+    _announce("2. The primary receiver is down. The next alarm goes to the secondary.")
     await stage.primary.stop()
     await _raise(stage, "FA", "demo-2")
     await _show_arrival(stage, stage.secondary, "secondary", "demo-2")
@@ -74,7 +74,7 @@ async def _failover(stage: Stage) -> None:
 
 
 async def _both_down(stage: Stage) -> None:
-    _tell("3. Both receivers are dead. The alarm waits in the outbox on disk, and whoever listens is told.")
+    _announce("3. Both receivers are down. The alarm stays in the outbox on disk, and `undelivered` is published.")
     await stage.secondary.stop()
     await _raise(stage, "PA", "demo-3")
     undelivered = await stage.see(f"{_HOME}/undelivered", lambda value: value.get("reference") == "demo-3")
@@ -84,7 +84,7 @@ async def _both_down(stage: Stage) -> None:
 
 
 async def _back_again(stage: Stage) -> None:
-    _tell("4. The primary receiver is back. The alarm is delivered, nothing waits any more.")
+    _announce("4. The primary receiver is up again. The alarm is delivered and the outbox is empty.")
     await stage.primary.start()
     await _show_arrival(stage, stage.primary, "primary", "demo-3")
     await _show_answer(stage, "demo-3", "primary")
@@ -92,7 +92,7 @@ async def _back_again(stage: Stage) -> None:
 
 
 async def _restored(stage: Stage) -> None:
-    _tell("5. The burglary alarm is restored.")
+    _announce("5. The burglary alarm is restored.")
     topic, payload = f"{_HOME}/alarm/restore", json.dumps({"event_code": "BA", "reference": "demo-4"})
     await _publish(stage, topic, payload)
     await _show_arrival(stage, stage.primary, "primary", "demo-4")
@@ -123,7 +123,7 @@ async def _show_answer(stage: Stage, reference: str, receiver: str) -> None:
         raise Failed(f"alarm {reference} accepted by the {receiver} receiver; it was {answer['outcome']}")
 
 
-def _tell(text: str) -> None:
+def _announce(text: str) -> None:
     print(f"\n{text}", flush=True)
 
 

@@ -1,4 +1,4 @@
-"""What the demo plays on: a broker, two receivers, a panel, the bridge with its store, and someone who watches MQTT."""
+"""The parts of the demo: a broker, two receivers, a panel, the bridge with its store, and an MQTT client."""
 
 from __future__ import annotations
 
@@ -25,24 +25,24 @@ _PASSWORD = "demo-password-1"  # noqa: S105 - of the simulated receivers only
 _WAIT_S = 20.0
 
 
-class Missing(BridgeError):  # noqa: N818 - what was waited for and did not come
-    """Something that the show needs did not come in time."""
+class Missing(BridgeError):  # noqa: N818 - named after the missing message
+    """A message did not come in time."""
 
 
 class Stage:
-    """Everything started and connected; torn down in reverse order."""
+    """Starts and connects all parts; stops them in reverse order."""
 
     def __init__(self, folder: Path, port: int) -> None:
         self.folder = folder
         self.port = port or free_port()
-        self.tell_arrivals = False
+        self.show_arrivals = False
         self._stack = AsyncExitStack()
         accounts = Accounts({CODE: _PASSWORD})
         self.primary = Receiver(accounts, HOST, free_port(), on_arrival=self._arrived)
         self.secondary = Receiver(accounts, HOST, free_port(), on_arrival=self._arrived)
         self.panel = DemoPanel((HOST, free_port()), (HOST, free_port()))
         self._seen: dict[str, list[bytes]] = {}
-        self._news = asyncio.Event()
+        self._changed = asyncio.Event()
 
     async def __aenter__(self) -> Self:
         try:
@@ -68,7 +68,7 @@ class Stage:
         await self.client.publish(topic, payload, qos=1)
 
     async def see(self, topic: str, wanted: Callable[[Any], bool], *, newest: bool = False) -> Any:  # noqa: ANN401 - JSON
-        """Wait until a message on `topic`, or its newest one, is as `wanted`, and return it. Raises Missing."""
+        """Wait for a message on `topic` that is `wanted`, or for the newest to be, and return it. Raises Missing."""
 
         def found() -> Any:  # noqa: ANN401
             messages = self._seen.get(topic, [])
@@ -78,10 +78,10 @@ class Stage:
         try:
             async with asyncio.timeout(_WAIT_S):
                 while found() is None:
-                    self._news.clear()
-                    await self._news.wait()
+                    self._changed.clear()
+                    await self._changed.wait()
         except TimeoutError:
-            raise Missing(f"nothing fitting came on {topic} within {_WAIT_S:.0f} s") from None
+            raise Missing(f"no matching message on {topic} within {_WAIT_S:.0f} s") from None
         return found()
 
     async def arrival(self, receiver: Receiver, reference: str) -> Arrival:
@@ -89,15 +89,15 @@ class Stage:
         return await self.arrived(receiver, reference, lambda each: _reference(each) == reference)
 
     async def arrived(self, receiver: Receiver, name: str, wanted: Callable[[Arrival], bool]) -> Arrival:
-        """Wait for the alarm that is as `wanted` at `receiver`. Raises Missing."""
+        """Wait for an alarm at `receiver` that is `wanted`. Raises Missing."""
         try:
             arrivals = await receiver.wait_for(wanted, timeout=_WAIT_S)
         except TimeoutError:
-            raise Missing(f"alarm {name} did not come to the receiver within {_WAIT_S:.0f} s") from None
+            raise Missing(f"alarm {name} did not reach the receiver within {_WAIT_S:.0f} s") from None
         return next(filter(wanted, arrivals))
 
     def _arrived(self, arrival: Arrival) -> None:
-        if self.tell_arrivals and arrival.kind != "ping":
+        if self.show_arrivals and arrival.kind != "ping":
             print(f"\nat the receiver, answered {arrival.status}:\n{arrival.masked}", flush=True)
 
     @asynccontextmanager
@@ -124,7 +124,7 @@ class Stage:
         }
         return Settings.model_validate(
             {
-                # The embedded broker speaks 3.1.1.
+                # The embedded broker supports MQTT 3.1.1 only.
                 "mqtt": {"host": HOST, "port": self.port, "protocol": "3.1.1"},
                 "store": {"path": self.folder / "demo.db"},
                 "transmitters": [transmitter],
@@ -142,7 +142,7 @@ class Stage:
 
     def _received(self, message: Message) -> None:
         self._seen.setdefault(message.topic, []).append(bytes(message.payload))
-        self._news.set()
+        self._changed.set()
 
 
 @asynccontextmanager
@@ -151,7 +151,7 @@ async def _broker(port: int) -> AsyncIterator[None]:
         from amqtt.broker import Broker as EmbeddedBroker  # noqa: PLC0415 - of the extra `demo`
         from amqtt.errors import BrokerError  # noqa: PLC0415
     except ImportError:
-        raise ConfigError("the demo brings its own broker; install it: pip install 'sosbridge[demo]'") from None
+        raise ConfigError("the demo needs its own broker; install it: pip install 'sosbridge[demo]'") from None
     config = {
         "listeners": {"default": {"type": "tcp", "bind": f"{HOST}:{port}"}},
         "plugins": {"amqtt.plugins.authentication.AnonymousAuthPlugin": {"allow_anonymous": True}},

@@ -1,4 +1,4 @@
-"""`sosbridge simulate panel`: a G90 panel to try a setup with, told what to do by switches or on standard input."""
+"""`sosbridge simulate panel`: simulate a G90 panel, controlled by options or by lines on standard input."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
 from functools import partial
-from typing import Final
+from typing import Any, Final
 
+from bridge.cli.arguments import count, host_port, number, seconds, timeout
 from bridge.common.errors import BridgeError, ConfigError
 from bridge.common.text import clean
 from bridge.g90.simulator import PanelSimulator, SimulatedSensor
@@ -27,41 +28,53 @@ from bridge.g90.wire.constants import (
     StateCode,
 )
 
-_EXAMPLE: Final = """commands, each with --do or as a line on standard input:
+_EXAMPLE: Final = """commands, with --do or as lines on standard input:
   arm-away  arm-home  disarm  sos  power-lost  power-back  panel-battery-low  wifi-lost  wifi-back
-  open N  close N  motion N  alarm N  tamper N  battery-low N  ring N     (N: a sensor's index)
+  open N  close N  motion N  alarm N  tamper N  battery-low N  ring N     (N: sensor index, 0 to 255)
   button N arm_away|arm_home|disarm|sos     wait SECONDS     quit
 
 examples:
   sosbridge simulate panel --cloud 127.0.0.1:5678 --sensor 1:door:"Front door" --sensor 9:smoke:"Kitchen smoke"
   sosbridge simulate panel --do arm-away --do "alarm 9" --do "wait 5" --do disarm
 """
-_PATIENCE_S: Final = 30.0
-_Act = Callable[[PanelSimulator, list[str]], Awaitable[None]]
+_CONNECT_S: Final = 30.0
+"""How long --do waits for the server's first answer."""
+_LAST_INDEX: Final = 255
+"""A status change has one byte for the sensor index (bridge/g90/PROTOCOL.md, Status change)."""
+_Act = Callable[..., Awaitable[None]]
+_Entry = tuple[tuple[Callable[[str], Any], ...], _Act]
+"""How to parse the arguments of a command, and what to do with the simulator and their values."""
 
 
 def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser = commands.add_parser(
         "panel",
-        help="be an alarm panel",
-        description="A G90 panel that dials a bridge, says hello, pings, reports, and obeys commands over UDP and over "
-        "its connection. Without --do it takes commands on standard input until it is stopped.",
+        help="simulate a G90 panel",
+        description="Simulate a G90 panel that connects to a bridge, sends reports and carries out commands over UDP "
+        "and over its connection. Without --do, reads commands from standard input until stopped.",
         epilog=_EXAMPLE,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--guid", default="GB7F20C14D05A91", help="its GUID (default: %(default)s)")
+    _add_panel(parser)
+    _add_sending(parser)
+    parser.add_argument("--do", action="append", default=[], metavar="COMMAND", help="run this, then exit; repeatable")
+    parser.set_defaults(run=run)
+
+
+def _add_panel(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--guid", default="GB7F20C14D05A91", help="GUID of the panel (default: %(default)s)")
     parser.add_argument(
         "--cloud",
-        type=_address,
+        type=host_port,
         default=("127.0.0.1", CLOUD_PORT),
         metavar="HOST:PORT",
-        help=f"the server that it dials (default: 127.0.0.1:{CLOUD_PORT})",
+        help=f"server to connect to (default: 127.0.0.1:{CLOUD_PORT})",
     )
     parser.add_argument(
         "--local",
-        type=_address,
+        type=host_port,
         metavar="HOST:PORT",
-        help=f"answer UDP commands here, such as 127.0.0.1:{LOCAL_PORT} (default: not at all)",
+        help=f"answer UDP commands on this address, for example 127.0.0.1:{LOCAL_PORT} (default: off)",
     )
     parser.add_argument(
         "--sensor",
@@ -69,21 +82,20 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         action="append",
         default=[],
         metavar="N:TYPE:NAME",
-        help="a sensor, such as 9:smoke:Kitchen; repeatable",
+        help="a sensor, for example 9:smoke:Kitchen; repeatable",
     )
+
+
+def _add_sending(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--interval", type=float, default=60.0, metavar="S", help="seconds between hellos (default: %(default)g)"
+        "--interval", type=timeout, default=60.0, metavar="S", help="seconds between hellos (default: %(default)g)"
     )
-    parser.add_argument("--chop", type=_count, metavar="BYTES", help="send pieces of so many bytes")
-    parser.add_argument(
-        "--glue", action="store_true", help="send all that belongs to an event, and a ping, in one piece"
-    )
-    parser.add_argument("--do", action="append", default=[], metavar="COMMAND", help="do this, then end; repeatable")
-    parser.set_defaults(run=run)
+    parser.add_argument("--chop", type=count, metavar="BYTES", help="send in pieces of this size")
+    parser.add_argument("--glue", action="store_true", help="send all messages of an event, and a ping, in one piece")
 
 
 async def run(args: argparse.Namespace) -> int:
-    """Be a panel until told to quit, SIGINT or SIGTERM; return the exit status."""
+    """Simulate a panel until `quit`, SIGINT or SIGTERM; return the exit status."""
     simulator = PanelSimulator(
         args.guid,
         cloud=args.cloud,
@@ -97,8 +109,8 @@ async def run(args: argparse.Namespace) -> int:
         _parse(line)
     stopped = asyncio.Event()
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stopped.set)
+    for each in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(each, stopped.set)
     tasks = [
         asyncio.create_task(simulator.run()),
         asyncio.create_task(_play(simulator, args.do)),
@@ -108,10 +120,10 @@ async def run(args: argparse.Namespace) -> int:
         done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         return max(task.result() or 0 for task in done)
     except* OSError as errors:
-        raise ConfigError(f"the simulated panel cannot run: {errors.exceptions[0]}") from None
+        raise ConfigError(f"cannot run the simulated panel: {errors.exceptions[0]}") from None
     finally:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            loop.remove_signal_handler(number)
+        for each in (signal.SIGINT, signal.SIGTERM):
+            loop.remove_signal_handler(each)
         for task in tasks:
             task.cancel()
         await asyncio.wait(tasks)
@@ -123,13 +135,13 @@ async def _wait(stopped: asyncio.Event) -> int:
 
 
 async def _play(simulator: PanelSimulator, script: list[str]) -> int:
-    """Do what the script says, else what standard input says, for ever."""
+    """Run the commands of `script`, without a script those of standard input; return the exit status."""
     try:
-        async with asyncio.timeout(_PATIENCE_S if script else None):
+        async with asyncio.timeout(_CONNECT_S if script else None):
             await simulator.answered.wait()
     except TimeoutError:
         host, port = simulator.cloud or ("", 0)
-        _say(f"nobody answers at {host}:{port}")
+        _say(f"no answer from {host}:{port} within {_CONNECT_S:g} s")
         return 1
     _say(f"panel {simulator.guid} is connected")
     for line in script:
@@ -148,53 +160,63 @@ async def _play(simulator: PanelSimulator, script: list[str]) -> int:
 
 
 async def _do(simulator: PanelSimulator, line: str) -> None:
-    act, words = _parse(line)
+    act, values = _parse(line)
     try:
-        await act(simulator, words)
+        await act(simulator, *values)
     except ConnectionError as error:
         raise ConfigError(f"{line}: {error}") from error
     _say(f"done: {line}")
 
 
-def _parse(line: str) -> tuple[_Act, list[str]]:
-    """Return what a command does and its arguments; raise `ConfigError` for one that there is not."""
-    word, *rest = line.split() or [""]
-    arity, act = _ACTS.get(word, (0, None))
-    if act is None or len(rest) != arity or not all(_fits(text) for text in rest):
-        raise ConfigError(f"no command: {clean(line, 60)}; there are {', '.join(sorted(_ACTS))}, quit")
-    return act, rest
+def _parse(line: str) -> tuple[_Act, list[Any]]:
+    """Return what a command does and the values of its arguments; raise `ConfigError` if it is invalid."""
+    word, *texts = line.split() or [""]
+    if word not in _ACTS:
+        known = ", ".join(sorted(_ACTS))
+        raise ConfigError(f"unknown command {clean(line, 60)!r}; known commands: {known}, quit")
+    types, act = _ACTS[word]
+    if len(texts) != len(types):
+        expected = f"{len(types)} argument{'' if len(types) == 1 else 's'}"
+        raise ConfigError(f"{word}: expected {expected}, got {len(texts)}")
+    try:
+        return act, [parse(text) for parse, text in zip(types, texts, strict=True)]
+    except argparse.ArgumentTypeError as error:
+        raise ConfigError(f"{word}: {error}") from None
 
 
-def _fits(text: str) -> bool:
-    return text in REMOTE_BUTTONS.values() or text.replace(".", "", 1).isdecimal()
+def _index(text: str) -> int:
+    return number(text, 0, _LAST_INDEX)
 
 
-def _arms(state: ArmCode) -> tuple[int, _Act]:
-    return 0, lambda simulator, _: simulator.arm(state)
+def _button(text: str) -> int:
+    """Return the code of a remote's button."""
+    codes = {name: code for code, name in REMOTE_BUTTONS.items()}
+    if text not in codes:
+        raise argparse.ArgumentTypeError(f"{clean(text, 40)!r} is not a button; known buttons: {', '.join(codes)}")
+    return codes[text]
 
 
-def _states(state: StateCode) -> tuple[int, _Act]:
-    return 0, lambda simulator, _: simulator.panel_state(state)
+def _arms(state: ArmCode) -> _Entry:
+    return (), lambda simulator: simulator.arm(state)
 
 
-def _senses(state: int, source: Source | None = None) -> tuple[int, _Act]:
-    return 1, lambda simulator, words: simulator.activity(int(words[0]), state, source)
+def _states(state: StateCode) -> _Entry:
+    return (), lambda simulator: simulator.panel_state(state)
 
 
-def _alarms(state: SensorCode) -> tuple[int, _Act]:
-    return 1, lambda simulator, words: simulator.alarm(int(words[0]), state)
+def _senses(state: int, source: Source | None = None) -> _Entry:
+    return (_index,), lambda simulator, index: simulator.activity(index, state, source)
 
 
-def _button(simulator: PanelSimulator, words: list[str]) -> Awaitable[None]:
-    code = next((code for code, name in REMOTE_BUTTONS.items() if name == words[1]), 0)
-    return simulator.activity(int(words[0]), code, Source.REMOTE)
+def _alarms(state: SensorCode) -> _Entry:
+    return (_index,), lambda simulator, index: simulator.alarm(index, state)
 
 
-_ACTS: Final[dict[str, tuple[int, _Act]]] = {
+_ACTS: Final[dict[str, _Entry]] = {
     "arm-away": _arms(ArmCode.ARMED_AWAY),
     "arm-home": _arms(ArmCode.ARMED_HOME),
     "disarm": _arms(ArmCode.DISARMED),
-    "sos": (0, lambda simulator, _: simulator.sos()),
+    "sos": ((), PanelSimulator.sos),
     "power-lost": _states(StateCode.AC_POWER_LOST),
     "power-back": _states(StateCode.AC_POWER_RESTORED),
     "panel-battery-low": _states(StateCode.BATTERY_LOW),
@@ -207,16 +229,16 @@ _ACTS: Final[dict[str, tuple[int, _Act]]] = {
     "ring": _senses(0, Source.DOORBELL),
     "alarm": _alarms(SensorCode.ALARM),
     "tamper": _alarms(SensorCode.TAMPER),
-    "button": (2, _button),
-    "wait": (1, lambda _, words: asyncio.sleep(float(words[0]))),
+    "button": ((_index, _button), lambda simulator, index, code: simulator.activity(index, code, Source.REMOTE)),
+    "wait": ((seconds,), lambda _, pause: asyncio.sleep(pause)),
 }
 
 
 async def _lines() -> AsyncIterator[str]:
-    """Read standard input without holding up the loop; a file or nothing at all is read at once."""
+    """Read standard input without blocking the loop; a file is read at once."""
     mode = os.fstat(sys.stdin.fileno()).st_mode
     if stat.S_ISCHR(mode) and not sys.stdin.isatty():
-        return  # /dev/null, as in a container: it cannot be waited for
+        return  # /dev/null, as in a container: the loop cannot wait for it
     if stat.S_ISREG(mode):
         for line in sys.stdin.read().splitlines():
             yield line.strip()
@@ -232,26 +254,12 @@ async def _lines() -> AsyncIterator[str]:
             transport.close()
 
 
-def _address(text: str) -> tuple[str, int]:
-    host, _, port = text.rpartition(":")
-    if not host or not port.isdecimal() or int(port) > 65535:  # noqa: PLR2004 - what TCP has
-        raise argparse.ArgumentTypeError(f"{text!r} is not HOST:PORT")
-    return host, int(port)
-
-
 def _sensor(text: str) -> SimulatedSensor:
     index, kind, name = (*text.split(":", 2), "", "")[:3]
     names = {item.name.lower(): item for item in SensorType}
-    if not index.isdecimal() or kind not in names or not name:
-        raise argparse.ArgumentTypeError(f"{text!r} is not INDEX:TYPE:NAME with a type of {', '.join(names)}")
-    return SimulatedSensor(int(index), name, names[kind])
-
-
-def _count(text: str) -> int:
-    count = int(text)
-    if count < 1:
-        raise ValueError
-    return count
+    if kind not in names or not name:
+        raise argparse.ArgumentTypeError(f"{clean(text, 60)!r} is not N:TYPE:NAME; known types: {', '.join(names)}")
+    return SimulatedSensor(_index(index), name, names[kind])
 
 
 _say = partial(print, flush=True)

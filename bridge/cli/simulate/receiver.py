@@ -1,4 +1,4 @@
-"""`sosbridge simulate receiver`: an alarm operator's receiver to send to, with the faults that lines have."""
+"""`sosbridge simulate receiver`: simulate an SOS Access v4 receiver, with faults."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import ssl
 from functools import partial
 from pathlib import Path
 
+from bridge.cli.arguments import count, port, seconds
 from bridge.common.errors import ConfigError
 from bridge.common.models import Secret
 from bridge.common.text import clean
@@ -25,9 +26,9 @@ _EXAMPLE = """example:
 def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser = commands.add_parser(
         "receiver",
-        help="receive alarms as an alarm operator would",
-        description="A SOS Access v4 receiver that shows what arrives. Without --transmitter it takes any transmitter "
-        "and keeps to the password that this shows first.",
+        help="simulate the receiver of an alarm receiving centre",
+        description="Simulate an SOS Access v4 receiver and print what arrives. Without --transmitter it accepts any "
+        "transmitter, with the password of its first message.",
         epilog=_EXAMPLE,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -38,59 +39,61 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
 
 def _add_line(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
-    parser.add_argument("--port", type=_port, default=19000, help="port to listen on (default: %(default)s)")
-    parser.add_argument("--tls", action="store_true", help="encrypt, with --cert and --key")
-    parser.add_argument("--cert", type=Path, metavar="FILE", help="certificate in PEM")
-    parser.add_argument("--key", type=Path, metavar="FILE", help="its private key in PEM")
+    parser.add_argument("--port", type=port, default=19000, help="port to listen on (default: %(default)s)")
+    parser.add_argument("--tls", action="store_true", help="use TLS, with --cert and --key")
+    parser.add_argument("--cert", type=Path, metavar="FILE", help="certificate, PEM")
+    parser.add_argument("--key", type=Path, metavar="FILE", help="private key of the certificate, PEM")
     parser.add_argument(
         "--transmitter",
         action="append",
         type=_transmitter,
         default=[],
         metavar="CODE:PASSWORD",
-        help="a transmitter to know; repeatable",
+        help="accept this transmitter; repeatable",
     )
-    parser.add_argument("--state", type=Path, metavar="FILE", help="keep transmitters and rotated passwords here")
+    parser.add_argument("--state", type=Path, metavar="FILE", help="store transmitters and rotated passwords here")
     parser.add_argument(
         "--ping-interval",
-        type=_seconds,
+        type=seconds,
         default=1.0,
         metavar="S",
-        help="answer 101 to heartbeats that come sooner after each other (default: %(default)s)",
+        help="answer 101 to heartbeats with less time between them (default: %(default)s)",
     )
     parser.add_argument("--no-heartbeat", action="store_true", help="answer 9 to heartbeats")
 
 
 def _add_faults(parser: argparse.ArgumentParser) -> None:
     faults = parser.add_argument_group(
-        "faults", "They come together, at every request or at the first --times of them."
+        "faults", "All given faults apply to each request, or to the first --times requests."
     )
-    faults.add_argument("--status", type=int, metavar="N", help="answer this status, treat nothing")
-    faults.add_argument("--drop", action="store_true", help="hang up without treating the request")
-    faults.add_argument("--lose", action="store_true", help="treat the request and hang up without an answer")
-    faults.add_argument("--delay", type=_seconds, default=0.0, metavar="S", help="seconds to wait before that")
-    faults.add_argument("--garbage", choices=["random", "truncated"], nargs="?", const="random", help="answer nonsense")
+    faults.add_argument("--status", type=int, metavar="N", help="answer with this status without processing")
+    faults.add_argument("--drop", action="store_true", help="close the connection without processing the request")
+    faults.add_argument("--lose", action="store_true", help="process the request, then close without an answer")
+    faults.add_argument("--delay", type=seconds, default=0.0, metavar="S", help="seconds to wait before the answer")
+    faults.add_argument(
+        "--garbage", choices=["random", "truncated"], nargs="?", const="random", help="send an invalid answer"
+    )
     faults.add_argument(
         "--segment",
-        type=_seconds,
+        type=seconds,
         nargs="?",
         const=0.01,
         metavar="S",
-        help="answer byte by byte with so many seconds between (default: %(const)s)",
+        help="answer byte by byte with this many seconds between (default: %(const)s)",
     )
-    faults.add_argument("--times", type=_count, metavar="N", help="requests that meet the faults (default: all)")
+    faults.add_argument("--times", type=count, metavar="N", help="number of requests with faults (default: all)")
 
 
 async def run(args: argparse.Namespace) -> int:
-    """Serve until SIGINT or SIGTERM; return the exit status. Raises `BridgeError` if that cannot begin."""
+    """Serve until SIGINT or SIGTERM; return the exit status. Raises `BridgeError` if it cannot start."""
     stopped = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stopped.set)
     try:
         async with _receiver(args) as receiver:
-            host, port = receiver.address
-            _say(f"receiving on {host}:{port}{' with TLS' if args.tls else ''}")
+            where = "{}:{}".format(*receiver.address)
+            _say(f"receiving on {where}{' with TLS' if args.tls else ''}")
             await stopped.wait()
     finally:
         for number in (signal.SIGINT, signal.SIGTERM):
@@ -129,11 +132,11 @@ def _tls(args: argparse.Namespace) -> ssl.SSLContext | None:
 
 
 def describe(arrival: Arrival) -> str:
-    """Return one readable line for `arrival`, then its document with the password masked, indented."""
+    """Return a summary line of `arrival`, then its document, indented and with the password masked."""
     if arrival.status is None:
         answer = "dropped"
     else:
-        answer = f"{arrival.status} {info_for(arrival.status)}{'' if arrival.answered else ' (kept back)'}"
+        answer = f"{arrival.status} {info_for(arrival.status)}{'' if arrival.answered else ' (not sent)'}"
     request = arrival.request
     about = "" if request is None else f" {clean(request.transmitter_code)}"
     event = getattr(request, "event_code", None)
@@ -145,29 +148,8 @@ def describe(arrival: Arrival) -> str:
 _say = partial(print, flush=True)
 
 
-def _port(text: str) -> int:
-    port = int(text)
-    if not 0 <= port <= 65535:  # noqa: PLR2004 - what TCP has
-        raise argparse.ArgumentTypeError("a port is 0 to 65535")
-    return port
-
-
-def _seconds(text: str) -> float:
-    seconds = float(text)
-    if not 0 <= seconds < float("inf"):
-        raise argparse.ArgumentTypeError("seconds are 0 or more")
-    return seconds
-
-
-def _count(text: str) -> int:
-    count = int(text)
-    if count < 1:
-        raise argparse.ArgumentTypeError("a count is 1 or more")
-    return count
-
-
 def _transmitter(text: str) -> tuple[str, Secret]:
     code, colon, password = text.partition(":")
     if not (code and colon and password):
-        raise argparse.ArgumentTypeError("a transmitter is CODE:PASSWORD")
+        raise argparse.ArgumentTypeError("expected CODE:PASSWORD")
     return code, Secret(password)

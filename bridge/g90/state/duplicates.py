@@ -1,9 +1,9 @@
-"""One physical event, told in several forms, is one event: which reports say what was told before.
+"""Finds reports of an event that was reported before in another form (PROTOCOL.md, Repeated reports).
 
-A panel tells an event at most once in each form. A report is the same event as one told before if it comes in a form in
-which that was not told yet and their times agree: by the panel's clock where both forms have one, else by when we heard
-of them. Our clock may be set meanwhile, so a panel's that shows a date is believed alone. Whole sequences stay right,
-too: open, close, open in one form and then in another are three events, not six.
+A panel sends an event at most once in each form. A report belongs to an earlier event if its form is new for that event
+and the times agree: by the panel's clock if both forms have a time, else by arrival. The bridge's clock may be set in
+between, so a panel's clock that shows a date is trusted alone. Sequences stay correct: open, close, open in one form
+and then in another are three events, not six.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ if TYPE_CHECKING:
     from bridge.g90.wire.events import PanelEvent
 
 CLOCK_TOLERANCE_S: Final = 2
-"""The forms of one event were seen to differ by a second at most."""
+"""The times of the forms of one event differ by up to a second."""
 WITHOUT_CLOCK: Final = timedelta(seconds=10)
 REPEATED: Final = timedelta(minutes=1)
-"""The very same report again, same form and second: a repetition, unless something else happened in that second."""
+"""The same report again, same form and panel time: a repetition, unless something else happened in that second."""
 REMEMBERED: Final = timedelta(minutes=15)
 _MOST: Final = 64
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
-    """One physical event, and the forms that told it."""
+class ReportedEvent:
+    """One event and the forms in which it was reported."""
 
     slot: str
     sensor: int | None
@@ -38,47 +38,47 @@ class Told:
     panel_time: int | None
     received: datetime
     held: PanelEvent | None = None
-    """Not passed on yet: another form may know more of it."""
+    """The event while it is held because another form may say more."""
     times: tuple[int | None, ...] = ()
     """The panel's time in each of `forms`, which may differ by a second; empty: `panel_time` in all of them."""
 
-    def said_at(self) -> dict[Form, int | None]:
+    def form_times(self) -> dict[Form, int | None]:
         """Return the panel's time in each form."""
         return dict(zip(self.forms, self.times or (self.panel_time,) * len(self.forms), strict=True))
 
 
-def match(told: Sequence[Told], report: Told) -> int | None:
-    """Return the place in `told` of the event that `report` (in one form) says again, None for a new event."""
+def match(reported: Sequence[ReportedEvent], report: ReportedEvent) -> int | None:
+    """Return the position in `reported` of the event that `report` (in one form) repeats, None for a new event."""
     form = report.forms[0]
-    near = [i for i, entry in enumerate(told) if entry.slot == report.slot and _agree(entry, report)]
-    unsaid = [i for i in near if form not in told[i].forms]
-    if unsaid:
-        return min(unsaid, key=lambda i: (told[i].panel_time != report.panel_time, i))
-    return next((i for i in reversed(near) if _repeats(told, i, report)), None)
+    near = [i for i, entry in enumerate(reported) if entry.slot == report.slot and _agree(entry, report)]
+    missing = [i for i in near if form not in reported[i].forms]
+    if missing:
+        return min(missing, key=lambda i: (reported[i].panel_time != report.panel_time, i))
+    return next((i for i in reversed(near) if _repeats(reported, i, report)), None)
 
 
-def merge(entry: Told, report: Told) -> Told:
-    """Return `entry` with the form of `report` added, and its time where none was known."""
-    said = report.said_at() | entry.said_at()
+def merge(entry: ReportedEvent, report: ReportedEvent) -> ReportedEvent:
+    """Return `entry` with the form of `report` added, and its time if none was known."""
+    times = report.form_times() | entry.form_times()
     moment = report.panel_time if entry.panel_time is None else entry.panel_time
-    if len(said) == len(entry.forms) and moment == entry.panel_time:
+    if len(times) == len(entry.forms) and moment == entry.panel_time:
         return entry
-    return replace(entry, forms=tuple(said), times=tuple(said.values()), panel_time=moment)
+    return replace(entry, forms=tuple(times), times=tuple(times.values()), panel_time=moment)
 
 
-def remember(told: tuple[Told, ...], report: Told) -> tuple[Told, ...]:
-    """Return `told` with a new event and without those too old to be told again."""
-    recent = tuple(t for t in told if t.held or _recent(t, report))
+def remember(reported: tuple[ReportedEvent, ...], report: ReportedEvent) -> tuple[ReportedEvent, ...]:
+    """Return `reported` with a new event added and without those too old to be repeated."""
+    recent = tuple(t for t in reported if t.held or _recent(t, report))
     return (*recent[-(_MOST - 1) :], report)
 
 
-def unread(told: tuple[Told, ...]) -> tuple[Told, ...]:
-    """Return `told` without what nothing but an answer to a request of ours told."""
-    return tuple(t for t in told if t.forms != (Form.READ,))
+def unread(reported: tuple[ReportedEvent, ...]) -> tuple[ReportedEvent, ...]:
+    """Return `reported` without events known only from a response to the bridge's status request."""
+    return tuple(t for t in reported if t.forms != (Form.READ,))
 
 
-def _recent(entry: Told, report: Told) -> bool:
-    """Tell whether `entry` may be told again, by either clock: each of them may be set."""
+def _recent(entry: ReportedEvent, report: ReportedEvent) -> bool:
+    """Return whether `entry` may still be repeated, by either clock: each of them may have been set."""
     if report.received - entry.received < REMEMBERED:
         return True
     if entry.panel_time is None or report.panel_time is None:
@@ -86,7 +86,7 @@ def _recent(entry: Told, report: Told) -> bool:
     return abs(report.panel_time - entry.panel_time) < REMEMBERED.total_seconds()
 
 
-def _agree(entry: Told, report: Told) -> bool:
+def _agree(entry: ReportedEvent, report: ReportedEvent) -> bool:
     elapsed = abs(report.received - entry.received)
     if entry.panel_time is None or report.panel_time is None:
         return elapsed <= WITHOUT_CLOCK
@@ -94,11 +94,11 @@ def _agree(entry: Told, report: Told) -> bool:
     return recent and abs(entry.panel_time - report.panel_time) <= CLOCK_TOLERANCE_S
 
 
-def _repeats(told: Sequence[Told], place: int, report: Told) -> bool:
-    entry, form = told[place], report.forms[0]
-    if report.panel_time is None or report.panel_time != entry.said_at()[form]:
+def _repeats(reported: Sequence[ReportedEvent], place: int, report: ReportedEvent) -> bool:
+    entry, form = reported[place], report.forms[0]
+    if report.panel_time is None or report.panel_time != entry.form_times()[form]:
         return False
-    later = told[place + 1 :]
+    later = reported[place + 1 :]
     second = report.panel_time
-    something_else = any(t.sensor == entry.sensor and t.said_at().get(form) == second for t in later)
+    something_else = any(t.sensor == entry.sensor and t.form_times().get(form) == second for t in later)
     return not something_else and (report.received - entry.received <= REPEATED or second >= A_CLOCK)

@@ -1,4 +1,4 @@
-"""What an alert or a notice says, whatever form it came in: the tables of the protocol page, as functions."""
+"""The meaning of alerts and notices, independent of their form (PROTOCOL.md, Numbers; Quirks)."""
 
 from __future__ import annotations
 
@@ -48,38 +48,38 @@ _DOOR_LIKE: Final = frozenset({None, SensorType.DOOR, SensorType.WIRED})
 
 
 @dataclass(frozen=True, slots=True)
-class Meaning:
-    """One report, understood."""
+class Interpretation:
+    """The meaning of one report."""
 
     event: EventType | None
-    """None for what changes a state and is no event."""
+    """None if the report changes a state without being an event."""
     sensor: int | None = None
     action: str | None = None
     on: bool | None = None
-    """What the sensor's state becomes; None leaves it."""
+    """The sensor's new state; None: unchanged."""
     alarms: bool = False
     """The panel is in alarm."""
 
 
 def door_like(sensor_type: int | None) -> bool:
-    """Tell whether such a sensor opens and closes; one of an unknown type is taken for a door."""
+    """Return whether such a sensor opens and closes; an unknown type counts as a door."""
     return sensor_type in _DOOR_LIKE
 
 
-def told_type(alert: Alert) -> int | None:
-    """Return the sensor's type where the alert tells it or its source implies it."""
+def reported_type(alert: Alert) -> int | None:
+    """Return the sensor's type if the alert contains it or its source implies it, else None."""
     return IMPLIED_TYPES.get(alert.source) if alert.sensor_type is None else alert.sensor_type  # type: ignore[call-overload]
 
 
-def interpret(report: Report, sensor_type: int | None) -> Meaning:
-    """Understand one report about a sensor of `sensor_type`; raise `MessageError` for what has no meaning known."""
+def interpret(report: Report, sensor_type: int | None) -> Interpretation:
+    """Return the meaning of a report about a sensor of `sensor_type`; raise `MessageError` if it is unknown."""
     if isinstance(report, Notice):
         return _notice(report)
     match report.type:
         case AlertType.PANEL_SOS:
-            return Meaning(_E.SOS, alarms=True)
+            return Interpretation(_E.SOS, alarms=True)
         case AlertType.STATE_CHANGE if report.event in _STATES:
-            return Meaning(_STATES[StateCode(report.event)])
+            return Interpretation(_STATES[StateCode(report.event)])
         case AlertType.ALARM:
             return _alarm(report, sensor_type)
         case AlertType.SENSOR_ACTIVITY:
@@ -87,74 +87,76 @@ def interpret(report: Report, sensor_type: int | None) -> Meaning:
     raise MessageError(f"an alert of type {report.type} with event {report.event}")
 
 
-def _notice(notice: Notice) -> Meaning:
+def _notice(notice: Notice) -> Interpretation:
     match notice.kind:
         case NoticeKind.ARM_DISARM if notice.value == ArmCode.ALARMED:
-            return Meaning(None, alarms=True)
+            return Interpretation(None, alarms=True)
         case NoticeKind.ARM_DISARM if notice.value in tuple(ArmCode):
-            return Meaning(ARM_EVENTS[ArmCode(notice.value)])
+            return Interpretation(ARM_EVENTS[ArmCode(notice.value)])
         case NoticeKind.SENSOR_CHANGE:
-            return Meaning(_E.SENSOR_CHANGED, notice.sensor, "added" if notice.value == 1 else "changed")
+            return Interpretation(_E.SENSOR_CHANGED, notice.sensor, "added" if notice.value == 1 else "changed")
         case NoticeKind.SENSOR_ACTIVITY:
-            return Meaning(_E.SENSOR_ACTIVITY, notice.sensor, on=True)
+            return Interpretation(_E.SENSOR_ACTIVITY, notice.sensor, on=True)
         case NoticeKind.DOOR_OPEN_WHEN_ARMING:
-            return Meaning(_E.DOOR_OPEN_WHEN_ARMING, notice.sensor, on=True)
+            return Interpretation(_E.DOOR_OPEN_WHEN_ARMING, notice.sensor, on=True)
         case NoticeKind.FIRMWARE_UPDATING:
-            return Meaning(None)
+            return Interpretation(None)
     raise MessageError(f"a notice of kind {notice.kind} with {notice.value}")
 
 
 def _sensor_code(alert: Alert) -> int:
-    """Return the state in the numbers of most sensors: infrared ones have a table of their own."""
+    """Return the state as `SensorCode`, translated if it is an `InfraredCode`."""
     infrared = alert.source == Source.INFRARED or alert.sensor_type == SensorType.MOTION
     if infrared and alert.state in tuple(InfraredCode):
         return _INFRARED[InfraredCode(alert.state)]
     return alert.state
 
 
-def _trouble(alert: Alert, code: int) -> Meaning | None:
-    """Return tamper or low battery, which both an alarm and an activity may tell."""
+def _trouble(alert: Alert, code: int) -> Interpretation | None:
+    """Return tamper or low battery, which both alarms and activities report."""
     if alert.source == Source.TAMPER or code == SensorCode.TAMPER:
-        return Meaning(_E.TAMPER, alert.event, alarms=alert.type == AlertType.ALARM)
-    return Meaning(_E.LOW_BATTERY, alert.event) if code == SensorCode.BATTERY_LOW else None
+        return Interpretation(_E.TAMPER, alert.event, alarms=alert.type == AlertType.ALARM)
+    return Interpretation(_E.LOW_BATTERY, alert.event) if code == SensorCode.BATTERY_LOW else None
 
 
-def _alarm(alert: Alert, sensor_type: int | None) -> Meaning:
+def _alarm(alert: Alert, sensor_type: int | None) -> Interpretation:
     if sensor_type in _SOS_TYPES or alert.source == Source.REMOTE:
-        return Meaning(_E.SOS, alert.event, alarms=True)
+        return Interpretation(_E.SOS, alert.event, alarms=True)
     code = _sensor_code(alert)
     if trouble := _trouble(alert, code):
         return trouble
     if sensor_type == SensorType.DOORBELL and code in (SensorCode.CLOSED, SensorCode.OPEN):
-        return Meaning(_E.DOORBELL, alert.event)
+        return Interpretation(_E.DOORBELL, alert.event)
     event = _E.SOS if code == SensorCode.SOS else _E.ALARM
-    return Meaning(event, alert.event, on=True, alarms=True)
+    return Interpretation(event, alert.event, on=True, alarms=True)
 
 
-def _activity(alert: Alert, sensor_type: int | None) -> Meaning:
+def _activity(alert: Alert, sensor_type: int | None) -> Interpretation:
     match alert.source:
         case Source.REMOTE if alert.state in REMOTE_BUTTONS:
             button = REMOTE_BUTTONS[alert.state]
             sos = button == "sos"
-            return Meaning(_E.SOS if sos else _E.REMOTE_BUTTON, alert.event, None if sos else button, alarms=sos)
+            return Interpretation(_E.SOS if sos else _E.REMOTE_BUTTON, alert.event, None if sos else button, alarms=sos)
         case Source.RFID if alert.state == RFID_BATTERY_LOW:
-            return Meaning(_E.LOW_BATTERY, alert.event)
+            return Interpretation(_E.LOW_BATTERY, alert.event)
         case Source.RFID if alert.state in RFID_ACTIONS:
-            return Meaning(_E.RFID, alert.event, RFID_ACTIONS[alert.state])
+            return Interpretation(_E.RFID, alert.event, RFID_ACTIONS[alert.state])
         case Source.DOORBELL if alert.state in (SensorCode.CLOSED, SensorCode.OPEN):
-            return Meaning(_E.DOORBELL, alert.event)
+            return Interpretation(_E.DOORBELL, alert.event)
     code = _sensor_code(alert)
     return _trouble(alert, code) or _movement(alert, code, sensor_type)
 
 
-def _movement(alert: Alert, code: int, sensor_type: int | None) -> Meaning:
+def _movement(alert: Alert, code: int, sensor_type: int | None) -> Interpretation:
     match code:
         case SensorCode.OPEN:
-            return Meaning(_E.DOOR_OPENED if door_like(sensor_type) else _E.SENSOR_ACTIVITY, alert.event, on=True)
+            return Interpretation(
+                _E.DOOR_OPENED if door_like(sensor_type) else _E.SENSOR_ACTIVITY, alert.event, on=True
+            )
         case SensorCode.CLOSED:
-            return Meaning(_E.DOOR_CLOSED if door_like(sensor_type) else None, alert.event, on=False)
+            return Interpretation(_E.DOOR_CLOSED if door_like(sensor_type) else None, alert.event, on=False)
         case SensorCode.SOS:
-            return Meaning(_E.SOS, alert.event, on=True, alarms=True)
+            return Interpretation(_E.SOS, alert.event, on=True, alarms=True)
         case SensorCode.ALARM:
-            return Meaning(_E.ALARM, alert.event, on=True, alarms=True)
-    raise MessageError(f"sensor activity with the unknown state {alert.state}")
+            return Interpretation(_E.ALARM, alert.event, on=True, alarms=True)
+    raise MessageError(f"sensor activity with unknown state {alert.state}")

@@ -1,4 +1,4 @@
-"""What is known of one panel, as a frozen value that survives a restart as JSON."""
+"""The state of one panel as a frozen value, stored as JSON."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from bridge.common.errors import DamagedError
-from bridge.g90.state.duplicates import Told
+from bridge.g90.state.duplicates import ReportedEvent
 from bridge.g90.wire.constants import type_name
 from bridge.g90.wire.events import EventType, Form, PanelEvent
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """How long a sensor stays on where nothing tells its end; None: until the panel tells (protocol page, Quirks)."""
+    """How long sensors stay on that never report the end; None: until the panel reports it (PROTOCOL.md, Quirks)."""
 
     motion_off: timedelta = timedelta(seconds=30)
     door_off: timedelta | None = None
@@ -30,9 +30,9 @@ class Sensor:
     type: int | None = None
     on: bool = False
     off_at: datetime | None = None
-    """When it goes off by itself."""
+    """When the bridge turns it off."""
     tamper: bool | None = None
-    """None: it has never told one; the same of `battery_low`."""
+    """None until reported for the first time; so is `battery_low`."""
     battery_low: bool | None = None
     last_activity: datetime | None = None
 
@@ -43,11 +43,11 @@ class Sensor:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PanelState:
-    """All that the Panel topics tell; what no report has told yet is None."""
+    """Everything published about a panel; None for what was not reported yet (TOPICS.md, Panel states)."""
 
     guid: str
     name: str | None = None
-    """The user's name for it."""
+    """From the configuration."""
     firmware: str | None = None
     product: str | None = None
     address: str | None = None
@@ -64,37 +64,37 @@ class PanelState:
     gsm_signal: int | None = None
     wifi_signal: int | None = None
     sensors: Mapping[int, Sensor] = field(default_factory=dict)
-    told: tuple[Told, ...] = ()
+    reported: tuple[ReportedEvent, ...] = ()
     alarm_due: datetime | None = None
-    """The panel said that it is in alarm, not why: if nothing says why until then, that is the alarm."""
+    """The panel reported that it is in alarm without a reason; if none follows until then, an alarm is published."""
 
     @property
     def state(self) -> str | None:
-        """The payload of `B/panel/P/state`; None until anything told it."""
+        """The payload of `B/panel/P/state`; None until it is known."""
         if self.triggered:
             return "triggered"
         return self.arm.value if self.arm else None
 
     def as_json(self) -> dict[str, object]:
-        """Return what `from_json` reads."""
+        """Return the JSON form, for `from_json`."""
         plain: dict[str, object] = _plain(replace(self, sensors={}))
-        return plain | {"sensors": _plain(tuple(self.sensors.values()))}
+        return plain | {"sensors": _plain(tuple(self.sensors.values())), "told": plain.pop("reported")}
 
     @classmethod
     def from_json(cls, stored: Mapping[str, Any]) -> PanelState:
-        """Return the state that `as_json` gave; raise `DamagedError` for anything else."""
+        """Return the state from the result of `as_json`; raise `DamagedError` for anything else."""
         try:
             sensors = [Sensor(**_times(sensor, "off_at", "last_activity")) for sensor in stored["sensors"]]
-            told = tuple(_told(entry) for entry in stored["told"])
             plain = _times(stored, "connected_since", "last_seen", "alarm_due")
+            reported = tuple(_reported(entry) for entry in plain.pop("told"))
             arm = EventType(stored["arm"]) if stored["arm"] else None
-            return cls(**plain | {"arm": arm, "sensors": {s.index: s for s in sensors}, "told": told})
+            return cls(**plain | {"arm": arm, "sensors": {s.index: s for s in sensors}, "reported": reported})
         except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise DamagedError(f"a stored panel state cannot be read: {error}") from error
+            raise DamagedError(f"invalid panel state in the store: {error}") from error
 
 
 def _plain(value: Any) -> Any:  # noqa: ANN401 - JSON in the making
-    """Return a value as JSON has it. `asdict` copies each time and its zone deeply, which takes eight times as long."""
+    """Return `value` in JSON types. `asdict` takes eight times as long: it copies every time and its zone deeply."""
     match value:
         case None | str() | int():
             return value
@@ -116,10 +116,10 @@ def _time(text: str | None) -> datetime | None:
     return datetime.fromisoformat(text) if text else None
 
 
-def _told(stored: Mapping[str, Any]) -> Told:
+def _reported(stored: Mapping[str, Any]) -> ReportedEvent:
     held = stored["held"]
     if held:
         held = PanelEvent(**{**_times(held, "at"), "type": EventType(held["type"])})
     forms = tuple(Form(form) for form in stored["forms"])
     times = tuple(stored.get("times", ()))
-    return Told(**{**_times(stored, "received"), "forms": forms, "times": times, "held": held})
+    return ReportedEvent(**{**_times(stored, "received"), "forms": forms, "times": times, "held": held})

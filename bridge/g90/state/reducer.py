@@ -1,8 +1,8 @@
-"""A panel's life as pure steps: (state, what was reported) -> state and the events that it means.
+"""Pure steps of a panel's state: (state, report) -> new state and events (PROTOCOL.md, Repeated reports).
 
-A report that tells again what was told before changes nothing. A report that another form may tell better is held for
-two seconds: an alarm without its sensor's type (rules ask for it), activity of what may be a door. Held events are part
-of the state, so a restart does not lose them.
+A repeated report changes nothing. A report is held for two seconds if another form may say more: an alarm without the
+sensor's type, which rules match on, or activity of what may be a door. Held events are part of the state, so a restart
+does not lose them.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final
 
-from bridge.g90.state.duplicates import WITHOUT_CLOCK, Told, match, merge, remember, unread
-from bridge.g90.state.interpret import Meaning, interpret, told_type
+from bridge.g90.state.duplicates import WITHOUT_CLOCK, ReportedEvent, match, merge, remember, unread
+from bridge.g90.state.interpret import Interpretation, interpret, reported_type
 from bridge.g90.state.panel import Options, PanelState, Sensor
 from bridge.g90.state.updates import ARM_TYPES, apply, learn
 from bridge.g90.wire.constants import NoticeKind, SensorType, source_name, type_name
@@ -21,7 +21,7 @@ from bridge.g90.wire.events import Alert, EventType, Form, Notice, PanelEvent, R
 _E = EventType
 HOLD: Final = timedelta(seconds=2)
 _WHY: Final = timedelta(seconds=5)
-"""How long the reason of an alarm may take after the word that there is one."""
+"""How long to wait for the reason after a notice of an alarm."""
 _MAY_BE_DOOR: Final = (None, type_name(SensorType.DOOR), type_name(SensorType.WIRED))
 _URGENT: Final = frozenset({_E.ALARM, _E.SOS, _E.TAMPER})
 _TYPED: Final = _URGENT | {_E.LOW_BATTERY}
@@ -35,9 +35,9 @@ class Step:
 
 
 def reduce(state: PanelState, report: Report, now: datetime, options: Options = _DEFAULTS) -> Step:
-    """Take one report; raise `MessageError` if it has no meaning that is known."""
+    """Apply one report; raise `MessageError` if its meaning is unknown."""
     known = _known(state, report)
-    sensor_type = told_type(report) if isinstance(report, Alert) else None
+    sensor_type = reported_type(report) if isinstance(report, Alert) else None
     sensor_type = known.type if sensor_type is None and known else sensor_type
     meaning = interpret(report, sensor_type)
     if meaning.event is None and meaning.sensor is None:
@@ -48,12 +48,12 @@ def reduce(state: PanelState, report: Report, now: datetime, options: Options = 
 
 
 def tick(state: PanelState, now: datetime, options: Options = _DEFAULTS) -> Step:
-    """Let time pass: held events are told, sensors that nothing turns off go off."""
-    # What is held from a time to come was held before the clock was set back: an alarm does not wait for that time.
-    due = [t.held for t in state.told if t.held and (t.held.at + HOLD <= now or t.held.at > now)]
-    told = tuple(replace(t, held=None) if t.held in due else t for t in state.told)
+    """Apply the passing of time: release held events, turn off sensors that are due."""
+    # An event held from the future was held before the clock was set back; it does not wait until then.
+    due = [t.held for t in state.reported if t.held and (t.held.at + HOLD <= now or t.held.at > now)]
+    reported = tuple(replace(t, held=None) if t.held in due else t for t in state.reported)
     sensors = {index: _passed(sensor, now, options) for index, sensor in state.sensors.items()}
-    state = replace(state, told=told, sensors=sensors)
+    state = replace(state, reported=reported, sensors=sensors)
     if state.alarm_due and (state.alarm_due <= now or state.alarm_due - now > _WHY):
         state = replace(state, alarm_due=None)
         due.append(PanelEvent(guid=state.guid, type=_E.ALARM, at=now, source="panel"))
@@ -61,7 +61,7 @@ def tick(state: PanelState, now: datetime, options: Options = _DEFAULTS) -> Step
 
 
 def _passed(sensor: Sensor, now: datetime, options: Options) -> Sensor:
-    """Turn off what is due; nor does a sensor wait for longer than any of them where the clock was set back."""
+    """Turn off a sensor that is due. After the clock was set back, cap its wait at the longest configured one."""
     if sensor.off_at is None:
         return sensor
     if sensor.off_at <= now:
@@ -71,27 +71,27 @@ def _passed(sensor: Sensor, now: datetime, options: Options) -> Sensor:
 
 
 def shifted(state: PanelState, jump: timedelta) -> Step:
-    """Take that the clock was set by `jump`: what lasts until a moment lasts no longer and no shorter for it."""
+    """Apply a clock jump: shift all times so that pending waits keep their length."""
     sensors = {index: replace(s, off_at=s.off_at + jump) if s.off_at else s for index, s in state.sensors.items()}
-    told = tuple(
+    reported = tuple(
         replace(t, received=t.received + jump, held=replace(t.held, at=t.held.at + jump) if t.held else None)
-        for t in state.told
+        for t in state.reported
     )
     alarm_due = state.alarm_due + jump if state.alarm_due else None
-    after = replace(state, sensors=sensors, told=told, alarm_due=alarm_due)
+    after = replace(state, sensors=sensors, reported=reported, alarm_due=alarm_due)
     return Step(state if after == state else after)
 
 
 def next_due(state: PanelState) -> datetime | None:
-    """Return when `tick` has something to do."""
+    """Return when `tick` has something to do, None if never."""
     moments = [s.off_at for s in state.sensors.values() if s.off_at]
-    moments += [t.held.at + HOLD for t in state.told if t.held]
+    moments += [t.held.at + HOLD for t in state.reported if t.held]
     moments += [state.alarm_due] if state.alarm_due else []
     return min(moments, default=None)
 
 
 def heard(state: PanelState, now: datetime, address: str, firmware: str | None = None) -> Step:
-    """Take any sign of life from `address`; an event if it ends a silence."""
+    """Apply a sign of life from `address`; `panel_online` if the panel was not online."""
     since = (state.connected_since if state.online else None) or now
     firmware = firmware or state.firmware
     seen = replace(state, online=True, last_seen=now, connected_since=since, address=address, firmware=firmware)
@@ -99,7 +99,7 @@ def heard(state: PanelState, now: datetime, address: str, firmware: str | None =
 
 
 def silent(state: PanelState, now: datetime) -> Step:
-    """Take that the panel was silent for too long."""
+    """Apply that the panel was silent for too long: `panel_offline`, once."""
     if state.online is False:
         return Step(state)
     return Step(replace(state, online=False, connected_since=None), (_own(state, _E.PANEL_OFFLINE, now),))
@@ -115,19 +115,21 @@ def _own(state: PanelState, event: EventType, now: datetime) -> PanelEvent:
 
 
 def _alarmed(state: PanelState, now: datetime) -> PanelState:
-    """Take the word that the panel is in alarm; the reason comes in a report of its own, before or after."""
-    why_known = any(t.slot.split(":")[0] in _URGENT and now - t.received <= WITHOUT_CLOCK for t in state.told)
+    """Apply a notice that the panel is in alarm; the reason comes in another report, before or after."""
+    why_known = any(t.slot.split(":")[0] in _URGENT and now - t.received <= WITHOUT_CLOCK for t in state.reported)
     due = None if why_known or state.triggered else now + _WHY
     return replace(_past(state), triggered=True, alarm_due=state.alarm_due or due)
 
 
 def _past(state: PanelState) -> PanelState:
-    """Take that an alarm came after what was only read: who disarms now ends the alarm, and repeats nothing."""
-    return replace(state, told=unread(state.told))
+    """Forget arm states read by request: disarming after an alarm is an event of its own, not a repetition."""
+    return replace(state, reported=unread(state.reported))
 
 
-def _event(state: PanelState, report: Report, meaning: Meaning, sensor_type: int | None, now: datetime) -> PanelEvent:
-    """Describe what `report` means; a mere change of state is described as a door that closes, and told to nobody."""
+def _event(
+    state: PanelState, report: Report, meaning: Interpretation, sensor_type: int | None, now: datetime
+) -> PanelEvent:
+    """Return the event of `report`; a change of state without an event becomes `door_closed`, never published."""
     source = report.source if isinstance(report, Alert) else None
     index = meaning.sensor
     known = None if index is None else state.sensors.get(index)
@@ -145,31 +147,33 @@ def _event(state: PanelState, report: Report, meaning: Meaning, sensor_type: int
     )
 
 
-def _judge(state: PanelState, report: Report, meaning: Meaning, event: PanelEvent, options: Options) -> Step:
-    """Take an event that is new, or pass over one that was told; tell what was held if this form knows more."""
+def _judge(state: PanelState, report: Report, meaning: Interpretation, event: PanelEvent, options: Options) -> Step:
+    """Apply a new event, skip a repeated one, or release a held event that this form completes."""
     form = report.form if isinstance(report, Alert) else Form.NOTICE
-    entry = Told(slot(event.type, event.sensor, event.action), event.sensor, (form,), event.panel_time, event.at)
+    entry = ReportedEvent(
+        slot(event.type, event.sensor, event.action), event.sensor, (form,), event.panel_time, event.at
+    )
     waits = _waits(report, event)
-    place = match(state.told, entry)
+    place = match(state.reported, entry)
     if place is None:
         state, early = _flushed(state) if event.type in ARM_TYPES else (state, ())
         state = _past(state) if meaning.alarms else state
         state = apply(state, meaning, event, options)
-        state = replace(state, told=remember(state.told, replace(entry, held=event if waits else None)))
+        state = replace(state, reported=remember(state.reported, replace(entry, held=event if waits else None)))
         return Step(state, early if waits or meaning.event is None else (*early, event))
-    merged = merge(state.told[place], entry)
+    merged = merge(state.reported[place], entry)
     better = replace(event, at=merged.held.at) if merged.held and not waits else None
     if better:
         state = apply(state, meaning, event, options)
         merged = replace(merged, held=None)
-    if merged is state.told[place]:
+    if merged is state.reported[place]:
         return Step(state)
-    told = (*state.told[:place], merged, *state.told[place + 1 :])
-    return Step(replace(state, told=told), (better,) if better else ())
+    reported = (*state.reported[:place], merged, *state.reported[place + 1 :])
+    return Step(replace(state, reported=reported), (better,) if better else ())
 
 
 def _waits(report: Report, event: PanelEvent) -> bool:
-    """Tell whether another form of this report would tell more that matters."""
+    """Return whether to hold the event because another form of this report may say more."""
     if isinstance(report, Notice):
         return report.kind == NoticeKind.SENSOR_ACTIVITY and event.sensor_type in _MAY_BE_DOOR
     untyped = event.sensor is not None and event.sensor_type is None
@@ -177,10 +181,10 @@ def _waits(report: Report, event: PanelEvent) -> bool:
 
 
 def _flushed(state: PanelState) -> tuple[PanelState, tuple[PanelEvent, ...]]:
-    """Tell what is held before the panel is armed or disarmed: a disarm restores what came before it.
+    """Release held events before an arm change, because disarming restores what came before it.
 
-    What was only read is over then: the next report of that state is an event of its own.
+    Arm states read by request are forgotten: the next report of that state is an event of its own.
     """
-    held = tuple(t.held for t in state.told if t.held)
-    told = tuple(replace(t, held=None) for t in unread(state.told))
-    return replace(state, told=told), held
+    held = tuple(t.held for t in state.reported if t.held)
+    reported = tuple(replace(t, held=None) for t in unread(state.reported))
+    return replace(state, reported=reported), held

@@ -1,11 +1,11 @@
-"""What an event changes in a panel's state."""
+"""Changes of a panel's state by events."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
-from bridge.g90.state.interpret import ARM_EVENTS, Meaning, door_like
+from bridge.g90.state.interpret import ARM_EVENTS, Interpretation, door_like
 from bridge.g90.state.panel import Options, PanelState, Sensor
 from bridge.g90.wire.constants import SensorType
 from bridge.g90.wire.events import EventType, PanelEvent
@@ -17,7 +17,7 @@ _E = EventType
 ARM_TYPES: Final = frozenset(ARM_EVENTS.values())
 _FIELDS: Final[dict[EventType, dict[str, Any]]] = {
     _E.AC_POWER_LOST: {"ac_power": False},
-    # A battery is charged from here on; that it is good again is told in no other way.
+    # The battery charges from here on; no report says that it is good again.
     _E.AC_POWER_RESTORED: {"ac_power": True, "battery_low": False},
     _E.PANEL_BATTERY_LOW: {"battery_low": True},
     _E.WIFI_CONNECTED: {"wifi": True},
@@ -25,8 +25,8 @@ _FIELDS: Final[dict[EventType, dict[str, Any]]] = {
 }
 
 
-def learn(state: PanelState, meaning: Meaning, name: str | None, sensor_type: int | None) -> PanelState:
-    """Take a sensor's name and type from any report that tells them."""
+def learn(state: PanelState, meaning: Interpretation, name: str | None, sensor_type: int | None) -> PanelState:
+    """Apply a sensor's name and type from any report that contains them."""
     if meaning.sensor is None:
         return state
     known = state.sensors.get(meaning.sensor)
@@ -37,8 +37,8 @@ def learn(state: PanelState, meaning: Meaning, name: str | None, sensor_type: in
     return _with(state, replace(known, name=name or known.name, type=kind))
 
 
-def apply(state: PanelState, meaning: Meaning, event: PanelEvent, options: Options) -> PanelState:
-    """Return `state` after an event that was not told before; its sensor is known by now."""
+def apply(state: PanelState, meaning: Interpretation, event: PanelEvent, options: Options) -> PanelState:
+    """Return `state` after a new event; its sensor must be in `state`."""
     if event.type in ARM_TYPES:
         return after_arming(state, event.type)
     if event.type in _FIELDS:
@@ -51,7 +51,7 @@ def apply(state: PanelState, meaning: Meaning, event: PanelEvent, options: Optio
 
 
 def after_arming(state: PanelState, arm: EventType) -> PanelState:
-    """Return `state` once the panel is armed or disarmed: that ends an alarm and what only an alarm had set."""
+    """Return `state` after arming or disarming, which ends an alarm and resets what an alarm had set."""
     sensors = {
         index: replace(s, tamper=_over(s.tamper), on=s.on and (door_like(s.type) or s.off_at is not None))
         for index, s in state.sensors.items()
@@ -59,7 +59,7 @@ def after_arming(state: PanelState, arm: EventType) -> PanelState:
     return replace(state, arm=arm, triggered=False, alarm_due=None, sensors=sensors)
 
 
-def _sensor(sensor: Sensor, meaning: Meaning, event: PanelEvent, options: Options) -> Sensor:
+def _sensor(sensor: Sensor, meaning: Interpretation, event: PanelEvent, options: Options) -> Sensor:
     sensor = replace(sensor, last_activity=event.at)
     if event.type == _E.TAMPER:
         return replace(sensor, tamper=True)
@@ -79,7 +79,7 @@ def _over(flag: bool | None) -> bool | None:  # noqa: FBT001 - a state
 
 
 def _stays_on(sensor_type: int | None, event: EventType, options: Options) -> timedelta | None:
-    """Return how long a sensor stays on that may never tell its end."""
+    """Return how long a sensor stays on if it may never report the end; None: until reported."""
     if sensor_type == SensorType.MOTION or event == _E.SENSOR_ACTIVITY:
         return options.motion_off
     if event in (_E.ALARM, _E.SOS):

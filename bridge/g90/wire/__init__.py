@@ -1,0 +1,1 @@
+"""The bytes of G90 panels, both ways. Pure."""

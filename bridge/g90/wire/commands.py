@@ -1,4 +1,4 @@
-"""Commands to a panel and the data of its answers, over UDP and over the cloud connection (protocol page, 2)."""
+"""Commands to a panel and the data of its responses, over UDP and over TCP (PROTOCOL.md, Commands)."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ SET_STATUS: Final = 101
 GET_SENSORS: Final = 102
 GET_HOST_INFO: Final = 206
 PAGE: Final = 10
-"""Records that a panel tells at a time."""
+"""Records of a sensor list per request (PROTOCOL.md, Pagination)."""
 _START, _END = b"ISTART", b"IEND\0"
 _HOST_INFO_FIELDS: Final = 13
-_MOST_NODES: Final = 64
+_MAX_NODES: Final = 64
 
 
-class CommandError(BridgeError):
-    """A panel did not do what it was asked."""
+class PanelCommandError(BridgeError):
+    """A panel did not carry out a command."""
 
 
-class CommandTimeout(CommandError):  # noqa: N818 - the outcome `timeout` of the MQTT contract
-    """No answer came: whether the command was carried out is not known."""
+class CommandTimeout(PanelCommandError):  # noqa: N818 - the outcome `timeout` (TOPICS.md, Panel commands)
+    """No response came: whether the command was carried out is not known."""
 
 
-class CommandRefused(CommandError):  # noqa: N818 - as above
-    """The panel answered that the command failed, or with something else than its answer."""
+class CommandRefused(PanelCommandError):  # noqa: N818 - as above
+    """The panel reported a failure or sent an invalid response."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,10 +47,10 @@ class HostInfo:
     guid: str
     product: str
     firmware: str
-    """The hardware versions that the panel tells: of its main and of its Wi-Fi controller."""
+    """The versions of the main controller and of the Wi-Fi controller, with a slash between."""
     battery_mv: int | None
     gsm_signal: int | None
-    """In per cent, as is `wifi_signal`."""
+    """In percent, like `wifi_signal`."""
     wifi_signal: int | None
     gsm_status: int | None = None
     """A `GsmStatus`, as `wifi_status` is a `WifiStatus`."""
@@ -59,12 +59,11 @@ class HostInfo:
 
 @dataclass(frozen=True, slots=True)
 class SensorRecord:
-    """One sensor, or one node of a sensor with several: those share the index, `name` tells them apart."""
+    """One sensor, or one node of a sensor with several: nodes share the index and differ in `name`."""
 
     index: int
     name: str
     type: int
-    subtype: int
     nodes: int = 1
     flags: int | None = None
     """`SensorFlag`s; None where the panel sends none."""
@@ -78,108 +77,107 @@ class SensorRecord:
 class SensorPage:
     total: int
     first: int
-    """Number of the page's first record, from 1."""
+    """Number of the page's first record, counted from 1."""
     count: int
     sensors: tuple[SensorRecord, ...]
 
 
 def body(code: int, data: list[object] | None) -> bytes:
-    """Return the JSON body of a command: `[code,[data...]]`, nothing where it takes no data."""
+    """Return the JSON body of a command, `[code,[data...]]`, or nothing for None."""
     return b"" if data is None else json.dumps([code, data], separators=(",", ":")).encode()
 
 
 def local_request(code: int, data: list[object] | None) -> bytes:
-    """Return the datagram that asks a panel for `code`."""
+    """Return the datagram of a request (PROTOCOL.md, Requests and responses)."""
     return b"%bIEND\0" % b"".join((_START, b"[%d,%d," % (code, code), body(code, data) or b'""', b"]"))
 
 
 def local_response(code: int, data: list[object]) -> bytes:
-    """Return the datagram with which a panel answers; empty `data` is an empty answer."""
+    """Return the datagram of a panel's response; empty `data` gives an empty response."""
     text = json.dumps([code, data], separators=(",", ":"), ensure_ascii=False).encode() if data else b""
     return _START + text + _END
 
 
 def unwrap(datagram: bytes) -> bytes:
-    """Return what stands between the marks; raise `MessageError` where they are not."""
+    """Return the content between `ISTART` and `IEND`; raise `MessageError` if one of them is missing."""
     if not (datagram.startswith(_START) and datagram.endswith(_END)):
-        raise MessageError(f"a datagram without its marks: {clean(repr(datagram))}")
+        raise MessageError(f"a datagram without ISTART and IEND: {clean(repr(datagram))}")
     return datagram[len(_START) : -len(_END)]
 
 
 def answer_data(code: int, text: bytes) -> list[object] | None:
-    """Return the data of an answer to `code`, None for an answer to another command.
+    """Return the data of a response to `code`, None for a response to another command.
 
-    Raises `CommandRefused` where the panel says that it failed, `MessageError` for what cannot be read.
+    Raises `CommandRefused` if the panel reports a failure, `MessageError` if the response cannot be parsed.
     """
     if not text:
         return []
     if text == b"fail":
-        raise CommandRefused(f"the panel says that command {code} failed")
+        raise CommandRefused(f"the panel answered that command {code} failed")
     if text.startswith(b"error"):
-        raise CommandRefused(f"the panel refuses command {code}: {clean(text[5:].decode('utf-8', 'replace'))}")
+        raise CommandRefused(f"the panel refused command {code}: {clean(text[5:].decode('utf-8', 'replace'))}")
     match load_json(text):
         case [int(answered), list(data)]:
             return data if answered == code else None
         case [int(answered)]:
             return [] if answered == code else None
-    raise MessageError(f"an answer of an unknown form: {clean(repr(text))}")
+    raise MessageError(f"a response of an unknown form: {clean(repr(text))}")
 
 
 def host_status(data: list[object]) -> HostStatus:
     match data:
         case [1 | 2 | 3 | 4 as state, _phone, product, *_]:
             return HostStatus(ArmCode(state), clean(product))
-    raise CommandRefused(f"not a status: {clean(data)}")
+    raise CommandRefused(f"the panel sent an invalid status: {clean(data)}")
 
 
 def host_info(data: list[object]) -> HostInfo:
     if len(data) < _HOST_INFO_FIELDS:
-        raise CommandRefused(f"not a host info: {clean(data)}")
+        raise CommandRefused(f"the panel sent an invalid host info: {clean(data)}")
     guid, product, _wifi, _cloud, mcu, wifi = (clean(field) for field in data[:6])
     gsm_status, wifi_status, _, _, battery, gsm_signal, wifi_signal = (_number(field) for field in data[6:13])
     return HostInfo(guid, product, f"{mcu}/{wifi}", battery, gsm_signal, wifi_signal, gsm_status, wifi_status)
 
 
 def sensor_page(data: list[object]) -> SensorPage:
-    """Read one page of the sensor list; raise `CommandRefused` where it contradicts itself."""
+    """Parse one page of the sensor list; raise `CommandRefused` if it is inconsistent."""
     match data:
         case [[int(total), int(first), int(count)], *records] if len(records) == count:
             sensors = tuple(_record(record) for record in records)
             return SensorPage(total, first, count, sensors)
-    raise CommandRefused(f"not a page of sensors: {clean(data)}")
+    raise CommandRefused(f"the panel sent an invalid page of sensors: {clean(data)}")
 
 
 def expand(record: SensorRecord) -> tuple[SensorRecord, ...]:
-    """Return a sensor with several nodes as `name#1`, `name#2`..., any other as it is."""
+    """Return a sensor with several nodes as `name#1`, `name#2`..., any other unchanged."""
     if record.nodes < 2:  # noqa: PLR2004 - several
         return (record,)
-    return tuple(replace(record, name=f"{record.name}#{node}") for node in range(1, min(record.nodes, _MOST_NODES) + 1))
+    return tuple(replace(record, name=f"{record.name}#{node}") for node in range(1, min(record.nodes, _MAX_NODES) + 1))
 
 
 def point_datagram(host: str, port: int) -> bytes:
-    """Return the datagram that sends a panel to the server at `host`; raise `FieldError` if that is no address."""
+    """Return the datagram that points a panel at a server; raise `FieldError` if `host` is no IPv4 address."""
     try:
         address = ipaddress.IPv4Address(host)
     except ValueError as error:
-        raise FieldError("address", f"panels take IPv4 addresses, not {clean(host)}") from error
+        raise FieldError("address", f"{clean(host)!r} is not an IPv4 address; panels take no names") from error
     return f'ISTART[0,100,"AT^IWT=1,78={address}&{address}&{port},IWT"]IEND\0'.encode()
 
 
 def _record(record: object) -> SensorRecord:
     match record:
-        case [name, int(index), _, int(kind), int(subtype), _, flags, _, _, _, nodes, *_] if 0 <= index <= LAST_SENSOR:
+        case [name, int(index), _room, int(kind), int(), _, flags, _, _, _, nodes, *_] if 0 <= index <= LAST_SENSOR:
             return SensorRecord(
                 index,
                 clean(name),
                 kind,
-                subtype,
                 nodes if isinstance(nodes, int) else 1,
                 flags if isinstance(flags, int) else None,
             )
-    raise CommandRefused(f"not a sensor: {clean(record)}")
+    raise CommandRefused(f"the panel sent an invalid sensor: {clean(record)}")
 
 
 def _number(field: object) -> int | None:
-    """Return a number that a panel tells as one or as text."""
+    """Return a number that a panel sends as a number or as text; None for anything else."""
     text = str(field)
     return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else None  # noqa: PLR2004 - in reason

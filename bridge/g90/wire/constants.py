@@ -1,4 +1,4 @@
-"""Numbers of the G90 protocols and the names that users read for them (protocol page, Messages)."""
+"""Numbers of the G90 protocols and their names for users (PROTOCOL.md, Numbers)."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ class Direction(IntEnum):
     CLOUD = 0x20
     DEVICE_DISCOVERY = 0x30
     COMMANDS = 0x50
-    """Source of the commands that the vendor's cloud was seen to send."""
+    """Source of the commands of the vendor's cloud."""
     CLOUD_DISCOVERY = 0xD0
 
 
-class Command(IntEnum):
-    """First byte of a frame."""
+class FrameCommand(IntEnum):
+    """First byte of a frame (PROTOCOL.md, Headers)."""
 
     HELLO = 0x01
     STATUS_CHANGE = 0x21
@@ -33,7 +33,7 @@ class Command(IntEnum):
 
 
 class AlertType(IntEnum):
-    """What an alert is about; also the first payload byte of a status change."""
+    """Type of an alert, and first payload byte of a status change (PROTOCOL.md, Status change)."""
 
     PANEL_SOS = 1
     STATE_CHANGE = 2
@@ -42,6 +42,8 @@ class AlertType(IntEnum):
 
 
 class NoticeKind(IntEnum):
+    """Kind of a notice (PROTOCOL.md, Notification)."""
+
     ARM_DISARM = 1
     SENSOR_CHANGE = 4
     SENSOR_ACTIVITY = 5
@@ -50,7 +52,7 @@ class NoticeKind(IntEnum):
 
 
 class ArmCode(IntEnum):
-    """States of the local protocol and of arm notices; not the numbers of a state change."""
+    """States of the local protocol and of arm notices; a state change has other numbers (PROTOCOL.md, Arm states)."""
 
     ARMED_AWAY = 1
     ARMED_HOME = 2
@@ -59,7 +61,7 @@ class ArmCode(IntEnum):
 
 
 class StateCode(IntEnum):
-    """States of a state change."""
+    """States of a state change (PROTOCOL.md, States of a state change)."""
 
     AC_POWER_LOST = 1
     AC_POWER_RESTORED = 2
@@ -102,7 +104,7 @@ class SensorType(IntEnum):
 
 
 FIRST_OUTPUT: Final = 128
-"""Types from here up are sockets, sirens, curtains and other outputs."""
+"""From this type on: sockets, sirens, curtains and other outputs."""
 
 IMPLIED_TYPES: Final = {
     Source.INFRARED: SensorType.MOTION,
@@ -111,11 +113,11 @@ IMPLIED_TYPES: Final = {
     Source.DOORBELL: SensorType.DOORBELL,
     Source.FINGERPRINT: SensorType.FINGERPRINT_LOCK,
 }
-"""The sensor types that a source tells by itself."""
+"""Sensor types that follow from the source of a report."""
 
 
 class SensorCode(IntEnum):
-    """States of most sensors."""
+    """States of all sensors but infrared ones (PROTOCOL.md, Sensor states)."""
 
     CLOSED = 0
     OPEN = 1
@@ -126,7 +128,7 @@ class SensorCode(IntEnum):
 
 
 class InfraredCode(IntEnum):
-    """States of infrared sensors, which have a table of their own."""
+    """States of infrared sensors (PROTOCOL.md, Sensor states)."""
 
     MOTION = 0
     TAMPER = 1
@@ -140,11 +142,11 @@ RFID_BATTERY_LOW: Final = 5
 _TYPE_NAMES: Final = {int(kind): kind.name.lower() for kind in SensorType}
 _SOURCE_NAMES: Final = {int(source): source.name.lower() for source in Source}
 SENSOR_TYPE_NAMES: Final = frozenset(_TYPE_NAMES.values()) | {"output"}
-"""Every name that `type_name` gives a known type: what a rule may ask for."""
+"""All names that `type_name` gives to known types; rules may use these."""
 
 
 def type_name(kind: int | None) -> str | None:
-    """Return the name of a sensor type: `smoke`, `output` from 128 up, `type_16` for one that is not known."""
+    """Return the name of a sensor type: `smoke`, `output` from 128 on, `type_16` for an unknown one."""
     if kind is None:
         return None
     return _TYPE_NAMES.get(kind) or ("output" if kind >= FIRST_OUTPUT else f"type_{kind}")

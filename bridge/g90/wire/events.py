@@ -1,6 +1,6 @@
-"""What a panel reported (`Alert`, `Notice`) and what it means to users (`PanelEvent`), as frozen values.
+"""Reports of a panel (`Alert`, `Notice`) and their meaning for users (`PanelEvent`), as frozen values.
 
-A panel tells the same thing in up to three forms, so a report carries the form it came in.
+A panel sends the same event in up to three forms, so a report has the form it came in (PROTOCOL.md, Repeated reports).
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class Form(StrEnum):
-    """The form in which a report came; one physical event comes at most once in each."""
+    """The form of a report; a panel sends an event at most once in each."""
 
     STATUS = "status"
     """0x21."""
@@ -23,18 +23,18 @@ class Form(StrEnum):
     NOTICE = "notice"
     """0x22 with code 170."""
     READ = "read"
-    """An answer to a status request of ours."""
+    """The response to a status request of the bridge."""
     HISTORY = "history"
     """A record of the panel's own history."""
 
 
 A_CLOCK: Final = 1_000_000_000
-"""Unix time in 2001. A panel that tells less was never told the time and counts from its start: seconds come again."""
+"""Unix time in 2001. A clock before this was never set and counts from the panel's start, so its times repeat."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Alert:
-    """One status change (0x21) or alert (0x22, 208); what its form does not tell is None."""
+    """One status change (0x21) or alert (0x22, 208); None for what its form does not contain."""
 
     form: Form
     type: int
@@ -63,7 +63,7 @@ Report = Alert | Notice
 
 
 class EventType(StrEnum):
-    """Types of a panel's events (MQTT contract, Panel)."""
+    """Types of a panel's events (TOPICS.md, Panel events)."""
 
     ALARM = "alarm"
     TAMPER = "tamper"
@@ -103,32 +103,32 @@ PANEL_EVENTS: Final = frozenset(
         EventType.PANEL_ONLINE,
     }
 )
-"""Events of the panel itself: they never carry a sensor."""
+"""Events of the panel itself; they have no sensor."""
 
 _FAMILIES: Final = {EventType.SOS: "alarm", EventType.DOOR_OPENED: "activity", EventType.SENSOR_ACTIVITY: "activity"}
-"""Types that one physical event may be told as, depending on the form: they share an identity."""
+"""Types that one event can have, depending on the form: they share an identity."""
 
 
 def slot(event: EventType, sensor: int | None, action: str | None) -> str:
-    """Return what two reports must have in common to be one event, their time aside."""
+    """Return what two reports of one event have in common, apart from the time."""
     family = _FAMILIES.get(event, event.value)
     return f"{family}:{'' if sensor is None else sensor}:{action or ''}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PanelEvent:
-    """One physical event at a panel, told once."""
+    """One event at a panel, in whichever forms it was reported."""
 
     guid: str
     type: EventType
     at: datetime
-    """When we heard of it."""
+    """When the bridge received it."""
     sensor: int | None = None
     name: str | None = None
     sensor_type: str | None = None
     source: str | None = None
     action: str | None = None
-    """The remote's button, the keypad's action, what happened to a sensor."""
+    """The remote's button, the keypad's action, or the change of a sensor."""
     panel_time: int | None = None
     """Unix time by the panel's clock, in seconds."""
     identity: str | None = None
@@ -142,7 +142,7 @@ class PanelEvent:
 
     @property
     def key(self) -> str:
-        """The identity of the physical event: the same whatever form tells it, also after a restart."""
+        """The identity of the event: the same in every form, also after a restart."""
         if self.identity is not None:
             return self.identity
         moment = self.panel_time
@@ -151,7 +151,7 @@ class PanelEvent:
         return f"{self.guid}:{slot(self.type, self.sensor, self.action)}:{moment}"
 
     def as_json(self) -> dict[str, object]:
-        """Return the payload of `B/panel/P/event`; fields that do not apply are absent."""
+        """Return the payload of `B/panel/P/event` (TOPICS.md, Panel events); fields that do not apply are absent."""
         payload: dict[str, object] = {"type": self.type.value}
         for field in ("sensor", "name", "sensor_type", "source", "action", "panel_time"):
             if (value := getattr(self, field)) is not None:

@@ -1,7 +1,7 @@
-"""Frames of the cloud protocol: cut by length from a stream that arrives in any pieces (protocol page, Headers).
+"""Frames of the cloud protocol, split by length from a stream of arbitrary pieces (PROTOCOL.md, Headers).
 
-Every frame begins with command, source, flag, destination and its whole length. A length that cannot be leaves no way
-to find the next frame, so it ends the connection; anything else inside a frame concerns that frame alone.
+Every frame starts with command, source, flag, destination and its total length. After an invalid length the next frame
+cannot be found, so the connection is closed; any other fault concerns one frame only.
 """
 
 from __future__ import annotations
@@ -17,20 +17,20 @@ _BASIC: Final = struct.Struct("<BBBBi")
 _VERSIONED: Final = struct.Struct("<BBBBiHH")
 HEADER_SIZE: Final = _BASIC.size
 LONGEST: Final = 64 * 1024
-"""No message seen is longer than a few hundred bytes; 64 KiB bounds the buffer of a connection."""
+"""Bounds the buffer of a connection; known messages have a few hundred bytes."""
 
 
 class FrameError(BridgeError):
-    """The stream cannot be cut into frames any more: close the connection."""
+    """The stream cannot be split into frames any more: close the connection."""
 
 
 class MessageError(BridgeError):
-    """One message cannot be understood: skip it and count it."""
+    """One message cannot be parsed or has no known meaning: skip it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """One whole frame; `raw` holds all of its bytes."""
+    """One complete frame; `raw` holds all of its bytes."""
 
     command: int
     source: int
@@ -39,16 +39,16 @@ class Frame:
 
     @property
     def body(self) -> bytes:
-        """What follows the basic header."""
+        """The bytes after the basic header."""
         return self.raw[HEADER_SIZE:]
 
     def versioned(self) -> tuple[int, bytes]:
-        """Return sequence and payload of a frame with the versioned header; raise `MessageError` without one."""
+        """Return sequence and payload of a frame with the versioned header; raise `MessageError` if it has none."""
         if len(self.raw) < _VERSIONED.size:
-            raise MessageError(f"{len(self.raw)} bytes are too few for a versioned header")
+            raise MessageError(f"a message of {len(self.raw)} bytes without a versioned header")
         version, sequence = _VERSIONED.unpack_from(self.raw)[-2:]
         if version != VERSION:
-            raise MessageError(f"version {version} instead of {VERSION}")
+            raise MessageError(f"a message of version {version}, not {VERSION}")
         return sequence, self.raw[_VERSIONED.size :]
 
 
@@ -64,26 +64,26 @@ def versioned(command: int, source: int, destination: int, payload: bytes = b"",
 
 
 class FrameBuffer:
-    """Bytes of one direction of one connection, in; whole frames, out."""
+    """Splits the bytes of one direction of a connection into frames."""
 
     def __init__(self) -> None:
         self._bytes = bytearray()
 
     def __len__(self) -> int:
-        """Bytes of a frame that is not whole yet, and frames not taken yet."""
+        """Return the number of bytes of frames that are incomplete or not taken yet."""
         return len(self._bytes)
 
     def feed(self, data: bytes) -> None:
         self._bytes += data
 
     def take(self) -> Frame | None:
-        """Return the next whole frame, None until there is one; raise `FrameError` on an impossible length."""
+        """Return the next complete frame or None; raise `FrameError` for an invalid length."""
         held = self._bytes
         if len(held) < HEADER_SIZE:
             return None
         command, source, _flag, destination, length = _BASIC.unpack_from(held)
         if not HEADER_SIZE <= length <= LONGEST:
-            raise FrameError(f"a message claims {length} bytes, {HEADER_SIZE} to {LONGEST} are possible")
+            raise FrameError(f"message length {length} is out of range ({HEADER_SIZE} to {LONGEST})")
         if len(held) < length:
             return None
         raw = bytes(held[:length])

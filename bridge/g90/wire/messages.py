@@ -1,4 +1,4 @@
-"""Messages of the cloud protocol, a frozen value each, and their bytes, both ways (protocol page, Messages)."""
+"""Messages of the cloud protocol as frozen values, parsed from and built into bytes (PROTOCOL.md, Messages)."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from bridge.common.text import clean
-from bridge.g90.wire.constants import Command, Direction
+from bridge.g90.wire.constants import Direction, FrameCommand
 from bridge.g90.wire.events import Alert, Notice, Report
 from bridge.g90.wire.frames import Frame, MessageError, basic, versioned
 from bridge.g90.wire.reports import build_notification, build_status, parse_notification, parse_status
@@ -19,8 +19,8 @@ _PORT: Final = struct.Struct("<i")
 _RESPONSE: Final = struct.Struct("<HiHi2H")
 _COMMAND: Final = struct.Struct("<HHHi")
 _GUID: Final = re.compile(r"[A-Za-z0-9_-]{1,15}")
-PING: Final = basic(Command.HELLO, Direction.DEVICE, Direction.UNSPECIFIED)
-"""A ping, and the answer to it."""
+PING: Final = basic(FrameCommand.HELLO, Direction.DEVICE, Direction.UNSPECIFIED)
+"""A ping, and the answer to one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +36,7 @@ class Hello:
 
 @dataclass(frozen=True, slots=True)
 class Discovery:
-    """A panel looking for its cloud server."""
+    """A panel that looks for its server (PROTOCOL.md, Hello discovery)."""
 
     guid: str
     firmware: str
@@ -47,7 +47,7 @@ class CommandResponse:
     sequence: int
     code: int
     body: bytes
-    """JSON, `fail`, `error...` or nothing."""
+    """JSON, `fail`, `error...` or empty."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,12 +78,12 @@ FromPanel = Ping | Hello | Discovery | Alert | Notice | CommandResponse
 FromCloud = Ping | HelloAck | HelloInfo | DiscoveryAnswer | CommandRequest
 
 _D = Direction
-_KEY_PING: Final = (Command.HELLO, _D.DEVICE, _D.UNSPECIFIED)
-_KEY_RESPONSE: Final = (Command.HELLO, _D.UNSPECIFIED, _D.CLOUD)
+_KEY_PING: Final = (FrameCommand.HELLO, _D.DEVICE, _D.UNSPECIFIED)
+_KEY_RESPONSE: Final = (FrameCommand.HELLO, _D.UNSPECIFIED, _D.CLOUD)
 
 
 def parse(frame: Frame) -> FromPanel:
-    """Read one frame from a panel; raise `MessageError` for one that is not on the protocol page."""
+    """Parse one frame of a panel; raise `MessageError` for an unknown or invalid one."""
     key = (frame.command, frame.source, frame.destination)
     if key == _KEY_PING:
         return Ping()
@@ -91,19 +91,19 @@ def parse(frame: Frame) -> FromPanel:
         return _response(frame.body)
     _sequence, payload = frame.versioned()
     match key:
-        case (Command.HELLO, _D.DEVICE, _D.CLOUD):
+        case (FrameCommand.HELLO, _D.DEVICE, _D.CLOUD):
             return Hello(*_identity(payload))
-        case (Command.HELLO, _D.DEVICE_DISCOVERY, _D.CLOUD):
+        case (FrameCommand.HELLO, _D.DEVICE_DISCOVERY, _D.CLOUD):
             return Discovery(*_identity(payload))
-        case (Command.STATUS_CHANGE, _D.DEVICE, _D.CLOUD):
+        case (FrameCommand.STATUS_CHANGE, _D.DEVICE, _D.CLOUD):
             return parse_status(payload)
-        case (Command.NOTIFICATION, _D.DEVICE, _D.CLOUD):
+        case (FrameCommand.NOTIFICATION, _D.DEVICE, _D.CLOUD):
             return parse_notification(payload)
-    raise MessageError("a message of the unknown kind {:02x}/{:02x}/{:02x}".format(*key))
+    raise MessageError("a message of unknown kind {:02x}/{:02x}/{:02x}".format(*key))
 
 
 def parse_from_cloud(frame: Frame) -> FromCloud:
-    """Read one frame that a cloud server sent; raise `MessageError` for one that is not on the protocol page."""
+    """Parse one frame of a cloud server; raise `MessageError` for an unknown or invalid one."""
     if (frame.command, frame.source, frame.destination) == _KEY_PING:
         return Ping()
     sequence, payload = frame.versioned()
@@ -115,69 +115,69 @@ def parse_from_cloud(frame: Frame) -> FromCloud:
 
 def _from_cloud(key: tuple[int, int], sequence: int, payload: bytes) -> FromCloud:
     match key:
-        case (Command.HELLO_ACK | Command.HELLO, _D.CLOUD):
+        case (FrameCommand.HELLO_ACK | FrameCommand.HELLO, _D.CLOUD):
             return HelloAck()
-        case (Command.HELLO_INFO, _D.CLOUD):
+        case (FrameCommand.HELLO_INFO, _D.CLOUD):
             return HelloInfo(*_PORT.unpack_from(payload))
-        case (Command.HELLO, _D.CLOUD_DISCOVERY):
+        case (FrameCommand.HELLO, _D.CLOUD_DISCOVERY):
             host, _, _, port, time = _DISCOVERY_ANSWER.unpack_from(payload)
             return DiscoveryAnswer(host.split(b"\0", 1)[0].decode("ascii", "replace"), port, time)
-        case (Command.COMMAND, _):
+        case (FrameCommand.COMMAND, _):
             _two, code, _subcommand, _five = _COMMAND.unpack_from(payload)
             return CommandRequest(sequence, code, payload[_COMMAND.size :].split(b"\0", 1)[0])
-    raise MessageError("a message of the unknown kind {:02x}/{:02x}".format(*key))
+    raise MessageError("a message of unknown kind {:02x}/{:02x}".format(*key))
 
 
 def answer_hello(port: int) -> bytes:
-    """Return the three messages that answer a hello; `port` is the announced one."""
-    there = (Direction.CLOUD, Direction.DEVICE)
+    """Return the three messages that answer a hello (PROTOCOL.md, Hello); `port` is the announced one."""
+    way = (Direction.CLOUD, Direction.DEVICE)
     return (
-        versioned(Command.HELLO_ACK, *there, b"\x01", sequence=1)
-        + versioned(Command.HELLO, *there, b"\x1f", sequence=2)
-        + versioned(Command.HELLO_INFO, *there, _PORT.pack(port), sequence=3)
+        versioned(FrameCommand.HELLO_ACK, *way, b"\x01", sequence=1)
+        + versioned(FrameCommand.HELLO, *way, b"\x1f", sequence=2)
+        + versioned(FrameCommand.HELLO_INFO, *way, _PORT.pack(port), sequence=3)
     )
 
 
 def answer_discovery(host: str, port: int, now: int) -> bytes:
-    """Return where to find us: `host` an IPv4 address, `port` the announced one, `now` the Unix time in seconds."""
+    """Return the answer to a discovery: announced IPv4 address and port; `now` is the Unix time in seconds."""
     payload = _DISCOVERY_ANSWER.pack(host.encode("ascii"), 0, 0, port, now)
-    return versioned(Command.HELLO, Direction.CLOUD_DISCOVERY, Direction.DEVICE, payload)
+    return versioned(FrameCommand.HELLO, Direction.CLOUD_DISCOVERY, Direction.DEVICE, payload)
 
 
 def build_command(request: CommandRequest) -> bytes:
-    """Return a command of ours for a panel (experimental: read off two captured messages)."""
+    """Return a command to a panel (PROTOCOL.md, Cloud commands; experimental)."""
     payload = _COMMAND.pack(2, request.code, request.code, 5) + request.body + b"\0"
-    return versioned(Command.COMMAND, Direction.COMMANDS, Direction.DEVICE, payload, request.sequence)
+    return versioned(FrameCommand.COMMAND, Direction.COMMANDS, Direction.DEVICE, payload, request.sequence)
 
 
 def build_hello(hello: Hello | Discovery) -> bytes:
-    """Return a panel's hello or discovery with the flags that panels were seen to send."""
-    discovers = isinstance(hello, Discovery)
-    first = (0, 0, 1, 0x7000) if discovers else (1, 0, 2, 0x7000)
-    last = (0x05050505, 0x06060030, 0x07070707) if discovers else (0x2000BA58, 0x30, 0, 7, 30, 30)
+    """Return a panel's hello or discovery with the numbers that real panels send."""
+    discovery = isinstance(hello, Discovery)
+    first = (0, 0, 1, 0x7000) if discovery else (1, 0, 2, 0x7000)
+    last = (0x05050505, 0x06060030, 0x07070707) if discovery else (0x2000BA58, 0x30, 0, 7, 30, 30)
     payload = _IDENTITY.pack(hello.guid.encode(), *first, hello.firmware.encode())
     payload += struct.pack(f"<{len(last)}i", *last)
-    source = Direction.DEVICE_DISCOVERY if discovers else Direction.DEVICE
-    return versioned(Command.HELLO, source, Direction.CLOUD, payload)
+    source = Direction.DEVICE_DISCOVERY if discovery else Direction.DEVICE
+    return versioned(FrameCommand.HELLO, source, Direction.CLOUD, payload)
 
 
 def build_report(report: Report, *, as_json: bool) -> bytes:
-    """Return a panel's report as 0x22 (`as_json`) or as 0x21, which cannot tell a notice."""
+    """Return a panel's report as 0x22 if `as_json` or if it is a notice, else as 0x21."""
     if as_json or isinstance(report, Notice):
         payload = build_notification(report)
-        return versioned(Command.NOTIFICATION, Direction.DEVICE, Direction.CLOUD, payload)
-    return versioned(Command.STATUS_CHANGE, Direction.DEVICE, Direction.CLOUD, build_status(report))
+        return versioned(FrameCommand.NOTIFICATION, Direction.DEVICE, Direction.CLOUD, payload)
+    return versioned(FrameCommand.STATUS_CHANGE, Direction.DEVICE, Direction.CLOUD, build_status(report))
 
 
 def build_response(response: CommandResponse) -> bytes:
     """Return a panel's response to a command."""
     payload = _RESPONSE.pack(1, response.sequence, 0, response.sequence, response.code, response.code)
-    return basic(Command.HELLO, Direction.UNSPECIFIED, Direction.CLOUD, payload + response.body + b"\0")
+    return basic(FrameCommand.HELLO, Direction.UNSPECIFIED, Direction.CLOUD, payload + response.body + b"\0")
 
 
 def _identity(payload: bytes) -> tuple[str, str]:
     if len(payload) < _IDENTITY.size:
-        raise MessageError(f"a hello with {len(payload)} bytes, {_IDENTITY.size} at least")
+        raise MessageError(f"a hello of {len(payload)} bytes, expected at least {_IDENTITY.size}")
     guid, *_flags, firmware = _IDENTITY.unpack_from(payload)
     return valid_guid(guid.rstrip(b"\0").decode("ascii", "replace")), clean(
         firmware.rstrip(b"\0").decode("ascii", "replace")
@@ -185,16 +185,16 @@ def _identity(payload: bytes) -> tuple[str, str]:
 
 
 def valid_guid(guid: str) -> str:
-    """Return `guid` if it can be a panel's and a topic's; raise `MessageError` otherwise."""
+    """Return `guid`; raise `MessageError` if it is invalid or does not fit into a topic."""
     if not _GUID.fullmatch(guid):
-        raise MessageError(f"a GUID that cannot be one: {clean(guid)}")
+        raise MessageError(f"an invalid GUID: {clean(guid)}")
     return guid
 
 
 def _response(payload: bytes) -> CommandResponse:
     if len(payload) < _RESPONSE.size:
-        raise MessageError(f"a command response with {len(payload)} bytes, {_RESPONSE.size} at least")
+        raise MessageError(f"a command response of {len(payload)} bytes, expected at least {_RESPONSE.size}")
     _one, first, _zero, second, code, _subcommand = _RESPONSE.unpack_from(payload)
     if first != second:
-        raise MessageError(f"a command response with two sequences, {first} and {second}")
+        raise MessageError(f"a command response with different sequences, {first} and {second}")
     return CommandResponse(first, code, payload[_RESPONSE.size :].split(b"\0", 1)[0])

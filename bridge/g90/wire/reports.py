@@ -1,4 +1,4 @@
-"""Payloads of status changes (0x21) and notifications (0x22), both ways (protocol page, Messages and JSON)."""
+"""Payloads of status changes (0x21) and notifications (0x22) (PROTOCOL.md, Status change; Notification)."""
 
 from __future__ import annotations
 
@@ -16,27 +16,27 @@ _SENSOR: Final = struct.Struct("<4B32si")
 _TAIL: Final = bytes(68)
 _NAME_BYTES: Final = 32
 LAST_SENSOR: Final = 999
-"""No panel seen holds more than a few hundred sensors; a bound keeps a panel's state small."""
+"""Bounds the size of a panel's state; known panels have a few hundred sensors at most."""
 _NOTIFICATION: Final = 170
 _ALERT: Final = 208
 
 
 def parse_status(payload: bytes) -> Alert:
-    """Read the payload of a status change; what follows the time does not matter."""
+    """Parse the payload of a status change; bytes after the time are ignored."""
     if len(payload) < _SENSOR.size:
-        raise MessageError(f"a status change with {len(payload)} bytes, {_SENSOR.size} at least")
+        raise MessageError(f"a status change of {len(payload)} bytes, expected at least {_SENSOR.size}")
     kind, event, origin, state, name, time = _SENSOR.unpack_from(payload)
     if kind == AlertType.STATE_CHANGE:
         return Alert(form=Form.STATUS, type=kind, event=event, time=_moment(time))
     if kind not in (AlertType.SENSOR_ACTIVITY, AlertType.ALARM, AlertType.PANEL_SOS):
-        raise MessageError(f"a status change of the unknown type {kind}")
-    tells_source = kind == AlertType.SENSOR_ACTIVITY
+        raise MessageError(f"a status change of unknown type {kind}")
+    has_source = kind == AlertType.SENSOR_ACTIVITY
     return Alert(
         form=Form.STATUS,
         type=kind,
         event=event,
-        source=origin if tells_source else None,
-        sensor_type=None if tells_source else origin,
+        source=origin if has_source else None,
+        sensor_type=None if has_source else origin,
         state=state,
         name=_name(name),
         time=_moment(time),
@@ -44,7 +44,7 @@ def parse_status(payload: bytes) -> Alert:
 
 
 def build_status(alert: Alert) -> bytes:
-    """Return the payload that tells `alert` as a status change."""
+    """Return the payload of `alert` as a status change."""
     time = alert.time or 0
     if alert.type == AlertType.STATE_CHANGE:
         return _STATE.pack(alert.type, alert.event, time) + _TAIL
@@ -54,7 +54,7 @@ def build_status(alert: Alert) -> bytes:
 
 
 def parse_notification(payload: bytes) -> Report:
-    """Read the JSON of a notification; raise `MessageError` for anything but a known notice or alert."""
+    """Parse the JSON of a notification; raise `MessageError` for anything but a known notice or alert."""
     document = load_json(payload.split(b"\0", 1)[0])
     match document:
         case [170, [int(kind), list(data)]]:
@@ -65,7 +65,7 @@ def parse_notification(payload: bytes) -> Report:
 
 
 def build_notification(report: Report) -> bytes:
-    """Return the payload that tells `report` as JSON."""
+    """Return the payload of `report` as JSON."""
     if isinstance(report, Notice):
         fields = (report.sensor, report.name, report.value)
         data: list[object] = [f for f in fields if f is not None and (f != "" or report.sensor is not None)]
@@ -77,11 +77,11 @@ def build_notification(report: Report) -> bytes:
 
 
 def load_json(text: bytes) -> object:
-    """Read JSON as panels write it: names may hold invalid UTF-8 and control characters."""
+    """Parse JSON as panels write it: names can contain invalid UTF-8 and control characters."""
     try:
         return json.loads(text.decode("utf-8", "replace"), strict=False)
     except (ValueError, RecursionError) as error:
-        raise MessageError(f"no JSON: {clean(repr(text))}") from error
+        raise MessageError(f"invalid JSON: {clean(repr(text))}") from error
 
 
 def _notice(kind: int, data: list[object]) -> Notice:
@@ -115,12 +115,12 @@ def _alert(numbers: tuple[int, int, int, int], name: object, guid: object, time:
 
 def _index(number: int) -> int:
     if not 0 <= number <= LAST_SENSOR:
-        raise MessageError(f"a sensor's index {clean(number)}")
+        raise MessageError(f"sensor index {clean(number)} is out of range (0 to {LAST_SENSOR})")
     return number
 
 
 def _moment(time: int) -> int | None:
-    """Return a time that can be compared; a panel whose clock was never set tells none."""
+    """Return a Unix time, None if it is out of range."""
     return time if 0 < time < 1 << 32 else None
 
 

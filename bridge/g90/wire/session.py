@@ -1,8 +1,8 @@
-"""One connection of a panel without its socket: bytes in, what was said and the bytes that answer it out.
+"""The protocol of one panel connection, without a socket: bytes in; messages and the bytes that answer them out.
 
-Feed what arrives, then take readings until there is none. A message that cannot be understood is a reading, too; only a
-stream that cannot be cut into messages any more ends in an error. The GUID is that of the last hello, before any hello
-that of the first alert, which names it as well.
+Feed what arrives, then read messages until there is none. A message that cannot be parsed is returned as `Unreadable`;
+only a stream that cannot be split into messages raises. The GUID is that of the last hello, or before the first hello
+that of the first alert (PROTOCOL.md, Attribution of reports).
 """
 
 from __future__ import annotations
@@ -26,21 +26,21 @@ from bridge.g90.wire.messages import (
 
 @dataclass(frozen=True, slots=True)
 class Unreadable:
-    """A message that was skipped."""
+    """A message that cannot be parsed and is skipped."""
 
     reason: str
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class ReceivedMessage:
     message: FromPanel | Unreadable
     raw: bytes
-    """The whole message as it came, for the upstream."""
+    """The complete message as received, for the upstream."""
     answer: bytes = b""
 
 
 class Session:
-    """The protocol of one connection. `host` and `port` are what the panel is told to dial."""
+    """The protocol of one connection. `host` and `port` are sent to the panel as its server."""
 
     def __init__(self, host: str, port: int) -> None:
         self._host = host
@@ -48,19 +48,18 @@ class Session:
         self._hello_answer = answer_hello(port)
         self._buffer = FrameBuffer()
         self.guid: str | None = None
-        self.skipped = 0
 
     def feed(self, data: bytes) -> None:
         self._buffer.feed(data)
 
     def is_whole_ping(self, data: bytes) -> bool:
-        """Whether `data`, if fed now, is one ping and nothing else: most of what panels send."""
+        """Return whether `data`, if fed now, is exactly one ping: most of what panels send."""
         return data == PING and not self._buffer
 
-    def read(self, now: int) -> Reading | None:
-        """Return the next message, None until it is whole. `now`: Unix time in seconds.
+    def read(self, now: int) -> ReceivedMessage | None:
+        """Return the next message, None until it is complete. `now`: Unix time in seconds.
 
-        Raises `FrameError` where no further message can be found in the stream.
+        Raises `FrameError` if the stream cannot be split into messages any more.
         """
         frame = self._buffer.take()
         if frame is None:
@@ -69,9 +68,8 @@ class Session:
             message = parse(frame)
             self._identify(message)
         except MessageError as error:
-            self.skipped += 1
-            return Reading(Unreadable(str(error)), frame.raw)
-        return Reading(message, frame.raw, self._answer(message, now))
+            return ReceivedMessage(Unreadable(str(error)), frame.raw)
+        return ReceivedMessage(message, frame.raw, self._answer(message, now))
 
     def _identify(self, message: FromPanel) -> None:
         if isinstance(message, Hello | Discovery):

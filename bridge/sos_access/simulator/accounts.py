@@ -1,20 +1,19 @@
-"""What an alarm operator knows of its transmitters, shared by its primary and its secondary receiver.
+"""An operator's transmitters and their passwords, shared by its primary and secondary receiver (PROTOCOL.md, Rotation).
 
-Passwords follow the seed's rule: a new one counts from its first use, until then the old one is valid; asking again
-replaces a new one that was never used.
+A new password counts from its first use; until then the old one is valid. Asking again replaces a new one that was
+never used.
 """
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
 import secrets
 import string
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from bridge.common.errors import FieldError, StoreError
+from bridge.common.files import write_private
 from bridge.common.models import Secret
 from bridge.common.text import clean
 from bridge.sos_access import elements
@@ -31,7 +30,7 @@ _ACCOUNTS_AT_MOST = 10_000
 
 @dataclass(slots=True)
 class Account:
-    """One transmitter; `transmitter_type` None stands for any."""
+    """One transmitter; `transmitter_type` None matches any."""
 
     current: Secret
     pending: Secret | None = None
@@ -39,12 +38,12 @@ class Account:
 
 
 class Accounts:
-    """Transmitters by code, their passwords, and the alarms that were received lately.
+    """Transmitters by code, their passwords, and the alarms received recently.
 
-    `passwords` gives the first password by transmitter code, or by (code, type). With `accept_unknown` a transmitter
-    that nobody knows is taken in with the password that it shows first. With `path` all of it is kept in a JSON file
-    of mode 0600, and what that file has wins. Raises `FieldError` for what cannot be a code or a password,
-    `StoreError` for a file that cannot be read or written.
+    `passwords` has the first password by transmitter code, or by (code, type). With `accept_unknown`, an unknown
+    transmitter is added with the password that it sends first. With `path`, all passwords are kept in a JSON file of
+    mode 0600, which takes precedence. Raises `FieldError` for an invalid code or password, `StoreError` for a file
+    that cannot be read or written.
     """
 
     def __init__(
@@ -68,14 +67,14 @@ class Accounts:
         return f"Accounts({sorted(self._accounts)!r}, accept_unknown={self.accept_unknown!r})"
 
     def account(self, transmitter_code: str) -> Account | None:
-        """Return what is known of a transmitter, or None."""
+        """Return the account of a transmitter, or None."""
         return self._accounts.get(transmitter_code)
 
     def authorize(self, transmitter_code: str, transmitter_type: str, password: Secret) -> bool:
         """Whether `password` is right; the first message with a new password ends the old one."""
         account = self._accounts.get(transmitter_code)
         if account is None:
-            return self._take_in(transmitter_code, transmitter_type, password)
+            return self._add_unknown(transmitter_code, transmitter_type, password)
         if account.transmitter_type not in {None, transmitter_type}:
             return False
         if account.pending is not None and password == account.pending:
@@ -85,21 +84,21 @@ class Accounts:
         return password == account.current
 
     def rotate(self, transmitter_code: str) -> Secret:
-        """Return a new password for a transmitter that was authorized."""
+        """Return a new password for an authorized transmitter."""
         account = self._accounts[transmitter_code]
         account.pending = Secret("".join(secrets.choice(_LETTERS) for _ in range(_PASSWORD_LENGTH)))
         self._save()
         return account.pending
 
     def seen(self, alarm: object, at: float, window: float) -> bool:
-        """Whether `alarm` came within `window` seconds before `at`; from now on it has."""
+        """Whether `alarm` came within `window` seconds before `at`; remembers it."""
         last = self._seen.pop(alarm, None)
         self._seen[alarm] = at
         while len(self._seen) > _SEEN_AT_MOST:
             del self._seen[next(iter(self._seen))]
         return last is not None and at - last < window
 
-    def _take_in(self, code: str, kind: str, password: Secret) -> bool:
+    def _add_unknown(self, code: str, kind: str, password: Secret) -> bool:
         if not self.accept_unknown or len(self._accounts) >= _ACCOUNTS_AT_MOST:
             return False
         self._add(code, Account(password, None, kind))
@@ -122,11 +121,10 @@ class Accounts:
         except OSError as error:
             raise StoreError(f"{clean(path)} cannot be read: {error.strerror}") from None
         except (ValueError, KeyError, TypeError, AttributeError, FieldError):
-            # Nothing of the file goes into the text: it holds passwords.
-            raise StoreError(f"{clean(path)} is not a file of this receiver") from None
+            # The message must not quote the file: it contains passwords.
+            raise StoreError(f"{clean(path)} is not an account file of the simulated receiver") from None
 
     def _save(self) -> None:
-        """Replace the file whole, so that a crash leaves the old one or the new one."""
         if self._path is None:
             return
         kept = {
@@ -138,17 +136,6 @@ class Accounts:
             for code, account in self._accounts.items()
         }
         try:
-            _replace(self._path, json.dumps(kept, indent=1).encode())
+            write_private(self._path, json.dumps(kept, indent=1).encode())
         except OSError as error:
             raise StoreError(f"{clean(self._path)} cannot be written: {error.strerror}") from None
-
-
-def _replace(path: Path, data: bytes) -> None:
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    with contextlib.suppress(FileNotFoundError):
-        beside.unlink()
-    with os.fdopen(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    beside.replace(path)

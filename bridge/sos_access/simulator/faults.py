@@ -1,4 +1,4 @@
-"""Faults that a simulated receiver shows on request, to see what a transmitter does with them."""
+"""Faults of the simulated receiver, to test what a transmitter does."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from typing import Literal
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """What goes wrong with one request; all that is set happens together.
+    """What goes wrong with one request; all that is set applies.
 
-    The delay comes first. `drop` closes before the request is treated; `status` answers that code without treating
-    it; `lose` treats it and closes without an answer; `garbage` treats it and answers nonsense (`random`) or half of
-    the answer (`truncated`); `segment` sends the answer byte by byte with so many seconds between.
+    The delay comes first. `drop` closes without processing the request; `status` answers that code without processing;
+    `lose` processes and closes without a response; `garbage` processes and answers random bytes (`random`) or half of
+    the response (`truncated`); `segment` sends the response byte by byte, with that many seconds between.
     """
 
     status: int | None = None
@@ -25,7 +25,7 @@ class Fault:
     segment: float | None = None
 
     def spoil(self, answer: bytes) -> bytes:
-        """Return what is sent in place of `answer`."""
+        """Return what to send instead of `answer`."""
         match self.garbage:
             case "random":
                 return secrets.token_bytes(len(answer))
@@ -39,13 +39,13 @@ NO_FAULT = Fault()
 
 
 class Faults:
-    """A queue of faults: the first one meets so many requests, then the next one does."""
+    """A queue of faults, each for a number of requests."""
 
     def __init__(self) -> None:
         self._queue: deque[tuple[Fault, int | None]] = deque()
 
     def add(self, fault: Fault, times: int | None = None) -> None:
-        """Let `fault` meet the next `times` requests, or all from there on."""
+        """Apply `fault` to `times` requests, or to all that follow."""
         if times is None or times > 0:
             self._queue.append((fault, times))
 
@@ -53,7 +53,7 @@ class Faults:
         self._queue.clear()
 
     def take(self) -> Fault:
-        """Return what meets the next request."""
+        """Return the fault of the next request."""
         if not self._queue:
             return NO_FAULT
         fault, times = self._queue[0]

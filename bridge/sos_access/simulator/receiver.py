@@ -1,6 +1,6 @@
 """A simulated SOS Access v4 receiver on a real socket, over TCP or TLS, for the demo, `simulate` and the tests.
 
-It treats requests as the seed describes and, on request, shows the faults that receivers and lines have.
+It answers requests as PROTOCOL.md describes (Simulated receiver) and can simulate faults of receivers and connections.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from bridge.common.errors import BridgeError, StoreError
 from bridge.sos_access.documents import LONGEST, DocumentBuffer
 from bridge.sos_access.simulator.accounts import Account, Accounts
 from bridge.sos_access.simulator.faults import Fault, Faults
-from bridge.sos_access.simulator.rules import AnyRequest, Kind, Rules, kind_of, read_request, refuse
+from bridge.sos_access.simulator.rules import Kind, Rules, kind_of, read_request, refuse
 from bridge.sos_access.status import MalformedMessage, Status
 from bridge.sos_access.transport import peer_name
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from types import TracebackType
 
-    from bridge.sos_access.messages import Response
+    from bridge.sos_access.messages import AnyRequest, Response
 
 __all__ = ["Account", "Accounts", "Arrival", "Fault", "Faults", "Receiver"]
 
@@ -33,13 +33,13 @@ _log = logging.getLogger("bridge.sos_access.simulator.receiver")
 
 _CONNECTIONS = 100
 _LINGER = 1.0
-"""Seconds that an answered peer gets to stop sending: closing on unread data would take the answer with it."""
+"""Seconds for an answered peer to stop sending; closing with unread data would discard the response."""
 _PASSWORD = re.compile(rb"(<authentication\b[^>]*>).*?(</authentication|$)", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
-    """One request as it arrived. `status` is how it was treated, None if it was dropped untreated.
+    """One request. `status` is that of the response, None if it was dropped unprocessed.
 
     `answered` is False where a fault kept the true answer from the transmitter. `raw` holds a password: show `masked`.
     """
@@ -62,7 +62,7 @@ class Receiver:
     """A receiver as an async context manager; it can be stopped and started again, on the same port.
 
     `accounts` may be shared with a second receiver; `port` 0 takes a free one. `ping_interval_min`,
-    `duplicate_window` and `idle_timeout` are seconds. `now` gives the time that is told to transmitters. Raises
+    `duplicate_window` and `idle_timeout` are seconds. `now` returns the time of responses. Raises
     `BridgeError` if the port cannot be had.
     """
 
@@ -103,7 +103,7 @@ class Receiver:
         await self.stop()
 
     async def start(self) -> None:
-        """Listen; from the second time on the port that the first one got."""
+        """Listen; on a restart, on the same port as before."""
         host, port = self.address
         try:
             self._server = await asyncio.start_server(self._connected, host, port, ssl=self._tls, limit=LONGEST)
@@ -112,7 +112,7 @@ class Receiver:
         self.address = (host, self._server.sockets[0].getsockname()[1])
 
     async def stop(self) -> None:
-        """Stop listening and hang up on everybody."""
+        """Stop listening and close all connections."""
         if self._server is not None:
             self._server.close()
             self._server = None
@@ -122,7 +122,7 @@ class Receiver:
             await asyncio.wait(self._connections, timeout=_LINGER)
 
     async def wait_for(self, wanted: int | Callable[[Arrival], bool], timeout: float = 10.0) -> list[Arrival]:
-        """Return the arrivals once there are `wanted` of them, or once one fits it; then those that fit.
+        """Wait for `wanted` arrivals, or for one that matches, and return those that match.
 
         Raises `TimeoutError` after `timeout` seconds.
         """
@@ -146,25 +146,25 @@ class Receiver:
             async with asyncio.timeout(self._idle_timeout):
                 raw = await _read(reader)
             if raw:
-                await self._treat(raw, writer)
+                await self._process(raw, writer)
             async with asyncio.timeout(_LINGER):
                 await _hang_up(reader, writer)
-        except OSError:  # the peer is gone, or slower than the idle timeout
+        except OSError:  # the peer disconnected or exceeded the idle timeout
             pass
         finally:
             writer.transport.abort()
 
-    async def _treat(self, raw: bytes, writer: asyncio.StreamWriter) -> None:
+    async def _process(self, raw: bytes, writer: asyncio.StreamWriter) -> None:
         fault = self.faults.take()
         await asyncio.sleep(fault.delay)
         arrival, answer = self._decide(raw, fault, _peer(writer))
-        # Noted first: who has the answer finds the arrival.
+        # Recorded first: whoever has the response finds the arrival.
         await self._note(arrival)
         if not (fault.drop or fault.lose):
             await _send(writer, fault.spoil(answer), fault.segment)
 
     def _decide(self, raw: bytes, fault: Fault, peer: str) -> tuple[Arrival, bytes]:
-        """Treat `raw`, unless the fault forbids it; return what happened and the answer."""
+        """Process `raw`, unless the fault prevents it; return the arrival and the response."""
         at = self._now()
         request = read_request(raw)
         if fault.drop:
@@ -197,12 +197,12 @@ class Receiver:
 
 
 def _peer(writer: asyncio.StreamWriter) -> str:
-    host, port, *_ = writer.get_extra_info("peername") or ("unknown", 0)  # unknown: gone already
+    host, port, *_ = writer.get_extra_info("peername") or ("unknown", 0)  # already disconnected
     return peer_name((host, port))
 
 
 async def _read(reader: asyncio.StreamReader) -> bytes:
-    """Return what came until the root closed, the peer stopped or it was too much or no XML."""
+    """Read until the root closes, the peer stops, or the data is too long or not XML."""
     buffer = DocumentBuffer()
     raw = bytearray()
     while not buffer.complete and (data := await reader.read(4096)):
@@ -226,7 +226,7 @@ async def _send(writer: asyncio.StreamWriter, answer: bytes, pause: float | None
 
 
 async def _hang_up(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """Say that no more comes, and read on until the peer has done so too."""
+    """Close the sending side and read until the peer closes, too."""
     if writer.can_write_eof():
         writer.write_eof()
         while await reader.read(4096):

@@ -1,4 +1,4 @@
-"""What a receiver answers to a request: the status table from the other side (seed, Response Codes)."""
+"""What the simulated receiver answers to a request (PROTOCOL.md, Status codes and Simulated receiver)."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from bridge.sos_access.messages import (
     RESPONSE_TO,
     AlarmRequest,
     AlarmResponse,
+    AnyRequest,
     NewAuthRequest,
     NewAuthResponse,
     PingRequest,
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
     from bridge.sos_access.simulator.accounts import Accounts
 
 Kind = Literal["alarm", "restore", "ping", "auth", "unknown"]
-AnyRequest = AlarmRequest | PingRequest | NewAuthRequest
 
 _ROOT = re.compile(rb"<(alarmrequest|pingrequest|requestnewauthentication)[\s/>]")
 _RESPONSES: dict[bytes, type[Response]] = {
@@ -38,7 +38,7 @@ _RESPONSES: dict[bytes, type[Response]] = {
 
 @dataclass(slots=True)
 class Rules:
-    """The receiver's own limits, in seconds, and its memory of heartbeats."""
+    """Limits of the receiver, in seconds, and the times of the last heartbeats."""
 
     accounts: Accounts
     ping_interval_min: float
@@ -47,7 +47,7 @@ class Rules:
     _last_pings: dict[str, float] = field(default_factory=dict)
 
     def judge(self, request: AnyRequest, at: datetime) -> Status:
-        """Return the status of a well-formed request and keep what follows from it."""
+        """Return the status for a well-formed request and update accounts and heartbeats."""
         if not self.accounts.authorize(request.transmitter_code, request.transmitter_type, request.authentication):
             return Status.NOT_AUTHORIZED
         match request:
@@ -60,7 +60,7 @@ class Rules:
                 return Status.OK
 
     def respond(self, request: AnyRequest, status: int, at: datetime) -> Response:
-        """Return the response with `status`; a rotation that succeeds gets its new password here."""
+        """Return the response with `status`, with a new password for a successful rotation."""
         kind = RESPONSE_TO[type(request)]
         status, info, arrival_time = int(status), info_for(status), local(at)
         if isinstance(request, NewAuthRequest) and status == Status.OK:
@@ -89,13 +89,13 @@ def read_request(raw: bytes) -> AnyRequest | Status:
 
 
 def refuse(raw: bytes, status: int, at: datetime) -> Response:
-    """Return the response to what could not be read or shall not be treated, of the kind that its root asks for."""
+    """Return the response to an unreadable or refused request, of the type that its root asks for."""
     root = _ROOT.search(raw)
     kind = AlarmResponse if root is None else _RESPONSES[root[1]]
     request = read_request(raw)
     reference = None if isinstance(request, Status) else request.reference
     if kind is NewAuthResponse and status == Status.OK:
-        status = Status.OTHER_ERROR  # there is no new password to go with 0
+        status = Status.OTHER_ERROR  # 0 needs a new password
     return kind(int(status), info_for(status), local(at), reference)
 
 
@@ -112,7 +112,7 @@ def kind_of(request: AnyRequest | Status) -> Kind:
 
 
 def info_for(status: int) -> str:
-    """Return the text that goes with a code, also with one outside the table."""
+    """Return the info text of a code, also of one outside the table."""
     try:
         return Status(status).info
     except ValueError:
@@ -126,5 +126,5 @@ def local(at: datetime) -> datetime:
 
 
 def _content(alarm: AlarmRequest) -> tuple[object, ...]:
-    """All elements but the password: an alarm sent again after a rotation is the same alarm."""
+    """All elements but the password, so that a retry after a rotation is the same alarm."""
     return tuple(getattr(alarm, each.name) for each in fields(alarm) if each.name != "authentication")

@@ -1,0 +1,126 @@
+"""The bridge's own state: info and health on MQTT, problems for the health check, what hangs for the watchdog."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import os
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+
+from bridge import __version__
+from bridge.app.health import STUCK_AFTER_S
+from bridge.common.clock import Clock
+from bridge.common.errors import StoreError
+from bridge.common.text import timestamp
+from bridge.mqtt.outgoing import Outgoing
+from bridge.mqtt.session import Session
+from bridge.panels.known import KnownPanels
+from bridge.store.outbox import Outbox
+from bridge.transmitters.topics import Topics
+from bridge.transmitters.transmitter import Transmitter
+
+log = logging.getLogger(__name__)
+
+_HEALTH_S = 60.0
+
+
+class Status:
+    """Looks at all parts of a running bridge."""
+
+    def __init__(
+        self,
+        topics: Topics,
+        outbox: Outbox,
+        outgoing: Outgoing,
+        session: Session,
+        transmitters: Mapping[str, Transmitter],
+        panels: KnownPanels,
+        *,
+        protocol: str,
+        clock: Clock,
+    ) -> None:
+        """`protocol` is the MQTT version, for the info topic."""
+        self._topics = topics
+        self._outbox = outbox
+        self._outgoing = outgoing
+        self._session = session
+        self._transmitters = transmitters
+        self._panels = panels
+        self._protocol = protocol
+        self._clock = clock
+        self._started_at = clock.now()
+        self._started = time.monotonic()
+        self._published_panels: list[str] = []
+
+    def publish_info(self) -> None:
+        """Declare `bridge/info` (TOPICS.md, Bridge info)."""
+        self._published_panels = self._panels.guids
+        info = {
+            "version": __version__,
+            "started_at": timestamp(self._started_at),
+            "mqtt_protocol": self._protocol,
+            "transmitters": list(self._transmitters),
+            "panels": self._published_panels,
+        }
+        self._outgoing.state(self._topics.bridge_info, json.dumps(info))
+
+    def panel_known(self, guid: str) -> None:
+        """Add a panel to the info, if it is new."""
+        if guid not in self._published_panels:
+            self.publish_info()
+
+    async def run(self) -> None:
+        """Publish `bridge/health` each minute until cancelled."""
+        while True:
+            try:
+                self._outgoing.state(self._topics.bridge_health, json.dumps(await self._health()))
+            except StoreError as error:
+                log.error("%s", error)
+            await asyncio.sleep(_HEALTH_S)
+
+    async def _health(self) -> dict[str, object]:
+        counts = [await self._outbox.counts(name) for name in self._transmitters]
+        lines = self._transmitters.values()
+        return {
+            "uptime_s": int(time.monotonic() - self._started),
+            "rss_bytes": _resident_bytes(),
+            "outbox_pending": sum(each.pending for each in counts),
+            "outbox_rejected": sum(each.rejected for each in counts),
+            "alarms_delivered": sum(each.delivered for each in lines),
+            "send_failures": sum(each.failures for each in lines),
+            "mqtt_reconnects": max(0, self._session.connects - 1),
+            "panels_online": self._panels.online,
+        }
+
+    async def problems(self) -> list[str]:
+        """Return what is wrong, for the health check."""
+        found = [] if self._session.connected.is_set() else ["not connected to the broker"]
+        try:
+            for name in self._transmitters:
+                queued = await self._outbox.first(name)
+                waited = self._clock.age_s(queued.command.moment, queued.command.accepted_at) if queued else 0.0
+                if waited > STUCK_AFTER_S:
+                    found.append(f"transmitter {name}: an alarm waits for {waited:.0f} s")
+        except StoreError as error:
+            found.append(str(error))
+        return found
+
+    async def hanging(self) -> list[str]:
+        """Name what hangs, for the watchdog. A broker or receivers that are away, or a full disk, are no hang."""
+        with suppress(StoreError):
+            await self._outbox.change_mark()
+        pulses = [self._session.pulse, *(each.pulse for each in self._transmitters.values())]
+        return [pulse.name for pulse in pulses if pulse.stopped]
+
+
+def _resident_bytes() -> int:
+    """Return the memory in use; 0 where the system does not say."""
+    try:
+        pages = int(Path("/proc/self/statm").read_text("ascii").split()[1])
+    except (OSError, ValueError, IndexError):
+        return 0
+    return pages * os.sysconf("SC_PAGE_SIZE")

@@ -1,0 +1,72 @@
+"""Routes from topic filters to handlers: what the session subscribes to, and who takes what arrives."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+from paho.mqtt.matcher import MQTTMatcher
+
+from bridge.common.text import clean
+from bridge.mqtt.client import Incoming
+
+log = logging.getLogger(__name__)
+
+Handle = Callable[[Sequence[Incoming]], Awaitable[None]]
+"""Takes messages in the order of their arrival; when it returns they are acknowledged."""
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """Messages whose topic matches `filter` go to `handle`. The filters of all routes match different topics."""
+
+    filter: str
+    handle: Handle
+    retained: bool = False
+    """Whether retained messages are taken. Commands must not be retained: each reconnect would repeat them."""
+
+
+class Router:
+    """Hands messages to the handlers of their topics."""
+
+    def __init__(self, routes: Iterable[Route], emit: Callable[..., None]) -> None:
+        """Messages that arrive together are handled in the order of `routes`; `emit` publishes on `bridge/event`."""
+        self.filters: list[str] = []
+        self._order: dict[Handle, None] = {}
+        self._routes = MQTTMatcher()  # type: ignore[no-untyped-call]
+        self._emit = emit
+        for route in routes:
+            self.filters.append(route.filter)
+            self._order[route.handle] = None
+            self._routes[route.filter] = route
+
+    def takes(self, topic: str) -> bool:
+        """Whether a route matches `topic`."""
+        return self._route(topic) is not None
+
+    def _route(self, topic: str) -> Route | None:
+        return next(self._routes.iter_match(topic), None)  # type: ignore[no-untyped-call]
+
+    async def dispatch(self, batch: Iterable[Incoming]) -> None:
+        """Return when all messages are handled."""
+        groups: dict[Handle, list[Incoming]] = {handle: [] for handle in self._order}
+        for message in batch:
+            route = self._route(message.topic)
+            if route is None:
+                continue
+            if message.retained and not route.retained:
+                self._refuse_retained(message)
+            else:
+                groups[route.handle].append(message)
+        for handle, messages in groups.items():
+            if messages:
+                await handle(messages)
+
+    def _refuse_retained(self, message: Incoming) -> None:
+        if not message.payload:  # somebody clears a retained command
+            return
+        topic = clean(message.topic)
+        how = f"clear it with: mosquitto_pub -r -n -t '{topic}'"
+        log.warning("ignored a retained command on %s; %s", topic, how)
+        self._emit("retained_command_ignored", topic=topic, reason=f"commands must not be retained; {how}")

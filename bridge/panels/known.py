@@ -1,0 +1,40 @@
+"""The panels that there are: those of the configuration and those that were heard, with their last states."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from bridge.g90.control import PanelControl
+from bridge.g90.registry import PanelConfig
+from bridge.g90.state.panel import PanelState
+from bridge.panels.code_lock import CodeLock
+
+
+@dataclass(frozen=True, slots=True)
+class ControlledPanel:
+    """A configured panel with the way to command it; `control` None: it is not controlled."""
+
+    config: PanelConfig
+    control: PanelControl | None
+    lock: CodeLock
+
+
+class KnownPanels:
+    """All panels by GUID."""
+
+    def __init__(self, configured: Mapping[str, ControlledPanel]) -> None:
+        self.configured = configured
+        self.states: dict[str, PanelState] = {}
+        """As stored last, of the panels that were heard."""
+
+    def __contains__(self, guid: str) -> bool:
+        return guid in self.configured or guid in self.states
+
+    @property
+    def guids(self) -> list[str]:
+        return sorted({*self.configured, *self.states})
+
+    @property
+    def online(self) -> int:
+        return sum(bool(state.online) for state in self.states.values())

@@ -1,0 +1,221 @@
+"""Whether the bridge is well, told over a socket; and that one program only owns a store."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+
+import pytest
+
+from bridge.app.health import UnhealthyError, ask, serve, socket_path
+from bridge.common.errors import BusyError, StoreError
+from bridge.store.lock import hold, is_held
+
+
+@asynccontextmanager
+async def serving(store: Path, problems: Callable[[], Awaitable[list[str]]]) -> AsyncIterator[None]:
+    """Serve within, once the socket is there for us alone."""
+    task = asyncio.create_task(serve(store, problems))
+    try:
+        while not socket_path(store).exists() or socket_path(store).stat().st_mode & 0o777 != 0o600:
+            assert not task.done()
+            await asyncio.sleep(0)
+        yield
+    finally:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+
+
+async def finding(*problems: str) -> list[str]:
+    return list(problems)
+
+
+async def said(store: Path) -> str:
+    with pytest.raises(UnhealthyError) as caught:
+        await ask(store)
+    return str(caught.value)
+
+
+def test_a_healthy_bridge_says_nothing_and_is_asked_again_and_again(tmp_path: Path) -> None:
+    async def run() -> None:
+        async with serving(tmp_path / "s.db", finding):
+            for _ in range(3):
+                await ask(tmp_path / "s.db")
+
+    asyncio.run(run())
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_is_wrong_is_told(tmp_path: Path) -> None:
+    async def run() -> None:
+        async with serving(tmp_path / "s.db", lambda: finding("not connected", "an alarm waits")):
+            assert await said(tmp_path / "s.db") == "not connected; an alarm waits"
+
+    asyncio.run(run())
+
+
+def test_where_no_socket_can_be_the_bridge_goes_on_and_says_so(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    store = tmp_path / "s.db"
+    (socket_path(store) / "in the way").mkdir(parents=True)
+    asyncio.run(serve(store, finding))
+    assert "the health check is not available" in caplog.text
+    assert asyncio.run(said(store)) == f"no bridge runs on {store}"
+
+
+def test_nobody_there_is_told(tmp_path: Path) -> None:
+    store = tmp_path / "s.db"
+    assert asyncio.run(said(store)) == f"no bridge runs on {store}"
+
+
+def test_what_a_crash_left_is_nobody_and_no_hindrance(tmp_path: Path) -> None:
+    store = tmp_path / "s.db"
+    with socket.socket(socket.AF_UNIX) as left:
+        left.bind(str(socket_path(store)))
+    assert asyncio.run(said(store)) == f"no bridge runs on {store}"
+
+    async def run() -> None:
+        async with serving(store, finding):
+            await ask(store)
+
+    socket_path(store).unlink()
+    asyncio.run(run())
+
+
+def test_a_bridge_that_hangs_is_told_and_does_not_hang_who_asks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bridge.app.health._ANSWER_S", 0.05)
+
+    async def run() -> None:
+        connected: list[asyncio.StreamWriter] = []
+        server = await asyncio.start_unix_server(
+            lambda _, writer: connected.append(writer), socket_path(tmp_path / "s.db")
+        )
+        async with server:
+            assert "it hangs" in await said(tmp_path / "s.db")
+            for writer in connected:
+                writer.close()
+                await writer.wait_closed()
+
+    asyncio.run(run())
+
+
+def test_a_bridge_that_cannot_tell_in_time_breaks_off(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bridge.app.health._ANSWER_S", 0.05)
+
+    async def never() -> list[str]:
+        await asyncio.Event().wait()
+        return []
+
+    async def run() -> None:
+        async with serving(tmp_path / "s.db", never):
+            reader, writer = await asyncio.open_unix_connection(socket_path(tmp_path / "s.db"))
+            assert await reader.read() == b""
+            writer.close()
+            await writer.wait_closed()
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("answer", [b"", b'["not conn'])
+def test_an_answer_that_breaks_off_is_told(tmp_path: Path, answer: bytes) -> None:
+    async def broken(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(answer)
+        writer.close()
+
+    async def run() -> None:
+        async with await asyncio.start_unix_server(broken, socket_path(tmp_path / "s.db")):
+            assert await said(tmp_path / "s.db") == "the bridge broke off its answer"
+
+    asyncio.run(run())
+
+
+def test_an_answer_in_pieces_is_one_answer(tmp_path: Path) -> None:
+    async def slowly(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        for piece in (b'["not ', b'connected"]'):
+            writer.write(piece)
+            await writer.drain()
+            await asyncio.sleep(0.02)
+        writer.close()
+
+    async def run() -> None:
+        async with await asyncio.start_unix_server(slowly, socket_path(tmp_path / "s.db")):
+            assert await said(tmp_path / "s.db") == "not connected"
+
+    asyncio.run(run())
+
+
+def test_a_long_path_has_a_socket_too(tmp_path: Path) -> None:
+    store = tmp_path / ("d" * 90) / "s.db"
+    store.parent.mkdir()
+    assert len(str(socket_path(store))) < 108
+    assert socket_path(store) != socket_path(store.with_name("t.db"))
+
+    async def run() -> None:
+        async with serving(store, finding):
+            await ask(store)
+
+    asyncio.run(run())
+    assert not socket_path(store).exists()
+
+
+def test_a_relative_path_is_the_same_socket(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert socket_path(Path("s.db")) == socket_path(tmp_path / "s.db")
+
+
+# The lock
+
+
+def test_a_store_has_one_owner(tmp_path: Path) -> None:
+    store = tmp_path / "s.db"
+    assert not is_held(store)
+    with hold(store):
+        assert is_held(store)
+        with pytest.raises(BusyError, match="in use by a running sosbridge"), hold(store):
+            pass
+        assert not is_held(tmp_path / "other.db")
+    assert not is_held(store)
+    with hold(store):
+        pass
+
+
+def test_the_lock_goes_with_an_error(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="mine"), hold(tmp_path / "s.db"):
+        raise ValueError("mine")
+    assert not is_held(tmp_path / "s.db")
+
+
+_OWNER = """
+import sys, time
+from pathlib import Path
+from bridge.store.lock import hold
+with hold(Path(sys.argv[1])):
+    print("held", flush=True)
+    time.sleep(600)
+"""
+
+
+def test_a_crashed_owners_lock_is_free(tmp_path: Path) -> None:
+    store = tmp_path / "s.db"
+    with subprocess.Popen([sys.executable, "-c", _OWNER, store], stdout=subprocess.PIPE, text=True) as owner:
+        assert owner.stdout
+        assert owner.stdout.readline() == "held\n"
+        assert is_held(store)
+        owner.kill()
+    assert not is_held(store)
+    with hold(store):
+        pass
+
+
+def test_a_lock_that_cannot_be_made_is_told(tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match="its directory must exist"), hold(tmp_path / "nowhere" / "s.db"):
+        pass

@@ -1,0 +1,325 @@
+"""The command line where more than one thing can go wrong: check, two transmitters, a terminal, a program."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import pytest
+from support.config import HOME, PASSWORD
+from support.outbox import command, put
+
+from bridge.app import health
+from bridge.cli import call
+from bridge.sos_access.simulator.receiver import Accounts, Receiver
+from bridge.store.database import Store
+from bridge.store.lock import hold
+from bridge.store.outbox import Outbox
+
+Output = pytest.CaptureFixture[str]
+
+
+@pytest.fixture(autouse=True)
+def _alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """No configuration but the test's own, and logging as it was."""
+    (tmp_path / "secrets").mkdir()
+    monkeypatch.setenv("SOSBRIDGE_SECRETS_DIR", str(tmp_path / "secrets"))
+    monkeypatch.setenv("SOSBRIDGE_CONFIG", str(tmp_path / "bridge.toml"))
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    yield
+    root.handlers[:] = handlers
+    root.setLevel(level)
+
+
+def configure(folder: Path, *transmitters: str) -> None:
+    head = f'[mqtt]\nhost = "127.0.0.1"\nport = 9\n[store]\npath = "{folder / "store.db"}"\n'
+    (folder / "bridge.toml").write_text(head + "".join(transmitters or [HOME]))
+
+
+@contextmanager
+def aside(start: Callable[[], Coroutine[None, None, None]]) -> Iterator[None]:
+    """Run a coroutine function in a loop and a thread of its own, until the end."""
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever)
+    thread.start()
+    task = asyncio.run_coroutine_threadsafe(start(), loop)
+    try:
+        yield
+    finally:
+
+        async def end() -> None:
+            others = asyncio.all_tasks() - {asyncio.current_task()}
+            for each in others:
+                each.cancel()
+            await asyncio.gather(*others, return_exceptions=True)
+
+        asyncio.run_coroutine_threadsafe(end(), loop).result()
+        with suppress(BaseException):
+            task.exception()
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+        loop.close()
+
+
+@contextmanager
+def receivers(*passwords: str, heartbeats: bool = True) -> Iterator[list[Receiver]]:
+    found = [Receiver(Accounts({"IK1": password}), heartbeats=heartbeats) for password in passwords]
+    ready = threading.Event()
+
+    async def serve() -> None:
+        for each in found:
+            await each.start()
+        ready.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            for each in found:
+                await each.stop()
+
+    log = logging.getLogger("bridge.sos_access.simulator.receiver")
+    log.disabled = True
+    try:
+        with aside(serve):
+            assert ready.wait(10)
+            yield found
+    finally:
+        log.disabled = False
+
+
+def at(port: int, second: int | None = None, name: str = "home") -> str:
+    text = HOME.replace("127.0.0.1:9", f"127.0.0.1:{port}").replace('"home"', f'"{name}"')
+    if second:
+        text = text.replace("use_single_receiver = true", f'secondary_receiver = "127.0.0.1:{second}"')
+    return text
+
+
+def table(capsys: Output) -> list[list[str]]:
+    said = capsys.readouterr()
+    assert PASSWORD not in said.out + said.err
+    assert "Traceback" not in said.err
+    return [line.split("\t") for line in said.out.splitlines()]
+
+
+def test_check_tells_what_works_and_what_does_not(tmp_path: Path, capsys: Output) -> None:
+    with receivers(PASSWORD, "9" * 15) as (primary, secondary):
+        configure(tmp_path, at(primary.address[1], secondary.address[1]))
+        assert call(["check"]) == 1
+        rows = table(capsys)
+    assert [row[:2] for row in rows] == [
+        ["configuration", "ok"],
+        ["store", "ok"],
+        ["broker", "FAILED"],
+        ["configuration", "warning"],
+        [f"home, primary receiver 127.0.0.1:{primary.address[1]}", "ok"],
+        [f"home, secondary receiver 127.0.0.1:{secondary.address[1]}", "FAILED"],
+    ]
+    assert "127.0.0.1:9, MQTT 5: " in rows[2][2]
+    assert "receiver clock minus local clock: " in rows[4][2]
+    assert "answered 4" in rows[5][2]
+    assert [arrival.kind for arrival in primary.arrivals + secondary.arrivals] == ["ping", "ping"]
+
+
+def test_check_takes_heartbeats_that_are_not_enabled_for_a_warning(
+    tmp_path: Path, capsys: Output, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def welcome(_: object) -> None:
+        return None
+
+    monkeypatch.setattr("bridge.cli.check.try_connection", welcome)
+    with receivers(PASSWORD, heartbeats=False) as (only,):
+        configure(tmp_path, at(only.address[1]))
+        assert call(["check"]) == 0
+        rows = table(capsys)
+    assert [row[1] for row in rows] == ["ok", "ok", "ok", "warning", "warning"]
+    assert "answered 9" in rows[-1][2]
+
+
+def test_check_says_where_the_store_cannot_be_used(tmp_path: Path, capsys: Output) -> None:
+    configure(tmp_path)
+    (tmp_path / "store.db").write_text("notes " * 1000)
+    assert call(["check"]) == 1
+    [store] = [row for row in table(capsys) if row[0] == "store"]
+    assert (store[1], "not a SQLite file" in store[2]) == ("FAILED", True)
+
+
+def test_check_works_beside_the_running_service(tmp_path: Path, capsys: Output) -> None:
+    configure(tmp_path, at(9))
+    with hold(tmp_path / "store.db"):
+        assert call(["check"]) == 1
+    [store] = [row for row in table(capsys) if row[0] == "store"]
+    assert store[1:] == ["ok", f"{tmp_path / 'store.db'}, in use by the running service"]
+
+
+def test_of_two_transmitters_one_has_to_be_named(tmp_path: Path, capsys: Output) -> None:
+    with receivers(PASSWORD) as (only,):
+        configure(tmp_path, at(only.address[1]), at(only.address[1], name="shed"))
+        assert call(["ping"]) == 2
+        assert capsys.readouterr().err == "sosbridge: --transmitter is missing; configured: home, shed\n"
+        assert call(["ping", "-t", "shed"]) == 0
+
+
+def test_an_alarm_fails_over_and_says_so(tmp_path: Path, capsys: Output) -> None:
+    with receivers(PASSWORD) as (secondary,):
+        configure(tmp_path, at(9, secondary.address[1]))
+        assert call(["alarm", "raise", "BA", "--section-text", "\N{EN DASH}" * 3]) == 0
+        said = capsys.readouterr().out.splitlines()
+    assert said[0].startswith("warning: section_text: ")
+    assert said[1].startswith(f"accepted by the secondary receiver 127.0.0.1:{secondary.address[1]}: 0")
+    assert said[2] == "attempts: 2"
+    assert said[3].startswith("arrived: ")
+
+
+def test_beside_the_running_service_passwords_are_read_and_not_written(tmp_path: Path) -> None:
+    with receivers(PASSWORD) as (only,):
+        configure(tmp_path, at(only.address[1]))
+        assert call(["rotate"]) == 0
+        path = tmp_path / "store.passwords" / "home.json"
+        stored = path.read_bytes()
+        with hold(tmp_path / "store.db"):
+            assert call(["ping"]) == 0
+        assert path.read_bytes() == stored
+        assert call(["ping"]) in (0, 4)  # too soon after the other one, where it is quick
+        assert path.read_bytes() != stored
+
+
+def test_a_damaged_password_file_is_1_and_a_line(tmp_path: Path, capsys: Output) -> None:
+    configure(tmp_path)
+    (tmp_path / "store.passwords").mkdir()
+    (tmp_path / "store.passwords" / "home.json").write_text(f'{{"passwords": "{PASSWORD}"')
+    for words in ("ping", "rotate", "alarm raise BA"):
+        assert call(words.split()) == 1
+        said = capsys.readouterr().err
+        assert said == (
+            f"sosbridge: the password file {tmp_path / 'store.passwords' / 'home.json'} is damaged; "
+            "restore it from a backup\n"
+        )
+
+
+@pytest.mark.parametrize(("problems", "status"), [([], 0), (["not connected to the broker"], 1)])
+def test_healthcheck_says_what_the_bridge_says(
+    tmp_path: Path, capsys: Output, problems: list[str], status: int
+) -> None:
+    configure(tmp_path)
+    store = tmp_path / "store.db"
+
+    async def find() -> list[str]:
+        return problems
+
+    with aside(lambda: health.serve(store, find)):
+        waited = threading.Event()
+        while not health.socket_path(store).exists():
+            waited.wait(0.01)
+        assert call(["healthcheck"]) == status
+    said = capsys.readouterr()
+    assert (said.out, said.err) == (("healthy\n", "") if not problems else ("", f"sosbridge: {problems[0]}\n"))
+
+
+@pytest.mark.parametrize("number", ["0x1", "-1", "1.5", "9" * 19, "9" * 5000, "٣"])
+def test_what_can_be_no_number_is_wrong_usage(tmp_path: Path, capsys: Output, number: str) -> None:
+    configure(tmp_path)
+    with pytest.raises(SystemExit) as caught:
+        call(["outbox", "show", number])
+    assert caught.value.code == 2
+    assert "Traceback" not in capsys.readouterr().err
+
+
+def test_a_large_number_is_no_number_of_a_command(tmp_path: Path, capsys: Output) -> None:
+    configure(tmp_path)
+    assert call(["outbox", "drop", "9" * 18]) == 1
+    assert "no number 999999999999999999 in the outbox" in capsys.readouterr().err
+
+
+def test_on_a_terminal_there_is_a_table(tmp_path: Path, capsys: Output, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def fill() -> None:
+        async with await Store.open(tmp_path / "store.db") as store:
+            await put(Outbox(store), command(code="FA"), command(code="\x1b[31m"))
+
+    configure(tmp_path)
+    asyncio.run(fill())
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    assert call(["outbox", "list"]) == 0
+    head, first, second = capsys.readouterr().out.splitlines()
+    assert head.split() == ["number", "transmitter", "request", "code", "accepted", "state", "attempts", "error"]
+    assert first.index("FA") == head.index("code")
+    assert "\x1b" not in second
+    with receivers(PASSWORD) as (only,):
+        configure(tmp_path, at(only.address[1]))
+        assert call(["ping"]) == 0
+        assert capsys.readouterr().out.startswith("\x1b[32maccepted\x1b[0m")
+        monkeypatch.setenv("NO_COLOR", "1")
+        assert call(["--log-level", "error", "ping"]) in (0, 4)
+        assert "\x1b" not in capsys.readouterr().out
+
+
+# As a program
+
+
+def program(*words: str, **more: str) -> subprocess.Popen[str]:
+    environment = {**os.environ, **more}
+    return subprocess.Popen(
+        [sys.executable, "-m", "bridge", *words],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment,
+    )
+
+
+def test_a_wrong_configuration_is_a_line_for_each_fault_and_no_traceback(tmp_path: Path) -> None:
+    (tmp_path / "bridge.toml").write_text(
+        f'[mqtt]\nport = 0\nhots = "x"\n[[transmitters]]\nname = "home"\nauthentication = "{PASSWORD[1:]}"'
+    )
+    with program("run") as found:
+        out, err = found.communicate()
+    assert (found.returncode, out) == (2, "")
+    assert PASSWORD[1:] not in err
+    assert "Traceback" not in err
+    lines = err.splitlines()
+    assert len(lines) == 7
+    assert all(line.removeprefix("sosbridge: ").startswith(f"{tmp_path / 'bridge.toml'}: ") for line in lines)
+
+
+def test_whoever_has_read_enough_may_go(tmp_path: Path) -> None:
+    with program("config", "schema") as found:
+        assert found.stdout
+        assert found.stderr
+        found.stdout.close()
+        assert found.stderr.read() == ""
+    assert found.returncode in (0, 1)
+
+
+def test_the_log_is_json_where_it_is_wanted_and_ends_at_a_signal(tmp_path: Path) -> None:
+    configure(tmp_path)
+    with program("--log-level", "debug", "--set", "log.format=json", "run") as found:
+        assert found.stderr
+        lines = [found.stderr.readline()]
+        while "127.0.0.1" not in lines[-1]:
+            lines.append(found.stderr.readline())
+            assert lines[-1], lines
+        found.send_signal(signal.SIGTERM)
+        lines += found.stderr.readlines()
+    assert found.returncode == 0
+    for line in lines:
+        said = json.loads(line)
+        assert set(said) == {"time", "level", "logger", "message"}, line
+        assert PASSWORD not in line
+
+
+def test_the_service_refuses_a_store_that_is_in_use(tmp_path: Path) -> None:
+    configure(tmp_path)
+    with hold(tmp_path / "store.db"), program("run") as found:
+        out, err = found.communicate()
+    assert (found.returncode, out) == (3, "")
+    store = tmp_path / "store.db"
+    assert err.splitlines()[-1] == f"sosbridge: the store {store} is in use by a running sosbridge; stop it first"

@@ -1,0 +1,290 @@
+"""Whether the wall clock is right, and what is done by it and what by the steady one."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from support.line import BUSY, Bench
+from support.outbox import HOME, command, opened, put
+
+from bridge.common.clock import Clock
+from bridge.common.models import Alarm, Moment
+from bridge.store.outbox import Outbox
+
+NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
+DAY = timedelta(days=1)
+YEAR_1970 = datetime(1970, 1, 1, 0, 1, tzinfo=UTC) - NOW
+AGE = timedelta(hours=1)
+"""What the transmitter of `Bench` takes as too old."""
+
+
+class Machine:
+    """One whose wall clock may be set; `true` is the time that receivers tell."""
+
+    def __init__(self) -> None:
+        self.true = NOW
+        self.error = timedelta()
+        self.booted = NOW - timedelta(seconds=100)
+        self.boots = 1
+
+    @property
+    def shown(self) -> datetime:
+        return self.true + self.error
+
+    def steady(self) -> float:
+        return (self.true - self.booted).total_seconds()
+
+    def clock(self) -> Clock:
+        return Clock(self.wall, self.steady, f"boot {self.boots}")
+
+    def wall(self) -> float:
+        return self.shown.timestamp()
+
+    def boot(self, after: timedelta, error: timedelta) -> None:
+        """Switch the machine on again, so much later, with a clock that is so wrong."""
+        self.true += after
+        self.booted, self.error = self.true, error
+        self.boots += 1
+
+
+@pytest.fixture
+def machine() -> Machine:
+    return Machine()
+
+
+@pytest.fixture(autouse=True)
+def _quiet() -> Iterator[None]:
+    logging.disable(logging.CRITICAL)
+    yield
+    logging.disable(logging.NOTSET)
+
+
+def heard(machine: Machine, clock: Clock, receiver: str = "primary") -> None:
+    clock.heard(receiver, -machine.error.total_seconds())
+
+
+def test_a_clock_of_which_nothing_is_known_is_not_wrong_and_not_sure(machine: Machine) -> None:
+    clock = machine.clock()
+    assert (clock.is_wrong, clock.is_sure, clock.offset_s) == (False, False, None)
+    heard(machine, clock)
+    assert (clock.is_wrong, clock.is_sure, clock.offset_s) == (False, True, 0)
+
+
+def test_before_2026_it_is_wrong_whatever_anybody_says(machine: Machine) -> None:
+    machine.error = YEAR_1970
+    clock = machine.clock()
+    assert clock.is_wrong
+    clock.heard("primary", 0)
+    assert clock.is_wrong
+    assert clock.is_off
+    assert not clock.is_sure
+
+
+@pytest.mark.parametrize(
+    ("error", "wrong", "off"),
+    [
+        (timedelta(seconds=299), False, False),
+        (timedelta(seconds=-299), False, False),
+        (timedelta(seconds=301), True, True),
+        (DAY, True, True),
+        (-DAY, True, True),
+        (timedelta(hours=2), True, False),
+        (timedelta(hours=-5, minutes=-30, seconds=2), True, False),
+        (timedelta(hours=2, minutes=7), True, True),
+    ],
+)
+def test_far_from_a_receiver_it_is_wrong(machine: Machine, error: timedelta, wrong: bool, off: bool) -> None:  # noqa: FBT001
+    """By whole hours it is perhaps the time zone: what is told as Unix time is right then."""
+    machine.error = error
+    clock = machine.clock()
+    heard(machine, clock)
+    assert (clock.is_wrong, clock.is_off, clock.is_sure) == (wrong, off, not wrong)
+
+
+def test_one_receiver_whose_own_clock_is_wrong_proves_nothing_against_ours(machine: Machine) -> None:
+    clock = machine.clock()
+    clock.heard("secondary", 86400)
+    assert clock.is_wrong
+    heard(machine, clock)
+    assert clock.is_sure
+    clock.heard("secondary", 86400)
+    assert clock.is_sure
+    clock.heard("primary", None)
+    assert clock.is_sure, "a receiver that tells no time says nothing"
+
+
+def test_a_clock_that_is_set_right_is_right_at_once(machine: Machine) -> None:
+    machine.error = -DAY
+    clock = machine.clock()
+    heard(machine, clock)
+    assert clock.is_wrong
+    machine.true += timedelta(hours=5)
+    machine.error = timedelta()
+    assert clock.is_sure
+    assert clock.jump() == DAY
+    assert clock.jump() == timedelta()
+
+
+def test_its_time_is_aware(machine: Machine) -> None:
+    assert machine.clock().now() == NOW
+    assert machine.clock().now().tzinfo is not None
+
+
+def test_an_alarm_has_the_time_or_something_else_of_its_own(machine: Machine) -> None:
+    clock, alarm = machine.clock(), Alarm("BA", section="1")
+    at = datetime(2026, 3, 1, 12, 0, 1, 234567)  # noqa: DTZ001 - local time, as the wire has it
+    assert clock.timed(alarm, at) == (Alarm("BA", "2026-03-01 12:00:01.234", section="1"), ())
+    machine.error = -DAY
+    heard(machine, clock)
+    one, said = clock.timed(alarm, at)
+    two, _ = clock.timed(alarm, at)
+    assert one.transmitter_time is two.transmitter_time is None
+    assert one.reference != two.reference
+    assert "transmitter_time" in said[0]
+    assert clock.timed(Alarm("BA", reference="mine"), at)[0].reference == "mine"
+
+
+def test_the_machines_own_clock_goes_on_over_processes() -> None:
+    one, two = Clock(), Clock()
+    first, second = one.moment(), two.moment()
+    assert first.boot == second.boot != ""
+    assert 0 <= second.steady - first.steady < 5
+    assert abs((one.now() - datetime.now(UTC)).total_seconds()) < 5
+
+
+def test_a_machine_that_names_no_boot_counts_from_the_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing(*_: object) -> str:
+        raise FileNotFoundError
+
+    monkeypatch.setattr(Path, "read_text", missing)
+    moment = Clock().moment()
+    assert 0 <= moment.steady < 5
+    assert moment.boot != Clock().moment().boot
+
+
+# What waits, over jumps and boots
+
+
+class Waiting:
+    """An alarm that no receiver takes, on a machine whose clock jumps and which is switched off and on."""
+
+    def __init__(self, machine: Machine, folder: Path) -> None:
+        self.machine = machine
+        self.folder = folder
+
+    async def run(self, *, proved: bool, lived: timedelta, after: timedelta | None, error: timedelta) -> str | None:
+        """Let it wait for `lived`, then set the clock or, `after` a time, switch on with one so wrong.
+
+        Return the outcome, None while it waits. `proved`: receivers tell the time, before and after.
+        """
+        machine = self.machine
+        async with opened(self.folder) as outbox:
+            bench = self._bench(outbox, proved=proved)
+            at = machine.shown
+            alarm = replace(command(at=at), moment=bench.clock.moment())
+            await put(outbox, alarm)
+            bench.answer(*BUSY[:1] * 9)
+            await bench.settle()
+            machine.true += lived
+            if after is None:
+                machine.error = error
+                await bench.settle(2)
+                return await self._outcome(bench)
+        machine.boot(after, error)
+        async with opened(self.folder) as outbox:
+            bench = self._bench(outbox, proved=proved)
+            bench.answer(*BUSY[:1] * 9)
+            await bench.settle(2)
+            return await self._outcome(bench)
+
+    def _bench(self, outbox: Outbox, *, proved: bool) -> Bench:
+        bench = Bench(self.folder, outbox, None)
+        bench.transmitter._clock = bench.clock = self.machine.clock()
+        if proved:
+            heard(self.machine, bench.clock)
+        return bench
+
+    async def _outcome(self, bench: Bench) -> str | None:
+        found = await bench.outcomes()
+        return found[0] if found else None
+
+
+NONE, SOON, LATE = timedelta(), timedelta(minutes=30), timedelta(minutes=70)
+
+
+@pytest.mark.parametrize("proved", [False, True])
+@pytest.mark.parametrize("error", [NONE, DAY, -DAY, 300 * DAY, YEAR_1970])
+@pytest.mark.parametrize(("lived", "outcome"), [(SOON, None), (LATE, "expired")])
+def test_a_jump_neither_expires_nor_keeps(
+    machine: Machine, tmp_path: Path, *, proved: bool, error: timedelta, lived: timedelta, outcome: str | None
+) -> None:
+    waiting = Waiting(machine, tmp_path)
+    assert asyncio.run(waiting.run(proved=proved, lived=lived, after=None, error=error)) == outcome
+
+
+@pytest.mark.parametrize("proved", [False, True])
+@pytest.mark.parametrize("error", [NONE, DAY, -DAY, 300 * DAY, YEAR_1970])
+def test_a_boot_with_a_wrong_clock_expires_nothing(
+    machine: Machine, tmp_path: Path, *, proved: bool, error: timedelta
+) -> None:
+    waiting = Waiting(machine, tmp_path)
+    assert asyncio.run(waiting.run(proved=proved, lived=SOON, after=timedelta(minutes=1), error=error)) is None
+
+
+@pytest.mark.parametrize(
+    ("proved", "error", "outcome"),
+    [(True, NONE, "expired"), (False, NONE, None), (True, DAY, None), (True, -DAY, None), (False, YEAR_1970, None)],
+)
+def test_over_a_boot_only_a_clock_that_is_proved_expires(
+    machine: Machine, tmp_path: Path, *, proved: bool, error: timedelta, outcome: str | None
+) -> None:
+    waiting = Waiting(machine, tmp_path)
+    assert asyncio.run(waiting.run(proved=proved, lived=SOON, after=DAY, error=error)) == outcome
+
+
+def test_an_alarm_of_a_boot_before_expires_after_its_age_in_this_one(machine: Machine, tmp_path: Path) -> None:
+    async def body() -> list[str]:
+        async with opened(tmp_path) as outbox:
+            await put(outbox, command())  # of a boot of which nothing is known
+            bench = Bench(tmp_path, outbox, None)
+            bench.transmitter._clock = machine.clock()
+            bench.answer(*BUSY[:1] * 9)
+            await bench.settle()
+            assert await bench.outcomes() == []
+            machine.true += AGE
+            await bench.settle(2)
+            return await bench.outcomes()
+
+    assert asyncio.run(body()) == ["expired"]
+
+
+def test_how_long_something_waits_for_certain(machine: Machine) -> None:
+    clock = machine.clock()
+    then, at = clock.moment(), machine.shown
+    machine.true += SOON
+    machine.error = 300 * DAY
+    assert clock.age_s(then, at) == SOON.total_seconds()
+    machine.boot(LATE, NONE)
+    clock = machine.clock()
+    assert clock.age_s(then, at) == 0, "since the boot, for certain"
+    heard(machine, clock)
+    assert clock.age_s(then, at) == 0, "it was not proved then"
+    assert clock.age_s(replace(then, sure=True), at) == (SOON + LATE).total_seconds()
+    assert clock.age_s(Moment(), at) == 0
+
+
+def test_the_outbox_asks_for_the_first_of_those_that_wait(tmp_path: Path) -> None:
+    async def body() -> None:
+        async with opened(tmp_path) as outbox:
+            assert await outbox.first(HOME) is None
+            first, _ = await put(outbox, command(), command(code="FA"))
+            assert await outbox.first(HOME) == first
+            assert await outbox.first("other") is None
+
+    asyncio.run(body())

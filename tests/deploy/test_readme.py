@@ -1,0 +1,91 @@
+"""What deploy/README.md says is so: its commands parse, its files exist, what it quotes is said, its lines work."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import subprocess
+from pathlib import Path
+
+import pytest
+from deploy.kit import DEPLOY, TOP, password, prepared, run
+from support.brokers import Mosquitto
+
+from bridge.cli import parser
+
+README = (DEPLOY / "README.md").read_text("utf-8")
+BLOCKS = "\n".join(re.findall(r"```sh\n(.*?)```", README, re.DOTALL)).replace("\\\n", " ")
+
+
+def commands() -> list[str]:
+    """Every command of ours that stands in a code block or between backticks."""
+    shown = re.findall(r"(?:exec bridge|sudo) (sosbridge .*)$", BLOCKS, re.MULTILINE)
+    return sorted({*shown, *re.findall(r"`(?:docker compose exec bridge )?(sosbridge [a-z][^`]*)`", README)})
+
+
+@pytest.mark.parametrize("command", commands())
+def test_commands_parse(command: str) -> None:
+    words = shlex.split(command)[1:]
+    needs = {"drop": ["7"], "point-here": ["GUID"]}.get(words[-1], [])  # in prose some are named without what they need
+    parser().parse_args([*words, *needs])
+
+
+def test_there_are_commands_to_prove() -> None:
+    assert {command.split()[1] for command in commands()} >= {"check", "outbox", "panel", "healthcheck"}
+
+
+def test_the_blocks_are_good_shell() -> None:
+    subprocess.run(["sh", "-n"], input=BLOCKS, text=True, check=True)
+
+
+def test_the_files_are_there(tmp_path: Path) -> None:
+    deploy = prepared(tmp_path)
+    named = set(re.findall(r"(?<![\w/.-])((?:deploy|site|mosquitto)/[\w./-]*\w)", BLOCKS))
+    later = {"site/data/backup.tar"}
+    missing = [
+        path
+        for path in named - later
+        if not (tmp_path / path).exists() and not (deploy / path).exists() and not (TOP / path).exists()
+    ]
+    assert missing == []
+    assert len(named) > 10
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "another client took over our client id",
+        "the disk is full",
+        "it is read-only",
+        "it refuses the user name or password",
+    ],
+)
+def test_what_it_quotes_is_said(words: str) -> None:
+    assert f"*{words}" in README
+    assert any(words in path.read_text("utf-8") for path in (TOP / "bridge").rglob("*.py"))
+
+
+_DEBIAN = """\
+persistence true
+persistence_location {folder}/
+log_dest file {folder}/own.log
+include_dir {folder}/conf.d
+"""
+
+
+def test_the_broker_beside_systemd(tmp_path: Path) -> None:
+    """The line of the README makes a configuration that Debian's own takes in."""
+    deploy = prepared(tmp_path)
+    line = next(line for line in BLOCKS.splitlines() if line.startswith("sed ")).split("|")[0]
+    text = run("sh", "-c", line, cwd=tmp_path)
+    assert "listener 1883 127.0.0.1\n" in text
+    folder = tmp_path / "etc"
+    (folder / "conf.d").mkdir(parents=True)
+    broker = Mosquitto(folder)
+    text = text.replace("/etc/mosquitto", f"{deploy}/site/mosquitto/secrets").replace("1883", str(broker.port))
+    (folder / "conf.d/sosbridge.conf").write_text(text)
+    broker.config.write_text("user root\n" + _DEBIAN.format(folder=folder))
+    with broker:
+        options = ["-p", broker.port, "-q", "1", "-t", "sosbridge/transmitter/home/ping", "-m", ""]
+        run("mosquitto_pub", *options, "-u", "button", "-P", password(deploy, "button"))
+        run("mosquitto_pub", *options, status=5)

@@ -1,0 +1,204 @@
+"""The vendor's cloud behind the bridge: bytes both ways as they are, and an answer of ours while it is away."""
+
+from __future__ import annotations
+
+import asyncio
+import struct
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+from support.g90 import (
+    ARMED_AWAY,
+    COMMAND_STATUS,
+    GUID,
+    HELLO,
+    HELLO_ANSWER,
+    NOTIFICATION,
+    PATIENCE,
+    PING,
+    SMOKE_ALARM,
+    Client,
+    Recorder,
+    cloud_control,
+    dialled,
+    run,
+    serving,
+)
+
+from bridge.g90.upstream import Upstream
+from bridge.g90.wire.messages import CommandResponse, build_response
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+
+@asynccontextmanager
+async def vendor(port: int = 0) -> AsyncIterator[tuple[Upstream, asyncio.Queue[Client]]]:
+    """A vendor's cloud whose connections the test holds."""
+    accepted: asyncio.Queue[Client] = asyncio.Queue()
+
+    def take(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        accepted.put_nowait(Client(reader, writer))
+
+    held = []
+    server = await asyncio.start_server(take, "127.0.0.1", port)
+    queue: asyncio.Queue[Client] = asyncio.Queue()
+
+    async def hand_over() -> None:
+        while True:
+            client = await accepted.get()
+            held.append(client)
+            queue.put_nowait(client)
+
+    task = asyncio.create_task(hand_over())
+    try:
+        yield upstream_at(server.sockets[0].getsockname()[1]), queue
+    finally:
+        task.cancel()
+        server.close()
+        for client in held:
+            client.writer.transport.abort()
+        await asyncio.wait([task])
+
+
+def upstream_at(port: int, **patience: float) -> Upstream:
+    return Upstream(host="127.0.0.1", port=port, **{"first_pause": 0.05, "longest_pause": 0.1, **patience})
+
+
+async def next_one(queue: asyncio.Queue[Client]) -> Client:
+    async with asyncio.timeout(PATIENCE):
+        return await queue.get()
+
+
+def test_bytes_go_both_ways_in_order_and_unmodified_and_we_only_listen() -> None:
+    async def scenario() -> None:
+        recorder = Recorder()
+        async with (
+            vendor() as (upstream, queue),
+            serving(recorder, upstream=upstream) as server,
+            dialled(server.address) as panel,
+        ):
+            cloud = await next_one(queue)
+            sent = HELLO + bytes.fromhex("77 10 00 20 0b 00 00 00 01 02 03") + ARMED_AWAY + NOTIFICATION + PING
+            await panel.send(sent, 5)
+            assert await cloud.receive(len(sent)) == sent
+            back = b"any bytes, even those that are no message" * 100
+            await cloud.send(HELLO_ANSWER[:20])
+            assert await panel.receive(20) == HELLO_ANSWER[:20]
+            await cloud.send(HELLO_ANSWER[20:] + back, 700)
+            assert await panel.receive(len(HELLO_ANSWER) - 20 + len(back)) == HELLO_ANSWER[20:] + back
+            await recorder.told("panel_online", "armed_away", "alarm")
+
+    run(scenario())
+
+
+def test_while_the_upstream_is_away_we_answer_and_when_it_is_back_it_does() -> None:
+    async def scenario() -> None:
+        async with vendor() as (upstream, _):
+            pass
+        async with serving(Recorder(), upstream=upstream) as server, dialled(server.address) as panel:
+            await panel.send(HELLO)
+            assert (await panel.receive(42))[:26] == HELLO_ANSWER[:26]
+            async with vendor(upstream.port) as (_, queue):
+                cloud = await next_one(queue)
+                await panel.send(PING + HELLO)
+                assert await cloud.receive(8 + len(HELLO)) == PING + HELLO
+                await cloud.send(PING)
+                assert await panel.receive(8) == PING
+            await panel.send(PING[:3])
+            await asyncio.sleep(0.2)
+            await panel.send(PING[3:])
+            assert await panel.receive(8) == PING
+
+    run(scenario())
+
+
+def test_a_lost_upstream_is_dialled_again_at_a_messages_beginning() -> None:
+    async def scenario() -> None:
+        async with (
+            vendor() as (upstream, queue),
+            serving(Recorder(), upstream=upstream) as server,
+            dialled(server.address) as panel,
+        ):
+            first = await next_one(queue)
+            await panel.send(HELLO + ARMED_AWAY[:30])
+            assert await first.receive(len(HELLO)) == HELLO
+            first.writer.close()
+            second = await next_one(queue)
+            await panel.send(ARMED_AWAY[30:] + PING)
+            assert await second.receive(len(ARMED_AWAY) + 8) == ARMED_AWAY + PING
+
+    run(scenario())
+
+
+def test_an_upstream_lost_inside_a_message_makes_the_panel_dial_again() -> None:
+    async def scenario() -> None:
+        async with (
+            vendor() as (upstream, queue),
+            serving(Recorder(), upstream=upstream) as server,
+            dialled(server.address) as panel,
+        ):
+            cloud = await next_one(queue)
+            await cloud.send(HELLO_ANSWER[:20])
+            assert await panel.receive(20) == HELLO_ANSWER[:20]
+            cloud.writer.close()
+            assert await panel.closed() == b""
+
+    run(scenario())
+
+
+def test_a_command_of_ours_waits_for_the_end_of_the_upstreams_message() -> None:
+    async def scenario() -> None:
+        async with (
+            vendor() as (upstream, queue),
+            serving(Recorder(), upstream=upstream) as server,
+            dialled(server.address) as panel,
+        ):
+            cloud = await next_one(queue)
+            await panel.send(HELLO)
+            await cloud.receive(len(HELLO))
+            await cloud.send(HELLO_ANSWER[:20])
+            await panel.receive(20)
+            asked = asyncio.create_task(cloud_control(server, GUID).ask(100))
+            await panel.send(PING)
+            await cloud.receive(8)
+            await cloud.send(HELLO_ANSWER[20:])
+            assert await panel.receive(22) == HELLO_ANSWER[20:]
+            command = await panel.receive(len(COMMAND_STATUS))
+            assert command[12:] == COMMAND_STATUS[12:]
+            answer = build_response(CommandResponse(int.from_bytes(command[10:12], "little"), 100, b"[100,[3]]"))
+            await panel.send(answer)
+            assert await asked == [3]
+            assert await cloud.receive(len(answer)) == answer
+
+    run(scenario())
+
+
+def test_a_cloud_that_falls_silent_is_given_up_and_we_answer() -> None:
+    async def scenario() -> None:
+        async with vendor() as (found, queue):
+            upstream = upstream_at(found.port, silence=0.3, first_pause=60)
+            async with serving(Recorder(), upstream=upstream) as server, dialled(server.address) as panel:
+                cloud = await next_one(queue)
+                await panel.send(HELLO)
+                await cloud.receive(len(HELLO))
+                await cloud.closed()
+                await panel.send(PING)
+                assert await panel.receive(8) == PING
+
+    run(scenario())
+
+
+def test_a_cloud_that_takes_no_bytes_is_given_up_and_no_alarm_waits_for_it() -> None:
+    async def scenario() -> None:
+        recorder = Recorder()
+        big = struct.pack("<BBBBi", 0x77, 0x10, 0, 0x20, 60_000) + bytes(60_000 - 8)
+        async with vendor() as (found, queue):
+            upstream = upstream_at(found.port, write_timeout=0.3, first_pause=60)
+            async with serving(recorder, upstream=upstream) as server, dialled(server.address) as panel:
+                await next_one(queue)
+                await panel.send(HELLO + big * 300 + SMOKE_ALARM + PING)
+                assert await panel.receive(8) == PING
+                assert recorder.types() == ["panel_online", "alarm"]
+
+    run(scenario())

@@ -1,0 +1,144 @@
+"""`sosbridge backup` beside the running bridge, and `restore-backup` on the same machine and on another."""
+
+from __future__ import annotations
+
+import shutil
+import tarfile
+from pathlib import Path
+
+import pytest
+from support.harness import PASSWORD, Site, live
+
+
+async def _save(site: Site) -> Path:
+    """Make a backup of a running bridge that has a rotated password and two alarms waiting."""
+    await site.start()
+    assert (await site.do("auth/rotate"))["outcome"] == "accepted"
+    assert (await site.do("alarm/raise", "BA"))["outcome"] == "accepted"  # the new password counts from here on
+    await site.primary.stop()
+    await site.secondary.stop()
+    for reference in ("one", "two"):
+        await site.send("alarm/raise", {"event_code": "FA", "reference": reference})
+    await site.mqtt.wait("transmitter/home/outbox", lambda value: value["pending"] == 2)
+    file = site.folder / "backup.tar"
+    done = await site.bridge.command("backup", str(file))
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "contains 2 pending commands and the passwords of 1 transmitter" in done.stdout
+    return file
+
+
+def _is_ours(value: dict[str, str]) -> bool:
+    return "reference" in value
+
+
+def _forget(site: Site) -> None:
+    """Make the folder that of another machine."""
+    site.store.unlink()
+    shutil.rmtree(site.folder / "bridge.passwords")
+
+
+@live
+async def test_a_backup_is_the_bridge_on_another_machine(site: Site) -> None:
+    file = await _save(site)
+    assert file.stat().st_mode & 0o777 == 0o600
+    assert await site.bridge.stop() == 0
+    _forget(site)
+    done = await site.bridge.command("restore-backup", str(file))
+    assert (done.returncode, done.stderr) == (0, "")
+    assert {path.stat().st_mode & 0o777 for path in site.folder.glob("bridge.db*")} == {0o600}
+    await site.primary.start()
+    mark = site.mqtt.mark
+    await site.start()
+    results = await site.mqtt.wait_all(
+        "transmitter/home/alarm/response", 2, lambda value: "reference" in value, after=mark
+    )
+    assert [seen.value["outcome"] for seen in results] == ["accepted", "accepted"]
+    assert [each.reference for each in site.received()[1:]] == ["one", "two"]
+    assert site.received()[-1].authentication.reveal() != PASSWORD
+
+
+@live
+async def test_a_newer_password_and_the_store_that_was_there_are_kept(site: Site) -> None:
+    file = await _save(site)
+    await site.primary.start()
+    await site.mqtt.wait("transmitter/home/outbox", lambda value: value["pending"] == 0, after=site.mqtt.mark)
+    assert (await site.do("auth/rotate"))["outcome"] == "accepted"
+    assert (await site.do("alarm/raise", "BA"))["outcome"] == "accepted"
+    newest = (site.folder / "bridge.passwords" / "home.json").read_bytes()
+    assert await site.bridge.stop() == 0
+    done = await site.bridge.command("restore-backup", str(file))
+    assert done.returncode == 0, done
+    assert "passwords/home.json exists and was not replaced" in done.stdout
+    [kept] = site.folder.glob("bridge.db.replaced-*")
+    assert f"is kept as {kept.name}" in done.stdout
+    assert (site.folder / "bridge.passwords" / "home.json").read_bytes() == newest
+    mark = site.mqtt.mark
+    await site.start()
+    results = await site.mqtt.wait_all(
+        "transmitter/home/alarm/response", 2, lambda value: "reference" in value, after=mark
+    )
+    assert {seen.value["outcome"] for seen in results[:2]} <= {"accepted", "duplicate"}, "sent again, and known"
+
+
+@live
+async def test_a_running_bridge_is_in_the_way(site: Site) -> None:
+    file = await _save(site)
+    done = await site.bridge.command("restore-backup", str(file))
+    assert done.returncode == 3
+    assert "in use by a running sosbridge" in done.stderr
+
+
+@live
+async def test_a_file_is_never_written_over(site: Site) -> None:
+    file = await _save(site)
+    before = file.read_bytes()
+    done = await site.bridge.command("backup", str(file))
+    assert done.returncode == 1
+    assert "File exists" in done.stderr
+    assert file.read_bytes() == before
+    left = {path.name for path in site.folder.iterdir() if path.name.startswith(".")}
+    assert left == set()
+
+
+@live
+async def test_what_is_no_whole_backup_changes_nothing(site: Site) -> None:
+    file = await _save(site)
+    assert await site.bridge.stop() == 0
+    whole = file.read_bytes()
+    before = site.store.read_bytes()
+    with tarfile.open(file) as archive:
+        members = {member.name: member.offset_data for member in archive}
+    database = members["sosbridge.db"]
+    damaged = whole[: database + 8192] + b"\xa5" * 4096 + whole[database + 12288 :]
+    wrong = (b"", b"notes" * 1000, whole[: database - 512], whole[: database + 9000], damaged)
+    for number, content in enumerate(wrong):
+        broken = site.folder / f"broken{number}.tar"
+        broken.write_bytes(content)
+        done = await site.bridge.command("restore-backup", str(broken))
+        assert done.returncode == 1, number
+        assert done.stderr.count("\n") == 1
+        assert "Traceback" not in done.stderr
+        assert site.store.read_bytes() == before
+    assert list(site.folder.glob("bridge.db.*")) == [site.folder / "bridge.db.lock"]
+
+
+@live
+@pytest.mark.parametrize("name", ["nowhere/backup.tar", "."])
+async def test_where_nothing_can_be_written_it_is_told(site: Site, name: str) -> None:
+    await site.start()
+    done = await site.bridge.command("backup", str(site.folder / name))
+    assert done.returncode == 1
+    assert done.stderr.startswith("sosbridge: the backup ")
+
+
+@live
+async def test_without_a_store_there_is_no_backup(site: Site) -> None:
+    site.launch()
+    site.bridge.kill()
+    site.settings["store"]["path"] = str(site.folder / "other.db")
+    site.launch()
+    site.bridge.kill()
+    (site.folder / "other.db").unlink(missing_ok=True)
+    done = await site.bridge.command("backup", str(site.folder / "backup.tar"))
+    assert done.returncode == 1
+    assert "no store at" in done.stderr

@@ -1,0 +1,325 @@
+"""What panels report: the alarms on disk first, together with the state, each once; then MQTT."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from dataclasses import replace
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import pytest
+from support.panels import GUID, NEW_YEAR, OTHER, Machine, event, fire, joined, now, run, smoke
+
+from bridge.common.errors import StoreError
+from bridge.g90.registry import PanelConfig, PanelRegistry, Refused
+from bridge.g90.server import PanelServer
+from bridge.g90.state.panel import PanelState, Sensor
+from bridge.g90.wire.events import EventType, PanelEvent
+from bridge.panels.events import Panels
+
+TRIGGERED = PanelState(
+    guid=GUID,
+    name="House",
+    online=True,
+    arm=EventType.ARMED_AWAY,
+    triggered=True,
+    sensors={9: Sensor(index=9, name="Kitchen smoke", type=4, on=True)},
+)
+DISARMED = replace(TRIGGERED, triggered=False, arm=EventType.DISARMED)
+
+
+def test_an_alarm_and_the_state_are_stored_then_told(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with joined(tmp_path, [fire()]) as site:
+            await site.panels.panel_changed(TRIGGERED, (smoke(),))
+            assert await site.queued() == [("alarm", "FA", "9")]
+            [queued] = await site.queue()
+            assert queued.command.alarm
+            assert queued.command.alarm.detector_text == "Kitchen smoke"
+            assert site.outbox.wakes.take() == {"home"}
+            assert site.outgoing.states[f"b/panel/{GUID}/state"] == "triggered"
+            assert site.outgoing.states[f"b/panel/{GUID}/sensor/9/state"] == "ON"
+            [told] = site.outgoing.of("event")
+            assert (told["type"], told["sensor"], told["name"]) == ("alarm", 9, "Kitchen smoke")
+            stored = (await site.outbox.panels())[GUID]
+            assert PanelState.from_json(stored["state"]) == TRIGGERED
+            assert [each["raised_code"] for each in stored["forwarded"]] == ["FA"]
+            assert site.known.online == 1
+
+    run(scenario())
+
+
+def test_what_has_nothing_to_restore_in_time_lets_nobody_look_at_all_panels(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked: list[Panels] = []
+
+    async def look(self: Panels) -> None:
+        looked.append(self)
+
+    monkeypatch.setattr(Panels, "_restore_due", look)
+
+    async def scenario() -> None:
+        in_time = fire(restore_on=timedelta(minutes=5), sensor_type="heat")
+        async with joined(tmp_path, [fire(sensor_type="smoke"), in_time]) as site:
+            await asyncio.sleep(0)
+            for number in range(5):
+                await site.panels.panel_changed(TRIGGERED, (smoke(NEW_YEAR + number),))
+                await asyncio.sleep(0.01)
+            assert len(looked) == 1  # at the start
+            await site.panels.panel_changed(TRIGGERED, (smoke(NEW_YEAR + 9, sensor_type="heat"),))
+            await asyncio.sleep(0.01)
+            assert len(looked) == 1  # due in five minutes: it looks in one anyway
+
+    run(scenario())
+
+
+def test_what_cannot_be_stored_is_not_told_and_is_taken_when_it_is_offered_again(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with joined(tmp_path, [fire()]) as site:
+            site.outbox.broken = True
+            for _ in range(2):
+                with pytest.raises(StoreError):
+                    await site.panels.panel_changed(TRIGGERED, (smoke(),))
+            assert (site.outgoing.states, site.outgoing.published, site.outbox.wakes.take()) == ({}, [], set())
+            assert await site.outbox.panels() == {}
+            site.outbox.broken = False
+            await site.panels.panel_changed(TRIGGERED, (smoke(),))
+            await site.panels.panel_changed(DISARMED, (event(EventType.DISARMED),))
+            assert await site.queued() == [("alarm", "FA", "9"), ("restore", "FA", "9")]
+            assert len(site.outgoing.of("event")) == 2
+
+    run(scenario())
+
+
+def test_one_event_is_one_alarm_also_when_it_is_offered_again_after_a_restart(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with joined(tmp_path, [fire()]) as site:
+            for woken in ({"home"}, set()):
+                await site.panels.panel_changed(TRIGGERED, (smoke(),))
+                assert site.outbox.wakes.take() == woken
+        async with joined(tmp_path, [fire()]) as site:
+            assert site.restored == {GUID: TRIGGERED}
+            assert site.outgoing.states[f"b/panel/{GUID}/state"] == "triggered"
+            assert site.outgoing.published == []
+            await site.panels.panel_changed(TRIGGERED, (smoke(),))
+            assert await site.queued() == [("alarm", "FA", "9")]
+            await site.panels.panel_changed(TRIGGERED, (smoke(panel_time=1767225700),))
+            assert await site.queued() == [("alarm", "FA", "9")] * 2
+
+    run(scenario())
+
+
+def test_a_disarm_after_a_restart_restores_once(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with joined(tmp_path, [fire(restore_event_code="FR")]) as site:
+            await site.panels.panel_changed(TRIGGERED, (smoke(),))
+        async with joined(tmp_path, []) as site:  # the rule may be gone: what it raised is ended all the same
+            for _ in range(2):
+                await site.panels.panel_changed(DISARMED, (event(EventType.DISARMED),))
+            raised, restored = await site.queue()
+            assert restored.command.alarm
+            assert (restored.command.request, restored.command.alarm.event_code) == ("restore", "FR")
+            assert restored.command.identity == raised.command.identity
+
+    run(scenario())
+
+
+@pytest.mark.parametrize("days", [-20000, -3, 0, 5])
+def test_what_is_due_while_the_bridge_is_away_is_restored_when_it_is_back(tmp_path: Path, days: int) -> None:
+    """Also where the clock is set meanwhile, and nobody is there to see it."""
+    rule, machine = fire(restore_on=timedelta(minutes=5)), Machine()
+
+    async def scenario() -> None:
+        async with joined(tmp_path, [rule], clock=machine.clock()) as site:
+            await site.panels.panel_changed(TRIGGERED, (smoke(),))
+            machine.lived += timedelta(minutes=4)
+            late = smoke(name="Hall", panel_time=NEW_YEAR + 240)
+            await site.panels.panel_changed(TRIGGERED, (replace(late, sensor=7),))
+        machine.lived += timedelta(minutes=2)
+        machine.error = timedelta(days=days)
+        async with joined(tmp_path, [rule], clock=machine.clock()) as site:
+
+            async def restored() -> bool:
+                return len(await site.queued()) == 3
+
+            await site.until(restored)
+            assert (await site.queued())[-1] == ("restore", "FA", "9")
+            stored = (await site.outbox.panels())[GUID]
+            assert [each["sensor"] for each in stored["forwarded"]] == [7]
+            assert PanelState.from_json(stored["state"]) == TRIGGERED
+
+    run(scenario())
+
+
+@pytest.mark.parametrize("days", [-20000, -1, 1])
+def test_a_clock_that_is_set_neither_restores_nor_delays(tmp_path: Path, days: int) -> None:
+    machine, jump = Machine(), timedelta(days=days)
+
+    async def scenario() -> None:
+        async with joined(tmp_path, [fire(restore_on=timedelta(minutes=5))], clock=machine.clock()) as site:
+            off_at = now() + timedelta(seconds=30)
+            moving = replace(TRIGGERED, sensors={2: Sensor(index=2, on=True, off_at=off_at)})
+            await site.panels.panel_changed(moving, (smoke(),))
+            machine.error = jump
+            server = PanelServer(site.panels, panels={GUID: PanelConfig(guid=GUID)}, states={GUID: moving})
+            await server.clock_was_set(jump)
+            assert server.states[GUID].sensors[2].off_at == off_at + jump
+            for minutes, kinds in ((4, ["alarm"]), (1, ["alarm", "restore"])):
+                machine.lived += timedelta(minutes=minutes)
+                await site.panels._restore_due()
+                assert [kind for kind, *_ in await site.queued()] == kinds
+
+    run(scenario())
+
+
+def test_a_restore_that_time_brings_waits_for_a_store_that_fails(tmp_path: Path) -> None:
+    machine = Machine()
+
+    async def scenario() -> None:
+        async with joined(tmp_path, [fire(restore_on=timedelta(minutes=5))], clock=machine.clock()) as site:
+            await site.panels.panel_changed(TRIGGERED, (smoke(),))
+            site.outbox.broken = True
+            await site.panels._restore_due()
+            machine.lived += timedelta(minutes=5)
+            with pytest.raises(StoreError):
+                await site.panels._restore_due()
+            site.outbox.broken = False
+            await site.panels._restore_due()
+            assert len(await site.queued()) == 2
+
+    run(scenario())
+
+
+def test_codes_that_cannot_be_sent_become_warnings_and_no_alarm_is_lost(tmp_path: Path) -> None:
+    rule = fire(detector="Detector {sensor}", section="{panel} of mine", transmitter_area="{name}")
+
+    async def scenario() -> None:
+        async with joined(tmp_path, [rule]) as site:
+            await site.panels.panel_changed(TRIGGERED, (smoke(),))
+            [queued] = await site.queue()
+            alarm = queued.command.alarm
+            assert alarm
+            assert (alarm.event_code, alarm.detector_text) == ("FA", "Kitchen smoke")
+            assert (alarm.detector, alarm.section, alarm.transmitter_area) == (None, None, None)
+            told = " ".join(queued.command.warnings)
+            assert all(name in told for name in ("detector: has", "section: has", "transmitter_area: has"))
+            await site.panels.panel_changed(DISARMED, (event(EventType.DISARMED),))
+            raised, restored = await site.queue()
+            assert restored.command.identity == raised.command.identity
+
+    run(scenario())
+
+
+def test_two_rules_bring_one_event_to_two_transmitters(tmp_path: Path) -> None:
+    rules = [fire(), fire(transmitter="office", event_code="BA"), fire(event_code="XX")]
+
+    async def scenario() -> None:
+        async with joined(tmp_path, rules) as site:
+            await site.panels.panel_changed(TRIGGERED, (smoke(),))
+            assert site.outbox.wakes.take() == {"home", "office"}
+            assert await site.queued("home") == [("alarm", "FA", "9")]
+            assert await site.queued("office") == [("alarm", "BA", "9")]
+            await site.panels.panel_changed(DISARMED, (event(EventType.DISARMED),))
+            assert await site.queued("office") == [("alarm", "BA", "9"), ("restore", "BA", "9")]
+
+    run(scenario())
+
+
+def test_events_that_come_together_restore_and_raise_in_order(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with joined(tmp_path, [fire()]) as site:
+            await site.panels.panel_changed(
+                DISARMED, (smoke(), event(EventType.DISARMED), smoke(panel_time=1767225700))
+            )
+            assert [each[0] for each in await site.queued()] == ["alarm", "restore", "alarm"]
+
+    run(scenario())
+
+
+def test_a_sensor_that_there_is_no_more_leaves_no_topics(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with joined(tmp_path) as site:
+            await site.panels.panel_changed(TRIGGERED, ())
+            await site.panels.panel_changed(replace(TRIGGERED, sensors={}), ())
+            assert site.outgoing.states[f"b/panel/{GUID}/sensor/9/state"] == ""
+            assert site.outgoing.states[f"b/panel/{GUID}/sensor/9/info"] == ""
+            assert site.outgoing.states[f"b/panel/{GUID}/state"] == "triggered"
+
+    run(scenario())
+
+
+def test_panels_that_are_not_configured_are_taken_up_only_where_all_are(tmp_path: Path) -> None:
+    stranger = PanelState(guid=OTHER, online=True)
+
+    async def scenario() -> None:
+        async with joined(tmp_path, accept_unknown=True) as site:
+            await site.panels.panel_changed(stranger, ())
+            assert site.known.guids == [GUID, OTHER]
+        async with joined(tmp_path, accept_unknown=True) as site:
+            assert site.restored == {OTHER: stranger}
+        async with joined(tmp_path) as site:
+            assert (site.restored, site.known.guids) == ({}, [GUID])
+            assert site.outgoing.states == {}
+
+    run(scenario())
+
+
+def test_a_state_that_cannot_be_read_is_an_error_of_the_store(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with joined(tmp_path) as site:
+            await site.outbox.keep_panel(GUID, {"state": {}, "forwarded": []}, {})
+        with pytest.raises(StoreError):
+            async with joined(tmp_path):
+                raise AssertionError("it was taken")
+
+    run(scenario())
+
+
+def test_a_name_of_the_configuration_holds_for_a_restored_panel_too(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with joined(tmp_path) as site:
+            await site.panels.panel_changed(replace(TRIGGERED, name="Before", connected_since=now()), ())
+        async with joined(tmp_path) as site:
+            assert json.loads(site.outgoing.states[f"b/panel/{GUID}/info"])["name"] == "House"
+            assert site.restored[GUID].connected_since is None
+
+    run(scenario())
+
+
+def test_refusals_are_told_on_the_bridges_event_topic(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with joined(tmp_path) as site:
+            await site.panels.panel_refused(Refused.UNKNOWN_PANEL, OTHER, "192.0.2.9")
+            assert site.events == [("unknown_panel", {"guid": OTHER, "address": "192.0.2.9"})]
+            assert site.outgoing.published == []
+
+    run(scenario())
+
+
+def test_a_minutes_hello_is_stored_and_told_every_ten_minutes_only() -> None:
+    async def scenario() -> list[datetime]:
+        told: list[datetime] = []
+
+        class Handler:
+            async def panel_changed(self, state: PanelState, events: tuple[PanelEvent, ...]) -> None:
+                assert state.last_seen
+                told.append(state.last_seen)
+
+            async def panel_refused(self, reason: Refused, guid: str | None, address: str) -> None:
+                raise AssertionError(reason)
+
+        registry = PanelRegistry(Handler(), {GUID: PanelConfig(guid=GUID)}, {}, clock=lambda: clock[-1])
+        panel = await registry.admit(GUID, "192.0.2.7")
+        assert panel
+        for _ in range(25):
+            await registry.alive(panel, "192.0.2.7", "206")
+            clock.append(clock[-1] + timedelta(minutes=1))
+        await registry.alive(panel, "192.0.2.8", "206")
+        return told
+
+    clock = [now()]
+    begun = clock[0]
+    minutes = [(moment - begun) / timedelta(minutes=1) for moment in run(scenario())]
+    assert minutes == [0, 10, 20, 25]

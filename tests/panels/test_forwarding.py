@@ -1,0 +1,226 @@
+"""Rules: what they take, what they send, what restores it, what can never be."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+from support.g90 import GUID, NEW_YEAR, NOW, OTHER
+
+from bridge.common.errors import ConfigError, StoreError
+from bridge.common.models import Alarm, Request
+from bridge.g90.wire.events import EventType, PanelEvent
+from bridge.panels.forwarding import (
+    Age,
+    Forwarded,
+    Rule,
+    expire,
+    faults,
+    fits,
+    forward,
+    parse_event,
+    parse_restore_on,
+    until_due,
+)
+
+SMOKE = PanelEvent(
+    guid=GUID,
+    type=EventType.ALARM,
+    at=NOW,
+    sensor=9,
+    name="Kitchen smoke",
+    sensor_type="smoke",
+    source="sensor",
+    panel_time=NEW_YEAR,
+)
+FIRE = Rule(
+    event=EventType.ALARM,
+    sensor_type="smoke",
+    transmitter="home",
+    event_code="FA",
+    restore_on=EventType.DISARMED,
+)
+
+
+def event(kind: EventType, guid: str = GUID, sensor: int | None = None) -> PanelEvent:
+    return PanelEvent(guid=guid, type=kind, at=NOW + timedelta(minutes=3), sensor=sensor)
+
+
+def test_a_smoke_alarm_is_a_fire_alarm_with_index_and_name_restored_once_at_disarm() -> None:
+    raised = forward([FIRE], (), SMOKE)
+    (sending,) = raised.sendings
+    assert (sending.transmitter, sending.request) == ("home", Request.ALARM)
+    assert sending.alarm == Alarm("FA", NOW, detector="9", detector_text="Kitchen smoke")
+    again = forward([FIRE], raised.active, replace(SMOKE, at=NOW + timedelta(minutes=1), panel_time=NEW_YEAR + 60))
+    restored = forward([FIRE], again.active, event(EventType.DISARMED))
+    (restore,) = restored.sendings
+    assert restore.request is Request.RESTORE
+    assert (restore.alarm.event_code, restore.alarm.detector) == ("FA", "9")
+    assert restore.alarm.transmitter_time == NOW + timedelta(minutes=3)
+    assert restored.active == ()
+    assert forward([FIRE], (), event(EventType.DISARMED)).sendings == ()
+
+
+def test_the_key_of_what_is_sent_follows_from_the_physical_event_alone() -> None:
+    heard_later = replace(SMOKE, at=NOW + timedelta(hours=1), sensor_type="smoke", source=None)
+    keys = {forward([FIRE], (), e).sendings[0].key for e in (SMOKE, heard_later)}
+    assert len(keys) == 1
+    other = replace(SMOKE, panel_time=NEW_YEAR + 1)
+    assert forward([FIRE], (), other).sendings[0].key not in keys
+
+
+def test_an_alarm_and_the_sos_that_it_turns_out_to_be_have_one_key() -> None:
+    assert SMOKE.key == replace(SMOKE, type=EventType.SOS).key
+
+
+def test_one_event_goes_to_two_transmitters_but_once_to_each() -> None:
+    rules = [FIRE, replace(FIRE, transmitter="office"), replace(FIRE, sensor_type=None, event_code="BA")]
+    sendings = forward(rules, (), SMOKE).sendings
+    assert [(s.transmitter, s.alarm.event_code) for s in sendings] == [("home", "FA"), ("office", "FA")]
+    assert len({s.key for s in sendings}) == 2
+
+
+@pytest.mark.parametrize(
+    ("rule", "taken"),
+    [
+        (replace(FIRE, panel=GUID), True),
+        (replace(FIRE, panel=OTHER), False),
+        (replace(FIRE, sensor=9), True),
+        (replace(FIRE, sensor="9"), True),
+        (replace(FIRE, sensor=8), False),
+        (replace(FIRE, sensor="kitchen*"), True),
+        (replace(FIRE, sensor="Hall*"), False),
+        (replace(FIRE, sensor_type="gas"), False),
+        (replace(FIRE, event=EventType.TAMPER), False),
+    ],
+)
+def test_a_rule_takes_what_it_names(rule: Rule, taken: bool) -> None:  # noqa: FBT001 - a column of the table
+    assert fits(rule, SMOKE) is taken
+
+
+def test_a_rule_for_a_sensor_takes_no_event_without_one() -> None:
+    assert not fits(replace(FIRE, sensor="*", sensor_type=None), replace(SMOKE, sensor=None))
+
+
+def test_templates_name_what_happened_and_leave_the_rest_alone() -> None:
+    rule = replace(
+        FIRE,
+        section="{panel}",
+        section_text="{event} {sensor_type} {unknown}",
+        detector="Z{sensor}",
+        detector_text="{name} ({guid})",
+    )
+    alarm = forward([rule], (), SMOKE, "House").sendings[0].alarm
+    assert (alarm.section, alarm.section_text) == ("House", "alarm smoke {unknown}")
+    assert (alarm.detector, alarm.detector_text) == ("Z9", f"Kitchen smoke ({GUID})")
+
+
+def test_a_panels_event_has_no_detector() -> None:
+    rule = Rule(event=EventType.AC_POWER_LOST, transmitter="home", event_code="AT")
+    step = forward([rule], (), event(EventType.AC_POWER_LOST))
+    assert step.sendings[0].alarm.detector is None
+    assert step.active == ()
+
+
+def test_a_restore_has_its_own_event_code_where_the_rule_names_one() -> None:
+    rule = Rule(
+        event=EventType.AC_POWER_LOST,
+        transmitter="home",
+        event_code="AT",
+        restore_event_code="AR",
+        restore_on=EventType.AC_POWER_RESTORED,
+    )
+    active = forward([rule], (), event(EventType.AC_POWER_LOST)).active
+    assert forward([rule], active, event(EventType.AC_POWER_RESTORED, OTHER)).sendings == ()
+    assert forward([rule], active, event(EventType.AC_POWER_RESTORED)).sendings[0].alarm.event_code == "AR"
+
+
+def test_a_sensors_event_restores_what_that_sensor_raised() -> None:
+    rule = Rule(event=EventType.DOOR_OPENED, transmitter="home", event_code="BA", restore_on=EventType.DOOR_CLOSED)
+    active = forward([rule], (), event(EventType.DOOR_OPENED, sensor=1)).active
+    active = forward([rule], active, event(EventType.DOOR_OPENED, sensor=2)).active
+    step = forward([rule], active, event(EventType.DOOR_CLOSED, sensor=2))
+    assert [s.alarm.detector for s in step.sendings] == ["2"]
+    assert [a.sensor for a in step.active] == [1]
+
+
+def test_time_restores_what_says_so_and_a_new_alarm_begins_it_anew() -> None:
+    rule = replace(FIRE, restore_on=timedelta(minutes=5))
+    active = forward([rule], (), SMOKE).active
+    active = forward([rule], active, replace(SMOKE, at=NOW + timedelta(minutes=2))).active
+
+    def after(minutes: float) -> Age:
+        return lambda _, at: (NOW + timedelta(minutes=minutes) - at).total_seconds()
+
+    assert until_due(active, after(minutes=6)) == 60
+    assert expire(active, NOW, after(minutes=6)).sendings == ()
+    step = expire(active, NOW, after(minutes=7))
+    assert [s.request for s in step.sendings] == [Request.RESTORE]
+    assert (step.active, until_due(step.active, after(minutes=8))) == ((), math.inf)
+
+
+def test_what_is_active_survives_a_restart() -> None:
+    for restore_on in (EventType.DISARMED, timedelta(minutes=5)):
+        (active,) = forward([replace(FIRE, restore_on=restore_on)], (), SMOKE).active
+        assert Forwarded.from_json(json.loads(json.dumps(active.as_json()))) == active
+    with pytest.raises(StoreError):
+        Forwarded.from_json({"transmitter": "home"})
+
+
+@pytest.mark.parametrize(("due", "after"), [(None, None), ("2026-01-01T00:05:00+00:00", 0)])
+def test_what_an_earlier_version_stored_is_restored_too(due: str | None, after: float | None) -> None:
+    (active,) = forward([FIRE], (), SMOKE).active
+    stored = {name: value for name, value in active.as_json().items() if name not in ("at", "moment", "restore_after")}
+    read = Forwarded.from_json(stored | {"due": due})
+    assert read.restore_after == after
+    assert replace(read, at=active.at, restore_after=None) == active
+
+
+@pytest.mark.parametrize(
+    ("rule", "fault"),
+    [
+        (replace(FIRE, transmitter="nowhere"), "unknown transmitter nowhere"),
+        (replace(FIRE, panel=OTHER), f"unknown panel {OTHER}"),
+        (replace(FIRE, sensor_type="smok"), "unknown sensor type smok"),
+        (replace(FIRE, event=EventType.DOOR_OPENED), "does not open or close"),
+        (replace(FIRE, event=EventType.RFID), "does not come from a smoke sensor"),
+        (replace(FIRE, event=EventType.PANEL_OFFLINE), "has no sensor"),
+        (replace(FIRE, restore_on=EventType.ALARM), "restore_on is the event that raises the alarm"),
+        (replace(FIRE, detector="{zone}"), "unknown placeholder {zone}"),
+        (
+            Rule(
+                event=EventType.AC_POWER_LOST,
+                transmitter="home",
+                event_code="AT",
+                restore_on=EventType.DOOR_CLOSED,
+            ),
+            "cannot restore an event of the panel",
+        ),
+    ],
+)
+def test_rules_that_can_never_do_what_they_say_are_told(rule: Rule, fault: str) -> None:
+    (line,) = faults([rule], panels={GUID}, transmitters={"home"})
+    assert fault in line
+    assert line.startswith("forward: rule 1 ")
+
+
+def test_a_rule_behind_a_wider_one_is_told_and_a_narrower_one_before_it_is_not() -> None:
+    wide = replace(FIRE, sensor_type=None)
+    assert faults([FIRE, wide], panels=None, transmitters={"home"}) == ()
+    (line,) = faults([wide, FIRE], panels=None, transmitters={"home"})
+    assert "rule 1 before it already sends all" in line
+    assert faults([FIRE], panels=[], transmitters={"home"})
+
+
+def test_what_a_user_writes_is_read_or_told_with_what_there_is() -> None:
+    def seconds(text: str) -> float:
+        return float(text.removesuffix("s"))
+
+    assert parse_restore_on("90s", seconds) == timedelta(seconds=90)
+    assert parse_restore_on("disarmed", seconds) is EventType.DISARMED
+    assert parse_event("Alarm") is EventType.ALARM
+    with pytest.raises(ConfigError, match="panel_offline"):
+        parse_event("fire")
