@@ -1,34 +1,26 @@
-"""Watches the clock: reports when it is wrong and when it is right again; its jumps delay nothing of panels."""
+"""Watches the clock: reports when it is wrong and when it is right again."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 from collections.abc import Callable
-from datetime import timedelta
 
 from bridge.common.clock import Clock
-from bridge.g90.server import PanelServer
 
 log = logging.getLogger(__name__)
 
 _EACH_S = 1.0
-_JUMP = timedelta(seconds=1)
-"""A clock that is adjusted gently moves less in a second."""
 
 
-async def watch(clock: Clock, emit: Callable[..., None], server: PanelServer | None) -> None:
-    """Watch until cancelled; `emit` publishes on `bridge/event`, `server` has panels that wait for moments."""
+async def watch(clock: Clock, emit: Callable[..., None]) -> None:
+    """Watch until cancelled; `emit` publishes on `bridge/event`."""
     was_wrong = False
-    async with asyncio.TaskGroup() as tasks:
-        while True:
-            jump = clock.jump()
-            if abs(jump) > _JUMP and server is not None:
-                tasks.create_task(server.clock_was_set(jump), name="clock: shift what panels wait for")
-            if clock.is_wrong != was_wrong:
-                was_wrong = clock.is_wrong
-                _report(clock, emit)
-            await asyncio.sleep(_EACH_S)
+    while True:
+        if clock.is_wrong != was_wrong:
+            was_wrong = clock.is_wrong
+            _report(clock, emit)
+        await asyncio.sleep(_EACH_S)
 
 
 def _report(clock: Clock, emit: Callable[..., None]) -> None:

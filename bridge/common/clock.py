@@ -56,7 +56,6 @@ class Clock:
     ) -> None:
         self._wall = wall
         self._boot, self._steady = (boot, steady) if boot is not None and steady is not None else _machine_clock()
-        self._ahead = self._wall() - self._steady()
         self._true_at_0: dict[str, float] = {}
         """By receiver: its Unix time when the steady clock was 0."""
 
@@ -72,11 +71,6 @@ class Clock:
         """Store a receiver's time minus ours, measured just now; None if it gave no time."""
         if offset_s is not None:
             self._true_at_0[receiver] = self._wall() + offset_s - self._steady()
-
-    def jump(self) -> timedelta:
-        """Return by how much the wall clock was set since the last call."""
-        before, self._ahead = self._ahead, self._wall() - self._steady()
-        return timedelta(seconds=self._ahead - before)
 
     @property
     def offset_s(self) -> float | None:

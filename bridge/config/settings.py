@@ -190,6 +190,7 @@ class PanelSettings(Table):
     control: Literal["off", "local", "cloud"] = "off"
     host: Host | None = None
     address: Network | None = Field(None, description="network that the panel connects from")
+    read: bool = Field(default=True, description="whether to ask the panel for its status and history")
     code: Password | None = Field(None, min_length=1, description="required to disarm")
     code_arm_required: bool = Field(default=False, description="whether arming requires the code as well")
 
@@ -215,6 +216,8 @@ class G90Settings(Table):
     offline_after: Duration = Field(180.0, gt=0)
     motion_off_after: Duration = Field(30.0, gt=0)
     door_off_after: Duration | None = Field(None, description="for door sensors that never report closing")
+    poll: Duration = Field(60.0, ge=10, description="time between two readings of a panel's status")
+    missed_max_age: Duration = Field(600.0, ge=0, description="for alarms that were over when they were found")
     panels: tuple[PanelSettings, ...] = ()
 
     @model_validator(mode="after")

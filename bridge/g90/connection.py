@@ -12,15 +12,17 @@ import time
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any, Final, Protocol, cast
 
+from bridge.g90.state.model import UpstreamLink
 from bridge.g90.upstream import Upstream, UpstreamProxy
 from bridge.g90.wire.events import Alert, Notice
 from bridge.g90.wire.frames import FrameError, MessageError
-from bridge.g90.wire.messages import PING, CommandResponse, Discovery, Hello, Ping
+from bridge.g90.wire.messages import PING, CommandResponse, Discovery, Hello, Ping, asks_for
 from bridge.g90.wire.session import ReceivedMessage, Session, Unreadable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
+    from bridge.g90.connections import Connections
     from bridge.g90.registry import PanelRegistry, RegisteredPanel
 
 _log = logging.getLogger(__name__)
@@ -33,6 +35,7 @@ class Owner(Protocol):
     """What a connection needs of the server."""
 
     registry: PanelRegistry
+    connections: Connections
     upstream: Upstream | None
 
     @property
@@ -68,17 +71,17 @@ class Connection(asyncio.Protocol):
         self.address = ""
         self.heard = time.monotonic()
         self.panel: RegisteredPanel | None = None
-        self.on_response: Callable[[CommandResponse], None] | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
         peer = transport.get_extra_info("peername")
         self.address = _plain(peer[0]) if peer else ""
-        self._session = Session(*self._owner.announced(transport.get_extra_info("sockname")[:2]))
+        announced = self._owner.announced(transport.get_extra_info("sockname")[:2])
+        self._session = Session(*announced)
         if not peer or not self._owner.opened(self):  # no peer: closed before it was accepted
             self.abort()
         elif self._owner.upstream:
-            self._proxy = UpstreamProxy(self._owner.upstream, self)
+            self._proxy = UpstreamProxy(self._owner.upstream, self, announced)
             self._proxy_task = self._owner.spawn(self._proxy.run())
 
     def data_received(self, data: bytes) -> None:
@@ -111,11 +114,6 @@ class Connection(asyncio.Protocol):
     @property
     def is_open(self) -> bool:
         return not self._transport.is_closing()
-
-    async def between(self) -> None:
-        """Wait until the bridge may write without splitting a message of the upstream."""
-        if self._proxy:
-            await self._proxy.between.wait()
 
     def write(self, data: bytes) -> None:
         if data and not self._transport.is_closing():
@@ -177,22 +175,31 @@ class Connection(asyncio.Protocol):
                 await self._greet(hello)
             case Ping() if self.panel:
                 await self._owner.registry.alive(self.panel, self.address)
-            case CommandResponse() as response if self.on_response:
-                self.on_response(response)
+            case CommandResponse() as response if self.panel:
+                self._owner.connections.responded(self.panel.config.guid, response)
             case Alert() | Notice() as report:
                 await self._report(report)
             case Unreadable(reason):
                 self._skip(reason)
-        if self._proxy is None or await self._proxy.declined(received.raw):
+        kind = asks_for(received.message)
+        if self._proxy is None or not self._proxy.takes(received.raw, kind, received.answer):
             await self.send(received.answer)
 
     async def _greet(self, hello: Hello | Discovery) -> None:
-        registry = self._owner.registry
+        registry, before = self._owner.registry, self.panel
         self.panel = await registry.admit(hello.guid, self.address)
         if self.panel:
             await registry.alive(self.panel, self.address, hello.firmware)
+            if self.panel is not before:
+                await self.upstream_changed()
+                registry.greeted(self.panel, self.address)
         elif hello.guid in registry.panels:
             self.abort()
+
+    async def upstream_changed(self) -> None:
+        """Note whether the panel is connected to its upstream."""
+        if self._proxy and self.panel:
+            await self._owner.registry.take(self.panel, UpstreamLink(self._proxy.connected))
 
     async def _report(self, report: Alert | Notice) -> None:
         registry = self._owner.registry
@@ -201,7 +208,7 @@ class Connection(asyncio.Protocol):
         if panel is None:
             return
         try:
-            await registry.report(panel, report)
+            await registry.take(panel, report)
         except MessageError as error:
             self._skip(str(error))
         await registry.alive(panel, self.address)

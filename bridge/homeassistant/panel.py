@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
-from bridge.g90.state.panel import PanelState, Sensor
+from bridge.g90.state.model import PanelState, Sensor
 from bridge.g90.wire.constants import SensorType
 from bridge.g90.wire.events import EventType
 from bridge.homeassistant.entity import (

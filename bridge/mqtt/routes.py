@@ -25,6 +25,8 @@ class Route:
     handle: Handle
     retained: bool = False
     """Whether retained messages are taken. Commands must not be retained: each reconnect would repeat them."""
+    qos: int = 1
+    """With 0, nothing waits in the broker while the bridge is away."""
 
 
 class Router:
@@ -32,12 +34,13 @@ class Router:
 
     def __init__(self, routes: Iterable[Route], emit: Callable[..., None]) -> None:
         """Messages that arrive together are handled in the order of `routes`; `emit` publishes on `bridge/event`."""
-        self.filters: list[str] = []
+        self.filters: list[tuple[str, int]] = []
+        """What to subscribe to, each with its QoS."""
         self._order: dict[Handle, None] = {}
         self._routes = MQTTMatcher()  # type: ignore[no-untyped-call]
         self._emit = emit
         for route in routes:
-            self.filters.append(route.filter)
+            self.filters.append((route.filter, route.qos))
             self._order[route.handle] = None
             self._routes[route.filter] = route
 

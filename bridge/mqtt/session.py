@@ -167,7 +167,8 @@ class Session:
     async def _converse(self, client: Client, connection: _Connection) -> None:
         if not client.session_present:
             await self._deliveries.new_session()
-        await self._subscribe(client, self._router.filters, qos=1)
+        for pattern, qos in self._router.filters:
+            await self._subscribe(client, [pattern], qos)
         async with asyncio.TaskGroup() as tasks:
             # Commands are taken from here on: an alarm does not wait for states to be put in order.
             tasks.create_task(self._take(client, connection))

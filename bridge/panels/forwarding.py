@@ -149,10 +149,23 @@ def forward(
     for rule in taken.values():
         raised = _raise(rule, event, panel_name)
         sendings.append(raised)
-        if rule.restore_on is not None:
-            entry = _entry(rule, event, raised, moment)
+        if rule.restore_on is None:
+            continue
+        entry = _entry(rule, event, raised, moment)
+        if entry.restore_on in event.ended_by:
+            sendings.append(_restore(entry, event.at))
+        else:
             kept = (*(a for a in kept if a.identity != entry.identity), entry)
     return ForwardingStep(kept, tuple(sendings))
+
+
+def is_too_old(event: PanelEvent, now: datetime, max_age: float, missed_max_age: float) -> bool:
+    """Return whether an event that was missed is no longer worth an alarm (TOPICS.md, Missed alarms).
+
+    `max_age` is the transmitter's, and `missed_max_age` that of an alarm that is over; in seconds.
+    """
+    age = (now - event.at).total_seconds()
+    return event.missed and age > (min(missed_max_age, max_age) if event.over else max_age)
 
 
 def expire(active: tuple[Forwarded, ...], now: datetime, age: Age) -> ForwardingStep:
@@ -238,7 +251,8 @@ def _raise(rule: Rule, event: PanelEvent, panel_name: str | None) -> Sending:
         templates["detector_text"] = templates["detector_text"] or "{name}"
     texts = {name: _filled(template, values) for name, template in templates.items() if template}
     alarm = Alarm(rule.event_code, event.at, **{name: text for name, text in texts.items() if text})
-    return Sending(rule.transmitter, Request.ALARM, alarm, f"{event.key}>{rule.transmitter}", rule.event_code)
+    key = f"{event.key}>{rule.transmitter}>{rule.event_code}"
+    return Sending(rule.transmitter, Request.ALARM, alarm, key, rule.event_code)
 
 
 def _entry(rule: Rule, event: PanelEvent, raised: Sending, moment: Moment) -> Forwarded:

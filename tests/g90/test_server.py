@@ -36,7 +36,7 @@ from bridge.g90.wire.commands import CommandTimeout, PanelCommandError
 from bridge.g90.wire.messages import CommandResponse, build_response
 
 if TYPE_CHECKING:
-    from bridge.g90.state.panel import PanelState
+    from bridge.g90.state.model import PanelState
     from bridge.g90.wire.events import PanelEvent
 
 ANNOUNCE = ("192.0.2.10", 5678)

@@ -11,13 +11,15 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
+from bridge.panels.reading import PanelReader, ReadRequests
+
 from bridge.common.clock import Clock
 from bridge.common.errors import StoreError
 from bridge.common.models import Reply, Secret
 from bridge.g90.control import PanelControl
 from bridge.g90.registry import PanelConfig
 from bridge.g90.server import PanelServer
-from bridge.g90.state.panel import PanelState
+from bridge.g90.state.model import PanelState
 from bridge.g90.state.reducer import Step
 from bridge.g90.wire.commands import HostInfo, HostStatus, PanelCommandError, SensorRecord
 from bridge.g90.wire.constants import ArmCode
@@ -29,7 +31,6 @@ from bridge.panels.commands import PanelCommands
 from bridge.panels.events import Panels
 from bridge.panels.forwarding import Rule
 from bridge.panels.known import ControlledPanel, KnownPanels
-from bridge.panels.reading import PanelReader, ReadRequests
 from bridge.panels.topics import PanelTopics
 from bridge.store.database import Store
 from bridge.store.deliveries import Deliveries

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
-from bridge.g90.state.interpret import ARM_EVENTS, Meaning, door_like
+from bridge.g90.state.interpret import ARM_EVENTS, Interpretation, door_like
 from bridge.g90.state.model import (
     Commanded,
     FlagsRead,
@@ -19,6 +19,7 @@ from bridge.g90.state.model import (
     Sensor,
     SensorsRead,
     Switched,
+    UpstreamLink,
     evolve,
     read_at,
     updated,
@@ -63,7 +64,7 @@ def locate(state: PanelState, report: Alert | Notice) -> int | None:
     return next(same, report.event)
 
 
-def learn(state: PanelState, meaning: Meaning, name: str, sensor_type: int | None) -> PanelState:
+def learn(state: PanelState, meaning: Interpretation, name: str, sensor_type: int | None) -> PanelState:
     """Take a sensor's name and type from a report that has them; 0x21 cuts long names, which are kept whole."""
     index = meaning.sensor
     if index is None:
@@ -80,7 +81,7 @@ def learn(state: PanelState, meaning: Meaning, name: str, sensor_type: int | Non
     return _with(state, evolve(known, name=name, type=sensor_type))
 
 
-def apply(state: PanelState, meaning: Meaning, event: PanelEvent, now: Now, options: Options) -> PanelState:
+def apply(state: PanelState, meaning: Interpretation, event: PanelEvent, now: Now, options: Options) -> PanelState:
     """Return `state` after a new event; its sensor is known by now."""
     if event.type in ARM_TYPES:
         return _armed(state, event, now)
@@ -112,6 +113,8 @@ def taken(state: PanelState, message: Input, now: Now) -> PanelState:
             return updated(state, relays={**state.relays, number: replace(state.relays[number], on=on)})
         case Commanded():
             return evolve(state, actor=("mqtt", now.steady))
+        case UpstreamLink(connected):
+            return updated(state, upstream_connected=connected)
         case SensorsRead() | RelaysRead() | FlagsRead() | InfoRead():
             return updated(read_at(state, now), **_read(state, message))
     return state
@@ -168,7 +171,7 @@ def _after_arming(sensor: Sensor, now: Now, *, armed: bool) -> Sensor:
 
 
 def _sensor(
-    state: PanelState, sensor: Sensor, meaning: Meaning, event: PanelEvent, now: Now, options: Options
+    state: PanelState, sensor: Sensor, meaning: Interpretation, event: PanelEvent, now: Now, options: Options
 ) -> Sensor:
     changes: dict[str, Any] = {"last_activity": event.at}
     if event.type is _E.TAMPER:

@@ -12,10 +12,10 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
 from bridge.g90.state import ledger
-from bridge.g90.state.interpret import interpret, told_type
-from bridge.g90.state.model import Entry, HistoryRead, Now, PanelState, Signature, evolve
+from bridge.g90.state.interpret import interpret, reported_type
+from bridge.g90.state.model import READ_EVERY, Entry, HistoryRead, Now, PanelState, Signature, evolve
 from bridge.g90.wire.constants import AlertType, StateCode
-from bridge.g90.wire.events import A_CLOCK, Alert, Form
+from bridge.g90.wire.events import A_CLOCK, Alert, EventType, Form
 from bridge.g90.wire.frames import MessageError
 
 if TYPE_CHECKING:
@@ -23,7 +23,11 @@ if TYPE_CHECKING:
 
 REMEMBERED: Final = 50
 """Five pages: as many records as are ever read at once."""
-_ARMINGS: Final = frozenset({StateCode.ARMED_AWAY, StateCode.ARMED_HOME, StateCode.DISARMED})
+_ARMINGS: Final = {
+    StateCode.ARMED_AWAY: EventType.ARMED_AWAY,
+    StateCode.ARMED_HOME: EventType.ARMED_HOME,
+    StateCode.DISARMED: EventType.DISARMED,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,8 +39,8 @@ class Found:
     """What is known of it from a report."""
     wall: datetime
     """When it happened, as far as two clocks and its position say."""
-    over: bool
-    """The panel was armed or disarmed after it."""
+    ended_by: tuple[EventType, ...]
+    """How the panel was armed or disarmed after it."""
     superseded: bool
     """A report said something more recent: it is an event, and changes no state."""
 
@@ -71,8 +75,10 @@ def news(state: PanelState, read: HistoryRead, now: Now) -> list[Found]:
         wall = _moment(state, record.alert, now, lower)
         later = [r.entry for r in records[:place] if r.entry]
         later += _unlisted(state, records, read.asked, wall)
-        over = any(_is_arming(r.alert) for r in records[:place]) or any(e.slot[0] == ledger.ARMING for e in later)
-        found.append(Found(record.alert, record.entry, wall, over, any(_says_more(entry, record) for entry in later)))
+        ended = [_ARMINGS[StateCode(r.alert.event)] for r in records[:place] if _is_arming(r.alert)]
+        ended += [entry.event.type for entry in later if entry.slot[0] == ledger.ARMING]
+        superseded = any(_says_more(entry, record) for entry in later)
+        found.append(Found(record.alert, record.entry, wall, tuple(ended), superseded))
     return found
 
 
@@ -86,6 +92,9 @@ def kept(state: PanelState, read: HistoryRead, now: Now) -> PanelState:
     read_now = tuple(signature(record) for record in read.records)
     older = tuple(known for known in state.history if known not in read_now)
     asked = now.ago(read.asked)
+    recent = state.history_at is not None and timedelta(0) <= asked - state.history_at < READ_EVERY
+    if recent and entries == state.ledger and read_now == state.history[: len(read_now)]:
+        return state
     contact = max(state.contact or asked, asked)
     history = (*read_now, *older)[:REMEMBERED]
     return evolve(state, ledger=entries, history=history, history_at=asked, contact=contact)
@@ -101,7 +110,7 @@ def _records(state: PanelState, read: HistoryRead, now: Now) -> list[_Record]:
 
 def _looked_up(state: PanelState, alert: Alert, now: Now) -> _Record:
     known = state.sensors.get(alert.event)
-    kind = told_type(alert)
+    kind = reported_type(alert)
     try:
         meaning = interpret(alert, kind if kind is not None or known is None else known.type)
     except MessageError:

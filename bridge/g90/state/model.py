@@ -120,6 +120,8 @@ class PanelState:
     connected_since: datetime | None = None
     last_seen: datetime | None = None
     online: bool | None = None
+    upstream_connected: bool | None = None
+    """Not stored."""
     arm: EventType | None = None
     """`armed_away`, `armed_home` or `disarmed`."""
     triggered: bool = False
@@ -146,7 +148,7 @@ class PanelState:
     """Our clock minus the panel's in seconds, as of the last report that had a time."""
     moved: float = field(default=float("-inf"), compare=False)
     """When a report last armed, disarmed or alarmed, by the steady clock."""
-    due: float | None = None
+    due: float | None = field(default=None, compare=False)
     """No deadline comes before this, by the steady clock; None: nothing waits."""
 
     @property
@@ -233,6 +235,13 @@ class Commanded:
 
 
 @dataclass(frozen=True, slots=True)
+class UpstreamLink:
+    """Whether the vendor's cloud is connected."""
+
+    connected: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Heard:
     """A sign of life. `firmware`: as a hello names it."""
 
@@ -261,6 +270,7 @@ Input = (
     | InfoRead
     | Switched
     | Commanded
+    | UpstreamLink
     | Heard
     | Silent
     | Elapsed

@@ -85,6 +85,11 @@ class Plan:
         recent = max((self.asked[query] for query in _ALWAYS if query in self.asked), default=None)
         return self._soon(_ALWAYS, now if recent is None else max(now, recent + HELLO_S))
 
+    def with_reads(self, reads: Reads, now: float) -> Plan:
+        """Plan for a panel that began or ceased to dial us."""
+        plan = replace(self, reads=reads)
+        return plan._soon(_ALWAYS, now) if reads is Reads.ALONE else plan  # noqa: SLF001 - of this class
+
     def suspicious(self, now: float) -> Plan:
         """Plan after a status that no report announced."""
         return self if self.reads is Reads.NOT else self._soon((Query.HISTORY,), now)

@@ -123,7 +123,9 @@ def _event(event: PanelEvent) -> dict[str, object]:
 
 
 def _read_event(stored: Mapping[str, Any]) -> PanelEvent:
-    return PanelEvent(**{**stored, "type": EventType(stored["type"]), "at": datetime.fromisoformat(stored["at"])})
+    ended_by = tuple(EventType(each) for each in stored.get("ended_by", ()))
+    read = {"type": EventType(stored["type"]), "at": datetime.fromisoformat(stored["at"]), "ended_by": ended_by}
+    return PanelEvent(**{**stored, **read})
 
 
 def _earlier_version(stored: Mapping[str, Any], now: Now) -> PanelState:

@@ -7,7 +7,7 @@ from enum import IntEnum, IntFlag
 from typing import Final
 
 from bridge.common.text import clean
-from bridge.g90.wire.commands import PAGE, CommandError, CommandRefused, SensorRecord
+from bridge.g90.wire.commands import PAGE, CommandRefused, PanelCommandError, SensorRecord
 from bridge.g90.wire.constants import AlertType, Source
 from bridge.g90.wire.events import Alert, Form
 from bridge.g90.wire.frames import MessageError
@@ -68,7 +68,7 @@ class WifiStatus(IntEnum):
     OPERATIONAL = 3
 
 
-class TruncatedAnswer(CommandError):  # noqa: N818 - beside CommandTimeout and CommandRefused
+class TruncatedAnswer(PanelCommandError):  # noqa: N818 - beside CommandTimeout and CommandRefused
     """A page holds fewer records than it announces: ask for it again."""
 
 

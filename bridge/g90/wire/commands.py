@@ -73,15 +73,6 @@ class SensorRecord:
         return type_name(self.type)
 
 
-@dataclass(frozen=True, slots=True)
-class SensorPage:
-    total: int
-    first: int
-    """Number of the page's first record, counted from 1."""
-    count: int
-    sensors: tuple[SensorRecord, ...]
-
-
 def body(code: int, data: list[object] | None) -> bytes:
     """Return the JSON body of a command, `[code,[data...]]`, or nothing for None."""
     return b"" if data is None else json.dumps([code, data], separators=(",", ":")).encode()
@@ -139,15 +130,6 @@ def host_info(data: list[object]) -> HostInfo:
     return HostInfo(guid, product, f"{mcu}/{wifi}", battery, gsm_signal, wifi_signal, gsm_status, wifi_status)
 
 
-def sensor_page(data: list[object]) -> SensorPage:
-    """Parse one page of the sensor list; raise `CommandRefused` if it is inconsistent."""
-    match data:
-        case [[int(total), int(first), int(count)], *records] if len(records) == count:
-            sensors = tuple(_record(record) for record in records)
-            return SensorPage(total, first, count, sensors)
-    raise CommandRefused(f"the panel sent an invalid page of sensors: {clean(data)}")
-
-
 def expand(record: SensorRecord) -> tuple[SensorRecord, ...]:
     """Return a sensor with several nodes as `name#1`, `name#2`..., any other unchanged."""
     if record.nodes < 2:  # noqa: PLR2004 - several
@@ -164,7 +146,8 @@ def point_datagram(host: str, port: int) -> bytes:
     return f'ISTART[0,100,"AT^IWT=1,78={address}&{address}&{port},IWT"]IEND\0'.encode()
 
 
-def _record(record: object) -> SensorRecord:
+def sensor_record(record: object) -> SensorRecord:
+    """Read one record of the sensor or relay list; raise `CommandRefused` for anything else."""
     match record:
         case [name, int(index), _room, int(kind), int(), _, flags, _, _, _, nodes, *_] if 0 <= index <= LAST_SENSOR:
             return SensorRecord(

@@ -137,8 +137,13 @@ class PanelEvent:
     """It was reported before under the same key; this form knows more."""
     missed: bool = False
     """It was found in an answer of the panel, not reported by it."""
-    over: bool = False
-    """An alarm that was found after the panel was armed or disarmed again."""
+    ended_by: tuple[EventType, ...] = ()
+    """How the panel was armed or disarmed after it, for an alarm that was found later."""
+
+    @property
+    def over(self) -> bool:
+        """Whether it is an alarm that had ended when it was found."""
+        return bool(self.ended_by)
 
     @property
     def key(self) -> str:

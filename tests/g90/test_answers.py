@@ -6,9 +6,9 @@ import contextlib
 import json
 
 import pytest
-from g90.g90_peers import GUID, NEW_YEAR
 from hypothesis import given
 from hypothesis import strategies as st
+from support.g90 import GUID, NEW_YEAR
 
 from bridge.common.errors import BridgeError
 from bridge.g90.wire import answers, commands
@@ -75,10 +75,10 @@ def test_a_record_that_cannot_be_read_keeps_its_place(record: object) -> None:
 
 def test_relays_and_switching_them() -> None:
     record = ["Strip", 12, 0, 128, 0, 0, 1, 0, 0, 16, 2, 0, ""]
-    (relay,) = commands.sensor_page([[1, 1, 1], record]).sensors
-    assert relay == SensorRecord(12, "Strip", 128, 0, nodes=2, flags=1)
+    relay = commands.sensor_record(record)
+    assert relay == SensorRecord(12, "Strip", 128, nodes=2, flags=1)
     assert answers.channels(relay) == ((1, "Strip#1"), (2, "Strip#2"))
-    assert answers.channels(SensorRecord(1, "Lamp", 128, 0)) == ((1, "Lamp"),)
+    assert answers.channels(SensorRecord(1, "Lamp", 128)) == ((1, "Lamp"),)
     request = commands.local_request(answers.SWITCH_RELAY, answers.switch_request(12, 2, on=False))
     assert request == b"ISTART[137,137,[137,[12,1,1]]]IEND\0"
     assert answers.switched([12, 1, 1]) == (12, 2, False)
@@ -138,7 +138,7 @@ JSON = st.recursive(
 
 @given(st.lists(JSON, max_size=14))
 def test_any_data_is_an_answer_or_an_error(data: list[object]) -> None:
-    for read in (answers.page, answers.alert_flags, answers.switched, commands.host_info, commands.sensor_page):
+    for read in (answers.page, answers.alert_flags, answers.switched, commands.host_info, commands.sensor_record):
         with contextlib.suppress(BridgeError):
             read(data)
     answers.history_record(data)

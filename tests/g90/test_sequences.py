@@ -11,16 +11,16 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
-from g90.g90_peers import GUID, HELLO, NEW_YEAR, alert, run
-from g90.test_g90_reducer import START, arm, at
+from g90.test_reducer import START, arm, at
 from pyg90alarm import G90Alarm
 from pyg90alarm.cloud import G90CloudNotifications
 from pyg90alarm.const import G90ArmDisarmTypes, G90Commands
 from pyg90alarm.local.history import G90History
 from pyg90alarm.local.paginated_result import G90PaginatedResponse
+from support.g90 import GUID, HELLO, NEW_YEAR, alert, run
 
-from bridge.g90.state.machine import reduce
 from bridge.g90.state.model import Elapsed, FlagsRead, HistoryRead, SensorsRead
+from bridge.g90.state.reducer import reduce
 from bridge.g90.wire.answers import AlertFlag, history_data
 from bridge.g90.wire.commands import SensorRecord
 from bridge.g90.wire.constants import AlertType, NoticeKind, SensorType, Source
@@ -41,7 +41,7 @@ SENSORS = {
     BELL: ("Bell", SensorType.DOORBELL),
 }
 FLAGS = AlertFlag(1023)
-RECORDS = tuple(SensorRecord(index, name, kind, 0, flags=1) for index, (name, kind) in SENSORS.items())
+RECORDS = tuple(SensorRecord(index, name, kind, flags=1) for index, (name, kind) in SENSORS.items())
 
 
 @dataclass(frozen=True)

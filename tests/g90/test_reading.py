@@ -8,17 +8,16 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
-from bridge.g90.state.readings import with_sensors as old_sensors
-from g90.g90_peers import GUID, NEW_YEAR, NOW, alert
-from g90.test_g90_reducer import LISTED, SENSORS, START, activity, arm, at, smoke, stored, types
+from g90.test_reducer import LISTED, START, activity, arm, at, smoke, stored, types
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.g90 import GUID, NEW_YEAR, NOW, alert
 
 from bridge.common.errors import StoreError
 from bridge.g90.state import history
-from bridge.g90.state.machine import reduce
 from bridge.g90.state.model import (
     Commanded,
     Elapsed,
@@ -35,8 +34,7 @@ from bridge.g90.state.model import (
     StatusRead,
     Switched,
 )
-from bridge.g90.state.panel import PanelState as OldState
-from bridge.g90.state.reducer import reduce as old_reduce
+from bridge.g90.state.reducer import reduce
 from bridge.g90.state.storage import from_json, to_json
 from bridge.g90.wire.answers import AlertFlag, SensorFlag
 from bridge.g90.wire.commands import HostInfo, HostStatus, SensorRecord
@@ -45,7 +43,8 @@ from bridge.g90.wire.events import Alert, EventType, Form, Notice, PanelEvent
 
 A, S, C = AlertType.ALARM, AlertType.SENSOR_ACTIVITY, AlertType.STATE_CHANGE
 ALERT, STATUS, HISTORY = Form.ALERT, Form.STATUS, Form.HISTORY
-WIRED = SensorRecord(3, "Window", SensorType.WIRED, 0)
+WIRED = SensorRecord(3, "Window", SensorType.WIRED)
+FIRST_VERSION = Path(__file__).with_name("state_v1.json")
 _CODES = {1: StateCode.ARMED_AWAY, 2: StateCode.ARMED_HOME, 3: StateCode.DISARMED}
 
 
@@ -187,7 +186,7 @@ def test_p5_an_alarm_without_a_reason_is_reported_and_keeps_its_key() -> None:
     assert types(panel.events) == ["alarm", "alarm"]
 
 
-@pytest.mark.parametrize(("record", "seconds"), [(WIRED, 60), (SensorRecord(1, "Front door", SensorType.DOOR, 0), 60)])
+@pytest.mark.parametrize(("record", "seconds"), [(WIRED, 60), (SensorRecord(1, "Front door", SensorType.DOOR), 60)])
 def test_p8_notices_open_wired_sensors_and_doors_and_unreported_closings_end(
     record: SensorRecord, seconds: float
 ) -> None:
@@ -226,7 +225,7 @@ def test_p11_an_opening_whose_notice_came_earlier_is_an_opening() -> None:
     panel = Panel(START)
     panel.take(Notice(kind=NoticeKind.SENSOR_ACTIVITY, sensor=1, name="Front door"), 0)
     (first,) = panel.take(Elapsed(), 2)
-    panel.take(SensorsRead((SensorRecord(1, "Front door", SensorType.DOOR, 0),)), 3)
+    panel.take(SensorsRead((SensorRecord(1, "Front door", SensorType.DOOR),)), 3)
     (event,) = panel.take(activity(ALERT, 1, 1), 5)
     assert (first.type, event.type, event.again, event.key) == ("sensor_activity", "door_opened", True, first.key)
     assert panel.state.sensors[1].on
@@ -413,7 +412,7 @@ def test_any_life_with_gaps_is_told_once_and_ends_in_the_right_state(
 def test_lists_infos_and_flags_are_taken_over() -> None:
     panel = Panel()
     panel.take(activity(STATUS, 1, 1), 0)
-    door = SensorRecord(1, "Front door", SensorType.DOOR, 0, flags=SensorFlag.CHIME)
+    door = SensorRecord(1, "Front door", SensorType.DOOR, flags=SensorFlag.CHIME)
     panel.take(SensorsRead((door,)), 1)
     sensor = panel.state.sensors[1]
     assert (list(panel.state.sensors), sensor.on, sensor.enabled) == ([1], True, False)
@@ -426,7 +425,7 @@ def test_lists_infos_and_flags_are_taken_over() -> None:
 
 def test_relays_have_channels_and_the_state_that_we_gave_them() -> None:
     panel = Panel()
-    strip = (SensorRecord(12, "Strip", 128, 0, nodes=2), SensorRecord(13, "Lamp", 128, 0))
+    strip = (SensorRecord(12, "Strip", 128, nodes=2), SensorRecord(13, "Lamp", 128))
     panel.take(RelaysRead(strip), 0)
     assert [(r.number, r.name, r.on) for r in panel.state.relays.values()] == [
         ("12", "Strip#1", None),
@@ -473,10 +472,10 @@ def test_who_armed() -> None:
 def test_a_name_that_0x21_cuts_and_an_index_that_it_cannot_hold() -> None:
     long = "A door with a name of more than thirty-two bytes"
     panel = Panel()
-    panel.take(SensorsRead((SensorRecord(44, "Other", 1, 0), SensorRecord(300, long[:20], 1, 0), WIRED)), 0)
+    panel.take(SensorsRead((SensorRecord(44, "Other", 1), SensorRecord(300, long[:20], 1), WIRED)), 0)
     panel.take(activity(STATUS, 44, 1, name=long[:20]), 1)
     assert (panel.state.sensors[300].on, panel.state.sensors[44].on) == (True, False)
-    panel.take(SensorsRead((SensorRecord(1, long, SensorType.DOOR, 0),)), 2)
+    panel.take(SensorsRead((SensorRecord(1, long, SensorType.DOOR),)), 2)
     panel.take(activity(STATUS, 1, 1, name=long[:32]), 3)
     assert panel.state.sensors[1].name == long
 
@@ -522,7 +521,7 @@ def test_a_wall_clock_that_went_back_over_a_restart_loses_nothing() -> None:
 
 def test_everything_that_is_known_is_stored() -> None:
     panel = met()
-    panel.take(RelaysRead((SensorRecord(12, "Lamp", 128, 0),)), 20)
+    panel.take(RelaysRead((SensorRecord(12, "Lamp", 128),)), 20)
     panel.take(Switched("12", on=True), 21)
     panel.take(InfoRead(HostInfo(GUID, "G90B", "206/206", 4100, 70, 90, 3, 3)), 22)
     panel.take(FlagsRead(128), 23)
@@ -532,10 +531,8 @@ def test_everything_that_is_known_is_stored() -> None:
 
 
 def test_a_state_of_the_first_version_is_taken_over() -> None:
-    old = old_reduce(old_sensors(OldState(guid=GUID), SENSORS), smoke(ALERT), NOW).state
-    old = old_reduce(old, activity(STATUS, 2, 1, time=NEW_YEAR + 5), NOW).state
-    old = old_reduce(old, alert(ALERT, A, 44, source=1, state=254), NOW).state
-    state = from_json(json.loads(json.dumps(old.as_json())), at(1))
+    """A typed smoke alarm, motion, and an alarm of sensor 44 that waits for its type."""
+    state = from_json(json.loads(FIRST_VERSION.read_text("utf-8")), at(1))
     assert (state.state, state.sensors[9].on, state.sensors[2].on) == ("triggered", True, True)
     assert reduce(state, smoke(STATUS), at(1)).events == ()
     step = reduce(state, Elapsed(), at(1))
