@@ -48,10 +48,10 @@ class PanelCommand:
 
     guid: str
     action: Action | Switch
-    relay: str | None = None
-    """The number of the relay to switch."""
     code: Secret | None = None
     reply: Reply | None = None
+    relay: str | None = None
+    """The number of the relay to switch."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +102,7 @@ class PanelTopics:
         if action is None:
             # Without the payload: it may be a code, or contain one.
             raise CommandError(f"the payload is not an action; use one of: {', '.join(actions)}")
-        return PanelCommand(guid, action, relay, code, reply)
+        return PanelCommand(guid, action, code, reply, relay)
 
 
 def _object(text: str) -> tuple[str, Secret | None]:
