@@ -128,6 +128,7 @@ def _announced_control(panel: PanelSettings) -> ControlOptions:
         code=code is not None,
         digits=code is not None and code.isdecimal(),
         code_to_arm=code is not None and panel.code_arm_required,
+        readable=panel.read,
     )
 
 

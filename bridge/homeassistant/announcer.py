@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 
 _BETWEEN_S = 0.2
 """Devices are published again one after the other: Home Assistant is still starting."""
-_NOT_CONTROLLED = ControlOptions(possible=False)
+_NOT_CONTROLLED = ControlOptions(possible=False, readable=False)
 
 
 class Announcer:

@@ -9,7 +9,7 @@ import json
 from pathlib import Path
 
 from bridge.common.models import Alarm, NamedAlarm
-from bridge.g90.state.panel import PanelState, Sensor
+from bridge.g90.state.model import PanelState, Sensor
 from bridge.g90.wire.constants import SensorType
 from bridge.g90.wire.events import EventType
 from bridge.homeassistant.devices import bridge_device, transmitter_device

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from homeassistant.payloads import BURGLARY, CONTROLLED, NAMES, PANEL, SNAPSHOTS, devices, written
 
-from bridge.g90.state.panel import PanelState, Sensor
+from bridge.g90.state.model import PanelState, Sensor
 from bridge.g90.wire.constants import SensorType
 from bridge.homeassistant.devices import removal, transmitter_device, transmitter_id
 from bridge.homeassistant.entity import Payload

@@ -150,9 +150,9 @@ class PanelEvent:
         """The identity of the event: the same in every form, also after a restart."""
         if self.identity is not None:
             return self.identity
-        moment = self.panel_time
+        moment: float | None = self.panel_time
         if moment is None or moment < A_CLOCK:
-            moment = int(self.at.timestamp())
+            moment = self.at.timestamp()
         return f"{self.guid}:{slot(self.type, self.sensor, self.action)}:{moment}"
 
     def as_json(self) -> dict[str, object]:
