@@ -84,7 +84,7 @@ class Bridge:
         self._connections = Connections()
         self._known = known = build.known_panels(settings.g90, self._connections)
         self._announcer = announcer = build.announcer(settings, outgoing)
-        deliveries = Deliveries(outbox, panel_topics.matches)
+        deliveries = Deliveries(outbox)
         self._panel_commands = PanelCommands(panel_topics, outgoing, known, clock=clock, emit=publisher.emit)
         commands = CommandHandler(topics, outbox, deliveries, publisher, clock)
         # Commands of transmitters last: where the disk is full they wait.

@@ -16,13 +16,12 @@ from bridge.g90.state.model import UpstreamLink
 from bridge.g90.upstream import Upstream, UpstreamProxy
 from bridge.g90.wire.events import Alert, Notice
 from bridge.g90.wire.frames import FrameError, MessageError
-from bridge.g90.wire.messages import PING, CommandResponse, Discovery, Hello, Ping, asks_for
+from bridge.g90.wire.messages import PING, CommandResponse, Discovery, Hello, Ping, asks_for, is_guid
 from bridge.g90.wire.session import ReceivedMessage, Session, Unreadable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
-    from bridge.g90.connections import Connections
     from bridge.g90.registry import PanelRegistry, RegisteredPanel
 
 _log = logging.getLogger(__name__)
@@ -35,7 +34,6 @@ class Owner(Protocol):
     """What a connection needs of the server."""
 
     registry: PanelRegistry
-    connections: Connections
     upstream: Upstream | None
 
     @property
@@ -46,6 +44,9 @@ class Owner(Protocol):
         """Accept a new connection; return False if there are too many."""
 
     def closed(self, connection: Connection) -> None: ...
+
+    def responded(self, guid: str, response: CommandResponse) -> None:
+        """Take a panel's response to a command."""
 
     def announced(self, local: tuple[str, int]) -> tuple[str, int]:
         """Return the host and port to send to a panel that connected to `local`."""
@@ -176,7 +177,7 @@ class Connection(asyncio.Protocol):
             case Ping() if self.panel:
                 await self._owner.registry.alive(self.panel, self.address)
             case CommandResponse() as response if self.panel:
-                self._owner.connections.responded(self.panel.config.guid, response)
+                self._owner.responded(self.panel.config.guid, response)
             case Alert() | Notice() as report:
                 await self._report(report)
             case Unreadable(reason):
@@ -203,7 +204,7 @@ class Connection(asyncio.Protocol):
 
     async def _report(self, report: Alert | Notice) -> None:
         registry = self._owner.registry
-        guid = (report.guid if isinstance(report, Alert) else None) or self._session.guid
+        guid = self._guid_of(report)
         panel = await (registry.admit(guid, self.address) if guid else registry.at_address(self.address))
         if panel is None:
             return
@@ -212,6 +213,14 @@ class Connection(asyncio.Protocol):
         except MessageError as error:
             self._skip(str(error))
         await registry.alive(panel, self.address)
+
+    def _guid_of(self, report: Alert | Notice) -> str | None:
+        """Return whom a report is about. A GUID that cannot be one yields to the hello's: the alarm counts."""
+        named = (report.guid or "").strip() if isinstance(report, Alert) else ""
+        greeted = self._session.guid
+        if greeted is not None and (not is_guid(named) or named.startswith(greeted)):
+            return greeted
+        return named if is_guid(named) else None
 
     def _skip(self, reason: str) -> None:
         self._skipped += 1

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from bridge.g90.state.model import PanelState
     from bridge.g90.upstream import Upstream
+    from bridge.g90.wire.messages import CommandResponse
 
 _SWEEP_S: Final = 0.5
 _CLOSE_S: Final = 2.0
@@ -109,6 +110,9 @@ class PanelServer:
 
     def closed(self, connection: Connection) -> None:
         self.connections.remove(connection)
+
+    def responded(self, guid: str, response: CommandResponse) -> None:
+        self.connections.responded(guid, response)
 
     def announced(self, local: tuple[str, int]) -> tuple[str, int]:
         return self._announce or local

@@ -67,6 +67,11 @@ class SimulatedSensor:
     nodes: int = 1
     flags: int = 33
 
+    @property
+    def record(self) -> list[object]:
+        """The sensor in the panel's list."""
+        return [self.name, self.index, 0, int(self.type), 0, 0, self.flags, 0, 0, 16, self.nodes, 0, ""]
+
 
 class PanelSimulator:
     """One simulated panel. `cloud`: the server to connect to; `local`: the UDP address to answer on; None: off.
@@ -274,29 +279,26 @@ class PanelSimulator:
 
     async def _do(self, code: int, request: object) -> list[object] | None:
         """Carry out a command; return the data of the response, None if it fails."""
-        match code, request:
-            case 100, _ if code == GET_STATUS:
-                return [int(self.arm_state), "", "Simulated panel", "206", "206"]
-            case 101, [_, [1 | 2 | 3 as state]] if code == SET_STATUS:
+        plain: dict[int, list[object]] = {
+            GET_STATUS: [int(self.arm_state), "", "Simulated panel", "206", "206"],
+            GET_ALERT_FLAGS: [int(self.flags)],
+            GET_HOST_INFO: [self.guid, "Simulated panel", "1.2", "1.1", "206", "206", 3, 3, 0, 2, "4100", 70, 90],
+        }
+        match request:
+            case [_, [1 | 2 | 3 as state]] if code == SET_STATUS:
                 self.arm_state = ArmCode(state)
                 return [state]
-            case _, [_, [int(first), int(last)]] if code in _LISTS:
+            case [_, [int(first), int(last)]] if code in _LISTS:
                 return self._page(code, first, last)
-            case 117, _ if code == GET_ALERT_FLAGS:
-                return [int(self.flags)]
-            case 137, [_, list(data)] if code == SWITCH_RELAY:
+            case [_, list(data)] if code == SWITCH_RELAY:
                 return self._switch(data)
-            case 206, _ if code == GET_HOST_INFO:
-                return [self.guid, "Simulated panel", "1.2", "1.1", "206", "206", 3, 3, 0, 2, "4100", 70, 90]
-        return None
+        return plain.get(code)
 
     def _page(self, code: int, first: int, last: int) -> list[object]:
-        every: list[object] = [history_data(alert) for alert in self.history]
-        if code != GET_HISTORY:
-            listed = self.sensors if code == GET_SENSORS else self.relays
-            every = [
-                [s.name, s.index, 0, int(s.type), 0, 0, s.flags, 0, 0, 16, s.nodes, 0, ""] for s in listed.values()
-            ]
+        lists = {GET_SENSORS: self.sensors, GET_RELAYS: self.relays}
+        every: list[object] = [each.record for each in lists.get(code, {}).values()]
+        if code == GET_HISTORY:
+            every = [history_data(alert) for alert in self.history]
         found = page_data(every, first, last)
         if self.truncate and len(found) > 1:
             self.truncate -= 1

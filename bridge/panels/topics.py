@@ -83,9 +83,6 @@ class PanelTopics:
         """Return what follows the panel in its topic."""
         return topic.removeprefix(f"{self.base}/").partition("/")[2].partition("/")[2]
 
-    def matches(self, topic: str) -> bool:
-        return self.guid(topic) is not None
-
     def parse(self, topic: str, payload: bytes, reply: Reply | None = None) -> PanelCommand:
         """Parse a command. Raises CommandError with a reason for its sender, never with a code."""
         guid, parts = self.guid(topic) or "", self.leaf(topic).split("/")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Protocol
 
 from bridge.common.errors import StoreError
@@ -33,18 +33,15 @@ class Message(Protocol):
 class Deliveries:
     """The deliveries that the broker may repeat."""
 
-    def __init__(self, outbox: Outbox, is_secret: Callable[[str], bool] = lambda _: False) -> None:
-        """`is_secret` names the topics whose payload is not digested: a panel's code could be guessed from that."""
+    def __init__(self, outbox: Outbox) -> None:
         self._outbox = outbox
-        self._is_secret = is_secret
         self._confirmed: list[Delivery] = []
 
     def of(self, message: Message) -> Delivery | None:
         """Return what identifies a message when it comes again; None with QoS 0."""
         if message.mid is None:
             return None
-        payload = b"" if self._is_secret(message.topic) else message.payload
-        digest = hashlib.sha256(message.topic.encode() + b"\0" + payload).digest()
+        digest = hashlib.sha256(message.topic.encode() + b"\0" + message.payload).digest()
         return Delivery(message.mid, message.duplicate, digest)
 
     async def repeated(self, deliveries: Iterable[Delivery | None]) -> list[Delivery]:
@@ -59,19 +56,6 @@ class Deliveries:
         except StoreError as error:  # a duplicate event beats a lost one
             log.warning("%s", error)
             return []
-
-    async def note(self, deliveries: Sequence[Delivery]) -> None:
-        """Remember deliveries of which nothing is stored; where the store fails, a repeated one is not recognised."""
-        if not deliveries:
-            return
-        try:
-            await self._outbox.note(deliveries)
-            if self.many_confirmed:
-                confirmed = self.confirmed
-                await self._outbox.add((), confirmed)
-                self.forget(confirmed)
-        except StoreError as error:
-            log.warning("%s", error)
 
     @property
     def confirmed(self) -> list[Delivery]:

@@ -297,10 +297,6 @@ class Outbox:
         """Return those of `deliveries` that are stored already."""
         return await self._store.read(lambda db: [each for each in deliveries if is_known(db, each)])
 
-    async def note(self, deliveries: Sequence[Delivery]) -> None:
-        """Remember deliveries of messages that are not stored, so that `known` returns them when they are repeated."""
-        await self._store.write(lambda db: [seen_before(db, each) for each in deliveries])
-
     async def forget_deliveries(self) -> None:
         """Forget all deliveries: a new session of the broker repeats none."""
         await self._store.write(lambda db: db.execute("DELETE FROM seen"))

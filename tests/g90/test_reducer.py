@@ -81,6 +81,8 @@ def arm(value: int) -> Notice:
         (alert(STATUS, A, 5, sensor_type=SensorType.SOS_BUTTON, state=254), "sos", 5, None),
         (alert(ALERT, A, 5, source=Source.SENSOR, state=254), "sos", 5, None),
         (activity(ALERT, 4, 3, Source.REMOTE), "sos", 4, None),
+        (alert(STATUS, A, 5, sensor_type=SensorType.SOS_BUTTON, state=3), "tamper", 5, None),
+        (alert(ALERT, A, 5, source=Source.SENSOR, state=4), "low_battery", 5, None),
         (smoke(ALERT), "alarm", 9, None),
         (smoke(STATUS), "alarm", 9, None),
         (alert(ALERT, A, 9, source=Source.SENSOR, state=3), "tamper", 9, None),
@@ -307,3 +309,10 @@ def test_flags_of_sensors_and_panel() -> None:
     assert (charging.ac_power, charging.battery_low) == (True, False)
     assert state.sensors[1].last_activity == NOW
     assert not play(state, arm(3))[0].sensors[1].tamper
+
+
+def test_indices_that_somebody_makes_up_do_not_grow_the_state() -> None:
+    state = LISTED
+    for index in range(1200):
+        state = reduce(state, activity(STATUS, index, 1), at(0)).state
+    assert len(state.sensors) <= 1000

@@ -215,6 +215,35 @@ def test_messages_without_a_meaning_are_skipped_and_a_few_of_them_logged(caplog:
     assert caplog.text.count(": skipped ") == 3
 
 
+@pytest.mark.parametrize("named", [GUID + " ", GUID + "X", "not/a/guid", ""])
+def test_an_alert_with_an_odd_guid_is_the_panels_that_said_hello(named: str) -> None:
+    async def scenario() -> None:
+        recorder = Recorder()
+        body = b'[208,[3,1200,1,254,"Attic smoke","%b",1767225600,0,[""]]]\0' % named.encode()
+        frame = struct.pack("<BBBBiHH", 0x22, 0x10, 0, 0x20, 12 + len(body), 1, 0) + body
+        async with serving(recorder) as server, dialled(server.address) as panel:
+            await panel.send(HELLO + frame)
+            await recorder.told("alarm")
+            assert [event.sensor for event in recorder.events if event.type == "alarm"] == [1200]
+
+    run(scenario())
+
+
+def test_a_name_in_gbk_whose_last_byte_is_a_backslash_is_a_name() -> None:
+    async def scenario() -> None:
+        recorder = Recorder()
+        name = "\u8aa0".encode("gbk")  # ends in 0x5C
+        assert name.endswith(b"\\")
+        body = b'[208,[3,9,1,254,"%b","%b",1767225600,0,[""]]]\0' % (name, GUID.encode())
+        frame = struct.pack("<BBBBiHH", 0x22, 0x10, 0, 0x20, 12 + len(body), 1, 0) + body
+        async with serving(recorder) as server, dialled(server.address) as panel:
+            await panel.send(HELLO + frame)
+            await recorder.told("alarm")
+            assert recorder.events[-1].name == "\u8aa0"
+
+    run(scenario())
+
+
 def test_a_second_connection_or_a_port_probe_cuts_nobody_off() -> None:
     async def scenario() -> None:
         async with serving(Recorder()) as server, dialled(server.address) as first, dialled(server.address) as second:

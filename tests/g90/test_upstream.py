@@ -126,7 +126,7 @@ def test_an_upstream_that_takes_no_connection_delays_no_alarm() -> None:
             full.bind(("127.0.0.1", 0))
             full.listen(0)
             for filler in fillers:  # the backlog: further SYNs are swallowed
-                filler.setblocking(False)
+                filler.setblocking(False)  # noqa: FBT003 - positional alone
                 filler.connect_ex(full.getsockname())
             upstream = upstream_at(full.getsockname()[1], connect_timeout=1)
             async with serving(recorder, upstream=upstream) as server, dialled(server.address) as panel:

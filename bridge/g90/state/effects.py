@@ -40,6 +40,7 @@ SAME_ARMING_S: Final = 60.0
 SAME_ACTOR_S: Final = 10.0
 """The arming follows the remote's report within seconds."""
 _ONE_BYTE: Final = 0x100
+_MOST_SENSORS: Final = 1000
 _FIELDS: Final[dict[EventType, dict[str, Any]]] = {
     _E.AC_POWER_LOST: {"ac_power": False},
     # The battery is charged from here on; nothing else says that it is good again.
@@ -71,7 +72,7 @@ def learn(state: PanelState, meaning: Interpretation, name: str, sensor_type: in
         return state
     known = state.sensors.get(index)
     if known is None:
-        return _with(state, Sensor(index=index, name=name, type=sensor_type))
+        return _with(_without_spare(state), Sensor(index=index, name=name, type=sensor_type))
     if not name or known.name.startswith(name):
         name = known.name
     if known.type is not None:
@@ -79,6 +80,14 @@ def learn(state: PanelState, meaning: Interpretation, name: str, sensor_type: in
     if name == known.name and sensor_type == known.type:
         return state
     return _with(state, evolve(known, name=name, type=sensor_type))
+
+
+def _without_spare(state: PanelState) -> PanelState:
+    """Return `state` with room for one more sensor: whoever sends us reports can make up indices."""
+    if len(state.sensors) < _MOST_SENSORS:
+        return state
+    spare = min(state.sensors.values(), key=lambda sensor: (sensor.flags is not None, sensor.on))
+    return evolve(state, sensors={index: sensor for index, sensor in state.sensors.items() if sensor is not spare})
 
 
 def apply(state: PanelState, meaning: Interpretation, event: PanelEvent, now: Now, options: Options) -> PanelState:

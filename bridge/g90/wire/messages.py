@@ -208,16 +208,15 @@ def _identity(payload: bytes) -> tuple[str, str]:
     if len(payload) < _IDENTITY.size:
         raise MessageError(f"a hello of {len(payload)} bytes, expected at least {_IDENTITY.size}")
     guid, *_flags, firmware = _IDENTITY.unpack_from(payload)
-    return valid_guid(guid.rstrip(b"\0").decode("ascii", "replace")), clean(
-        firmware.rstrip(b"\0").decode("ascii", "replace")
-    )
+    name = guid.rstrip(b"\0 ").decode("ascii", "replace")
+    if not is_guid(name):
+        raise MessageError(f"an invalid GUID: {clean(name)}")
+    return name, clean(firmware.rstrip(b"\0").decode("ascii", "replace"))
 
 
-def valid_guid(guid: str) -> str:
-    """Return `guid`; raise `MessageError` if it is invalid or does not fit into a topic."""
-    if not _GUID.fullmatch(guid):
-        raise MessageError(f"an invalid GUID: {clean(guid)}")
-    return guid
+def is_guid(text: str) -> bool:
+    """Return whether `text` is a GUID that fits into a topic."""
+    return bool(_GUID.fullmatch(text))
 
 
 def _response(payload: bytes) -> CommandResponse:

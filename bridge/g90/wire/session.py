@@ -2,7 +2,7 @@
 
 Feed what arrives, then read messages until there is none. A message that cannot be parsed is returned as `Unreadable`;
 only a stream that cannot be split into messages raises. The GUID is that of the last hello, or before the first hello
-that of the first alert (PROTOCOL.md, Attribution of reports).
+that of the first alert that has a valid one (PROTOCOL.md, Attribution of reports).
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from bridge.g90.wire.messages import (
     Ping,
     answer_discovery,
     answer_hello,
+    is_guid,
     parse,
-    valid_guid,
 )
 
 
@@ -74,9 +74,8 @@ class Session:
     def _identify(self, message: FromPanel) -> None:
         if isinstance(message, Hello | Discovery):
             self.guid = message.guid
-        elif isinstance(message, Alert) and message.guid:
-            guid = valid_guid(message.guid)
-            self.guid = self.guid or guid
+        elif isinstance(message, Alert) and message.guid and is_guid(message.guid):
+            self.guid = self.guid or message.guid
 
     def _answer(self, message: FromPanel, now: int) -> bytes:
         if isinstance(message, Ping):
