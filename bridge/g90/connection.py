@@ -14,18 +14,18 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, cast
 
 from bridge.g90.state.model import UpstreamLink
 from bridge.g90.upstream import Upstream, UpstreamProxy
-from bridge.g90.wire.events import Alert, Notice
+from bridge.g90.wire.events import A_CLOCK, Alert, Form, Notice
 from bridge.g90.wire.frames import FrameError, MessageError
 from bridge.g90.wire.messages import PING, CommandResponse, Discovery, Hello, Ping, asks_for, is_guid
 from bridge.g90.wire.session import ReceivedMessage, Session, Unreadable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import Callable, Coroutine, Mapping
 
     from bridge.g90.registry import PanelRegistry, RegisteredPanel
 
 _log = logging.getLogger(__name__)
-_WHOLE_PING: Final = ReceivedMessage(Ping(), PING, PING)
+_WHOLE: Final = {PING: ReceivedMessage(Ping(), PING, PING)}
 _MAX_SKIPPED_LOGGED: Final = 3
 """Per connection, so that a flood of garbage does not fill the log."""
 
@@ -69,6 +69,8 @@ class Connection(asyncio.Protocol):
         self._writable.set()
         self._proxy: UpstreamProxy | None = None
         self._proxy_task: asyncio.Task[None] | None = None
+        self._whole: Mapping[bytes, ReceivedMessage] = _WHOLE
+        """Whole messages that may change nothing: pings, and the last report if it is a status change with a time."""
         self.address = ""
         self.heard = time.monotonic()
         self.panel: RegisteredPanel | None = None
@@ -86,7 +88,8 @@ class Connection(asyncio.Protocol):
             self._proxy_task = self._owner.spawn(self._proxy.run())
 
     def data_received(self, data: bytes) -> None:
-        if not self._working and self._session.is_whole_ping(data) and self._quick(_WHOLE_PING):
+        known = self._whole.get(data)
+        if known and not self._working and self._session.at_boundary and self._quick(known):
             self.heard = time.monotonic()
             return
         self._session.feed(data)
@@ -158,13 +161,16 @@ class Connection(asyncio.Protocol):
         return received
 
     def _quick(self, received: ReceivedMessage) -> bool:
-        """Answer a ping or hello that changes nothing; return False for any other message."""
-        if self._proxy or not isinstance(received.message, Ping | Hello):
+        """Answer a ping, a hello or a repeated report that changes nothing; return False for any other message."""
+        repeated = received.raw in self._whole
+        if self._proxy or not (repeated or isinstance(received.message, Ping | Hello)):
             return False
         panel, hello = self.panel, isinstance(received.message, Hello)
         if hello and (panel is None or panel.config.guid != self._session.guid):
             return False
         firmware = received.message.firmware if isinstance(received.message, Hello) else None
+        if isinstance(received.message, Alert) and panel is None:
+            return False
         if panel and not self._owner.registry.is_quiet(panel, self.address, firmware):
             return False
         self.write(received.answer)
@@ -179,7 +185,7 @@ class Connection(asyncio.Protocol):
             case CommandResponse() as response if self.panel:
                 self._owner.responded(self.panel.config.guid, response)
             case Alert() | Notice() as report:
-                await self._report(report)
+                await self._report(report, received.raw)
             case Unreadable(reason):
                 self._skip(reason)
         kind = asks_for(received.message)
@@ -202,14 +208,17 @@ class Connection(asyncio.Protocol):
         if self._proxy and self.panel:
             await self._owner.registry.take(self.panel, UpstreamLink(self._proxy.connected))
 
-    async def _report(self, report: Alert | Notice) -> None:
+    async def _report(self, report: Alert | Notice, raw: bytes) -> None:
         registry = self._owner.registry
         guid = self._guid_of(report)
+        self._whole = _WHOLE  # a second report of anything makes the first no repetition
         panel = await (registry.admit(guid, self.address) if guid else registry.at_address(self.address))
         if panel is None:
             return
         try:
             await registry.take(panel, report)
+            if isinstance(report, Alert) and report.form is Form.STATUS and (report.time or 0) >= A_CLOCK:
+                self._whole = {**_WHOLE, raw: ReceivedMessage(report, raw)}
         except MessageError as error:
             self._skip(str(error))
         await registry.alive(panel, self.address)

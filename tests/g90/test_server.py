@@ -556,3 +556,25 @@ def test_a_flood_while_an_alarm_is_stored_stays_in_the_panels_socket(caplog: pyt
 
     run(scenario())
     assert caplog.text.count(": skipped ") == 3
+
+
+def test_the_same_status_change_again_is_no_event_but_after_another_report_it_may_be_one() -> None:
+    async def scenario() -> None:
+        recorder = Recorder()
+        opened, closed = (status(4, 7, 1, state, name="Front door") for state in (1, 0))
+        async with serving(recorder) as server, dialled(server.address) as panel:
+            await panel.send(HELLO)
+            await panel.receive(42)
+            for frame in (opened, opened, opened, closed, opened, opened):
+                await panel.send(frame)
+                await panel.send(PING)
+                await panel.receive(8)
+            assert recorder.types() == ["panel_online", "door_opened", "door_closed", "door_opened"]
+            unset = status(4, 4, 10, 0, name="Key fob", time=0)
+            for frame in (unset, unset):
+                await panel.send(frame)
+                await panel.send(PING)
+                await panel.receive(8)
+            assert recorder.types()[4:] == ["remote_button"] * 2
+
+    run(scenario())

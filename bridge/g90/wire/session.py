@@ -52,9 +52,10 @@ class Session:
     def feed(self, data: bytes) -> None:
         self._buffer.feed(data)
 
-    def is_whole_ping(self, data: bytes) -> bool:
-        """Return whether `data`, if fed now, is exactly one ping: most of what panels send."""
-        return data == PING and not self._buffer
+    @property
+    def at_boundary(self) -> bool:
+        """Whether what is fed next begins a message."""
+        return not self._buffer
 
     def read(self, now: int) -> ReceivedMessage | None:
         """Return the next message, None until it is complete. `now`: Unix time in seconds.
