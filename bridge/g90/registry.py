@@ -216,11 +216,12 @@ class PanelRegistry:
             self._at.setdefault(after.address, set()).add(after.guid)
 
     async def _store(self, step: Step) -> None:
-        backoff = Backoff()
+        backoff = None
         while True:
             try:
                 await self._handler.panel_changed(step.state, step.events)
             except BridgeError as error:
+                backoff = backoff or Backoff()
                 pause = backoff.fail()
                 _log.error("panel %s: cannot store its report, retrying in %.0f s: %s", step.state.guid, pause, error)
                 await asyncio.sleep(pause)

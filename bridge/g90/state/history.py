@@ -146,10 +146,13 @@ def _moment(state: PanelState, alert: Alert, now: Now, lower: datetime | None) -
 
 def _is_young(state: PanelState, alert: Alert, now: Now) -> bool:
     """Whether a record is younger than our last contact. Without one there is nothing that we missed."""
+    if state.clock_offset is None and state.history_at is not None and not state.history:
+        return True  # nobody knows the panel's clock, and the history was empty
     if state.contact is None or alert.time is None or alert.time < A_CLOCK:
         return False
     wall = datetime.fromtimestamp(alert.time, UTC) + timedelta(seconds=state.clock_offset or 0.0)
-    return state.contact < wall <= now.wall + timedelta(seconds=ledger.CLOCK_TOLERANCE_S)
+    tolerance = timedelta(seconds=ledger.CLOCK_TOLERANCE_S)  # a panel's times are whole seconds
+    return state.contact - tolerance < wall <= now.wall + tolerance
 
 
 def _unlisted(state: PanelState, records: Sequence[_Record], asked: float, wall: datetime) -> list[Entry]:

@@ -54,18 +54,18 @@ def slot_for(event: EventType, sensor: int | None, action: str | None) -> Slot:
 
 def find(ledger: Sequence[Entry], slot: Slot, form: Form, time: int | None, heard: float) -> int | None:
     """Return the place of the event that a report in `form` belongs to, None for a new event."""
-    own = [(place, entry) for place, entry in enumerate(ledger) if entry.slot == slot]
+    own = [place for place, entry in enumerate(ledger) if entry.slot == slot]
     if not own:
         return None
     if time is not None:
-        near = [place for place, entry in own if entry.time is not None and -_NEAR < entry.time - time < _NEAR]
+        near = [p for p in own if (t := ledger[p].time) is not None and -_NEAR < t - time < _NEAR]
         near = [p for p in near if time >= A_CLOCK or heard - ledger[p].heard <= HISTORY_S]
         unsaid = [p for p in near if form not in ledger[p].forms]
         if unsaid:
             return min(unsaid, key=lambda p: (ledger[p].time != time, p))
         if near:
             return next((p for p in reversed(near) if _repeats(ledger, p, form, time, heard)), None)
-    last = own[-1][0]
+    last = own[-1]
     entry = ledger[last]
     limit = HISTORY_S if form is Form.HISTORY else WITHOUT_TIME_S
     if form in entry.forms or heard - entry.heard > limit or (time is not None and entry.time is not None):
