@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
-from bridge.common.errors import BridgeError, FieldError
+from bridge.common.errors import BridgeError, ConfigError, FieldError
 from bridge.common.models import Alarm, AlarmIdentity, NamedAlarm
 from bridge.config.types import (
     LAST_PORT,
@@ -23,7 +23,7 @@ from bridge.config.types import (
     Password,
     seconds,
 )
-from bridge.panels.forwarding import Rule, faults, parse_event, parse_restore_on
+from bridge.panels.forwarding import Rule, check_rule, faults, parse_event, parse_restore_on
 from bridge.sos_access.prepare import check_event_code, prepare
 from bridge.sos_access.tls import tls_context
 
@@ -220,6 +220,11 @@ class G90Settings(Table):
     missed_max_age: Duration = Field(600.0, ge=0, description="for alarms that were over when they were found")
     panels: tuple[PanelSettings, ...] = ()
 
+    @property
+    def guids(self) -> set[str] | None:
+        """The configured panels; None if others are accepted too."""
+        return None if self.unknown_panels == "accept" else {panel.guid for panel in self.panels}
+
     @model_validator(mode="after")
     def _names(self) -> Self:
         _once("panels", "guid", [panel.guid for panel in self.panels])
@@ -297,9 +302,8 @@ class Settings(BaseSettings):
         """Settings that are allowed but risky."""
         found = [f"{each.name}: {warning}" for each in self.transmitters for warning in each.warnings]
         if self.g90 is not None:
-            known = None if self.g90.unknown_panels == "accept" else {panel.guid for panel in self.g90.panels}
             names = {each.name for each in self.transmitters}
-            found += faults([rule.rule() for rule in self.forward], panels=known, transmitters=names)
+            found += faults([rule.rule() for rule in self.forward], panels=self.g90.guids, transmitters=names)
         return found
 
     @model_validator(mode="after")
@@ -309,6 +313,10 @@ class Settings(BaseSettings):
         for rule in self.forward:
             if self.g90 is None:
                 raise ValueError("forward: the [g90] table is missing; without it there are no panels")
+            try:
+                check_rule(rule.rule(), self.g90.guids)
+            except ConfigError as error:
+                raise ValueError(str(error)) from None
             if rule.transmitter not in names:
                 raise ValueError(
                     f"forward: unknown transmitter {rule.transmitter!r}; configured: {', '.join(names) or 'none'}"

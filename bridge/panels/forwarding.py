@@ -12,6 +12,7 @@ import re
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields, replace
 from datetime import datetime, timedelta
+from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any, Final
 
@@ -21,12 +22,13 @@ from bridge.g90.wire.constants import SENSOR_TYPE_NAMES
 from bridge.g90.wire.events import PANEL_EVENTS, EventType, PanelEvent
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
 Age = Callable[[Moment, datetime], float]
 """Returns the least age of a moment in seconds, by the monotonic clock and the wall clock: `Clock.age_s`."""
 
 _E = EventType
+_OTHER_TYPE: Final = re.compile(r"type_\d{1,5}")
 _PLACEHOLDER: Final = re.compile(r"\{([^{}]*)\}")
 _PLACEHOLDERS: Final = frozenset({"sensor", "name", "sensor_type", "source", "event", "panel", "guid", "action"})
 _TEMPLATES: Final = ("transmitter_area", "section", "section_text", "detector", "detector_text", "additional_info")
@@ -194,7 +196,24 @@ def parse_event(text: str) -> EventType:
     try:
         return EventType(text.strip().lower())
     except ValueError:
-        raise ConfigError(f"forward: unknown event {text!r}; known events: {', '.join(EventType)}") from None
+        raise ConfigError(f"forward: unknown event {text!r}{_meant(text, EventType)}") from None
+
+
+def check_rule(rule: Rule, panels: Collection[str] | None) -> None:
+    """Raise `ConfigError` for a rule that names an unknown sensor type or panel; `panels` None: any may exist."""
+    kind = rule.sensor_type
+    if kind is not None and kind not in SENSOR_TYPE_NAMES and not _OTHER_TYPE.fullmatch(kind):
+        raise ConfigError(f"forward: unknown sensor_type {kind!r}{_meant(kind, SENSOR_TYPE_NAMES)}")
+    if panels is not None and rule.panel is not None and rule.panel not in panels:
+        raise ConfigError(f"forward: unknown panel {rule.panel!r}{_meant(rule.panel, panels)}")
+
+
+def _meant(text: str, known: Iterable[str]) -> str:
+    """Return what was probably meant, else what there is."""
+    names = sorted(map(str, known))
+    close = get_close_matches(text.strip().lower(), [name.lower() for name in names], n=1)
+    meant = next((name for name in names if name.lower() in close), None)
+    return f"; did you mean {meant!r}?" if meant else f"; known: {', '.join(names) or 'none'}"
 
 
 def parse_restore_on(text: str, seconds: Callable[[str], float]) -> EventType | timedelta:
@@ -283,8 +302,6 @@ def _reference_faults(rule: Rule, panels: Collection[str] | None, transmitters: 
     lines = []
     if rule.transmitter not in transmitters:
         lines.append(f"unknown transmitter {rule.transmitter}")
-    if panels is not None and rule.panel is not None and rule.panel not in panels:
-        lines.append(f"unknown panel {rule.panel}")
     if panels is not None and not panels:
         lines.append("no panel is configured")
     return lines
@@ -292,9 +309,7 @@ def _reference_faults(rule: Rule, panels: Collection[str] | None, transmitters: 
 
 def _event_faults(rule: Rule) -> list[str]:
     lines = []
-    if rule.sensor_type is not None and rule.sensor_type not in SENSOR_TYPE_NAMES:
-        lines.append(f"unknown sensor type {rule.sensor_type}; known types: {', '.join(sorted(SENSOR_TYPE_NAMES))}")
-    elif rule.event in _DOOR_EVENTS and rule.sensor_type not in (None, *_DOOR_TYPES):
+    if rule.event in _DOOR_EVENTS and rule.sensor_type not in (None, *_DOOR_TYPES):
         lines.append(f"a {rule.sensor_type} sensor does not open or close")
     elif rule.sensor_type not in (None, _FIXED_TYPES.get(rule.event, rule.sensor_type)):
         lines.append(f"{rule.event} does not come from a {rule.sensor_type} sensor")
