@@ -11,7 +11,7 @@ from typing import Any
 
 from bridge import __version__
 from bridge.app import build, clock_watch, health, watchdog
-from bridge.app.status import Status
+from bridge.app.status import BridgeStatus
 from bridge.common.clock import Clock
 from bridge.common.errors import BridgeError, DamagedError, first
 from bridge.config.settings import Settings
@@ -38,7 +38,7 @@ _Work = Coroutine[Any, Any, None]
 
 
 async def run(settings: Settings) -> None:
-    """Run the bridge until SIGTERM or SIGINT. Raises ConfigError, BusyError or StoreError where it cannot start."""
+    """Run the bridge until SIGTERM or SIGINT. Raises ConfigError, BusyError or StoreError."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -55,7 +55,7 @@ async def run(settings: Settings) -> None:
 
 
 async def _run_once(bridge: Bridge, stop: asyncio.Event) -> DamagedError | None:
-    """Run `bridge` until `stop` is set, or until its store shows damage, which is returned. Raises BridgeError."""
+    """Run `bridge` until `stop` is set or its store shows damage, which is returned. Raises BridgeError."""
     damaged = None
     try:
         await bridge.run(stop)
@@ -92,7 +92,7 @@ class Bridge:
         subscriptions = build.subscriptions(topics, panel_topics, known, announcer)
         broker = build.broker(settings.mqtt)
         self._session = Session(broker, outgoing, Router(routes, publisher.emit), subscriptions, deliveries)
-        self.status = Status(
+        self.status = BridgeStatus(
             topics, outbox, outgoing, self._session, self._transmitters, known,
             protocol=settings.mqtt.protocol, clock=clock,
         )  # fmt: skip
@@ -106,7 +106,7 @@ class Bridge:
         )  # fmt: skip
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Run until `stop` is set: then the lines end, what is left is published, `offline`, and the session ends."""
+        """Run until `stop` is set; then end the lines, publish what is left and `offline`, and disconnect."""
         for warning in self._settings.warnings:
             log.warning("%s", warning)
         log.info("sosbridge %s, transmitters: %s", __version__, ", ".join(self._transmitters) or "none")
@@ -133,9 +133,10 @@ class Bridge:
             self._publisher.emit("store_damaged", **asdict(self._report))
         await self._publisher.restore()
         server = None
-        if self._settings.g90:
+        if g90 := self._settings.g90:
             states = await self._panels.restore()
-            server = build.server(self._settings, self._panels, self._known, self._connections, states, self._clock)
+            lines = len(self._transmitters)
+            server = build.server(g90, lines, self._panels, self._known, self._connections, states, self._clock)
         self.status.publish_info()
         build.announce(self._settings, self._announcer)
         return server

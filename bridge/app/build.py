@@ -9,7 +9,6 @@ from pathlib import Path
 from bridge import __version__
 from bridge.app.file_limits import share
 from bridge.common.clock import Clock
-from bridge.common.errors import ConfigError
 from bridge.common.models import Secret
 from bridge.config.settings import G90Settings, MqttSettings, PanelSettings, Settings, TransmitterSettings
 from bridge.config.types import host_port
@@ -141,7 +140,7 @@ def announce(settings: Settings, to: Announcer) -> None:
 
 
 def subscriptions(own: Topics, panel_topics: PanelTopics, panels: KnownPanels, discovery: Announcer) -> Subscriptions:
-    """Return the retained topics of the bridge, its transmitters and panels, and Home Assistant's discovery."""
+    """Return the retained topics of the bridge, transmitters, panels and Home Assistant's discovery."""
 
     def is_ours(topic: str) -> bool:
         return topic.startswith(f"{own.base}/") or discovery.names.is_ours(topic)
@@ -190,17 +189,15 @@ def accepts_unknown(g90: G90Settings | None) -> bool:
 
 
 def server(
-    settings: Settings,
+    g90: G90Settings,
+    lines: int,
     handler: PanelHandler,
     panels: KnownPanels,
     connections: Connections,
     states: dict[str, PanelState],
     clock: Clock,
 ) -> PanelServer:
-    """Return the panels' server, which leaves files to open for the transmitters and for everything else."""
-    g90 = settings.g90
-    if g90 is None:
-        raise ConfigError("g90: is not configured")
+    """Return the panels' server, which leaves files to open for `lines` transmitters and the rest."""
     host, port = host_port(g90.listen)
     upstream = host_port(g90.upstream) if g90.upstream else None
     return PanelServer(
@@ -213,7 +210,7 @@ def server(
         states=states,
         connections=connections,
         accept_unknown=accepts_unknown(g90),
-        limits=_limits(g90, panels, len(settings.transmitters)),
+        limits=_limits(g90, panels, lines),
         clock=clock.now,
         panel_time=lambda: 0 if clock.is_off else int(clock.now().timestamp()),
     )

@@ -1,7 +1,6 @@
-"""How many files the process may have open, and how many of them the panels may take.
+"""How many files the process may open, and how many of them the panels may use.
 
-A process without one left can dial no receiver: whoever opened connections enough to the panels' port would silence
-every alarm.
+Without a free one it cannot connect to a receiver: enough connections to the panels' port would stop every alarm.
 """
 
 from __future__ import annotations
@@ -13,16 +12,16 @@ from contextlib import suppress
 log = logging.getLogger(__name__)
 
 _PARTS = 64
-"""Store, broker, listeners, what looks up names, and to spare."""
+"""Files of the store, the broker, listeners and name lookups, with a reserve."""
 _ROUNDS = 4
-"""A connection that is turned away is closed so many rounds of the loop after it was accepted."""
+"""A refused connection is closed this many rounds of the loop after it was accepted."""
 
 
 def share(connections: int, *, files_each: int, others: int, burst: int) -> tuple[int, int]:
     """Return how many connections panels may hold, and how many may be accepted in one round of the loop.
 
-    `connections` and `burst` are what is wished for; each connection takes `files_each`, everything else `others`. The
-    process's own limit is raised as far as the system lets it.
+    These are `connections` and `burst`, or less. Each connection takes `files_each`, everything else `others`. The
+    limit of the process is raised as far as the system allows.
     """
     others += _PARTS
     wanted = connections * files_each + others + _ROUNDS * burst
@@ -36,7 +35,7 @@ def share(connections: int, *, files_each: int, others: int, burst: int) -> tupl
 
 
 def _raised(wanted: int) -> int:
-    """Return how many files may be open, `wanted` if that can be had."""
+    """Raise the limit of open files to `wanted` if possible, and return it."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft == resource.RLIM_INFINITY or soft >= wanted:
         return wanted if soft == resource.RLIM_INFINITY else soft

@@ -1,4 +1,4 @@
-"""The health check: the bridge answers on a Unix socket beside the store, `sosbridge healthcheck` asks."""
+"""The health check: the bridge answers `sosbridge healthcheck` on a Unix socket beside the store."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import hashlib
 import json
 import logging
 import os
+import socket
 import tempfile
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
@@ -26,7 +27,7 @@ _LARGEST_ANSWER = 65536
 
 
 class UnhealthyError(BridgeError):
-    """The bridge does not run, does not answer, or says itself what is wrong."""
+    """The bridge does not run, does not answer, or reports problems."""
 
 
 def socket_path(store: Path) -> Path:
@@ -34,6 +35,18 @@ def socket_path(store: Path) -> Path:
     if len(os.fsencode(path)) <= _LONGEST_PATH:
         return path
     return Path(tempfile.gettempdir()) / f"sosbridge-{hashlib.sha256(os.fsencode(path)).hexdigest()[:16]}.sock"
+
+
+def _bound(path: Path) -> socket.socket:
+    """Return a socket at `path` that is its owner's alone from the moment it exists."""
+    bound = socket.socket(socket.AF_UNIX)
+    try:
+        os.fchmod(bound.fileno(), 0o600)
+        bound.bind(os.fspath(path))
+    except OSError:
+        bound.close()
+        raise
+    return bound
 
 
 async def serve(store: Path, problems: Callable[[], Awaitable[list[str]]]) -> None:
@@ -52,12 +65,11 @@ async def serve(store: Path, problems: Callable[[], Awaitable[list[str]]]) -> No
 
     try:
         path.unlink(missing_ok=True)  # left by a crash; we hold the store's lock
-        server = await asyncio.start_unix_server(answer, path)
-    except OSError as error:  # a file system without sockets, such as FAT; alarms are sent all the same
+        server = await asyncio.start_unix_server(answer, sock=_bound(path), start_serving=False)
+    except OSError as error:  # a file system without sockets, such as FAT; alarms are sent regardless
         log.error("the health check is not available: %s: %s", path, error.strerror or error)
         return
     try:
-        path.chmod(0o600)
         async with server:
             await server.serve_forever()
     finally:
@@ -83,6 +95,6 @@ async def ask(store: Path) -> None:
     except OSError:
         raise UnhealthyError(f"no bridge runs on {store}") from None
     except ValueError:
-        raise UnhealthyError("the bridge broke off its answer") from None
+        raise UnhealthyError("the bridge sent an incomplete answer") from None
     if problems:
         raise UnhealthyError("; ".join(map(str, problems)))

@@ -1,4 +1,4 @@
-"""The bridge's own state: info and health on MQTT, problems for the health check, what hangs for the watchdog."""
+"""The bridge's own state: info and health on MQTT, problems, and what hangs for the watchdog."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ log = logging.getLogger(__name__)
 _HEALTH_S = 60.0
 
 
-class Status:
-    """Looks at all parts of a running bridge."""
+class BridgeStatus:
+    """Publishes and checks the state of a running bridge."""
 
     def __init__(
         self,
@@ -110,7 +110,7 @@ class Status:
         return found
 
     async def hanging(self) -> list[str]:
-        """Name what hangs, for the watchdog. A broker or receivers that are away, or a full disk, are no hang."""
+        """Name what hangs, for the watchdog; not an unreachable broker or receiver, nor a full disk."""
         with suppress(StoreError):
             await self._outbox.change_mark()
         pulses = [self._session.pulse, *(each.pulse for each in self._transmitters.values())]

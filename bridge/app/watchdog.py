@@ -1,6 +1,6 @@
-"""Signs of life: notifications to the service manager over $NOTIFY_SOCKET (systemd's sd_notify), and our own watchdog.
+"""Notifications to the service manager over $NOTIFY_SOCKET (sd_notify), and our own watchdog.
 
-A process that hangs is ended, by systemd or, in a container, by itself: whoever started it starts it again.
+A process that hangs is ended by systemd or, in a container, by itself, and is started again.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from contextlib import suppress
 log = logging.getLogger(__name__)
 
 _TURN_S = 20.0
-"""How often it is notified where it sets no watchdog: well within its usual 90 s for a start."""
+"""Interval of notifications if it sets no watchdog: well within its usual 90 s for a start."""
 _ENDED_AFTER_S = 180.0
-"""How long we may hang: longer than any watchdog set outside, which leaves the better trace."""
+"""How long we may hang: longer than an outside watchdog, which leaves a better trace."""
 _STDERR = 2
 _MICROSECONDS = 1_000_000
 
@@ -32,7 +32,7 @@ class Manager:
         ours = environment.get("WATCHDOG_PID", str(os.getpid())) == str(os.getpid())
         watched = ours and watchdog_us.isdecimal() and int(watchdog_us) > 0
         self.turn_s = int(watchdog_us) / _MICROSECONDS / 2 if watched else _TURN_S
-        """How often it is notified that we live, in seconds."""
+        """Seconds between notifications."""
 
     @property
     def listens(self) -> bool:
@@ -55,7 +55,7 @@ class Manager:
 
 
 async def watch(manager: Manager, online: asyncio.Event, hanging: Callable[[], Awaitable[list[str]]]) -> None:
-    """Until cancelled, notify that we live for as long as nothing is `hanging`, and once that we are online.
+    """Notify that we live while nothing is `hanging`, and once that we are online, until cancelled.
 
     Being online may take as long as the broker is away: until then the time that a start may take is extended.
     """

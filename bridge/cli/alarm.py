@@ -1,4 +1,4 @@
-"""`sosbridge alarm raise|restore`, `ping`, `rotate`: one exchange with a receiver without MQTT, for commissioning."""
+"""`sosbridge alarm raise|restore`, `ping`, `rotate`: one exchange with a receiver, without MQTT."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from bridge.app.build import line
 from bridge.cli.common import add_transmitter_option, coloured, find_transmitter
 from bridge.common.models import Alarm
 from bridge.common.text import clean
-from bridge.config.settings import Settings, TransmitterSettings
+from bridge.config.settings import TransmitterSettings
 from bridge.sos_access.messages import NewAuthResponse
 from bridge.sos_access.prepare import prepare
 from bridge.store.lock import hold, is_held
@@ -48,36 +48,40 @@ def _register_alarm(commands: argparse._SubParsersAction[argparse.ArgumentParser
         )
         parser.add_argument("event_code", help="for example BA (burglary) or FA (fire)")
         for option in _OPTIONS:
-            parser.add_argument(f"--{option.replace('_', '-')}", metavar="TEXT")
+            name = option.replace("_", " ")
+            parser.add_argument(f"--{name.replace(' ', '-')}", metavar="TEXT", help=f"{name} of the alarm")
         parser.set_defaults(run=send_alarm, alarm_type=alarm_type)
         add_transmitter_option(parser)
 
 
 async def send_alarm(args: argparse.Namespace) -> int:
-    settings = args.load_settings()
-    each = find_transmitter(settings, args.transmitter)
+    each, sender = _sender(args)
     alarm, warnings = prepare(Alarm(args.event_code, **{name: getattr(args, name) for name in _OPTIONS}))
     for warning in warnings:
         print(coloured(f"warning: {warning}", good=None))
-    # The running service owns the passwords: beside it they are only read.
-    sender = _line(settings, each, owner=not is_held(settings.store.path))
     _report(each, await sender.exchange(lambda: sender.client.prepared_request(alarm, args.alarm_type)))
     return 0
 
 
 async def send_ping(args: argparse.Namespace) -> int:
-    settings = args.load_settings()
-    each = find_transmitter(settings, args.transmitter)
-    sender = _line(settings, each, owner=not is_held(settings.store.path))
+    each, sender = _sender(args)
     _report(each, await sender.exchange(lambda: sender.client.ping_request(args.reference)))
     return 0
+
+
+def _sender(args: argparse.Namespace) -> tuple[TransmitterSettings, Line]:
+    """Return the chosen transmitter and its line. Raises ConfigError and StoreError."""
+    settings = args.load_settings()
+    each = find_transmitter(settings, args.transmitter)
+    # The running service owns the passwords: beside it they are only read.
+    return each, replace(line(settings, each), owns_passwords=not is_held(settings.store.path))
 
 
 async def rotate_password(args: argparse.Namespace) -> int:
     settings = args.load_settings()
     each = find_transmitter(settings, args.transmitter)
     with hold(settings.store.path):
-        sender = _line(settings, each, owner=True)
+        sender = line(settings, each)
         exchange = await sender.exchange(lambda: sender.client.new_auth_request(args.reference))
         response = exchange.response
         if isinstance(response, NewAuthResponse) and response.new_authentication is not None:
@@ -85,10 +89,6 @@ async def rotate_password(args: argparse.Namespace) -> int:
     _report(each, exchange)
     print("the new password is stored; the next message uses it")
     return 0
-
-
-def _line(settings: Settings, each: TransmitterSettings, *, owner: bool) -> Line:
-    return replace(line(settings, each), owns_passwords=owner)
 
 
 def _report(each: TransmitterSettings, exchange: AnyExchange) -> None:

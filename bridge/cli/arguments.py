@@ -1,4 +1,4 @@
-"""Types of command line arguments. Each returns the value or raises an error that argparse shows as usage."""
+"""Types of command line arguments; argparse shows their errors as wrong usage."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     )
     restoring.set_defaults(run=restore)
     for parser in (saving, restoring):
-        parser.add_argument("file", type=Path, metavar="FILE")
+        parser.add_argument("file", type=Path, metavar="FILE", help="the backup, a tar file")
 
 
 async def save(args: argparse.Namespace) -> int:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 from bridge.app.build import broker, client, credentials
@@ -41,15 +40,12 @@ async def run(args: argparse.Namespace) -> int:
     findings += [await _store(settings), await _broker(settings)]
     findings += [_Finding("configuration", None, warning) for warning in settings.warnings]
     for each in settings.transmitters:
-        findings += await asyncio.gather(*(_receiver(settings, each, which) for which in _receivers(each)))
-    rows = [(finding.what, _word(finding), finding.details) for finding in findings]
+        receivers = ("primary",) if each.secondary_receiver is None else ("primary", "secondary")
+        findings += await asyncio.gather(*(_receiver(settings, each, which) for which in receivers))
+    words = {True: "ok", False: "FAILED", None: "warning"}
+    rows = [(each.what, coloured(words[each.good], good=each.good), each.details) for each in findings]
     print_table(("what", "works", "details"), rows)
     return 1 if any(finding.good is False for finding in findings) else 0
-
-
-def _word(finding: _Finding) -> str:
-    words = {True: "ok", False: "FAILED", None: "warning"}
-    return coloured(words[finding.good], good=finding.good)
 
 
 async def _store(settings: Settings) -> _Finding:
@@ -70,12 +66,6 @@ async def _broker(settings: Settings) -> _Finding:
     except BridgeError as error:
         return _Finding("broker", good=False, details=f"{where}: {error}")
     return _Finding("broker", good=True, details=where)
-
-
-def _receivers(each: TransmitterSettings) -> Iterator[str]:
-    yield "primary"
-    if each.secondary_receiver is not None:
-        yield "secondary"
 
 
 async def _receiver(settings: Settings, each: TransmitterSettings, which: str) -> _Finding:

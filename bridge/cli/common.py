@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import argparse
+import asyncio
 import os
+import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 from bridge.common.errors import ConfigError
 from bridge.config.settings import Settings, TransmitterSettings
 from bridge.config.sources import load
 
+say = partial(print, flush=True)
 _GREEN, _RED, _YELLOW, _PLAIN = "\033[32m", "\033[31m", "\033[33m", "\033[0m"
 
 
@@ -53,6 +58,20 @@ def find_transmitter(settings: Settings, name: str | None) -> TransmitterSetting
     return found
 
 
+@contextmanager
+def stop_signals() -> Iterator[asyncio.Event]:
+    """Yield an event that SIGINT and SIGTERM set."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop.set)
+    try:
+        yield stop
+    finally:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.remove_signal_handler(number)
+
+
 def on_terminal() -> bool:
     return sys.stdout.isatty() and "NO_COLOR" not in os.environ
 
@@ -66,7 +85,7 @@ def coloured(text: str, *, good: bool | None) -> str:
 
 
 def print_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Print aligned columns on a terminal; elsewhere tab-separated rows without the header, for other programs."""
+    """Print aligned columns on a terminal; elsewhere rows with tabs and no header, for other programs."""
     if not on_terminal():
         for row in rows:
             print("\t".join(row))

@@ -1,4 +1,4 @@
-"""`sosbridge outbox`: list pending and rejected commands, retry or drop one. Works while the service runs."""
+"""`sosbridge outbox`: list pending and rejected commands, retry or drop one."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import json
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 
 from bridge.cli.arguments import number
 from bridge.cli.common import add_transmitter_option, find_transmitter, print_table
@@ -17,8 +18,7 @@ from bridge.store.database import Store
 from bridge.store.outbox import Outbox
 from bridge.store.records import Queued
 
-_LAST_NUMBER = 10**18
-"""Fits into an SQLite integer."""
+_number = partial(number, least=0, most=10**18)  # what fits into an SQLite integer
 
 
 def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -39,10 +39,6 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         parser = kinds.add_parser(name, help=text)
         parser.add_argument("number", type=_number, help="a number shown by `sosbridge outbox list`")
         parser.set_defaults(run=run)
-
-
-def _number(text: str) -> int:
-    return number(text, 0, _LAST_NUMBER)
 
 
 @asynccontextmanager
@@ -107,12 +103,9 @@ async def retry(args: argparse.Namespace) -> int:
     clock = Clock()
     async with _opened(args) as outbox:
         if not await outbox.retry(args.number, clock.now(), clock.moment()):
-            queued = await outbox.get(args.number)
-            raise (
-                BridgeError(f"number {args.number} is {queued.state}, not rejected; it needs no retry")
-                if queued
-                else _none(args.number)
-            )
+            if queued := await outbox.get(args.number):
+                raise BridgeError(f"number {args.number} is {queued.state}, not rejected; it needs no retry")
+            raise _none(args.number)
     print(f"number {args.number} is queued again")
     return 0
 

@@ -1,22 +1,20 @@
-"""`sosbridge panel`: commission a G90 panel over its local protocol (bridge/g90/PROTOCOL.md, Local protocol)."""
+"""`sosbridge panel`: commission a G90 panel (bridge/g90/PROTOCOL.md, Local protocol)."""
 
 from __future__ import annotations
 
 import argparse
 import socket
+from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from bridge.cli.arguments import host_port, number, timeout
+from bridge.cli.common import say
 from bridge.common.errors import BridgeError, ConfigError
 from bridge.common.text import clean
+from bridge.config.settings import Settings
 from bridge.g90.control_local import LocalControl
 from bridge.g90.wire.constants import CLOUD_PORT, LOCAL_PORT
-
-if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
-    from bridge.config.settings import Settings
 
 _EXAMPLE: Final = """examples:
   sosbridge panel list
@@ -61,7 +59,11 @@ def _add_panel_options(action: argparse.ArgumentParser) -> None:
         "--timeout", type=timeout, default=2.0, metavar="S", help="seconds for each attempt (default: 2)"
     )
     action.add_argument(
-        "--retries", type=_retries, default=3, metavar="N", help="attempts after the first (default: 3)"
+        "--retries",
+        type=partial(number, least=0, most=999),
+        default=3,
+        metavar="N",
+        help="attempts after the first (default: 3)",
     )
 
 
@@ -78,10 +80,10 @@ async def run(args: argparse.Namespace) -> int:
 async def _list(settings: Settings) -> int:
     panels = settings.g90.panels if settings.g90 else ()
     if not panels:
-        _say("no panel is configured")
+        say("no panel is configured")
     for panel in panels:
         state = await _state(panel.host) if panel.host else "no host is configured"
-        _say(f"{panel.guid}  {panel.name or '-'}  control {panel.control}  {panel.host or '-'}: {state}")
+        say(f"{panel.guid}  {panel.name or '-'}  control {panel.control}  {panel.host or '-'}: {state}")
     return 0
 
 
@@ -105,24 +107,24 @@ async def _status(control: LocalControl, _: argparse.Namespace) -> None:
         ("GSM signal", None if info.gsm_signal is None else f"{info.gsm_signal} %"),
         ("Wi-Fi signal", None if info.wifi_signal is None else f"{info.wifi_signal} %"),
     ):
-        _say(f"{label + ':':14}{'-' if value is None else value}")
+        say(f"{label + ':':14}{'-' if value is None else value}")
 
 
 async def _sensors(control: LocalControl, _: argparse.Namespace) -> None:
     for sensor in await control.sensors():
-        _say(f"{sensor.index:4}  {sensor.type_name or '-':18}  {sensor.name}")
+        say(f"{sensor.index:4}  {sensor.type_name or '-':18}  {sensor.name}")
 
 
 async def _armed(ask: Callable[[LocalControl], Awaitable[None]], control: LocalControl, _: argparse.Namespace) -> None:
     await ask(control)
-    _say(f"done; the panel is now {(await control.status()).arm.name.lower()}")
+    say(f"done; the panel is now {(await control.status()).arm.name.lower()}")
 
 
 async def _point(control: LocalControl, args: argparse.Namespace) -> None:
     guid = (await control.host_info()).guid
     address, port = _host_port(args.address or _announced(args) or _own_address(*_target(args)), CLOUD_PORT)
     await control.point_at(address, port)
-    _say(_ADVICE.format(guid=guid, address=address, port=port))
+    say(_ADVICE.format(guid=guid, address=address, port=port))
 
 
 _ACTIONS: Final[dict[str, tuple[str, Callable[[LocalControl, argparse.Namespace], Awaitable[None]]]]] = {
@@ -136,7 +138,7 @@ _ACTIONS: Final[dict[str, tuple[str, Callable[[LocalControl, argparse.Namespace]
 
 
 def _target(args: argparse.Namespace) -> tuple[str, int]:
-    """Return host and port of the panel; raise `ConfigError` if neither the command nor the settings name them."""
+    """Return the panel's host and port. Raises ConfigError if neither command nor settings name them."""
     if args.host:
         return _host_port(args.host, LOCAL_PORT)
     if not args.guid:
@@ -169,15 +171,8 @@ def _own_address(host: str, port: int) -> str:
         return str(probe.getsockname()[0])
 
 
-def _retries(text: str) -> int:
-    return number(text, 0, 999)
-
-
 def _host_port(text: str, default: int) -> tuple[str, int]:
     try:
         return host_port(text, default)
     except argparse.ArgumentTypeError as error:
         raise ConfigError(str(error)) from None
-
-
-_say = partial(print, flush=True)

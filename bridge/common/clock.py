@@ -36,7 +36,7 @@ def wall() -> float:
 
 @dataclass(frozen=True, slots=True)
 class Cutoff:
-    """Selects what is older than an age: by the steady clock within a boot, else by the wall clock if that is sure."""
+    """Selects what is older than an age: by the steady clock within a boot, else by a sure wall clock."""
 
     boot: str
     steady: float
@@ -46,7 +46,7 @@ class Cutoff:
 
 
 class Clock:
-    """Both clocks, in seconds, and the offsets to receivers' clocks; `boot` identifies the run of the steady clock."""
+    """Both clocks and the offsets to receivers, in seconds; `boot` is the run of the steady clock."""
 
     def __init__(
         self,

@@ -5,7 +5,7 @@ Errors of an SOS Access exchange are in `bridge.sos_access.status`.
 
 
 class BridgeError(Exception):
-    """Base of all errors raised on purpose. The text is one line that a user can act on, without passwords."""
+    """Base of all errors raised on purpose. The text is one line to act on, without passwords."""
 
 
 class ConfigError(BridgeError):

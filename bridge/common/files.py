@@ -9,7 +9,7 @@ from pathlib import Path
 
 
 def write_private(path: Path, content: bytes) -> None:
-    """Replace `path` with a file of mode 0600; after a crash it has the old content or the new one. Raises OSError."""
+    """Replace `path` (mode 0600); after a crash it has the old or the new content. Raises OSError."""
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     try:

@@ -9,7 +9,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, TypeVar, final
 
-from bridge.common.text import timestamp
+from bridge.common.text import present
 
 _SHORTEST_CUT = 8
 """A truncated secret is masked from this many characters on; fewer can match by chance."""
@@ -107,7 +107,7 @@ AlarmT = TypeVar("AlarmT", bound=Alarm)
 
 @dataclass(frozen=True, slots=True)
 class PreparedAlarm(Alarm):
-    """An alarm that can be sent as it is. Only `sos_access.prepare.prepare` makes one; the store reads it back."""
+    """An alarm that can be sent as it is. Only `prepare.prepare` makes one; the store reads it back."""
 
     transmitter_time: str | None = None
     additional_info: str | None = None
@@ -137,13 +137,7 @@ class Result:
 
     def as_json(self) -> dict[str, object]:
         """Return the published form (TOPICS.md, Results): fields that do not apply are absent."""
-        found: dict[str, object] = {}
-        for field in fields(self):
-            value = getattr(self, field.name)
-            if value is None or value == ():
-                continue
-            found[field.name] = timestamp(value) if isinstance(value, datetime) else value
-        return found
+        return present({field.name: getattr(self, field.name) for field in fields(self)})
 
 
 @dataclass(frozen=True, slots=True)

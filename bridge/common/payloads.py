@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 
 from bridge.common.errors import BridgeError
 from bridge.common.models import Request
+from bridge.common.text import clean
 
 _LONGEST_PAYLOAD = 100_000
 """Bytes (TOPICS.md, Transmitter commands)."""
@@ -30,8 +32,11 @@ def payload_text(payload: bytes) -> str:
         raise CommandError("the payload is not UTF-8 text") from None
 
 
-def payload_object(text: str) -> dict[str, object]:
-    """Return the JSON object in `text`, which begins with `{`. Raises CommandError, which does not quote the text."""
+def payload_object(text: str, known: Sequence[str]) -> dict[str, object]:
+    """Return the JSON object in `text`, which begins with `{` and may have the fields `known`.
+
+    Raises CommandError, which does not quote values: one may be a code.
+    """
 
     def unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
         found = dict(pairs)
@@ -43,6 +48,9 @@ def payload_object(text: str) -> dict[str, object]:
         value: dict[str, object] = json.loads(text, object_pairs_hook=unique)
     except (ValueError, RecursionError) as error:
         raise CommandError(f"invalid JSON{_place(error)}") from None
+    for name in value:
+        if name not in known:
+            raise CommandError(f"{clean(name, 40)}: unknown field; known fields: {', '.join(known)}")
     return value
 
 

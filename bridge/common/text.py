@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 
 _LONGEST = 200
@@ -19,3 +20,9 @@ def clean(peer_text: object, longest: int = _LONGEST) -> str:
 def timestamp(moment: datetime) -> str:
     """Return ISO 8601 with offset and milliseconds; a naive time is local."""
     return moment.astimezone().isoformat(timespec="milliseconds")
+
+
+def present(fields: Mapping[str, object]) -> dict[str, object]:
+    """Return `fields` as they are published: times as text, those that do not apply (None, ()) absent."""
+    found = {name: value for name, value in fields.items() if value is not None and value != ()}
+    return {name: timestamp(value) if isinstance(value, datetime) else value for name, value in found.items()}

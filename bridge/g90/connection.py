@@ -17,7 +17,7 @@ from bridge.g90.upstream import Upstream, UpstreamProxy
 from bridge.g90.wire.events import A_CLOCK, Alert, Form, Notice
 from bridge.g90.wire.frames import FrameError, MessageError
 from bridge.g90.wire.messages import PING, CommandResponse, Discovery, Hello, Ping, asks_for, is_guid
-from bridge.g90.wire.session import ReceivedMessage, Session, Unreadable
+from bridge.g90.wire.session import PanelSession, ReceivedMessage, Unreadable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Mapping
@@ -80,7 +80,7 @@ class Connection(asyncio.Protocol):
         peer = transport.get_extra_info("peername")
         self.address = _plain(peer[0]) if peer else ""
         announced = self._owner.announced(transport.get_extra_info("sockname")[:2])
-        self._session = Session(*announced)
+        self._session = PanelSession(*announced)
         if not peer or not self._owner.opened(self):  # no peer: closed before it was accepted
             self.abort()
         elif self._owner.upstream:

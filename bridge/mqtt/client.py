@@ -1,4 +1,4 @@
-"""One connection to the broker: login, TLS, and what aiomqtt leaves out (DUP, session present, manual PUBACK).
+"""One connection to the broker: login, TLS, and what aiomqtt leaves out (DUP, manual PUBACK).
 
 Only this module and `bridge.mqtt.session`, its one user, know the MQTT library.
 """
@@ -162,7 +162,7 @@ class Client(aiomqtt.Client):
                 self._hang_up()
 
     def _client_connect(self) -> None:
-        """Connect, in a thread, which cannot be cancelled: if the caller has left meanwhile, close the socket then."""
+        """Connect in a thread, which cannot be cancelled: if the caller has left, close the socket then."""
         self._connecting = True
         try:
             super()._client_connect()

@@ -1,4 +1,4 @@
-"""What is to be published: retained states and events (TOPICS.md, States and events). Pure; the session drains it.
+"""What is to be published: retained states and events (TOPICS.md, States and events). Pure.
 
 A state says what a retained topic is to hold from now on; it is published where the broker holds something else. An
 event is published once, in order. The last of either on a retained topic counts.
@@ -106,7 +106,6 @@ class Outgoing:
 
     @property
     def waiting_events(self) -> int:
-        """The number of events waiting."""
         return len(self._events)
 
     @property

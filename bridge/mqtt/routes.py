@@ -19,7 +19,7 @@ Handle = Callable[[Sequence[Incoming]], Awaitable[None]]
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """Messages whose topic matches `filter` go to `handle`. The filters of all routes match different topics."""
+    """Messages whose topic matches `filter` go to `handle`; no two routes match the same topic."""
 
     filter: str
     handle: Handle
@@ -33,7 +33,7 @@ class Router:
     """Hands messages to the handlers of their topics."""
 
     def __init__(self, routes: Iterable[Route], emit: Callable[..., None]) -> None:
-        """Messages that arrive together are handled in the order of `routes`; `emit` publishes on `bridge/event`."""
+        """Messages of a batch are handled in the order of `routes`; `emit` publishes on `bridge/event`."""
         self.filters: list[tuple[str, int]] = []
         """What to subscribe to, each with its QoS."""
         self._order: dict[Handle, None] = {}
@@ -67,7 +67,7 @@ class Router:
                 await handle(messages)
 
     def _refuse_retained(self, message: Incoming) -> None:
-        if not message.payload:  # somebody clears a retained command
+        if not message.payload:  # clears a retained command
             return
         topic = clean(message.topic)
         how = f"clear it with: mosquitto_pub -r -n -t '{topic}'"

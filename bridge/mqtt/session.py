@@ -1,4 +1,4 @@
-"""The MQTT session: subscriptions, acknowledgement once stored, retained states, will and birth, reconnect.
+"""The MQTT session: subscriptions, acknowledgement, retained states, will and birth, reconnect.
 
 It knows topics and bytes, not alarms (TOPICS.md, Connection). A message is acknowledged when its handler has returned,
 that is, stored it. What is to be published waits in `Outgoing`.
@@ -54,7 +54,7 @@ _AT_ONCE = 10
 """States published before their acknowledgements are awaited."""
 
 
-class Deliveries(Protocol):
+class DeliveryLog(Protocol):
     """Recognises messages that the broker delivers again."""
 
     def acknowledged(self, batch: Sequence[Incoming]) -> None:
@@ -101,7 +101,7 @@ class Session:
         outgoing: Outgoing,
         router: Router,
         subscriptions: Subscriptions,
-        deliveries: Deliveries,
+        deliveries: DeliveryLog,
     ) -> None:
         """Raises ConfigError where a certificate file cannot be used."""
         self.connected = asyncio.Event()
@@ -201,7 +201,7 @@ class Session:
                 raise BrokerError(f"it does not let {who} subscribe to {pattern}; see the broker's access list")
 
     async def _learn(self, client: Client) -> None:
-        """Read what the broker holds of ours: it sends all of it before it confirms the end of the subscription."""
+        """Read what the broker holds of ours: it sends all of it before it confirms the unsubscription."""
         self._outgoing.forget_held()
         try:
             await self._subscribe(client, self._subscriptions.states, qos=0)
@@ -249,7 +249,7 @@ class Session:
                 del connection.unconfirmed[:acknowledged]
 
     async def _publish_waiting(self, client: Client) -> bool:
-        """Publish the events that are due, then a few states; return whether the broker has answered to something.
+        """Publish the events that are due, then a few states; return whether the broker acknowledged any.
 
         However fast either comes, the other is not kept waiting.
         """

@@ -1,4 +1,4 @@
-"""Checks the code of a panel command in constant time and locks after wrong codes (TOPICS.md, Panel commands)."""
+"""Checks the code of a panel command; locks after wrong codes (TOPICS.md, Panel commands)."""
 
 from __future__ import annotations
 

@@ -29,18 +29,18 @@ log = logging.getLogger(__name__)
 MOST_WAITING = 4
 """The same command to one panel. One more is refused: it would be carried out minutes late, or never.
 
-Each action has its own count, so that a flood of commands to arm keeps nobody from disarming.
+Each action has its own count, so that a flood of commands to arm does not prevent disarming.
 """
 MAX_WAIT_S = 30.0
 """A command that waited longer is not carried out: by now it may be unwanted."""
-_TOO_MANY_CODES = f"{MAX_WRONG} wrong codes in a row: nothing that needs the code is taken for {LOCK_S:.0f} seconds"
+_TOO_MANY_CODES = f"{MAX_WRONG} wrong codes in a row; commands that need the code are refused for {LOCK_S:.0f} seconds"
 _NOT_CONTROLLED = 'this panel is not controlled; see control = "local" in its configuration'
 _Result = tuple[SetOutcome, str | None]
-_TOO_MANY_WAIT = f"{MOST_WAITING} commands like this one wait for the panel already, this one is not carried out"
+_TOO_MANY_WAIT = f"{MOST_WAITING} such commands to this panel are waiting; this one is refused"
 
 
 class PanelCommands:
-    """Those of all panels, carried out in tasks of its own."""
+    """Takes the commands to all panels and carries each out in a task."""
 
     def __init__(
         self,
@@ -91,7 +91,7 @@ class PanelCommands:
             self._refuse_unknown(message, guid)
 
     def _take(self, message: Incoming) -> None:
-        """Accept a command or refuse it; its result goes to `set/response`, and to the command's response topic."""
+        """Accept or refuse a command; its result goes to `set/response` and to its response topic."""
         guid = self._topics.guid(message.topic) or ""
         if guid not in self._panels:
             self._refuse_unknown(message, guid)
@@ -118,8 +118,8 @@ class PanelCommands:
             self._accepted.put_nowait((panel, command, asyncio.get_running_loop().time()))
 
     def _refuse_unknown(self, message: Incoming, guid: str) -> None:
-        """Refuse without a retained response: nothing would ever remove that."""
-        reason = f"there is no panel {clean(guid)!r} in the configuration"
+        """Refuse without a retained response, which nothing would remove."""
+        reason = f"unknown panel {clean(guid)!r}; add it under [[g90.panels]]"
         self._emit("command_rejected", topic=clean(message.topic), reason=reason)
         if message.reply is not None:
             payload = set_response(None, SetOutcome.FAILED, reason, self._clock.now())
@@ -181,7 +181,7 @@ class PanelCommands:
             case Verdict.OK:
                 return None
             case Verdict.LOCKED:
-                return f"{_TOO_MANY_CODES}, and this code was not even looked at"
+                return f"{_TOO_MANY_CODES}; this code was not checked"
         if not panel.lock.locked(now):
             return "the code is missing or wrong"
         log.warning("panel %s: %s", command.guid, _TOO_MANY_CODES)

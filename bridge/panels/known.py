@@ -1,4 +1,4 @@
-"""The panels that there are: those of the configuration and those that were heard, with their last states."""
+"""The known panels: those of the configuration and those that connected, with their last states."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ from enum import IntEnum, StrEnum
 
 from bridge.common.models import Reply, Secret
 from bridge.common.payloads import CommandError, payload_object
-from bridge.common.text import clean, timestamp
+from bridge.common.text import present, timestamp
 from bridge.g90.state.model import PanelState, Sensor
 from bridge.g90.wire.answers import GsmStatus, WifiStatus
 
@@ -103,10 +103,7 @@ class PanelTopics:
 
 
 def _object(text: str) -> tuple[str, Secret | None]:
-    found = payload_object(text)
-    unknown = [name for name in found if name not in ("action", "code")]
-    if unknown:
-        raise CommandError(f"{clean(unknown[0], 40)}: is no field of this command; there are: action, code")
+    found = payload_object(text, ("action", "code"))
     action, code = found.get("action"), found.get("code")
     if not isinstance(action, str):
         raise CommandError(f"action: is required; use one of: {', '.join(Action)}")
@@ -117,12 +114,11 @@ def _object(text: str) -> tuple[str, Secret | None]:
 
 def set_response(action: str | None, outcome: SetOutcome, error: str | None, completed_at: datetime) -> str:
     """Return how a command ended."""
-    found = {"action": action, "outcome": outcome, "error": error, "completed_at": timestamp(completed_at)}
-    return json.dumps({name: value for name, value in found.items() if value is not None})
+    return json.dumps(present({"action": action, "outcome": outcome, "error": error, "completed_at": completed_at}))
 
 
 def state_payloads(state: PanelState, problems: Sequence[str] = ()) -> dict[str, str]:
-    """Return what the retained topics of a panel hold, by the topic's last part; what is not known yet is absent."""
+    """Return what a panel's retained topics hold, by the topic's last part; the unknown is absent."""
     found = {"info": json.dumps(info_payload(state, problems))}
     if state.online is not None:
         found["availability"] = "online" if state.online else "offline"
@@ -146,9 +142,9 @@ def info_payload(state: PanelState, problems: Sequence[str] = ()) -> dict[str, o
         "firmware": state.firmware,
         "product": state.product,
         "address": state.address,
-        "connected_since": timestamp(state.connected_since) if state.connected_since else None,
-        "last_seen": timestamp(state.last_seen) if state.last_seen else None,
-        "last_read": timestamp(state.last_read) if state.last_read else None,
+        "connected_since": state.connected_since,
+        "last_seen": state.last_seen,
+        "last_read": state.last_read,
         "upstream_connected": state.upstream_connected,
         "changed_by": state.changed_by,
         "ac_power": state.ac_power,
@@ -164,7 +160,7 @@ def info_payload(state: PanelState, problems: Sequence[str] = ()) -> dict[str, o
             "wifi_signal": info.wifi_signal,
             "wifi_status": _status_name(WifiStatus, info.wifi_status),
         }
-    return {name: value for name, value in found.items() if value is not None}
+    return present(found)
 
 
 def _status_name(names: type[IntEnum], status: int | None) -> str | None:

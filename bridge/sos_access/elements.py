@@ -1,4 +1,4 @@
-"""The elements of the messages: names, lengths and characters (PROTOCOL.md, Alarm, Ping and New password)."""
+"""Elements of the messages: names, lengths and characters (PROTOCOL.md, Alarm, Ping and New password)."""
 
 from __future__ import annotations
 

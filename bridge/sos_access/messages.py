@@ -1,4 +1,4 @@
-"""The six messages of SOS Access v4 as frozen values, and their XML in both directions (PROTOCOL.md, Messages).
+"""The six messages of SOS Access v4 as frozen values, and their XML (PROTOCOL.md, Messages).
 
 Written messages are exact: order, header, lengths, characters. Requests are read as strictly as a receiver does. Of a
 response only root, status and a new password matter, so that an accepted alarm is not sent again because of an odd

@@ -1,4 +1,4 @@
-"""Alarms as callers give them, made fit for the wire (PROTOCOL.md, Characters, Position and Additional info).
+"""Alarms made fit for the wire (PROTOCOL.md, Characters, Position and Additional info).
 
 Free texts are changed to fit: a dash must not lose an alarm. Codes are not: another code is another alarm. `prepare` is
 idempotent.
@@ -159,7 +159,7 @@ def _time(value: object) -> str | None:
 
 
 def _position(value: object) -> str | None:
-    """Return the text of a mapping with lat and lon or x and y, or of a finished text (PROTOCOL.md, Position)."""
+    """Return the text of {lat, lon}, of {x, y} or of a finished text (PROTOCOL.md, Position)."""
     if value is None or value == "":
         return None
     if isinstance(value, str):

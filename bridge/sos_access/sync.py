@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import functools
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+from collections.abc import Callable, Coroutine
+from typing import Any, ParamSpec, TypeVar
 
+from bridge.common.models import Secret
 from bridge.sos_access import client
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
-
-    from bridge.common.models import Secret
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -32,7 +29,7 @@ def _blocking(method: Callable[P, Coroutine[Any, Any, T]]) -> Callable[P, T]:
 
 
 class BlockingClient:
-    """`bridge.sos_access.client.SOSAccessClient` with blocking methods; parameters, results and errors are the same.
+    """`client.SOSAccessClient` with blocking methods; parameters, results and errors are the same.
 
     The methods raise `RuntimeError` if an event loop is running.
     """

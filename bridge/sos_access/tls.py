@@ -38,7 +38,7 @@ def fingerprint(certificate: bytes) -> bytes:
 
 
 def tls_context(verify: str) -> TlsPolicy:
-    """Return the policy for `none`, `system`, the path of a CA file, or `sha256:` and a fingerprint in hex.
+    """Return the policy for `none`, `system`, a CA file's path, or `sha256:` and a fingerprint in hex.
 
     Raises `ConfigError`.
     """

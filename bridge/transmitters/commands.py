@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any, cast
 
@@ -39,9 +38,7 @@ def parse(topics: Topics, topic: str, payload: bytes) -> ParsedCommand:
         if key is not None:
             return _switched(name, _named(topics, name, key), text)
         return _alarm_command(name, request, _alarm(text))
-    except FieldError as error:
-        raise CommandError(str(error), name, request) from None
-    except CommandError as error:
+    except (FieldError, CommandError) as error:
         raise CommandError(str(error), name, request) from None
 
 
@@ -50,7 +47,7 @@ def _split(topics: Topics, topic: str) -> tuple[str, str]:
     name, _, leaf = rest.partition("/")
     if name not in topics.transmitters:
         known = ", ".join(sorted(topics.transmitters)) or "none"
-        raise CommandError(f"there is no transmitter {clean(name)!r}; configured: {known}")
+        raise CommandError(f"unknown transmitter {clean(name)!r}; configured: {known}")
     return name, leaf
 
 
@@ -75,7 +72,7 @@ def _request(leaf: str) -> tuple[Request, str | None]:
             return Request.PING, None
         case ["auth", "rotate"]:
             return Request.AUTH, None
-    raise CommandError(f"{clean(leaf)!r} is no command")
+    raise CommandError(f"unknown command {clean(leaf)!r}")
 
 
 def _alarm(text: str) -> Alarm:
@@ -83,19 +80,12 @@ def _alarm(text: str) -> Alarm:
         raise CommandError('the payload is empty; give an event code such as BA, or {"event_code": "BA", ...}')
     if not text.startswith("{"):
         if text[0] in "\"'[":
-            raise CommandError(f'{clean(text, 40)} is no event code; give BA bare, or {{"event_code": "BA", ...}}')
+            raise CommandError(f'{clean(text, 40)} is not an event code; use BA, or {{"event_code": "BA", ...}}')
         return Alarm(event_code=text)
-    found = payload_object(text)
-    _known_fields(found, _ALARM_FIELDS)
+    found = payload_object(text, _ALARM_FIELDS)
     if found.get("event_code") in (None, ""):
         raise FieldError("event_code", "is required, such as BA for burglary or FA for fire")
     return Alarm(**cast("dict[str, Any]", found))  # prepare() checks the type of each
-
-
-def _known_fields(found: Mapping[str, object], known: Sequence[str]) -> None:
-    for name in found:
-        if name not in known:
-            raise FieldError(clean(name, 40), f"is no field of this command; there are: {', '.join(known)}")
 
 
 def _alarm_command(transmitter: str, request: Request, alarm: Alarm, code: str | None = None) -> ParsedCommand:
@@ -121,7 +111,5 @@ def _reference(text: str) -> str | None:
     if text in ("", "PRESS"):
         return None
     if text.startswith("{"):
-        found = payload_object(text)
-        _known_fields(found, ("reference",))
-        return check_reference(found.get("reference"))
+        return check_reference(payload_object(text, ("reference",)).get("reference"))
     return check_reference(text)

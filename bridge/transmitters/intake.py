@@ -1,4 +1,4 @@
-"""From MQTT into the outbox: each batch of messages is parsed and stored in one transaction, then acknowledged."""
+"""From MQTT into the outbox: each batch of commands is parsed, stored at once and acknowledged."""
 
 from __future__ import annotations
 

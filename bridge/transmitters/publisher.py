@@ -63,7 +63,7 @@ class Publisher:
         self.changed(transmitter)
 
     def heartbeat(self, transmitter: str, result: Result) -> None:
-        """Publish how a heartbeat ended, like a ping's result: when that changes, else every ten minutes at most."""
+        """Publish a heartbeat's outcome like a ping's: when it changes, else every ten minutes at most."""
         now = time.monotonic()
         outcome, published_at = self._heartbeats.get(transmitter, (None, 0.0))
         if outcome != result.outcome or now - published_at >= _HEARTBEAT_EACH_S:

@@ -1,4 +1,4 @@
-"""The topics of the bridge and its transmitters, pure: names, filters, the payloads of states (TOPICS.md)."""
+"""The topics of the bridge and its transmitters, and the payloads of states (TOPICS.md). Pure."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _RESPONSE_TOPICS = {
 
 @dataclass(frozen=True, slots=True)
 class Topics:
-    """The names below one base topic, for the transmitters (name to alarm key to alarm) that are configured."""
+    """The names below a base topic; `transmitters` has the configured alarms by name and key."""
 
     base: str
     transmitters: Mapping[str, Mapping[str, NamedAlarm]]
@@ -52,7 +52,7 @@ class Topics:
 
     @property
     def commands(self) -> tuple[str, ...]:
-        """The filters of all command topics; of unknown transmitters too: a wrong name is answered, not ignored."""
+        """The filters of all command topics, also of unknown transmitters: a wrong name is answered."""
         leaves = ("alarm/raise", "alarm/restore", "alarm/+/set", "ping", "auth/rotate")
         return tuple(self.of("+", leaf) for leaf in leaves)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 import subprocess
 import sys
@@ -19,10 +20,10 @@ from bridge.store.lock import hold, is_held
 
 @asynccontextmanager
 async def serving(store: Path, problems: Callable[[], Awaitable[list[str]]]) -> AsyncIterator[None]:
-    """Serve within, once the socket is there for us alone."""
+    """Serve within, once the socket is there."""
     task = asyncio.create_task(serve(store, problems))
     try:
-        while not socket_path(store).exists() or socket_path(store).stat().st_mode & 0o777 != 0o600:
+        while not socket_path(store).exists():
             assert not task.done()
             await asyncio.sleep(0)
         yield
@@ -50,6 +51,20 @@ def test_a_healthy_bridge_says_nothing_and_is_asked_again_and_again(tmp_path: Pa
 
     asyncio.run(run())
     assert list(tmp_path.iterdir()) == []
+
+
+def test_its_socket_is_never_there_for_others(tmp_path: Path) -> None:
+    """Even where files are made for everybody by default."""
+
+    async def run() -> int:
+        async with serving(tmp_path / "s.db", finding):
+            return socket_path(tmp_path / "s.db").stat().st_mode & 0o777
+
+    umask = os.umask(0)
+    try:
+        assert asyncio.run(run()) == 0o600
+    finally:
+        os.umask(umask)
 
 
 def test_what_is_wrong_is_told(tmp_path: Path) -> None:
@@ -133,7 +148,7 @@ def test_an_answer_that_breaks_off_is_told(tmp_path: Path, answer: bytes) -> Non
 
     async def run() -> None:
         async with await asyncio.start_unix_server(broken, socket_path(tmp_path / "s.db")):
-            assert await said(tmp_path / "s.db") == "the bridge broke off its answer"
+            assert await said(tmp_path / "s.db") == "the bridge sent an incomplete answer"
 
     asyncio.run(run())
 

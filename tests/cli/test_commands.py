@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import json
 import logging
@@ -14,7 +15,7 @@ from pathlib import Path
 import pytest
 from support.outbox import command, put, result
 
-from bridge.cli import call
+from bridge.cli import call, parser
 from bridge.cli.logs import HumanFormatter, JsonFormatter
 from bridge.common.models import Outcome, Request, Secret
 from bridge.sos_access.simulator.receiver import Accounts, Receiver
@@ -24,11 +25,6 @@ from bridge.store.lock import hold
 from bridge.store.outbox import Outbox
 
 PASSWORD = "core-password-1"
-COMMANDS = (
-    "", "run", "check", "alarm", "alarm raise", "alarm restore", "ping", "rotate", "outbox", "outbox list",
-    "outbox show", "outbox retry", "outbox drop", "panel", "simulate", "simulate receiver", "simulate panel",
-    "demo", "healthcheck", "config", "config example", "config schema",
-)  # fmt: skip
 Output = pytest.CaptureFixture[str]
 
 
@@ -97,12 +93,43 @@ def error_line(capsys: Output) -> str:
     return line
 
 
-@pytest.mark.parametrize("words", COMMANDS)
-def test_every_command_explains_itself(capsys: Output, words: str) -> None:
+def subcommands(of: argparse.ArgumentParser) -> dict[str, argparse.ArgumentParser]:
+    """Return the commands of a command by name; none where it has none."""
+    found = [each for each in of._actions if isinstance(each, argparse._SubParsersAction)]
+    return dict(found[0].choices) if found else {}
+
+
+def commands(of: argparse.ArgumentParser, words: str = "") -> Iterator[tuple[str, argparse.ArgumentParser]]:
+    yield words, of
+    for name, each in subcommands(of).items():
+        yield from commands(each, f"{words} {name}".strip())
+
+
+def explanations(of: argparse.ArgumentParser) -> list[str]:
+    """Return the text of each option, argument and subcommand. None goes without one."""
+    found = []
+    for action in of._actions:
+        for each in action._choices_actions if isinstance(action, argparse._SubParsersAction) else [action]:
+            if each.help != argparse.SUPPRESS:
+                assert each.help, f"{of.prog}: {each.dest} goes without an explanation"
+                found.append(of._get_formatter()._expand_help(each))
+    return found
+
+
+@pytest.mark.parametrize(
+    ("words", "command"), [pytest.param(*each, id=each[0] or "sosbridge") for each in commands(parser())]
+)
+def test_every_command_explains_itself(
+    capsys: Output, monkeypatch: pytest.MonkeyPatch, words: str, command: argparse.ArgumentParser
+) -> None:
+    monkeypatch.setenv("COLUMNS", "1000")
     with pytest.raises(SystemExit) as caught:
         call([*words.split(), "--help"])
     assert caught.value.code == 0
-    assert f"usage: sosbridge {words}".strip() in capsys.readouterr().out
+    said = " ".join(capsys.readouterr().out.split())
+    assert f"usage: sosbridge {words}".strip() in said
+    for text in explanations(command):
+        assert " ".join(text.split()) in said
 
 
 @pytest.mark.parametrize(

@@ -10,13 +10,12 @@ from support.processes import environment
 
 _BROKEN = """
 from bridge.cli import main
-from bridge.cli.demo import panel as demo_panel
 from bridge.cli.demo import stage as demo_stage
 
-async def nothing(self):
+async def nothing(self, sensor):
     pass
 
-demo_panel.DemoPanel.smoke = nothing
+demo_stage.PanelSimulator.alarm = nothing
 demo_stage._WAIT_S = 2.0
 main(["demo", "--once"])
 """

@@ -102,7 +102,7 @@ def test_it_shows_what_arrives_until_it_is_told_to_stop(
     number: signal.Signals, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shown: asyncio.Queue[str] = asyncio.Queue()
-    monkeypatch.setattr(simulate_receiver, "_say", shown.put_nowait)
+    monkeypatch.setattr(simulate_receiver, "say", shown.put_nowait)
 
     async def main() -> int:
         running = asyncio.create_task(simulate_receiver.run(parsed("--port", "0", "--transmitter", f"1:{PASSWORD}")))

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import shlex
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
+import aiomqtt
 import pytest
 from deploy.kit import DEPLOY, TOP, password, prepared, run
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.reasoncodes import ReasonCode
 from support.brokers import Mosquitto
 
 from bridge.cli import parser
+from bridge.common.errors import StoreError
+from bridge.mqtt.client import Broker, BrokerError, explain, try_connection
+from bridge.store.database import Store
 
 README = (DEPLOY / "README.md").read_text("utf-8")
 BLOCKS = "\n".join(re.findall(r"```sh\n(.*?)```", README, re.DOTALL)).replace("\\\n", " ")
@@ -51,18 +59,55 @@ def test_the_files_are_there(tmp_path: Path) -> None:
     assert len(named) > 10
 
 
+def _full(folder: Path) -> str:
+    """Return what is said of a store that cannot grow."""
+
+    async def run() -> None:
+        async with await Store.open(folder / "store.db") as store:
+            await store.write(lambda db: db.execute("PRAGMA max_page_count = 1"))
+            await store.write(lambda db: db.execute("INSERT INTO panel VALUES ('P', ?)", ("x" * 100_000,)))
+
+    with pytest.raises(StoreError) as caught:
+        asyncio.run(run())
+    return str(caught.value)
+
+
+def _read_only(folder: Path) -> str:
+    """Return what is said of a store on a file system that became read-only."""
+
+    async def run() -> None:
+        async with await Store.open(folder / "store.db") as store:
+            await store.write(lambda db: db.execute("PRAGMA query_only = 1"))
+            await store.write(lambda db: db.execute("INSERT INTO panel VALUES ('P', '')"))
+
+    with pytest.raises(StoreError) as caught:
+        asyncio.run(run())
+    return str(caught.value)
+
+
+def _refused(folder: Path) -> str:
+    """Return what is said of a broker that wants a login."""
+    with Mosquitto(folder, general=["allow_anonymous false"]) as broker, pytest.raises(BrokerError) as caught:
+        asyncio.run(try_connection(Broker("127.0.0.1", broker.port)))
+    return str(caught.value)
+
+
+def _taken_over(_: Path) -> str:
+    return explain(aiomqtt.MqttCodeError(ReasonCode(PacketTypes.DISCONNECT, "Session taken over")))
+
+
 @pytest.mark.parametrize(
-    "words",
+    ("words", "said"),
     [
-        "another client took over our client id",
-        "the disk is full",
-        "it is read-only",
-        "it refuses the user name or password",
+        ("another client took over the client id", _taken_over),
+        ("the disk is full", _full),
+        ("it is read-only", _read_only),
+        ("it refuses the user name or password", _refused),
     ],
 )
-def test_what_it_quotes_is_said(words: str) -> None:
+def test_what_it_quotes_is_said(tmp_path: Path, words: str, said: Callable[[Path], str]) -> None:
     assert f"*{words}" in README
-    assert any(words in path.read_text("utf-8") for path in (TOP / "bridge").rglob("*.py"))
+    assert words in said(tmp_path)
 
 
 _DEBIAN = """\

@@ -115,9 +115,9 @@ async def test_an_undelivered_alarm_is_told(home: Home) -> None:
     assert told.startswith("BA: the alarm of transmitter home is undelivered ("), told
     assert told.endswith("sosbridge keeps trying."), told
     await home.mqtt.publish("transmitter/hem/alarm/raise", "BA")
-    told = await home.broker_holds("told", "did not take")
+    told = await home.broker_holds("told", "did not accept")
     assert told.startswith("sosbridge did not accept the command on sosbridge/transmitter/hem/alarm/raise: "), told
-    assert "there is no transmitter 'hem'" in told, told
+    assert "unknown transmitter 'hem'" in told, told
     assert home.hass.problems() == []
 
 

@@ -38,7 +38,7 @@ from bridge.g90.wire.commands import PanelCommandError, answer_data, unwrap
 from bridge.g90.wire.events import Alert, EventType, Notice
 from bridge.g90.wire.frames import FrameBuffer, FrameError, MessageError
 from bridge.g90.wire.messages import CommandResponse, Discovery, Hello, parse_from_cloud
-from bridge.g90.wire.session import ReceivedMessage, Session, Unreadable
+from bridge.g90.wire.session import PanelSession, ReceivedMessage, Unreadable
 from bridge.panels.events import _command
 from bridge.panels.forwarding import Forwarded, Rule, forward
 from bridge.panels.topics import PanelTopics, state_payloads
@@ -71,7 +71,7 @@ def stream(data: bytes) -> str:
 
 
 def _readings(pieces: Sequence[bytes]) -> tuple[list[ReceivedMessage], str]:
-    session = Session("192.0.2.10", 5678)
+    session = PanelSession("192.0.2.10", 5678)
     found: list[ReceivedMessage] = []
     try:
         for piece in pieces:

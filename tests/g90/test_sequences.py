@@ -26,7 +26,7 @@ from bridge.g90.wire.commands import SensorRecord
 from bridge.g90.wire.constants import AlertType, NoticeKind, SensorType, Source
 from bridge.g90.wire.events import Alert, Form, Notice, PanelEvent, Report
 from bridge.g90.wire.messages import build_report
-from bridge.g90.wire.session import Session
+from bridge.g90.wire.session import PanelSession
 
 A, S, C, P = AlertType.ALARM, AlertType.SENSOR_ACTIVITY, AlertType.STATE_CHANGE, AlertType.PANEL_SOS
 DOOR, MOTION, WINDOW, REMOTE, PANIC, KEYPAD, BELL, SMOKE = 1, 2, 3, 4, 5, 11, 12, 9
@@ -284,7 +284,7 @@ async def settled() -> None:
 
 
 def by_us(sequence: list[Sent]) -> Outcome:
-    session, out = Session("127.0.0.1", 5678), Outcome()
+    session, out = PanelSession("127.0.0.1", 5678), Outcome()
     known = reduce(reduce(START, SensorsRead(RECORDS), at(-9)).state, FlagsRead(int(FLAGS)), at(-9)).state
     known = reduce(known, HistoryRead((), at(-9).steady), at(-9)).state
     events: list[PanelEvent] = []

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import socket
 import struct
+from contextlib import asynccontextmanager
 from functools import partial
 from ipaddress import ip_network
 from typing import TYPE_CHECKING
@@ -18,6 +20,7 @@ from support.g90 import (
     HELLO_ANSWER,
     NOTIFICATION,
     OTHER,
+    PATIENCE,
     PING,
     SMOKE_ALARM,
     Recorder,
@@ -36,11 +39,15 @@ from bridge.g90.wire.commands import CommandTimeout, PanelCommandError
 from bridge.g90.wire.messages import CommandResponse, build_response
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
     from bridge.g90.state.model import PanelState
     from bridge.g90.wire.events import PanelEvent
 
 ANNOUNCE = ("192.0.2.10", 5678)
 UNKNOWN = struct.pack("<BBBBi", 0x77, 0x10, 0, 0x20, 60_000) + bytes(60_000 - 8)
+MUCH = 4 << 20
+"""Bytes: far more than the buffers of two small sockets hold."""
 OTHER_HELLO = HELLO.replace(GUID.encode(), OTHER.encode())
 
 
@@ -460,21 +467,48 @@ def test_nothing_is_ever_sent_to_a_panel_that_did_not_ask() -> None:
     run(scenario())
 
 
+@asynccontextmanager
+async def narrow(address: tuple[str, int]) -> AsyncIterator[socket.socket]:
+    """Connect with small buffers and segments: whoever is not read by the other side soon has to wait."""
+    with socket.socket() as peer:
+        peer.setblocking(False)  # noqa: FBT003 - as it is
+        peer.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        peer.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+        peer.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, 536)
+        await asyncio.get_running_loop().sock_connect(peer, address)
+        yield peer
+
+
+async def pushed(peer: socket.socket, message: bytes) -> int:
+    """Send a message again and again until the other side takes no more; return the bytes that it took."""
+    sent = waited = 0
+    while sent < MUCH and waited < 50:
+        try:
+            sent += peer.send((message + message * (4096 // len(message)))[sent % len(message) :])
+            waited = 0
+        except BlockingIOError:
+            waited += 1
+            await asyncio.sleep(0.01)
+    return sent
+
+
 def test_a_panel_that_takes_no_answers_is_not_read_until_it_does() -> None:
     async def scenario() -> None:
-        async with serving(Recorder()) as server, dialled(server.address) as deaf, dialled(server.address) as ours:
-            await deaf.send(PING)
-            await deaf.receive(8)
-            (connection,) = [c for c in server.connections if c._transport.get_extra_info("peername") == deaf.name]
-            connection._transport.set_write_buffer_limits(0)
-            connection.pause_writing()
-            sending = asyncio.create_task(deaf.send(UNKNOWN * 500))
+        loop = asyncio.get_running_loop()
+        async with (
+            serving(Recorder()) as server,
+            narrow(server.address) as deaf,
+            dialled(server.address) as ours,
+        ):
+            sent = await pushed(deaf, PING)
+            assert sent < MUCH
             await ours.send(PING)
             assert await ours.receive(8) == PING
-            assert not connection._transport.is_reading()
-            connection.resume_writing()
-            assert connection._transport.is_reading()
-            sending.cancel()
+            answers = 0
+            deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)  # now it reads as fast as it can
+            async with asyncio.timeout(5 * PATIENCE):
+                while answers < sent // 8 * 8:
+                    answers += len(await loop.sock_recv(deaf, 65536))
 
     run(scenario())
 
@@ -520,16 +554,11 @@ def test_a_panel_whose_alarm_took_long_to_store_was_not_silent() -> None:
 
     async def scenario() -> None:
         recorder = Slow()
-        async with serving(recorder) as server, dialled(server.address) as panel:
+        async with serving(recorder, limits=Limits(offline_after=1.0)) as server, dialled(server.address) as panel:
             await panel.send(HELLO + SMOKE_ALARM + PING)
             await recorder.asked.wait()
-            entry = server.registry.panels[GUID]
-            entry.heard -= 3600
-            sweeping = asyncio.create_task(server.registry.sweep())
-            await asyncio.sleep(0)
-            assert entry.lock._waiters
+            await asyncio.sleep(2.0)
             recorder.let.set()
-            await sweeping
             await panel.receive(42 + 8)
             assert recorder.types() == ["panel_online", "alarm"]
 
@@ -540,19 +569,20 @@ def test_a_flood_while_an_alarm_is_stored_stays_in_the_panels_socket(caplog: pyt
     caplog.set_level(logging.INFO, "bridge.g90")
 
     async def scenario() -> None:
+        loop = asyncio.get_running_loop()
         recorder = Slow()
-        async with serving(recorder) as server, dialled(server.address) as panel:
-            await panel.send(HELLO + SMOKE_ALARM)
+        async with serving(recorder) as server, narrow(server.address) as panel:
+            await loop.sock_sendall(panel, HELLO + SMOKE_ALARM)
             await recorder.asked.wait()
-            (connection,) = server.connections
-            sending = asyncio.create_task(panel.send(UNKNOWN * 400 + PING))
-            while connection._transport.is_reading():  # noqa: ASYNC110 - a transport tells nobody that it pauses
-                await asyncio.sleep(0.01)
-            assert len(connection._session._buffer) < 1 << 20
+            sent = await pushed(panel, UNKNOWN)
+            assert sent < MUCH
             recorder.let.set()
-            await sending
-            assert (await panel.receive(42 + 8))[42:] == PING
-            assert recorder.types() == ["panel_online", "alarm"]
+            async with asyncio.timeout(PATIENCE):
+                await loop.sock_sendall(panel, UNKNOWN[sent % len(UNKNOWN) :] + UNKNOWN * 3 + PING)
+                answers = b""
+                while len(answers) < 42 + 8:
+                    answers += await loop.sock_recv(panel, 4096)
+            assert answers[42:] == PING
 
     run(scenario())
     assert caplog.text.count(": skipped ") == 3

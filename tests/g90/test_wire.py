@@ -43,7 +43,7 @@ from bridge.g90.wire.messages import (
     HelloInfo,
     Ping,
 )
-from bridge.g90.wire.session import ReceivedMessage, Session, Unreadable
+from bridge.g90.wire.session import PanelSession, ReceivedMessage, Unreadable
 
 MOMENT = Now(1000.0, NOW)
 SMOKE = Alert(
@@ -78,11 +78,11 @@ MESSAGES: tuple[FromPanel, ...] = (
 )
 
 
-def session() -> Session:
-    return Session("192.0.2.10", 5678)
+def session() -> PanelSession:
+    return PanelSession("192.0.2.10", 5678)
 
 
-def readings(session: Session, pieces: list[bytes]) -> list[ReceivedMessage]:
+def readings(session: PanelSession, pieces: list[bytes]) -> list[ReceivedMessage]:
     """Feed pieces; take what there is after each."""
     found = []
     for piece in pieces:

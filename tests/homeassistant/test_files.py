@@ -230,10 +230,24 @@ def test_by_hand_is_as_it_is_discovered() -> None:
 
 def test_a_code_by_hand_is_a_command_that_is_taken() -> None:
     panel = next(entity for platform, entity in by_hand() if platform == "alarm_control_panel")
-    fields = re.findall(r"dict\(action=action, code=code\)", panel["command_template"])
-    assert fields
-    payload = json.dumps({"action": "DISARM", "code": "1234"}).encode()
-    assert PANELS.parse(panel["command_topic"], payload).action is Action.DISARM
+    for code in ("1234", 'a "quoted" one', None):
+        payload = rendered(panel["command_template"], action="DISARM", code=code)
+        command = PANELS.parse(panel["command_topic"], payload.encode())
+        assert command.action is Action.DISARM
+        assert (command.code.reveal() if command.code else None) == code
+
+
+class _ToJson:
+    """The filter `to_json` of Home Assistant."""
+
+    def __ror__(self, value: object) -> str:
+        return json.dumps(value)
+
+
+def rendered(template: str, **variables: object) -> str:
+    """Return what a template becomes whose one expression reads the same in Python."""
+    (expression,) = re.fullmatch(r"\{\{(.*)\}\}", template.strip()).groups()  # type: ignore[union-attr]
+    return str(eval(expression.strip(), {"__builtins__": {}, "dict": dict, "to_json": _ToJson(), **variables}))
 
 
 # The guide

@@ -10,7 +10,7 @@ from pathlib import Path
 from support.harness import Site, live
 
 DAY = 86400
-MESSAGE = "transmitter_time: left out, the clock of this machine is wrong"
+MESSAGE = "transmitter_time: omitted because the clock of this machine is wrong"
 
 
 def _set(site: Site, error: float) -> None:

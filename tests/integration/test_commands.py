@@ -119,7 +119,7 @@ INVALID: tuple[tuple[str, str | bytes, str], ...] = (
     ("alarm/raise", '{"section": "1"}', "event_code"),
     ("alarm/raise", '{"event_code": "BA"', "JSON"),
     ("alarm/raise", '["BA"]', "event code"),
-    ("alarm/raise", '{"event_code": "BA", "event_code": "FA"}', "twice"),
+    ("alarm/raise", '{"event_code": "BA", "event_code": "FA"}', "duplicate field"),
     ("alarm/raise", '{"event_code": "BA", "section": ["1"]}', "section"),
     ("alarm/restore", '{"event_code": "B\\u0000A"}', "event_code"),
     ("alarm/burglary/set", "MAYBE", "ON"),

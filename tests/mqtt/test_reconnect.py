@@ -3,58 +3,56 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any, cast
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
 
 import aiomqtt
 import pytest
-from support.session import make_session
+from support.session import LOST, ScriptedClient, make_session, no_waits, running
 
-from bridge.common.backoff import Backoff
 from bridge.common.models import Reply
-from bridge.mqtt.client import Client
 from bridge.mqtt.outgoing import Outgoing
-from bridge.mqtt.session import Session
-
-
-class Fragile(Session):
-    """Its connections do as `script` says: seconds that each one lasts, None for one that is never made."""
-
-    script: list[float | None]
-    ended: asyncio.Event
-
-    async def _connect(self) -> None:
-        if not self.script:
-            self.ended.set()
-            await asyncio.Event().wait()
-        lasts = self.script.pop(0)
-        if lasts is not None:
-            self._connected_at = asyncio.get_running_loop().time() - lasts
-        raise aiomqtt.MqttError("lost")
 
 
 def _waits(monkeypatch: pytest.MonkeyPatch, script: list[float | None]) -> list[float]:
-    """Return for how long a session waits after each of such connections."""
-    waits: list[float] = []
-    sleep = asyncio.sleep
-
-    async def at_once(seconds: float) -> None:
-        waits.append(seconds)
-        await sleep(0)
+    """Return how long a session waits after connections that last so many seconds; None: one that is never made."""
+    waits = no_waits(monkeypatch)
 
     async def scenario() -> None:
-        session = make_session(Outgoing(asyncio.Event()), kind=Fragile)
-        assert isinstance(session, Fragile)
-        session.script, session.ended = script, asyncio.Event()
-        running = asyncio.create_task(session.run())
-        async with asyncio.timeout(10):
-            await session.ended.wait()
-        running.cancel()
-        await asyncio.wait([running])
+        loop, ended, pending = asyncio.get_running_loop(), asyncio.Event(), list(script)
+        real, passed = loop.time, 0.0
+        monkeypatch.setattr(loop, "time", lambda: real() + passed)
 
-    monkeypatch.setattr("bridge.mqtt.session.Backoff", lambda: Backoff(jitter=lambda: 0.0))
-    monkeypatch.setattr(asyncio, "sleep", at_once)
+        class Scripted(ScriptedClient):
+            def __init__(self) -> None:
+                self.lasts = pending.pop(0) if pending else None
+                self.refused = self.lasts is None
+                if len(made) == len(script):
+                    ended.set()
+                made.append(self)
+
+            @asynccontextmanager
+            async def connection(self) -> AsyncIterator[None]:
+                if self.refused:
+                    raise LOST
+                yield
+
+            async def until_lost(self) -> None:
+                nonlocal passed
+                await session.connected.wait()
+                passed += self.lasts or 0.0
+                bound.reschedule(loop.time() + 10)
+                raise LOST
+
+        made: list[ScriptedClient] = []
+        session = make_session(monkeypatch, Outgoing(asyncio.Event()), Scripted)
+        async with running(session) as bound:
+            await ended.wait()
+        monkeypatch.setattr(loop, "time", real)
+
     asyncio.run(scenario())
-    return waits
+    return waits[: len(script)]
 
 
 def test_after_a_steady_connection_the_next_is_tried_at_once_however_many_were_lost_before(
@@ -70,59 +68,35 @@ def test_connections_that_do_not_last_and_those_never_made_are_tried_less_and_le
     assert _waits(monkeypatch, [3600.0, None, None, 0.5, None, 3600.0, None]) == [1, 2, 4, 8, 16, 1, 2]
 
 
-class Choosy:
-    """A client of a broker that hangs up at what is published to some topic, or never answers to it."""
-
-    def __init__(self) -> None:
-        self.taken: list[str] = []
-        self.holds: dict[str, str] = {}
-
-    async def publish(self, topic: str, payload: str, **_: Any) -> None:  # noqa: ANN401 - aiomqtt's
-        if topic == POISON:
-            raise aiomqtt.MqttError("Operation timed out")
-        self.taken.append(topic)
-        self.holds[topic] = payload
-
-
 POISON = "a" + 201 * "/"
 """mosquitto lets pass a command with such a response topic; what is published there it never answers to."""
 
 
-def test_a_response_topic_that_the_broker_does_not_take_keeps_nothing_from_the_others() -> None:
+def test_a_response_topic_that_the_broker_does_not_take_keeps_nothing_from_the_others(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    taken: list[str] = []
+    poisoned: list[int] = []
+
+    class Choosy(ScriptedClient):
+        async def publish(self, topic: str, payload: str, **_: Any) -> None:  # noqa: ANN401 - aiomqtt's
+            if topic == POISON:
+                poisoned.append(len(done))
+                raise aiomqtt.MqttError("Operation timed out")
+            taken.append(topic)
+
+    done: list[str] = []
+
     async def scenario() -> None:
-        outgoing, client, done = Outgoing(asyncio.Event()), Choosy(), list[str]()
-        session = make_session(outgoing)
+        outgoing, ended = Outgoing(asyncio.Event()), asyncio.Event()
         for topic in (POISON, "reply"):
             outgoing.publish("response", "{}", reply=Reply(topic), done=lambda: done.append("done"))
-        for _ in range(2):  # connections
-            with pytest.raises(aiomqtt.MqttError):
-                await session._publish_waiting(cast("Client", client))
-            assert not done
-        await session._publish_waiting(cast("Client", client))
-        assert done == ["done", "done"]
-        assert client.taken[-2:] == ["response", "reply"]
+        outgoing.publish("last", "{}", done=ended.set)
+        no_waits(monkeypatch)
+        async with running(make_session(monkeypatch, outgoing, Choosy)):
+            await ended.wait()
 
     asyncio.run(scenario())
-
-
-def test_the_last_word_on_a_retained_topic_counts_in_whatever_way_it_was_said() -> None:
-    """Home Assistant's device payload comes as a state, and once more after markers of what is to be removed."""
-
-    async def scenario() -> None:
-        outgoing, client = Outgoing(asyncio.Event()), Choosy()
-        session = make_session(outgoing)
-        for word in ("markers", "first"):
-            outgoing.publish("device", word, retain=True)
-        outgoing.state("device", "first")
-        outgoing.state("device", "second")  # while the broker is away
-        await session._publish_waiting(cast("Client", client))
-        assert client.holds == {"device": "second"}
-        outgoing.publish("device", "third", retain=True)
-        await session._publish_waiting(cast("Client", client))
-        assert client.holds == {"device": "third"}
-        taken = len(client.taken)
-        outgoing.state("device", "third")
-        await session._publish_waiting(cast("Client", client))
-        assert len(client.taken) == taken
-
-    asyncio.run(scenario())
+    assert done == ["done", "done"]
+    assert poisoned == [0, 0]  # tried twice, and passed over before it was done
+    assert [topic for topic in taken if topic != "b/state"][-3:] == ["response", "reply", "last"]

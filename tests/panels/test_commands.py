@@ -75,7 +75,7 @@ def test_a_flood_of_orders_to_arm_is_refused_and_keeps_nobody_from_disarming(tmp
                 await site.take("ARM_AWAY")
             refused = await site.outgoing.responded(2)
             assert {each["outcome"] for each in refused} == {"failed"}
-            assert "wait for the panel already" in refused[0]["error"]
+            assert "are waiting; this one is refused" in refused[0]["error"]
             await site.take("DISARM")
             site.control.free.set()
             outcomes = [each["outcome"] for each in await site.outgoing.responded(2 + MOST_WAITING + 1)]

@@ -13,12 +13,12 @@ from typing import Any
 import pytest
 from support.panels import GUID, NEW_YEAR, OTHER, Machine, event, fire, joined, now, run, smoke
 
+from bridge.common.clock import Clock
 from bridge.common.errors import StoreError
 from bridge.g90.registry import PanelConfig, PanelRegistry, Refused
 from bridge.g90.state.model import Now, PanelState, Sensor
 from bridge.g90.state.storage import from_json
 from bridge.g90.wire.events import EventType, PanelEvent
-from bridge.panels.events import Panels
 
 TRIGGERED = PanelState(
     guid=GUID,
@@ -57,27 +57,37 @@ def test_an_alarm_and_the_state_are_stored_then_told(tmp_path: Path) -> None:
     run(scenario())
 
 
-def test_what_has_nothing_to_restore_in_time_lets_nobody_look_at_all_panels(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    looked: list[Panels] = []
+def test_what_has_nothing_to_restore_in_time_lets_nobody_look_at_all_panels(tmp_path: Path) -> None:
+    """What is looked at costs a reading of the clock, of which there are as many as alarms with a time."""
+    machine, readings = Machine(), 0
+    plain = machine.clock()
 
-    async def look(self: Panels) -> None:
-        looked.append(self)
+    def steady() -> float:
+        nonlocal readings
+        readings += 1
+        return machine.lived.total_seconds()
 
-    monkeypatch.setattr(Panels, "_restore_due", look)
+    clock = Clock(lambda: plain.now().timestamp(), steady, "this boot")
+    late = fire(sensor_type="gas", restore_on=timedelta(days=1))
+    soon = fire(sensor_type="door", restore_on=timedelta(seconds=1))
 
     async def scenario() -> None:
-        in_time = fire(restore_on=timedelta(minutes=5), sensor_type="heat")
-        async with joined(tmp_path, [fire(sensor_type="smoke"), in_time]) as site:
-            await asyncio.sleep(0)
-            for number in range(5):
-                await site.panels.panel_changed(TRIGGERED, (smoke(NEW_YEAR + number),))
-                await asyncio.sleep(0.01)
-            assert len(looked) == 1  # at the start
-            await site.panels.panel_changed(TRIGGERED, (smoke(NEW_YEAR + 9, sensor_type="heat"),))
-            await asyncio.sleep(0.01)
-            assert len(looked) == 1  # due in five minutes: it looks in one anyway
+        async with joined(tmp_path, [late, soon, fire()], clock=clock) as site:
+
+            async def cost(sensor_type: str, number: int) -> int:
+                before = readings
+                alarm = replace(smoke(NEW_YEAR + number, sensor_type=sensor_type), sensor=number)
+                await site.panels.panel_changed(TRIGGERED, (alarm,))
+                for _ in range(10):  # whoever was woken has looked by then
+                    await asyncio.sleep(0)
+                return readings - before
+
+            await cost("gas", 1)
+            few = await cost("smoke", 100)
+            for number in range(2, 60):
+                await cost("gas", number)
+            assert await cost("smoke", 101) - few < 2 * 58
+            assert await cost("door", 102) - few > 2 * 58
 
     run(scenario())
 
@@ -170,26 +180,33 @@ def test_a_clock_that_is_set_neither_restores_nor_delays(tmp_path: Path, days: i
             machine.error = jump
             for minutes, kinds in ((4, ["alarm"]), (1, ["alarm", "restore"])):
                 machine.lived += timedelta(minutes=minutes)
-                await site.panels._restore_due()
+                await site.panels.panel_changed(TRIGGERED, (event(EventType.DOOR_OPENED, 3),))  # it looks at the clock
+                for _ in range(10):
+                    await asyncio.sleep(0)
                 assert [kind for kind, *_ in await site.queued()] == kinds
 
     run(scenario())
 
 
-def test_a_restore_that_time_brings_waits_for_a_store_that_fails(tmp_path: Path) -> None:
-    machine = Machine()
-
+def test_a_restore_that_time_brings_waits_for_a_store_that_fails(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     async def scenario() -> None:
-        async with joined(tmp_path, [fire(restore_on=timedelta(minutes=5))], clock=machine.clock()) as site:
+        async with joined(tmp_path, [fire(restore_on=timedelta(seconds=0.2))]) as site:
             await site.panels.panel_changed(TRIGGERED, (smoke(),))
             site.outbox.broken = True
-            await site.panels._restore_due()
-            machine.lived += timedelta(minutes=5)
-            with pytest.raises(StoreError):
-                await site.panels._restore_due()
+
+            async def failed() -> bool:
+                return any(record.levelname == "ERROR" for record in caplog.records)
+
+            await site.until(failed)
+            assert len(await site.queued()) == 1
             site.outbox.broken = False
-            await site.panels._restore_due()
-            assert len(await site.queued()) == 2
+
+            async def restored() -> bool:
+                return len(await site.queued()) == 2
+
+            await site.until(restored)
 
     run(scenario())
 

@@ -118,6 +118,48 @@ def test_templates_name_what_happened_and_leave_the_rest_alone() -> None:
     assert (alarm.detector, alarm.detector_text) == ("Z9", f"Kitchen smoke ({GUID})")
 
 
+@pytest.mark.parametrize(
+    ("template", "filled"),
+    [
+        ("{sensor}", "9"),
+        ("{name}", "Kitchen smoke"),
+        ("{sensor_type}", "smoke"),
+        ("{source}", "sensor"),
+        ("{event}", "alarm"),
+        ("{action}", "tamper"),
+        ("{panel}", "House"),
+        ("{guid}", GUID),
+    ],
+)
+def test_each_placeholder_is_known_and_filled(template: str, filled: str) -> None:
+    rule = replace(FIRE, section_text=template)
+    assert faults([rule], panels=None, transmitters={"home"}) == ()
+    known = replace(SMOKE, action="tamper")
+    assert forward([rule], (), known, "House").sendings[0].alarm.section_text == filled
+    bare = PanelEvent(guid=GUID, type=EventType.ALARM, at=NOW, sensor_type="smoke")
+    text = forward([replace(rule, section="-" + template)], (), bare).sendings[0].alarm.section
+    assert text == "-" + {"{event}": "alarm", "{panel}": GUID, "{guid}": GUID, "{sensor_type}": "smoke"}.get(
+        template, ""
+    )
+
+
+@pytest.mark.parametrize(
+    ("kind", "sensor_type"),
+    [
+        (EventType.DOOR_OPENED, "door"),
+        (EventType.DOOR_OPENED, "wired"),
+        (EventType.DOOR_CLOSED, "door"),
+        (EventType.REMOTE_BUTTON, "remote"),
+        (EventType.RFID, "rfid"),
+        (EventType.DOORBELL, "doorbell"),
+    ],
+)
+def test_events_of_one_sensor_type_take_that_type_alone(kind: EventType, sensor_type: str) -> None:
+    rule = replace(FIRE, event=kind, sensor_type=sensor_type)
+    assert faults([rule], panels=None, transmitters={"home"}) == ()
+    assert len(faults([replace(rule, sensor_type="gas")], panels=None, transmitters={"home"})) == 1
+
+
 def test_a_panels_event_has_no_detector() -> None:
     rule = Rule(event=EventType.AC_POWER_LOST, transmitter="home", event_code="AT")
     step = forward([rule], (), event(EventType.AC_POWER_LOST))
@@ -213,6 +255,20 @@ def test_a_rule_behind_a_wider_one_is_told_and_a_narrower_one_before_it_is_not()
     (line,) = faults([wide, FIRE], panels=None, transmitters={"home"})
     assert "rule 1 before it already sends all" in line
     assert faults([FIRE], panels=[], transmitters={"home"})
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        replace(FIRE, event=EventType.SOS, sensor_type=None),
+        replace(FIRE, transmitter="office"),
+        replace(FIRE, event=EventType.ALARM, sensor_type="gas"),
+        replace(FIRE, panel=GUID, sensor_type="gas"),
+    ],
+)
+def test_rules_for_different_events_or_transmitters_do_not_shadow_each_other(other: Rule) -> None:
+    assert faults([FIRE, other], panels=None, transmitters={"home", "office"}) == ()
+    assert faults([other, FIRE], panels=None, transmitters={"home", "office"}) == ()
 
 
 def test_what_a_user_writes_is_read_or_told_with_what_there_is() -> None:

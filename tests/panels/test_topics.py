@@ -102,7 +102,7 @@ def test_a_command_is_a_word_or_an_object(payload: str, action: Action, code: Se
         (f'{{"action": "DISARM", "code": "{CODE}"', "invalid JSON"),
         (f'{{"action": "DISARM", "code": ["{CODE}"]}}', "code: must be a text"),
         ('{"action": "DISARM", "code": true}', "code: must be a text"),
-        (f'{{"action": "DISARM", "pin": "{CODE}"}}', "pin: is no field"),
+        (f'{{"action": "DISARM", "pin": "{CODE}"}}', "pin: unknown field"),
         (f'{{"code": "{CODE}"}}', "action: is required"),
         (f'{{"action": {CODE}}}', "action: is required"),
         ("{" * 2000, "invalid JSON"),

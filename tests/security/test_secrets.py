@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -42,6 +43,13 @@ def test_the_search_finds_what_was_published(gathered: Gathered) -> None:
 
 @pytest.mark.last
 def test_nobody_was_told_a_secret(tmp_path_factory: pytest.TempPathFactory) -> None:
-    GATHERED.read(tmp_path_factory.getbasetemp())
-    assert GATHERED.secrets
-    assert not list(GATHERED.found())
+    folder = os.environ.get("SECRECY_FOLDER")
+    if folder is None:  # all tests ran in this process
+        GATHERED.read(tmp_path_factory.getbasetemp())
+        results = [{"secrets": len(GATHERED.secrets), "found": list(GATHERED.found())}]
+    else:
+        results = [json.loads(path.read_text("utf-8")) for path in Path(folder).glob("*.json")]
+    assert results
+    for result in results:
+        assert result["secrets"]
+        assert result["found"] == []

@@ -172,3 +172,18 @@ def test_positions_in_the_two_formats(given: str | dict[str, float], sent: str) 
 def test_a_position_that_the_format_does_not_have_is_an_error(value: object) -> None:
     with pytest.raises(FieldError, match="position"):
         prepare(Alarm("BA", position=value))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("odd", "plain"),
+    [
+        ("\u2010\u2011\u2012\u2013\u2014\u2015\u2212", "-------"),
+        ("\u2018\u2019\u201a\u201b\u2032", "'''''"),
+        ("\u201c\u201d\u201e\u201f\u2033", '"""""'),
+        ("\u2039\u203a\u2022\u2044€™a\tb", "<>*/EURTMa b"),
+        ("ŁłĐđĦħŦŧŊŋ", "LlDdHhTtNn"),
+        ("ŒœẞĸƒıƁɓƊɗ", "OEoeSSkfiBbDd"),
+    ],
+)
+def test_characters_with_a_close_spelling(odd: str, plain: str) -> None:
+    assert prepare(Alarm("BA", section_text=odd))[0].section_text == plain

@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Self
 
-from support.brokers import Mosquitto, Proxy
+from support.brokers import Mosquitto, Proxy, free_port
 from support.processes import Bridge
 from support.recorder import WAIT_S, Recorder, Seen, retained
 
@@ -50,8 +50,10 @@ class Site:
         self.mqtt = Recorder(broker.port, base)
         self.passwords = {PASSWORD}
         self.accounts = Accounts({CODE: PASSWORD})
-        self.primary = Station(self.accounts, ping_interval_min=0, on_arrival=self._arrived)
-        self.secondary = Station(self.accounts, ping_interval_min=0, on_arrival=self._arrived)
+        # A receiver that listens again finds its port free.
+        self.primary, self.secondary = (
+            Station(self.accounts, port=free_port(), ping_interval_min=0, on_arrival=self._arrived) for _ in range(2)
+        )
         self.arrivals: list[Arrival] = []
         self.bridge = Bridge(folder / "bridge.toml", folder / "bridge.log")
         self.settings: dict[str, Any] = {}

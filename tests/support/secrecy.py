@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import re
 import subprocess
 from collections.abc import Iterator
@@ -135,6 +136,17 @@ def pytest_configure() -> None:
     Secret.__init__ = made  # type: ignore[method-assign]
     subprocess.Popen.communicate = communicated  # type: ignore[method-assign]
     pytest.CaptureFixture.readouterr = read  # type: ignore[method-assign]
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Leave what one of several processes found for the run of the last test."""
+    folder, factory = os.environ.get("SECRECY_FOLDER"), getattr(session.config, "_tmp_path_factory", None)
+    worker = os.environ.get("PYTEST_XDIST_WORKER")
+    if folder is None or worker is None or factory is None:
+        return
+    GATHERED.read(factory.getbasetemp())
+    found = {"secrets": len(GATHERED.secrets), "found": list(GATHERED.found())}
+    Path(folder, f"{worker}.json").write_text(json.dumps(found), "utf-8")
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:

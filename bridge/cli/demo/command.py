@@ -1,17 +1,16 @@
-"""`sosbridge demo`: a broker, a panel, receivers and the bridge on one machine, without a configuration."""
+"""`sosbridge demo`: a broker, a panel, receivers and the bridge on one machine."""
 
 from __future__ import annotations
 
 import argparse
 import asyncio
 import logging
-import signal
 import tempfile
 from pathlib import Path
 
-from bridge.cli.demo.panel import GUID
-from bridge.cli.demo.show import Failed, play
-from bridge.cli.demo.stage import Stage
+from bridge.cli.common import say, stop_signals
+from bridge.cli.demo.show import play
+from bridge.cli.demo.stage import GUID, Failed, Stage
 
 _TOO_LONG_S = 120.0
 
@@ -48,14 +47,12 @@ async def run(args: argparse.Namespace) -> int:
     """Run the demo; return 0 if every step worked."""
     for noisy in ("bridge", "amqtt", "transitions"):
         logging.getLogger(noisy).setLevel(logging.CRITICAL)
-    stop = asyncio.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    with tempfile.TemporaryDirectory(prefix="sosbridge-demo-") as folder:
-        async with Stage(Path(folder), args.port) as stage:
+    with stop_signals() as stop, tempfile.TemporaryDirectory(prefix="sosbridge-demo-") as folder:
+        stage = Stage(Path(folder), args.port)
+        async with stage.running():
             good = await _play_until(stage, stop)
             if good and not args.once and not stop.is_set():
-                print(_BY_HAND.format(port=stage.port, panel=GUID), flush=True)
+                say(_BY_HAND.format(port=stage.port, panel=GUID))
                 stage.show_arrivals = True
                 await stop.wait()
     return 0 if good else 1
@@ -71,7 +68,7 @@ async def _play_until(stage: Stage, stop: asyncio.Event) -> bool:
             return stop.is_set()
         await show
     except Failed as error:
-        print(f"\nThe demo failed: {error}", flush=True)
+        say(f"\nThe demo failed: {error}")
         return False
     finally:
         for task in (show, stopped):

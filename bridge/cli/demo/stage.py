@@ -1,4 +1,4 @@
-"""The parts of the demo: a broker, two receivers, a panel, the bridge with its store, and an MQTT client."""
+"""The parts of the demo: a broker, two receivers, a panel, the bridge and an MQTT client."""
 
 from __future__ import annotations
 
@@ -6,69 +6,72 @@ import asyncio
 import json
 import socket
 from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from bridge.app.bridge import Bridge
-from bridge.cli.demo.panel import DemoPanel
+from bridge.cli.common import say
 from bridge.common.errors import BridgeError, ConfigError
 from bridge.config.settings import Settings
-from bridge.mqtt.client import Broker, Client, Message, make_client
+from bridge.g90.simulator import PanelSimulator, SimulatedSensor
+from bridge.g90.wire.constants import SensorType
+from bridge.mqtt.client import Broker, Message, make_client
 from bridge.sos_access.simulator.receiver import Accounts, Arrival, Receiver
 from bridge.store.database import Store
 
 HOST = "127.0.0.1"
 CODE = "DEMO001"
+GUID = "GBDEMO000000001"
+SMOKE = 9
 _PASSWORD = "demo-password-1"  # noqa: S105 - of the simulated receivers only
 _WAIT_S = 20.0
 
 
-class Missing(BridgeError):  # noqa: N818 - named after the missing message
-    """A message did not come in time."""
+class Failed(BridgeError):  # noqa: N818 - not an error of the bridge
+    """A step of the demo did not work."""
 
 
 class Stage:
-    """Starts and connects all parts; stops them in reverse order."""
+    """All parts; they run within `running`."""
 
     def __init__(self, folder: Path, port: int) -> None:
-        self.folder = folder
         self.port = port or free_port()
         self.show_arrivals = False
-        self._stack = AsyncExitStack()
+        self._database = folder / "demo.db"
         accounts = Accounts({CODE: _PASSWORD})
         self.primary = Receiver(accounts, HOST, free_port(), on_arrival=self._arrived)
         self.secondary = Receiver(accounts, HOST, free_port(), on_arrival=self._arrived)
-        self.panel = DemoPanel((HOST, free_port()), (HOST, free_port()))
+        self._cloud, self._local = (HOST, free_port()), (HOST, free_port())
+        sensors = [SimulatedSensor(SMOKE, "Kitchen smoke", SensorType.SMOKE), SimulatedSensor(7, "Front door")]
+        self.panel = PanelSimulator(GUID, cloud=self._cloud, local=self._local, sensors=sensors)
         self._seen: dict[str, list[bytes]] = {}
         self._changed = asyncio.Event()
 
-    async def __aenter__(self) -> Self:
-        try:
-            await self._stack.enter_async_context(_broker(self.port))
-            for receiver in (self.primary, self.secondary):
-                await self._stack.enter_async_context(receiver)
-            store = await self._stack.enter_async_context(await Store.open(self.folder / "demo.db"))
-            await self._stack.enter_async_context(self._bridge(store))
-            self.client = await self._stack.enter_async_context(self._watcher())
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Start and connect all parts; stop them in reverse order."""
+        async with (
+            _broker(self.port),
+            self.primary,
+            self.secondary,
+            await Store.open(self._database) as store,
+            self._bridge(store),
+            self._connected(),
+        ):
             await self.see("sosbridge/bridge/state", lambda payload: payload == "online")
-            await self._stack.enter_async_context(self.panel.living())
-        except BaseException:
-            await self._stack.aclose()
-            raise
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        await self._stack.aclose()
+            panel = asyncio.create_task(self.panel.run())
+            try:
+                yield
+            finally:
+                panel.cancel()
+                await asyncio.wait((panel,))
 
     async def publish(self, topic: str, payload: str) -> None:
-        await self.client.publish(topic, payload, qos=1)
+        await self._client.publish(topic, payload, qos=1)
 
     async def see(self, topic: str, wanted: Callable[[Any], bool], *, newest: bool = False) -> Any:  # noqa: ANN401 - JSON
-        """Wait for a message on `topic` that is `wanted`, or for the newest to be, and return it. Raises Missing."""
+        """Return a `wanted` message on `topic`; with `newest`, the newest has to be it. Raises Failed."""
 
         def found() -> Any:  # noqa: ANN401
             messages = self._seen.get(topic, [])
@@ -81,24 +84,20 @@ class Stage:
                     self._changed.clear()
                     await self._changed.wait()
         except TimeoutError:
-            raise Missing(f"no matching message on {topic} within {_WAIT_S:.0f} s") from None
+            raise Failed(f"no matching message on {topic} within {_WAIT_S:.0f} s") from None
         return found()
 
-    async def arrival(self, receiver: Receiver, reference: str) -> Arrival:
-        """Wait for the alarm with `reference` at `receiver`. Raises Missing."""
-        return await self.arrived(receiver, reference, lambda each: _reference(each) == reference)
-
     async def arrived(self, receiver: Receiver, name: str, wanted: Callable[[Arrival], bool]) -> Arrival:
-        """Wait for an alarm at `receiver` that is `wanted`. Raises Missing."""
+        """Wait for an alarm at `receiver` that is `wanted`. Raises Failed."""
         try:
             arrivals = await receiver.wait_for(wanted, timeout=_WAIT_S)
         except TimeoutError:
-            raise Missing(f"alarm {name} did not reach the receiver within {_WAIT_S:.0f} s") from None
+            raise Failed(f"alarm {name} did not reach the receiver within {_WAIT_S:.0f} s") from None
         return next(filter(wanted, arrivals))
 
     def _arrived(self, arrival: Arrival) -> None:
         if self.show_arrivals and arrival.kind != "ping":
-            print(f"\nat the receiver, answered {arrival.status}:\n{arrival.masked}", flush=True)
+            say(f"\nat the receiver, answered {arrival.status}:\n{arrival.masked}")
 
     @asynccontextmanager
     async def _bridge(self, store: Store) -> AsyncIterator[None]:
@@ -122,23 +121,26 @@ class Stage:
             "heartbeat": "180s",
             "alarms": [{"key": "burglary", "name": "Burglary", "event_code": "BA", "section": "1"}],
         }
+        panel = {"guid": GUID, "name": "House", "control": "local", "host": "{}:{}".format(*self._local)}
+        rule = {"event": "alarm", "sensor_type": "smoke", "transmitter": "home", "event_code": "FA"}
         return Settings.model_validate(
             {
                 # The embedded broker supports MQTT 3.1.1 only.
                 "mqtt": {"host": HOST, "port": self.port, "protocol": "3.1.1"},
-                "store": {"path": self.folder / "demo.db"},
+                "store": {"path": self._database},
                 "transmitters": [transmitter],
-                **self.panel.settings,
+                "g90": {"listen": "{}:{}".format(*self._cloud), "panels": [panel]},
+                "forward": [{**rule, "panel": GUID, "restore_on": "disarmed"}],
             }
         )
 
     @asynccontextmanager
-    async def _watcher(self) -> AsyncIterator[Client]:
+    async def _connected(self) -> AsyncIterator[None]:
         broker = Broker(HOST, self.port, protocol="3.1.1", client_id="sosbridge-demo", session_expiry_s=0)
-        client = make_client(broker, self._received, context=None, status_topic=None)
-        async with client.connection():
-            await client.subscribe("sosbridge/#", qos=0)
-            yield client
+        self._client = make_client(broker, self._received, context=None, status_topic=None)
+        async with self._client.connection():
+            await self._client.subscribe("sosbridge/#", qos=0)
+            yield
 
     def _received(self, message: Message) -> None:
         self._seen.setdefault(message.topic, []).append(bytes(message.payload))
@@ -180,7 +182,3 @@ def _value(payload: bytes) -> Any:  # noqa: ANN401 - JSON, or the text itself
         return json.loads(text)
     except ValueError:
         return text
-
-
-def _reference(arrival: Arrival) -> str | None:
-    return arrival.request.reference if arrival.request else None

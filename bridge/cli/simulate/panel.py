@@ -1,11 +1,10 @@
-"""`sosbridge simulate panel`: simulate a G90 panel, controlled by options or by lines on standard input."""
+"""`sosbridge simulate panel`: a simulated G90 panel, controlled by options or standard input."""
 
 from __future__ import annotations
 
 import argparse
 import asyncio
 import os
-import signal
 import stat
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -14,6 +13,7 @@ from functools import partial
 from typing import Any, Final
 
 from bridge.cli.arguments import count, host_port, number, seconds, timeout
+from bridge.cli.common import say, stop_signals
 from bridge.common.errors import BridgeError, ConfigError
 from bridge.common.text import clean
 from bridge.g90.simulator import PanelSimulator, SimulatedSensor
@@ -126,31 +126,25 @@ async def run(args: argparse.Namespace) -> int:
     )
     for line in args.do:
         _parse(line)
-    stopped = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for each in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(each, stopped.set)
-    tasks = [
-        asyncio.create_task(simulator.run()),
-        asyncio.create_task(_play(simulator, args.do)),
-        asyncio.create_task(_wait(stopped)),
-    ]
-    try:
-        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-        return max(task.result() or 0 for task in done)
-    except* OSError as errors:
-        raise ConfigError(f"cannot run the simulated panel: {errors.exceptions[0]}") from None
-    finally:
-        for each in (signal.SIGINT, signal.SIGTERM):
-            loop.remove_signal_handler(each)
-        for task in tasks:
-            task.cancel()
-        await asyncio.wait(tasks)
+    with stop_signals() as stop:
+        tasks = [
+            asyncio.create_task(simulator.run()),
+            asyncio.create_task(_play(simulator, args.do)),
+            asyncio.create_task(_until(stop)),
+        ]
+        try:
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            return max(task.result() or 0 for task in done)
+        except* OSError as errors:
+            raise ConfigError(f"cannot run the simulated panel: {errors.exceptions[0]}") from None
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.wait(tasks)
 
 
-async def _wait(stopped: asyncio.Event) -> int:
-    await stopped.wait()
-    return 0
+async def _until(stop: asyncio.Event) -> None:
+    await stop.wait()
 
 
 async def _play(simulator: PanelSimulator, script: list[str]) -> int:
@@ -160,9 +154,9 @@ async def _play(simulator: PanelSimulator, script: list[str]) -> int:
             await simulator.answered.wait()
     except TimeoutError:
         host, port = simulator.cloud or ("", 0)
-        _say(f"no answer from {host}:{port} within {_CONNECT_S:g} s")
+        say(f"no answer from {host}:{port} within {_CONNECT_S:g} s")
         return 1
-    _say(f"panel {simulator.guid} is connected")
+    say(f"panel {simulator.guid} is connected")
     for line in script:
         await _do(simulator, line)
     if script:
@@ -173,7 +167,7 @@ async def _play(simulator: PanelSimulator, script: list[str]) -> int:
         try:
             await _do(simulator, line)
         except BridgeError as error:
-            _say(str(error))
+            say(str(error))
     await asyncio.Event().wait()
     return 0
 
@@ -184,7 +178,7 @@ async def _do(simulator: PanelSimulator, line: str) -> None:
         await act(simulator, *values)
     except ConnectionError as error:
         raise ConfigError(f"{line}: {error}") from error
-    _say(f"done: {line}")
+    say(f"done: {line}")
 
 
 def _parse(line: str) -> tuple[_Act, list[Any]]:
@@ -203,8 +197,7 @@ def _parse(line: str) -> tuple[_Act, list[Any]]:
         raise ConfigError(f"{word}: {error}") from None
 
 
-def _index(text: str) -> int:
-    return number(text, 0, _LAST_INDEX)
+_index = partial(number, least=0, most=_LAST_INDEX)
 
 
 def _button(text: str) -> int:
@@ -226,40 +219,24 @@ def _clock(text: str) -> float:
     return -seconds(text[1:]) if text.startswith("-") else seconds(text)
 
 
-def _arms(state: ArmCode) -> _Entry:
-    return (), lambda simulator: simulator.arm(state)
-
-
-def _states(state: StateCode) -> _Entry:
-    return (), lambda simulator: simulator.panel_state(state)
-
-
-def _senses(state: int, source: Source | None = None) -> _Entry:
-    return (_index,), lambda simulator, index: simulator.activity(index, state, source)
-
-
-def _alarms(state: SensorCode) -> _Entry:
-    return (_index,), lambda simulator, index: simulator.alarm(index, state)
-
-
 _ACTS: Final[dict[str, _Entry]] = {
-    "arm-away": _arms(ArmCode.ARMED_AWAY),
-    "arm-home": _arms(ArmCode.ARMED_HOME),
-    "disarm": _arms(ArmCode.DISARMED),
+    "arm-away": ((), lambda panel: panel.arm(ArmCode.ARMED_AWAY)),
+    "arm-home": ((), lambda panel: panel.arm(ArmCode.ARMED_HOME)),
+    "disarm": ((), lambda panel: panel.arm(ArmCode.DISARMED)),
     "sos": ((), PanelSimulator.sos),
-    "power-lost": _states(StateCode.AC_POWER_LOST),
-    "power-back": _states(StateCode.AC_POWER_RESTORED),
-    "panel-battery-low": _states(StateCode.BATTERY_LOW),
-    "wifi-lost": _states(StateCode.WIFI_DISCONNECTED),
-    "wifi-back": _states(StateCode.WIFI_CONNECTED),
-    "open": _senses(SensorCode.OPEN),
-    "close": _senses(SensorCode.CLOSED),
-    "motion": _senses(0, Source.INFRARED),
-    "battery-low": _senses(SensorCode.BATTERY_LOW),
-    "ring": _senses(0, Source.DOORBELL),
-    "alarm": _alarms(SensorCode.ALARM),
-    "tamper": _alarms(SensorCode.TAMPER),
-    "button": ((_index, _button), lambda simulator, index, code: simulator.activity(index, code, Source.REMOTE)),
+    "power-lost": ((), lambda panel: panel.panel_state(StateCode.AC_POWER_LOST)),
+    "power-back": ((), lambda panel: panel.panel_state(StateCode.AC_POWER_RESTORED)),
+    "panel-battery-low": ((), lambda panel: panel.panel_state(StateCode.BATTERY_LOW)),
+    "wifi-lost": ((), lambda panel: panel.panel_state(StateCode.WIFI_DISCONNECTED)),
+    "wifi-back": ((), lambda panel: panel.panel_state(StateCode.WIFI_CONNECTED)),
+    "open": ((_index,), lambda panel, index: panel.activity(index, SensorCode.OPEN)),
+    "close": ((_index,), lambda panel, index: panel.activity(index, SensorCode.CLOSED)),
+    "motion": ((_index,), lambda panel, index: panel.activity(index, 0, Source.INFRARED)),
+    "battery-low": ((_index,), lambda panel, index: panel.activity(index, SensorCode.BATTERY_LOW)),
+    "ring": ((_index,), lambda panel, index: panel.activity(index, 0, Source.DOORBELL)),
+    "alarm": ((_index,), lambda panel, index: panel.alarm(index, SensorCode.ALARM)),
+    "tamper": ((_index,), lambda panel, index: panel.alarm(index, SensorCode.TAMPER)),
+    "button": ((_index, _button), lambda panel, index, code: panel.activity(index, code, Source.REMOTE)),
     "alarmed": ((), PanelSimulator.alarmed),
     "gap": ((seconds,), PanelSimulator.gap),
     "clock": _sets("clock", _clock),
@@ -296,6 +273,3 @@ def _sensor(text: str) -> SimulatedSensor:
     if kind not in names or not name:
         raise argparse.ArgumentTypeError(f"{clean(text, 60)!r} is not N:TYPE:NAME; known types: {', '.join(names)}")
     return SimulatedSensor(_index(index), name, names[kind])
-
-
-_say = partial(print, flush=True)

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import asyncio
-import signal
 import ssl
-from functools import partial
 from pathlib import Path
 
 from bridge.cli.arguments import count, port, seconds
+from bridge.cli.common import say, stop_signals
 from bridge.common.errors import ConfigError
 from bridge.common.models import Secret
 from bridge.common.text import clean
@@ -86,18 +84,10 @@ def _add_faults(parser: argparse.ArgumentParser) -> None:
 
 async def run(args: argparse.Namespace) -> int:
     """Serve until SIGINT or SIGTERM; return the exit status. Raises `BridgeError` if it cannot start."""
-    stopped = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stopped.set)
-    try:
+    with stop_signals() as stop:
         async with _receiver(args) as receiver:
-            where = "{}:{}".format(*receiver.address)
-            _say(f"receiving on {where}{' with TLS' if args.tls else ''}")
-            await stopped.wait()
-    finally:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            loop.remove_signal_handler(number)
+            say("receiving on {}:{}".format(*receiver.address) + (" with TLS" if args.tls else ""))
+            await stop.wait()
     return 0
 
 
@@ -110,7 +100,7 @@ def _receiver(args: argparse.Namespace) -> Receiver:
         tls=_tls(args),
         ping_interval_min=args.ping_interval,
         heartbeats=not args.no_heartbeat,
-        on_arrival=lambda arrival: _say(describe(arrival)),
+        on_arrival=lambda arrival: say(describe(arrival)),
     )
     fault = Fault(args.status, args.drop, args.lose, args.delay, args.garbage, args.segment)
     if fault != Fault():
@@ -143,9 +133,6 @@ def describe(arrival: Arrival) -> str:
     about += "" if event is None else f" {clean(event)}"
     document = "\n".join(f"    {clean(line, 10_000)}" for line in arrival.masked.splitlines())
     return f"{arrival.time:%H:%M:%S} {arrival.peer} {arrival.kind}{about}: {answer}\n{document}"
-
-
-_say = partial(print, flush=True)
 
 
 def _transmitter(text: str) -> tuple[str, Secret]:

@@ -39,7 +39,7 @@ class ReceivedMessage:
     answer: bytes = b""
 
 
-class Session:
+class PanelSession:
     """The protocol of one connection. `host` and `port` are sent to the panel as its server."""
 
     def __init__(self, host: str, port: int) -> None:

@@ -1,4 +1,4 @@
-"""An operator's transmitters and their passwords, shared by its primary and secondary receiver (PROTOCOL.md, Rotation).
+"""The transmitters of an operator's receivers, and their passwords (PROTOCOL.md, Rotation).
 
 A new password counts from its first use; until then the old one is valid. Asking again replaces a new one that was
 never used.
@@ -9,18 +9,15 @@ from __future__ import annotations
 import json
 import secrets
 import string
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from bridge.common.errors import FieldError, StoreError
 from bridge.common.files import write_private
 from bridge.common.models import Secret
 from bridge.common.text import clean
 from bridge.sos_access import elements
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from pathlib import Path
 
 _LETTERS = string.ascii_lowercase + string.digits
 _PASSWORD_LENGTH = 15

@@ -1,4 +1,4 @@
-"""A simulated SOS Access v4 receiver on a real socket, over TCP or TLS, for the demo, `simulate` and the tests.
+"""A simulated SOS Access v4 receiver over TCP or TLS, for the demo, `simulate` and the tests.
 
 It answers requests as PROTOCOL.md describes (Simulated receiver) and can simulate faults of receivers and connections.
 """
@@ -8,24 +8,21 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
+import ssl
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import TYPE_CHECKING, Self
+from types import TracebackType
+from typing import Self
 
 from bridge.common.errors import BridgeError, StoreError
 from bridge.sos_access.documents import LONGEST, DocumentBuffer
+from bridge.sos_access.messages import AnyRequest, Response
 from bridge.sos_access.simulator.accounts import Account, Accounts
 from bridge.sos_access.simulator.faults import Fault, Faults
 from bridge.sos_access.simulator.rules import Kind, Rules, kind_of, read_request, refuse
 from bridge.sos_access.status import MalformedMessage, Status
 from bridge.sos_access.transport import peer_name
-
-if TYPE_CHECKING:
-    import ssl
-    from collections.abc import Callable
-    from types import TracebackType
-
-    from bridge.sos_access.messages import AnyRequest, Response
 
 __all__ = ["Account", "Accounts", "Arrival", "Fault", "Faults", "Receiver"]
 
@@ -167,21 +164,17 @@ class Receiver:
         """Process `raw`, unless the fault prevents it; return the arrival and the response."""
         at = self._now()
         request = read_request(raw)
-        if fault.drop:
-            status, answer = None, b""
-        elif fault.status is not None:
-            response = refuse(raw, fault.status, at)
-            status, answer = response.status, response.to_xml()
-        elif isinstance(request, Status):
-            status, answer = int(request), refuse(raw, request, at).to_xml()
-        else:
-            response = self._answer(request, at)
-            status, answer = response.status, response.to_xml()
+        response = None if fault.drop else self._answer(raw, request, fault.status, at)
+        status, answer = (response.status, response.to_xml()) if response else (None, b"")
         answered = not (fault.drop or fault.lose or fault.garbage)
         read = None if isinstance(request, Status) else request
         return Arrival(at, kind_of(request), read, raw, status, answered, peer), answer
 
-    def _answer(self, request: AnyRequest, at: datetime) -> Response:
+    def _answer(self, raw: bytes, request: AnyRequest | Status, fault: int | None, at: datetime) -> Response:
+        if fault is not None:
+            return refuse(raw, fault, at)
+        if isinstance(request, Status):
+            return refuse(raw, request, at)
         try:
             return self.rules.respond(request, self.rules.judge(request, at), at)
         except StoreError as error:

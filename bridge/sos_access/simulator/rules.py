@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field, fields
-from typing import TYPE_CHECKING, Literal
+from datetime import datetime
+from typing import Literal
 
 from bridge.sos_access.documents import LONGEST
 from bridge.sos_access.messages import (
@@ -15,25 +16,16 @@ from bridge.sos_access.messages import (
     NewAuthRequest,
     NewAuthResponse,
     PingRequest,
-    PingResponse,
     Response,
     parse_request,
 )
+from bridge.sos_access.simulator.accounts import Accounts
 from bridge.sos_access.status import MalformedMessage, Status
-
-if TYPE_CHECKING:
-    from datetime import datetime
-
-    from bridge.sos_access.simulator.accounts import Accounts
 
 Kind = Literal["alarm", "restore", "ping", "auth", "unknown"]
 
-_ROOT = re.compile(rb"<(alarmrequest|pingrequest|requestnewauthentication)[\s/>]")
-_RESPONSES: dict[bytes, type[Response]] = {
-    b"alarmrequest": AlarmResponse,
-    b"pingrequest": PingResponse,
-    b"requestnewauthentication": NewAuthResponse,
-}
+_RESPONSES = {request.ROOT.encode(): response for request, response in RESPONSE_TO.items()}
+_ROOT = re.compile(rb"<(" + b"|".join(_RESPONSES) + rb")[\s/>]")
 
 
 @dataclass(slots=True)

@@ -91,6 +91,10 @@ STEPS = [
 ]
 
 
+KNOWN = {"ac_power": True, "battery_low": True, "wifi": True, "firmware": "206", "address": "127.0.0.1"}
+NAMES = {2: "Keypad", 3: "Remote", 5: "K\u00f6k", 6: "Bell", 7: "Front door", 8: "Hall", 9: "Kitchen smoke"}
+
+
 @live
 async def test_every_state_sensor_and_event_as_the_contract_says(site: House) -> None:
     site.g90["announce"] = "{}:{}".format(*ANNOUNCED)
@@ -121,25 +125,21 @@ async def _topics(site: House) -> None:
     states = [seen.value for seen in site.mqtt.of(f"panel/{GUID}/state")]
     assert states[-1] == "triggered"
     assert set(states) <= {"armed_home", "armed_away", "triggered"}
+    await site.mqtt.holds(f"panel/{GUID}/info", lambda info: KNOWN.items() <= info.items())
+    await site.mqtt.holds(f"panel/{GUID}/sensor/7/state", "OFF")
+    await site.mqtt.holds(f"panel/{GUID}/sensor/8/info", lambda info: info["tamper"] and info["battery_low"])
+    for index in NAMES:
+        await site.mqtt.wait(f"panel/{GUID}/sensor/{index}/info")
     held = {topic.removeprefix(f"panel/{GUID}/"): text for topic, text in (await site.retained()).items()}
     assert held["availability"] == "online"
     info = json.loads(held["info"])
-    known = {"ac_power": True, "battery_low": True, "wifi": True, "firmware": "206", "address": "127.0.0.1"}
-    assert {name: info[name] for name in known} == known
+    assert {name: info[name] for name in KNOWN} == KNOWN
     assert (info["guid"], info["name"]) == (GUID, "House")
     assert {"connected_since", "last_seen"} <= info.keys()
     assert held["sensor/7/state"] == "OFF"
     assert held["sensor/9/state"] == "ON"
-    sensors = {index: json.loads(held[f"sensor/{index}/info"]) for index in (2, 3, 5, 6, 7, 8, 9)}
-    assert {index: each["name"] for index, each in sensors.items()} == {
-        2: "Keypad",
-        3: "Remote",
-        5: "K\u00f6k",
-        6: "Bell",
-        7: "Front door",
-        8: "Hall",
-        9: "Kitchen smoke",
-    }
+    sensors = {index: json.loads(held[f"sensor/{index}/info"]) for index in NAMES}
+    assert {index: each["name"] for index, each in sensors.items()} == NAMES
     assert (sensors[8]["type"], sensors[8]["tamper"], sensors[8]["battery_low"]) == ("motion", True, True)
     assert sensors[9].keys() == {
         *("index", "name", "type", "enabled", "tamper", "battery_low", "open_while_arming", "last_activity")
