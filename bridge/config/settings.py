@@ -23,7 +23,7 @@ from bridge.config.types import (
     Password,
     seconds,
 )
-from bridge.panels.forwarding import Rule, check_rule, faults, parse_event, parse_restore_on
+from bridge.panels.forwarding import Rule, check_rule, faults, parse_event, parse_restore_on, uncovered
 from bridge.sos_access.prepare import check_event_code, prepare
 from bridge.sos_access.tls import tls_context
 
@@ -303,7 +303,11 @@ class Settings(BaseSettings):
         found = [f"{each.name}: {warning}" for each in self.transmitters for warning in each.warnings]
         if self.g90 is not None:
             names = {each.name for each in self.transmitters}
-            found += faults([rule.rule() for rule in self.forward], panels=self.g90.guids, transmitters=names)
+            rules = [rule.rule() for rule in self.forward]
+            found += faults(rules, panels=self.g90.guids, transmitters=names)
+            for panel in self.g90.panels if self.transmitters else ():
+                if missing := uncovered(rules, panel.guid):
+                    found.append(f"panel {panel.name or panel.guid}: no rule forwards {', '.join(missing)}")
         return found
 
     @model_validator(mode="after")

@@ -34,6 +34,8 @@ _PLACEHOLDERS: Final = frozenset({"sensor", "name", "sensor_type", "source", "ev
 _TEMPLATES: Final = ("transmitter_area", "section", "section_text", "detector", "detector_text", "additional_info")
 _DOOR_EVENTS: Final = frozenset({_E.DOOR_OPENED, _E.DOOR_CLOSED})
 _DOOR_TYPES: Final = frozenset({"door", "wired"})
+_ALARM_TYPES: Final = (None, "smoke", "gas", "water")
+_IMPORTANT: Final = (_E.SOS, _E.TAMPER, _E.PANEL_OFFLINE, _E.AC_POWER_LOST)
 _FIXED_TYPES: Final = {_E.REMOTE_BUTTON: "remote", _E.RFID: "rfid", _E.DOORBELL: "doorbell"}
 
 
@@ -206,6 +208,17 @@ def check_rule(rule: Rule, panels: Collection[str] | None) -> None:
         raise ConfigError(f"forward: unknown sensor_type {kind!r}{_meant(kind, SENSOR_TYPE_NAMES)}")
     if panels is not None and rule.panel is not None and rule.panel not in panels:
         raise ConfigError(f"forward: unknown panel {rule.panel!r}{_meant(rule.panel, panels)}")
+
+
+def uncovered(rules: Sequence[Rule], guid: str) -> tuple[str, ...]:
+    """Return what an operator should hear of a panel and no rule forwards."""
+    own = [rule for rule in rules if rule.panel in (None, guid) and rule.sensor is None]
+
+    def covered(event: EventType, kind: str | None) -> bool:
+        return any(rule.event is event and rule.sensor_type in (None, kind) for rule in own)
+
+    alarms = [f"alarm ({kind or 'other'})" for kind in _ALARM_TYPES if not covered(_E.ALARM, kind)]
+    return (*alarms, *(str(event) for event in _IMPORTANT if not covered(event, None)))
 
 
 def _meant(text: str, known: Iterable[str]) -> str:

@@ -25,6 +25,7 @@ from bridge.panels.forwarding import (
     is_too_old,
     parse_event,
     parse_restore_on,
+    uncovered,
     until_due,
 )
 
@@ -264,13 +265,21 @@ def test_a_rule_that_names_what_there_is_not_is_an_error(rule: Rule, fault: str)
     check_rule(replace(rule, sensor_type="type_16"), None)
 
 
+def test_what_no_rule_covers_is_listed() -> None:
+    every = Rule(event=EventType.ALARM, transmitter="home", event_code="BA")
+    assert uncovered([FIRE], GUID)[:3] == ("alarm (other)", "alarm (gas)", "alarm (water)")
+    assert uncovered([every], GUID) == ("sos", "tamper", "panel_offline", "ac_power_lost")
+    assert "alarm (other)" in uncovered([replace(every, panel=OTHER)], GUID)
+
+
 def test_the_nearest_event_is_suggested() -> None:
     with pytest.raises(ConfigError, match="did you mean 'disarmed'"):
         parse_event("disarm")
 
 
 @pytest.mark.parametrize(
-    ("age", "ended_by", "sent"), [(300, (), 1), (4000, (), 0), (300, (EventType.DISARMED,), 1), (700, (EventType.DISARMED,), 0)]
+    ("age", "ended_by", "sent"),
+    [(300, (), 1), (4000, (), 0), (300, (EventType.DISARMED,), 1), (700, (EventType.DISARMED,), 0)],
 )
 def test_how_old_a_missed_alarm_may_be(age: float, ended_by: tuple[EventType, ...], sent: int) -> None:
     missed = replace(SMOKE, missed=True, ended_by=ended_by)

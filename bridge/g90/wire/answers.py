@@ -1,4 +1,4 @@
-"""History, relays, alert flags and discovery: commands of the local protocol and their answers (PROTOCOL.md, Local protocol)."""
+"""History, relays, alert flags and discovery in the local protocol (PROTOCOL.md, Local protocol)."""
 
 from __future__ import annotations
 
