@@ -217,11 +217,10 @@ def server(
 
 
 def _limits(g90: G90Settings, panels: KnownPanels, lines: int) -> Limits:
-    controlled = sum(panel.control is not None for panel in panels.configured.values())
     connections, burst = share(
         g90.max_connections,
         files_each=2 if g90.upstream else 1,
-        others=_FILES_OF_A_TRANSMITTER * lines + controlled,
+        others=_FILES_OF_A_TRANSMITTER * lines + len(panels.configured),
         burst=Limits().burst,
     )
     return Limits(

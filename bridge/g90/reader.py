@@ -59,6 +59,8 @@ class PanelReader:
         self._port = port
         self._plan = Plan(reads, poll)
         self._checked = -math.inf
+        self._connected = -math.inf
+        """When it connected last, by the steady clock, as `_checked` is: a check must have begun after that."""
         self._greeted = False
         self._commanded = False
         self._changed = asyncio.Event()
@@ -75,7 +77,7 @@ class PanelReader:
 
     def greeted(self, address: str) -> None:
         """The panel said hello on a new connection: what the last one did not carry was missed."""
-        self._checked = -math.inf
+        self._connected = time.monotonic()
         if self._follows and not (isinstance(self.control, LocalControl) and self.control.host == address):
             self.control = LocalControl(address, self._port)
             self._greeted = False
@@ -97,7 +99,8 @@ class PanelReader:
 
     async def check(self, registry: PanelRegistry) -> None:
         """Make sure that the right panel is commanded over UDP; raise `PanelCommandError` if it is another one."""
-        if isinstance(self.control, LocalControl) and time.monotonic() - self._checked > RARELY_S:
+        since = max(self._connected, time.monotonic() - RARELY_S)
+        if isinstance(self.control, LocalControl) and self._checked <= since:
             await self._info(registry, self.control)
             now = time.monotonic()
             self._plan = self._plan.began(Query.INFO, now).answered(Query.INFO, now)
@@ -161,6 +164,8 @@ class PanelReader:
                 self.on_problem()
             else:
                 _log.info("panel %s: %s was not read: %s", self.guid, query.name.lower(), error)
+            if self._follows and self._plan.unreadable and self._checked <= self._connected:
+                self.control = None  # nothing there says that it is this panel; the next connection may tell more
             return
         self._plan = self._plan.answered(query, time.monotonic())
         if self._problem is not None and query is Query.STATUS:
