@@ -164,3 +164,9 @@ def test_each_of_them_wakes_the_session() -> None:
     work.clear()
     outgoing.state("a", "2")
     assert not work.is_set()
+
+
+def test_at_most_ten_thousand_events_wait(outgoing: Outgoing) -> None:
+    for _ in range(10_001):
+        outgoing.publish("event", "{}")
+    assert outgoing.waiting_events == 10_000

@@ -187,3 +187,7 @@ def test_a_position_that_the_format_does_not_have_is_an_error(value: object) -> 
 )
 def test_characters_with_a_close_spelling(odd: str, plain: str) -> None:
     assert prepare(Alarm("BA", section_text=odd))[0].section_text == plain
+
+
+def test_full_width_characters_become_ascii() -> None:
+    assert transliterate("".join(chr(0xFF00 + n) for n in range(1, 95))) == "".join(chr(0x20 + n) for n in range(1, 95))
