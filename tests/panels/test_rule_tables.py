@@ -80,14 +80,14 @@ def test_a_sensor_without_a_name_has_no_detector_text() -> None:
 def test_keys_name_the_transmitter_and_a_restore_has_its_own() -> None:
     step = forward([replace(RULE, restore_on=EventType.DISARMED)], (), ALARM)
     (raised,) = step.sendings
-    assert raised.key == f"{ALARM.key}>home"
+    assert raised.key == f"{ALARM.key}>home>BA"
     (restore,) = forward([], step.active, replace(ALARM, type=EventType.DISARMED, sensor=None)).sendings
-    assert (restore.key, restore.request) == (f"{ALARM.key}>home>restore", Request.RESTORE)
+    assert (restore.key, restore.request) == (f"{ALARM.key}>home>BA>restore", Request.RESTORE)
     assert restore.raised_code == "BA"
 
 
 def test_stored_alarm_is_the_same_after_a_restart() -> None:
-    rule = replace(RULE, restore_on=timedelta(minutes=5), **dict.fromkeys(TEXTS, "1"), urgent=True)
+    rule = replace(RULE, restore_on=timedelta(minutes=5), urgent=True, **dict.fromkeys(TEXTS, "1"))  # type: ignore[arg-type]
     (active,) = forward([rule], (), ALARM).active
     stored = json.loads(json.dumps(active.as_json()))
     assert stored["alarm"] | {"transmitter_time": None} == {

@@ -8,6 +8,7 @@ import socket
 import pytest
 from support.harness import live
 from support.house import GUID, OTHER, SMOKE, House
+from support.recorder import WAIT_S
 
 from bridge.g90.wire.commands import SET_STATUS
 from bridge.g90.wire.constants import ArmCode
