@@ -10,10 +10,11 @@ from dataclasses import asdict
 from typing import Any
 
 from bridge import __version__
-from bridge.app import build, clock_watch, health, watchdog
+from bridge.app import build, health, watchdog
+from bridge.app.clock_watch import ClockWatch
 from bridge.app.status import BridgeStatus
 from bridge.common.clock import Clock
-from bridge.common.errors import BridgeError, DamagedError, first
+from bridge.common.errors import BridgeError, DamagedError, StoreError, first
 from bridge.config.settings import Settings
 from bridge.g90.connections import Connections
 from bridge.g90.server import PanelServer
@@ -25,7 +26,6 @@ from bridge.panels.commands import PanelCommands
 from bridge.panels.events import MISSED_MAX_AGE_S, Panels, check_stored
 from bridge.panels.topics import PanelTopics
 from bridge.store.database import Store
-from bridge.store.deliveries import Deliveries
 from bridge.store.lock import hold
 from bridge.store.maintenance import maintain
 from bridge.store.recovery import Recovery, RecoveryReport
@@ -81,17 +81,17 @@ class Bridge:
         topics, panel_topics = build.topics(settings), PanelTopics(settings.mqtt.base_topic)
         self._publisher = publisher = Publisher(topics, outbox, outgoing)
         self._transmitters = build.transmitters(settings, outbox, publisher, clock)
+        self._clock_watch = ClockWatch(clock, outbox, publisher)
         self._connections = Connections()
         self._known = known = build.known_panels(settings.g90, self._connections)
         self._announcer = announcer = build.announcer(settings, outgoing)
-        deliveries = Deliveries(outbox)
         self._panel_commands = PanelCommands(panel_topics, outgoing, known, clock=clock, emit=publisher.emit)
-        commands = CommandHandler(topics, outbox, deliveries, publisher, clock)
+        commands = CommandHandler(topics, outbox, publisher, clock)
         # Commands of transmitters last: where the disk is full they wait.
         routes = (announcer.route, *self._panel_commands.routes, *commands.routes)
         subscriptions = build.subscriptions(topics, panel_topics, known, announcer)
         broker = build.broker(settings.mqtt)
-        self._session = Session(broker, outgoing, Router(routes, publisher.emit), subscriptions, deliveries)
+        self._session = Session(broker, outgoing, Router(routes, publisher.emit), subscriptions, outbox.deliveries)
         self.status = BridgeStatus(
             topics, outbox, outgoing, self._session, self._transmitters, known,
             protocol=settings.mqtt.protocol, clock=clock,
@@ -131,7 +131,10 @@ class Bridge:
         """Declare what was published last; return the server of panels as they were, if they are configured."""
         if self._report is not None:
             self._publisher.emit("store_damaged", **asdict(self._report))
+        await self._outbox.load_deliveries()
+        await self._clock_watch.load()
         await self._publisher.restore()
+        await self._report_unconfigured()
         server = None
         if g90 := self._settings.g90:
             states = await self._panels.restore()
@@ -158,14 +161,33 @@ class Bridge:
             }
         others = {
             "status": status.run(),
-            "store": maintain(self._store, self._outbox, clock),
-            "clock": clock_watch.watch(clock, self._publisher.emit),
+            "store": maintain(self._store, self._outbox, clock, self._store_failed),
+            "clock": self._clock_watch.run(),
             "announcer": self._announcer.run(),
             "health": health.serve(self._settings.store.path, status.problems),
             "watchdog": watchdog.watch(manager, self._session.connected, status.hanging),
         }
         lines = {f"transmitter {name}": each.run() for name, each in self._transmitters.items()}
         return [listening, others, lines, {"publisher": self._publisher.run()}, {"session": self._session.run()}]
+
+    async def _report_unconfigured(self) -> None:
+        """Report alarms that wait for a transmitter that is not configured: nobody sends them."""
+        waiting = await self._outbox.unconfigured(self._transmitters)
+        for name, number in waiting.items():
+            log.error("%d alarms wait for transmitter %s, which is not configured", number, name)
+        named = ", ".join(f"{number} for {name}" for name, number in waiting.items())
+        text = f"alarms wait for transmitters that are not configured: {named}; see sosbridge outbox list"
+        self._publisher.bridge_problem("unconfigured_waiting", text if waiting else None)
+
+    def _store_failed(self, failure: StoreError | None) -> None:
+        """Report that the disk takes no writes, or that it does again."""
+        if failure is None:
+            log.warning("the store takes writes again; what was kept in memory is written")
+            self._publisher.emit("store_recovered")
+        else:
+            log.critical("%s; alarms are sent from memory until it takes writes again", failure)
+            self._publisher.emit("store_failed", error=str(failure))
+        self._publisher.bridge_problem("store_failed", None if failure is None else str(failure))
 
     def _panel_stored(self, state: PanelState) -> None:
         self._announcer.announce_panel(state)

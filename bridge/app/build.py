@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from ipaddress import ip_network
 from pathlib import Path
@@ -33,21 +34,30 @@ from bridge.panels.code_lock import CodeLock
 from bridge.panels.known import ControlledPanel, KnownPanels
 from bridge.panels.topics import PanelTopics
 from bridge.sos_access.client import SOSAccessClient
-from bridge.store.credentials import Credentials, directory
+from bridge.sos_access.peer import Peer
 from bridge.store.database import Store
 from bridge.store.outbox import Outbox
+from bridge.store.passwords import Passwords, password_file
 from bridge.transmitters.line import Line
+from bridge.transmitters.network import Network
 from bridge.transmitters.publisher import Publisher
-from bridge.transmitters.topics import Topics
+from bridge.transmitters.routes import Route
+from bridge.transmitters.topics import Reach, Topics
 from bridge.transmitters.transmitter import Transmitter
 
 _FILES_OF_A_TRANSMITTER = 4
-"""Connections to its receivers, the old and the new; its passwords while they are written."""
+"""Connections of an alarm to two receivers, one of a ping; its passwords while they are written."""
 
 
 def topics(settings: Settings) -> Topics:
     named = {each.name: {alarm.key: alarm.named() for alarm in each.alarms} for each in settings.transmitters}
-    return Topics(settings.mqtt.base_topic, named)
+    return Topics(settings.mqtt.base_topic, named, {each.name: _reach(each) for each in settings.transmitters})
+
+
+def _reach(each: TransmitterSettings) -> Reach:
+    receivers = {"primary": each.receiver} | ({"secondary": each.secondary_receiver} if each.secondary_receiver else {})
+    paths = {path.name: path.interface or path.source or "" for path in each.paths}
+    return Reach(receivers, paths, each.heartbeat_s, each.check_idle_every)
 
 
 def broker(mqtt: MqttSettings) -> Broker:
@@ -87,21 +97,53 @@ def client(each: TransmitterSettings, authentication: Secret, clock: Clock | Non
     )
 
 
-def credentials(store: Path, each: TransmitterSettings) -> Credentials:
-    """Return the passwords of a transmitter, which lie beside the store. Raises StoreError."""
-    return Credentials(directory(store) / f"{each.name}.json", each.authentication)
+def passwords(store: Path, each: TransmitterSettings) -> Passwords:
+    """Return the passwords of a transmitter, which lie beside the store."""
+    path = password_file(store, each.name, each.transmitter_code, each.transmitter_type)
+    return Passwords(path, each.authentication, list(_receivers(each)))
 
 
-def line(settings: Settings, each: TransmitterSettings, clock: Clock | None = None) -> Line:
-    """Return a transmitter's line. Raises ConfigError and StoreError."""
-    passwords = credentials(settings.store.path, each)
+def line(
+    settings: Settings, each: TransmitterSettings, clock: Clock | None = None, network: Network | None = None
+) -> Line:
+    """Return a transmitter's line. Raises ConfigError."""
+    network, clock = network or Network(), clock or Clock()
     return Line(
         name=each.name,
-        client=client(each, passwords.candidates()[0], clock),
-        credentials=passwords,
+        client=client(each, each.authentication, clock),
+        passwords=passwords(settings.store.path, each),
+        peers=_peers(each, network),
+        network=network,
+        clock=clock,
         heartbeat=each.heartbeat_s,
+        check_idle_every=each.check_idle_every,
+        undelivered_after=each.undelivered_after,
         max_age=timedelta(seconds=each.max_age),
     )
+
+
+def _peers(each: TransmitterSettings, network: Network) -> dict[Route, Peer]:
+    """Return where each route goes: every receiver over the first path before any over the second."""
+    peer = Peer(
+        host_port(each.receiver),
+        network.policy(each.tls_verify) if each.use_tls else None,
+        tls_name=each.tls_name,
+        connect_timeout=each.connect_timeout,
+        response_timeout=each.response_timeout,
+    )
+    ways = {path.name: replace(peer, interface=path.interface, source=path.source) for path in each.paths}
+    return {
+        Route(receiver, path): replace(way, address=address)
+        for path, way in (ways or {"": peer}).items()
+        for receiver, address in _receivers(each).items()
+    }
+
+
+def _receivers(each: TransmitterSettings) -> dict[str, tuple[str, int]]:
+    found = {"primary": host_port(each.receiver)}
+    if each.secondary_receiver and not each.use_single_receiver:
+        found["secondary"] = host_port(each.secondary_receiver)
+    return found
 
 
 def outbox(settings: Settings, store: Store) -> Outbox:
@@ -109,8 +151,9 @@ def outbox(settings: Settings, store: Store) -> Outbox:
 
 
 def transmitters(settings: Settings, queue: Outbox, publisher: Publisher, clock: Clock) -> dict[str, Transmitter]:
-    """Return the transmitters by name. Raises ConfigError and StoreError."""
-    lines = [line(settings, each, clock) for each in settings.transmitters]
+    """Return the transmitters by name. Raises ConfigError."""
+    network = Network()
+    lines = [line(settings, each, clock, network) for each in settings.transmitters]
     return {each.name: Transmitter(each, queue, publisher, clock) for each in lines}
 
 
@@ -134,9 +177,9 @@ def _announced_control(panel: PanelSettings) -> ControlOptions:
 def announce(settings: Settings, to: Announcer) -> None:
     """Announce the bridge and its transmitters to Home Assistant; panels follow as they are known."""
     to.announce_bridge()
-    named = topics(settings).transmitters
+    own = topics(settings)
     for each in settings.transmitters:
-        to.announce_transmitter(each.name, named[each.name], each.test_event_code)
+        to.announce_transmitter(each.name, own.transmitters[each.name], each.test_event_code, own.reach(each.name))
 
 
 def subscriptions(own: Topics, panel_topics: PanelTopics, panels: KnownPanels, discovery: Announcer) -> Subscriptions:
@@ -212,7 +255,7 @@ def server(
         accept_unknown=accepts_unknown(g90),
         limits=_limits(g90, panels, lines),
         clock=clock.now,
-        panel_time=lambda: 0 if clock.is_off else int(clock.now().timestamp()),
+        panel_time=lambda: 0 if clock.is_wrong else int(clock.now().timestamp()),
     )
 
 

@@ -4,35 +4,77 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from typing import Protocol
 
 from bridge.common.clock import Clock
+from bridge.common.errors import StoreError
+from bridge.common.kernel import machine_id
+from bridge.store.outbox import Outbox
 
 log = logging.getLogger(__name__)
 
 _EACH_S = 1.0
+_FAR_S = 300.0
+"""A receiver whose clock is so far from ours is worth a warning."""
+_ZONE_S = 900.0
+"""Time zones differ by multiples of this."""
+_ZONE_TOLERANCE_S = 60.0
+_FACT = "synchronised machine"
 
 
-async def watch(clock: Clock, emit: Callable[..., None]) -> None:
-    """Watch until cancelled; `emit` publishes on `bridge/event`."""
-    was_wrong = False
-    while True:
-        if clock.is_wrong != was_wrong:
-            was_wrong = clock.is_wrong
-            _report(clock, emit)
-        await asyncio.sleep(_EACH_S)
+class Reporter(Protocol):
+    """Takes what is found."""
+
+    def emit(self, kind: str, **details: object) -> None: ...
+    def bridge_problem(self, kind: str, text: str | None) -> None: ...
 
 
-def _report(clock: Clock, emit: Callable[..., None]) -> None:
-    offset = clock.offset_s
-    details = {} if offset is None else {"offset_s": round(offset, 3)}
-    emit("clock_wrong" if clock.is_wrong else "clock_right", **details)
-    log.log(logging.ERROR if clock.is_wrong else logging.INFO, "%s", _words(clock))
+class ClockWatch:
+    """Looks at the clock each second."""
 
+    def __init__(self, clock: Clock, outbox: Outbox, reporter: Reporter) -> None:
+        self._clock = clock
+        self._outbox = outbox
+        self._reporter = reporter
+        self._far: set[str] = set()
+        self._was_wrong = False
 
-def _words(clock: Clock) -> str:
-    if not clock.is_wrong:
-        return "the clock is right"
-    offset = "" if clock.offset_s is None else f", {-clock.offset_s:+.0f} s from the receiver's"
-    zone = "; is the time zone right? (in a container, set TZ)" if clock.is_in_another_zone else ""
-    return f"the clock is wrong: {clock.now():%Y-%m-%d %H:%M:%S}{offset}; alarms go out without a time{zone}"
+    async def load(self) -> None:
+        """Read whether a time service has ever set the clock of this machine. Raises StoreError."""
+        self._clock.was_synchronised = await self._outbox.fact(_FACT) == machine_id()
+
+    async def run(self) -> None:
+        """Watch until cancelled."""
+        while True:
+            if self._clock.is_wrong != self._was_wrong:
+                self._was_wrong = self._clock.is_wrong
+                self._report()
+            self._compare()
+            await self._learn()
+            await asyncio.sleep(_EACH_S)
+
+    async def _learn(self) -> None:
+        if self._clock.was_synchronised or not self._clock.is_synchronised:
+            return
+        try:
+            await self._outbox.keep_fact(_FACT, machine_id())
+        except StoreError as error:
+            log.error("%s", error)
+        else:
+            self._clock.was_synchronised = True
+
+    def _report(self) -> None:
+        wrong = self._clock.is_wrong
+        text = f"the clock is wrong: {self._clock.now():%Y-%m-%d %H:%M:%S}; alarms go out without a time"
+        self._reporter.emit("clock_wrong" if wrong else "clock_right")
+        self._reporter.bridge_problem("clock_wrong", text if wrong else None)
+        log.log(logging.ERROR if wrong else logging.INFO, "%s", text if wrong else "the clock is right")
+
+    def _compare(self) -> None:
+        """Warn of a receiver's clock that is far from ours, once until it is near again."""
+        far = {name: offset for name, offset in self._clock.offsets.items() if abs(offset) > _FAR_S}
+        for name in far.keys() - self._far:
+            beside = abs(far[name] - round(far[name] / _ZONE_S) * _ZONE_S)
+            zone = "; is the time zone right? (in a container, set TZ)" if beside < _ZONE_TOLERANCE_S else ""
+            log.warning("%s: its clock is %+.0f s from ours%s", name, far[name], zone)
+        self._far = set(far)

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import sys
 from dataclasses import fields, replace
 
 from bridge.app.build import line
 from bridge.cli.common import add_transmitter_option, coloured, find_transmitter
+from bridge.common.errors import StoreError
 from bridge.common.models import Alarm
 from bridge.common.text import clean
-from bridge.config.settings import TransmitterSettings
-from bridge.sos_access.messages import NewAuthResponse
+from bridge.config.settings import Settings, TransmitterSettings
+from bridge.sos_access.client import Exchange
+from bridge.sos_access.messages import NewAuthResponse, Response
 from bridge.sos_access.prepare import prepare
 from bridge.store.lock import hold, is_held
-from bridge.transmitters.line import AnyExchange, Line
+from bridge.transmitters.line import Line
 
-_OPTIONS = [field.name for field in fields(Alarm) if field.name != "event_code"]
+_OPTIONS = [field.name for field in fields(Alarm) if field.name not in ("event_code", "urgent")]
 
 
 def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -59,13 +62,13 @@ async def send_alarm(args: argparse.Namespace) -> int:
     alarm, warnings = prepare(Alarm(args.event_code, **{name: getattr(args, name) for name in _OPTIONS}))
     for warning in warnings:
         print(coloured(f"warning: {warning}", good=None))
-    _report(each, await sender.exchange(lambda: sender.client.prepared_request(alarm, args.alarm_type)))
+    _report(each, await sender.exchange(sender.client.prepared_request(alarm, args.alarm_type)))
     return 0
 
 
 async def send_ping(args: argparse.Namespace) -> int:
     each, sender = _sender(args)
-    _report(each, await sender.exchange(lambda: sender.client.ping_request(args.reference)))
+    _report(each, await sender.exchange(sender.client.ping_request(args.reference)))
     return 0
 
 
@@ -74,24 +77,33 @@ def _sender(args: argparse.Namespace) -> tuple[TransmitterSettings, Line]:
     settings = args.load_settings()
     each = find_transmitter(settings, args.transmitter)
     # The running service owns the passwords: beside it they are only read.
-    return each, replace(line(settings, each), owns_passwords=not is_held(settings.store.path))
+    return each, _line(settings, each, owner=not is_held(settings.store.path))
 
 
 async def rotate_password(args: argparse.Namespace) -> int:
     settings = args.load_settings()
     each = find_transmitter(settings, args.transmitter)
     with hold(settings.store.path):
-        sender = line(settings, each)
-        exchange = await sender.exchange(lambda: sender.client.new_auth_request(args.reference))
+        sender = _line(settings, each, owner=True)
+        if (refusal := await sender.rotation_refusal()) is not None:
+            raise StoreError(refusal)
+        exchange = await sender.exchange(sender.client.new_auth_request(args.reference))
         response = exchange.response
         if isinstance(response, NewAuthResponse) and response.new_authentication is not None:
-            await asyncio.to_thread(sender.credentials.add, response.new_authentication)
+            await asyncio.to_thread(sender.passwords.add, response.new_authentication)
     _report(each, exchange)
     print("the new password is stored; the next message uses it")
     return 0
 
 
-def _report(each: TransmitterSettings, exchange: AnyExchange) -> None:
+def _line(settings: Settings, each: TransmitterSettings, *, owner: bool) -> Line:
+    found = replace(line(settings, each), owns_passwords=owner)
+    if found.passwords.problem is not None:
+        print(coloured(f"warning: {found.passwords.problem}", good=None), file=sys.stderr)
+    return found
+
+
+def _report(each: TransmitterSettings, exchange: Exchange[Response]) -> None:
     response = exchange.response
     address = each.receiver if exchange.receiver == "primary" else each.secondary_receiver
     answer = f"{response.status} {clean(response.info)}"

@@ -16,7 +16,7 @@ from bridge.common.errors import BridgeError
 from bridge.common.text import clean, timestamp
 from bridge.store.database import Store
 from bridge.store.outbox import Outbox
-from bridge.store.records import Queued
+from bridge.store.records import Queued, State
 
 _number = partial(number, least=0, most=10**18)  # what fits into an SQLite integer
 
@@ -63,17 +63,25 @@ async def list_all(args: argparse.Namespace) -> int:
 
 def _row(queued: Queued) -> tuple[str, ...]:
     command = queued.command
-    state = "unauthorized" if queued.unauthorized and queued.state == "pending" else queued.state
     return (
         str(queued.id),
         command.transmitter,
         str(command.request),
         clean(command.alarm.event_code) if command.alarm else "-",
         timestamp(command.accepted_at),
-        state,
+        _state(queued),
         str(queued.attempts),
         clean(queued.error) or "-",
     )
+
+
+def _state(queued: Queued) -> str:
+    """Return what a person should know first: `undelivered` was tried, or waits for too long, and is retried."""
+    if queued.state is State.REJECTED:
+        return queued.state
+    state: str = "undelivered" if queued.undelivered else queued.state
+    state = "unauthorized" if queued.unauthorized else state
+    return f"{state}, urgent" if queued.urgent else state
 
 
 async def show(args: argparse.Namespace) -> int:
@@ -89,6 +97,8 @@ async def show(args: argparse.Namespace) -> int:
         "state": queued.state,
         "accepted_at": timestamp(command.accepted_at),
         "attempts": queued.attempts,
+        "urgent": queued.urgent,
+        "undelivered": queued.undelivered,
         "unauthorized": queued.unauthorized,
         "error": queued.error or None,
         "reference": command.reference,
@@ -112,7 +122,7 @@ async def retry(args: argparse.Namespace) -> int:
 
 async def drop(args: argparse.Namespace) -> int:
     async with _opened(args) as outbox:
-        if not await outbox.drop(args.number):
+        if not await outbox.drop(args.number, Clock().now()):
             raise _none(args.number)
     print(f"number {args.number} was dropped")
     return 0

@@ -10,7 +10,7 @@ LONGEST_S = 60.0
 
 
 class Backoff:
-    """1 s doubling to 60 s (sos_access/PROTOCOL.md, Retries).
+    """Seconds: 1, doubling to 60.
 
     Each wait is shortened by up to a quarter at random, so that many bridges do not retry at the same time.
     """
@@ -28,11 +28,6 @@ class Backoff:
         wait = self._next
         self._next = min(2 * wait, self._longest)
         return self._shortened(wait)
-
-    def refuse(self) -> float:
-        """Return the longest wait: a refused password stays refused until a person acts."""
-        self._next = self._longest
-        return self._shortened(self._longest)
 
     def reset(self) -> None:
         self._next = self._first

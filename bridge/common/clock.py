@@ -1,8 +1,8 @@
 """The wall clock and the steady clock, and whether the wall clock is right.
 
 A machine without a clock battery boots in 1970, or at the time of its shutdown, and jumps later. So the age of pending
-alarms is measured by the steady clock, which counts from the boot. The wall clock is known to be wrong before 2026, and
-while the time of every receiver is far from it (sos_access/PROTOCOL.md, Clock offset).
+alarms is measured by the steady clock, which counts from the boot. The wall clock is wrong before this was written, and
+in the first minutes after a boot while no time service has set it, on a machine that is known to have one.
 """
 
 from __future__ import annotations
@@ -12,18 +12,14 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
+from bridge.common.kernel import is_synchronised, steady_clock
 from bridge.common.models import AlarmT, Moment
 
 _EARLIEST = datetime(2026, 1, 1, tzinfo=UTC)
 """When this was written; an earlier time is wrong."""
-_FAR_S = 300.0
-"""Offset from a receiver from which the wall clock counts as wrong."""
-_ZONE_S = 900.0
-"""Time zones differ by multiples of this."""
-_FARTHEST_ZONE_S = 14 * 3600.0
-"""The largest offset of a time zone from UTC."""
+_SET_WITHIN_S = 900.0
+"""So long after a boot a time service may need; one that is unreachable for longer makes no clock wrong."""
 _TIME_FORMAT = "%Y-%m-%d %H:%M:%S.%f"
 _MICROSECONDS = -3
 """Digits of %f that a transmitter time does not have (sos_access/PROTOCOL.md, Times)."""
@@ -46,18 +42,22 @@ class Cutoff:
 
 
 class Clock:
-    """Both clocks and the offsets to receivers, in seconds; `boot` is the run of the steady clock."""
+    """Both clocks, in seconds, and the offsets of receivers' clocks; `boot` identifies the run of the steady clock."""
 
     def __init__(
         self,
         wall: Callable[[], float] = lambda: wall(),  # noqa: PLW0108 - looked up late, so that tests can replace it
         steady: Callable[[], float] | None = None,
         boot: str | None = None,
+        synchronised: Callable[[], bool | None] = is_synchronised,
     ) -> None:
         self._wall = wall
-        self._boot, self._steady = (boot, steady) if boot is not None and steady is not None else _machine_clock()
-        self._true_at_0: dict[str, float] = {}
-        """By receiver: its Unix time when the steady clock was 0."""
+        self._boot, self._steady = (boot, steady) if boot is not None and steady is not None else steady_clock()
+        self._synchronised = synchronised
+        self.was_synchronised = False
+        """Whether this machine is known to have a time service."""
+        self.offsets: dict[str, float] = {}
+        """The time of receivers minus ours, by receiver, as last heard."""
 
     def now(self) -> datetime:
         """Return the time of the wall clock, aware."""
@@ -68,37 +68,26 @@ class Clock:
         return Moment(self._boot, self._steady(), sure=self.is_sure)
 
     def heard(self, receiver: str, offset_s: float | None) -> None:
-        """Store a receiver's time minus ours, measured just now; None if it gave no time."""
+        """Note a receiver's time minus ours, measured just now; None if it gave no time. It proves nothing."""
         if offset_s is not None:
-            self._true_at_0[receiver] = self._wall() + offset_s - self._steady()
+            self.offsets[receiver] = offset_s
 
     @property
-    def offset_s(self) -> float | None:
-        """The time of the receiver closest to ours minus ours; None if no receiver gave a time."""
-        ahead = self._steady() - self._wall()
-        return min((true + ahead for true in self._true_at_0.values()), key=abs, default=None)
+    def is_synchronised(self) -> bool:
+        """Whether a time service keeps the wall clock right now."""
+        return self._synchronised() is True
 
     @property
     def is_wrong(self) -> bool:
-        """Whether the local time is known to be wrong, also if only the time zone is."""
-        return self._is_early or abs(self.offset_s or 0.0) > _FAR_S
-
-    @property
-    def is_off(self) -> bool:
-        """Whether the time is known to be wrong and no time zone explains it."""
-        return self.is_wrong and not self.is_in_another_zone
-
-    @property
-    def is_in_another_zone(self) -> bool:
-        """Whether a wrong time zone explains the offset."""
-        offset = self.offset_s or 0.0
-        beside = abs(offset - round(offset / _ZONE_S) * _ZONE_S)
-        return not self._is_early and _FAR_S < abs(offset) <= _FARTHEST_ZONE_S and beside < _ZONE_S / 15
+        """Whether the wall clock is known to be wrong, or not set yet after the boot."""
+        if self._is_early:
+            return True
+        return self.was_synchronised and self._steady() < _SET_WITHIN_S and self._synchronised() is False
 
     @property
     def is_sure(self) -> bool:
-        """Whether a receiver's time confirms ours."""
-        return bool(self._true_at_0) and not self.is_wrong
+        """Whether the wall clock is known to be right."""
+        return not self._is_early and self.is_synchronised
 
     @property
     def _is_early(self) -> bool:
@@ -127,16 +116,3 @@ class Clock:
         reference = alarm.reference or f"no-clock-{secrets.token_hex(4)}"
         warning = "transmitter_time: omitted because the clock of this machine is wrong"
         return replace(alarm, transmitter_time=None, reference=reference), (warning,)
-
-
-def _machine_clock() -> tuple[str, Callable[[], float]]:
-    """Return the id of the boot and the steady clock; without a boot id, those of this process."""
-    try:
-        return Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip(), _since_boot
-    except (OSError, ValueError):
-        began = time.monotonic()
-        return secrets.token_hex(16), lambda: time.monotonic() - began
-
-
-def _since_boot() -> float:
-    return time.clock_gettime(time.CLOCK_BOOTTIME)

@@ -95,11 +95,13 @@ class Alarm:
     detector_text: str | None = None
     additional_info: str | Mapping[str, object] | Iterable[object] | None = None
     position: str | Mapping[str, float] | None = None
+    urgent: bool = False
+    """Whether it goes before alarms that are not; receivers never see it."""
 
     def given(self) -> dict[str, Any]:
-        """Return the fields that have a value."""
+        """Return the fields that have a value, `urgent` only where it is true."""
         values = ((field.name, getattr(self, field.name)) for field in fields(self))
-        return {name: value for name, value in values if value is not None}
+        return {name: value for name, value in values if value is not None and value is not False}
 
 
 AlarmT = TypeVar("AlarmT", bound=Alarm)
@@ -126,6 +128,8 @@ class Result:
     event_code: str | None = None
     receiver: str | None = None
     """`primary` or `secondary`."""
+    path: str | None = None
+    """The network path, where paths are configured."""
     attempts: int | None = None
     arrival_time: datetime | None = None
     clock_offset_s: float | None = None

@@ -12,6 +12,9 @@ from bridge.common.text import clean
 _LONGEST_PAYLOAD = 100_000
 """Bytes (TOPICS.md, Transmitter commands)."""
 
+_LONGEST_NUMBER = 400
+"""Digits: more than any float has, fewer than Python takes."""
+
 
 class CommandError(BridgeError):
     """A command that is invalid; the text says why, for its author."""
@@ -32,26 +35,36 @@ def payload_text(payload: bytes) -> str:
         raise CommandError("the payload is not UTF-8 text") from None
 
 
-def payload_object(text: str, known: Sequence[str]) -> dict[str, object]:
-    """Return the JSON object in `text`, which begins with `{` and may have the fields `known`.
+def payload_object(
+    text: str, known: Sequence[str] | None = None, repeated: list[str] | None = None
+) -> dict[str, object]:
+    """Return the JSON object in `text`, which begins with `{` and may have the fields `known` (None: any).
 
-    Raises CommandError, which does not quote values: one may be a code.
+    Fields that are repeated with different values are added to `repeated`, and the last value counts; without it they
+    are an error. Raises CommandError, which does not quote values: one may be a code.
     """
 
     def unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
         found = dict(pairs)
-        if len(found) < len(pairs):
+        if len(found) < len(pairs) and repeated is None:
             raise CommandError("duplicate field in the JSON object")
+        if repeated is not None and len(found) < len(pairs):
+            repeated.extend(dict.fromkeys(name for name, value in pairs if value != found[name]))
         return found
 
     try:
-        value: dict[str, object] = json.loads(text, object_pairs_hook=unique)
+        value: dict[str, object] = json.loads(text, object_pairs_hook=unique, parse_int=_whole_number)
     except (ValueError, RecursionError) as error:
         raise CommandError(f"invalid JSON{_place(error)}") from None
     for name in value:
-        if name not in known:
+        if known is not None and name not in known:
             raise CommandError(f"{clean(name, 40)}: unknown field; known fields: {', '.join(known)}")
     return value
+
+
+def _whole_number(digits: str) -> int | str:
+    """Return a number, or the text of one that Python refuses to read."""
+    return int(digits) if len(digits) <= _LONGEST_NUMBER else digits
 
 
 def _place(error: Exception) -> str:

@@ -17,10 +17,14 @@ from bridge.config.types import (
     BaseTopic,
     Duration,
     Host,
+    Interface,
+    IpAddress,
     Name,
     Network,
     PanelAddress,
     Password,
+    TlsName,
+    host_port,
     seconds,
 )
 from bridge.panels.forwarding import Rule, check_rule, faults, parse_event, parse_restore_on, uncovered
@@ -28,8 +32,9 @@ from bridge.sos_access.prepare import check_event_code, prepare
 from bridge.sos_access.tls import tls_context
 
 _LEVELS = {"90s": 90.0, "180s": 180.0, "5h": 18000.0, "25h": 90000.0}
-_NEEDS_TWO_RECEIVERS_S = 180
-"""Heartbeat levels up to this one require failover (sos_access/PROTOCOL.md, Heartbeat levels)."""
+_NEEDS_TWO_S = 180
+"""Heartbeat levels up to this one require two receivers and two paths (sos_access/PROTOCOL.md, Heartbeat levels)."""
+_PATHS_REQUIRED = 2
 
 
 def _tls_verify(value: str) -> str:
@@ -108,6 +113,7 @@ class AlarmSettings(Table):
     detector_text: str | None = None
     additional_info: str | dict[str, str] | list[str] | None = None
     position: str | dict[str, float] | None = None
+    urgent: bool = Field(default=False, description="goes before alarms that are not urgent")
 
     @model_validator(mode="after")
     def _sendable(self) -> Self:
@@ -125,6 +131,20 @@ class AlarmSettings(Table):
         return NamedAlarm(self.key, self.name, alarm, self.restore_event_code)
 
 
+class PathSettings(Table):
+    """A network path to the receivers: a network interface, or a source address with a routing rule of its own."""
+
+    name: Name
+    interface: Interface | None = None
+    source: IpAddress | None = None
+
+    @model_validator(mode="after")
+    def _one_way(self) -> Self:
+        if (self.interface is None) == (self.source is None):
+            raise ValueError('a path has either an interface, such as "eth0", or a source, such as "192.168.8.100"')
+        return self
+
+
 class TransmitterSettings(Table):
     """One SOS Access transmitter."""
 
@@ -138,10 +158,18 @@ class TransmitterSettings(Table):
     use_single_receiver: bool = False
     use_tls: bool = False
     tls_verify: Annotated[str, AfterValidator(_tls_verify)] = "none"
+    tls_name: TlsName | None = Field(None, description="name in the certificates, for receivers given by address")
     connect_timeout: Duration = Field(5.0, gt=0, le=60)
     response_timeout: Duration = Field(10.0, gt=0, le=300)
     heartbeat: Literal["off", "90s", "180s", "5h", "25h"] = "off"
+    check_idle_every: Duration = Field(
+        3600.0, ge=30, le=86400, description="how often a receiver or path that is not in use is checked"
+    )
     max_age: Duration = Field(86400.0, gt=0)
+    undelivered_after: Duration = Field(
+        30.0, gt=0, description="when an alarm is reported as undelivered at the latest"
+    )
+    paths: tuple[PathSettings, ...] = Field((), description="in order of preference; none: the system's routing")
     test_event_code: str | None = Field(None, description="raised by the test button in Home Assistant")
     alarms: tuple[AlarmSettings, ...] = ()
 
@@ -154,13 +182,20 @@ class TransmitterSettings(Table):
     def warnings(self) -> list[str]:
         """Settings that are allowed but risky."""
         found = []
-        if (
-            self.secondary_receiver is None
-            and (self.heartbeat_s or _NEEDS_TWO_RECEIVERS_S + 1) <= _NEEDS_TWO_RECEIVERS_S
-        ):
+        monitored = self.heartbeat_s is not None and self.heartbeat_s <= _NEEDS_TWO_S
+        if monitored and self.secondary_receiver is None:
             found.append(f"heartbeat {self.heartbeat} requires a secondary receiver; add secondary_receiver")
+        if monitored and len(self.paths) < _PATHS_REQUIRED:
+            found.append(
+                f"heartbeat {self.heartbeat} requires a second network path, such as a mobile network; "
+                "add [[transmitters.paths]]"
+            )
         if not self.use_tls:
             found.append("use_tls is false: alarms and the password are sent unencrypted")
+        elif self.tls_verify == "none":
+            found.append(
+                'tls_verify is "none": any server can pose as the receiver; use "system", a CA file or sha256:...'
+            )
         return found
 
     @model_validator(mode="after")
@@ -174,6 +209,9 @@ class TransmitterSettings(Table):
         except FieldError as error:
             raise ValueError(str(error)) from None
         _once("alarms", "key", [alarm.key for alarm in self.alarms])
+        _once("paths", "name", [path.name for path in self.paths])
+        if self.tls_name is not None and not self.use_tls:
+            raise ValueError("tls_name is set, but use_tls is false; set use_tls = true, or remove tls_name")
         identities = [AlarmIdentity.of(alarm.named().alarm) for alarm in self.alarms]
         if len(set(identities)) < len(identities):
             raise ValueError(
@@ -248,6 +286,7 @@ class ForwardSettings(Table):
     detector_text: str | None = None
     transmitter_area: str | None = None
     additional_info: str | None = None
+    urgent: bool | None = Field(None, description="default: true for sos, and for smoke, gas and water")
 
     @model_validator(mode="after")
     def _understood(self) -> Self:
@@ -314,6 +353,7 @@ class Settings(BaseSettings):
     def _together(self) -> Self:
         names = [transmitter.name for transmitter in self.transmitters]
         _once("transmitters", "name", names)
+        _one_account_each(self.transmitters)
         for rule in self.forward:
             if self.g90 is None:
                 raise ValueError("forward: the [g90] table is missing; without it there are no panels")
@@ -332,6 +372,21 @@ def _once(table: str, key: str, values: Sequence[Any]) -> None:
     twice = sorted({str(value) for value in values if values.count(value) > 1})
     if twice:
         raise ValueError(f"{table}: duplicate {key} {', '.join(twice)}")
+
+
+def _one_account_each(transmitters: Sequence[TransmitterSettings]) -> None:
+    """Raise ValueError for two tables with one account at one receiver: a rotation of one would lock the other out."""
+    seen: dict[tuple[str, str, tuple[str, int]], str] = {}
+    for each in transmitters:
+        for receiver in filter(None, (each.receiver, each.secondary_receiver)):
+            host, port = host_port(receiver)
+            account = (each.transmitter_code, each.transmitter_type, (host.lower(), port))
+            other = seen.setdefault(account, each.name)
+            if other != each.name:
+                raise ValueError(
+                    f"transmitters: {other} and {each.name} have the same transmitter_code, transmitter_type and "
+                    f"receiver {receiver}; they would lock each other out, use one table for both"
+                )
 
 
 def _check_code(name: str, code: str | None) -> None:

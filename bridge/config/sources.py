@@ -23,7 +23,12 @@ from bridge.config.settings import Settings
 
 _DEFAULT_FILES = (Path("/config/sosbridge.toml"), Path("sosbridge.toml"))
 _DEFAULT_SECRETS = Path("/run/secrets")
-_NAMED = {("transmitters",): "name", ("transmitters", "*", "alarms"): "key", ("g90", "panels"): "guid"}
+_NAMED = {
+    ("transmitters",): "name",
+    ("transmitters", "*", "alarms"): "key",
+    ("transmitters", "*", "paths"): "name",
+    ("g90", "panels"): "guid",
+}
 _SECRET = frozenset({"password", "authentication", "code"})
 _LARGEST_SECRET = 4096
 """Characters read of a secret file."""

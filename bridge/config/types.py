@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from ipaddress import IPv4Address, ip_network
+from ipaddress import IPv4Address, ip_address, ip_network
 from typing import Annotated
 
 from pydantic import AfterValidator, BeforeValidator, GetPydanticSchema
@@ -18,6 +18,9 @@ LONGEST_S = 36500 * 86400.0
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 _DURATION = re.compile(r"(\d{1,9}(?:\.\d{1,3})?)\s*([smhd])")
+_LONGEST_INTERFACE = 15
+"""Characters (IFNAMSIZ of Linux, less its NUL)."""
+_HOST_NAME = re.compile(r"[A-Za-z0-9_-]{1,63}(\.[A-Za-z0-9_-]{1,63})*")
 _HOST_PORT = re.compile(r"(?:\[([^\[\]]+)\]|([^:\[\]]+))(?::([0-9]+))?")
 
 
@@ -83,6 +86,27 @@ def _network(value: str) -> str:
     return value
 
 
+def _interface(value: str) -> str:
+    # What Linux allows as a name; an unplugged modem has none now, so that it exists is not required.
+    if not 0 < len(value) <= _LONGEST_INTERFACE or value in (".", "..") or re.search(r"[\s/:\x00-\x1f]", value):
+        raise ValueError(f"{value!r} is not the name of a network interface; use for example eth0 or wwan0")
+    return value
+
+
+def _ip_address(value: str) -> str:
+    try:
+        ip_address(value)
+    except ValueError:
+        raise ValueError(f"{value!r} is not an IP address; use for example 192.168.8.100") from None
+    return value
+
+
+def _tls_name(value: str) -> str:
+    if not _HOST_NAME.fullmatch(value):
+        raise ValueError(f"{value!r} is not a host name; use the name in the certificate, such as alarm.example.com")
+    return value
+
+
 def _duration(value: object) -> object:
     return seconds(value) if isinstance(value, str) else value
 
@@ -101,6 +125,10 @@ Host = Annotated[str, AfterValidator(_host)]
 """`host` or `host:port`."""
 PanelAddress = Annotated[str, AfterValidator(_ipv4_address)]
 """`IPv4:port`."""
+Interface = Annotated[str, AfterValidator(_interface)]
+"""The name of a network interface."""
+IpAddress = Annotated[str, AfterValidator(_ip_address)]
+TlsName = Annotated[str, AfterValidator(_tls_name)]
 Network = Annotated[str, AfterValidator(_network)]
 Duration = Annotated[float, BeforeValidator(_duration, json_schema_input_type=str), AfterValidator(_bounded)]
 """Seconds; written 90s, 5m, 24h, 7d."""

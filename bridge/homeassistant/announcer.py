@@ -15,6 +15,7 @@ from bridge.homeassistant.panel import ControlOptions, panel_device, panel_id
 from bridge.mqtt.client import Incoming
 from bridge.mqtt.outgoing import Outgoing
 from bridge.mqtt.routes import Route
+from bridge.transmitters.topics import Reach
 
 log = logging.getLogger(__name__)
 
@@ -48,8 +49,11 @@ class Announcer:
     def announce_bridge(self) -> None:
         self._announce(self.names.root, bridge_device(self.names))
 
-    def announce_transmitter(self, name: str, alarms: Mapping[str, NamedAlarm], test_code: str | None) -> None:
-        self._announce(transmitter_id(self.names, name), transmitter_device(self.names, name, alarms, test_code))
+    def announce_transmitter(
+        self, name: str, alarms: Mapping[str, NamedAlarm], test_code: str | None, reach: Reach | None = None
+    ) -> None:
+        payload = transmitter_device(self.names, name, alarms, test_code, reach)
+        self._announce(transmitter_id(self.names, name), payload)
 
     def announce_panel(self, state: PanelState) -> None:
         control = self._panels.get(state.guid, _NOT_CONTROLLED)

@@ -24,7 +24,7 @@ from bridge.homeassistant.entity import (
     event,
     sensor,
 )
-from bridge.transmitters.topics import Topics
+from bridge.transmitters.topics import Reach, Topics
 
 _BRIDGE_EVENTS: Final = (
     "command_rejected", "retained_command_ignored", "store_failed", "store_recovered", "store_damaged",
@@ -37,6 +37,7 @@ _ONLINE: Final[Payload] = {"payload_on": "online", "payload_off": "offline", "de
 _OUTCOME: Final[Payload] = {"device_class": "enum", "options": [str(outcome) for outcome in Outcome]}
 _DETAILS = "dict(value_json.items() | selectattr(0, 'in', ['status', 'info', 'receiver', 'reference']))"
 _ATTRIBUTES = f"{{{{ ({_DETAILS} if value_json is defined else {{}}) | to_json }}}}"
+_PROBLEMS = "{{ dict(problems=value_json if value_json is defined else []) | to_json }}"
 _BEFORE = "(this.state if this.state not in ['unknown', 'unavailable'] else none)"
 _HEARTBEAT = f"value_json.completed_at if value_json.outcome == 'accepted' else {_BEFORE}"
 _SECONDS: Final[Payload] = {"device_class": "duration", "unit_of_measurement": "s", "suggested_display_precision": 1}
@@ -58,6 +59,7 @@ def bridge_device(names: Names) -> Payload:
         count("set_aside", "Alarms rejected", "outbox_rejected", **MEASUREMENT, icon="mdi:tray-alert"),
         count("delivered", "Alarms delivered", "alarms_delivered", **TOTAL, icon="mdi:tray-arrow-up"),
         count("mqtt_restarts", "MQTT reconnects", "mqtt_reconnects", **TOTAL, **DIAGNOSTIC, icon="mdi:connection"),
+        _problem(topics.bridge_problem),
         event("events", "Bridge", events, _BRIDGE_EVENTS, icon="mdi:message-alert"),
     ]
     about = {"name": "sosbridge", "manufacturer": "sosbridge", "model": "Alarm bridge", "sw_version": names.version}
@@ -72,10 +74,13 @@ def transmitter_id(names: Names, name: str) -> str:
     return f"{names.root}_transmitter_{name}"
 
 
-def transmitter_device(names: Names, name: str, alarms: Mapping[str, NamedAlarm], test_code: str | None) -> Payload:
+def transmitter_device(
+    names: Names, name: str, alarms: Mapping[str, NamedAlarm], test_code: str | None, reach: Reach | None = None
+) -> Payload:
     """Return the device of a transmitter; `test_code` is the event code that its test button raises."""
-    topics = Topics(names.base, {name: alarms})
+    topics = Topics(names.base, {name: alarms}, {name: reach} if reach else {})
     entities = [*_switches(topics, name), *_buttons(topics, name, test_code), *_states(topics, name)]
+    entities += _reach(topics, name)
     about = {"name": f"Transmitter {name}", "manufacturer": "sosbridge", "model": "SOS Access v4"}
     return Device(names, transmitter_id(names, name)).payload(about, entities)
 
@@ -107,9 +112,26 @@ def _states(topics: Topics, name: str) -> list[Entity]:
         sensor("last_heartbeat", "Last heartbeat", heartbeat, _HEARTBEAT, device_class="timestamp", **DIAGNOSTIC),
         sensor("clock_offset", "Clock offset", heartbeat, _CLOCK_OFFSET, **offset),
         sensor("waiting", "Alarms waiting", of("outbox"), "value_json.pending", **MEASUREMENT, icon="mdi:tray-full"),
-        binary_sensor("problem", "Problem", of("problem"), device_class="problem"),
+        _problem(of("problem")),
         event("result", "Alarm result", of("event"), _ALARM_RESULTS, icon="mdi:message-alert"),
     ]
+
+
+def _reach(topics: Topics, name: str) -> Iterator[Entity]:
+    """Yield whether each receiver and path works, with its figures as attributes."""
+    reach = topics.reach(name)
+    parts = [("receiver", each, f"{each} receiver".capitalize()) for each in reach.receivers]
+    parts += [("path", each, f"Path {each}") for each in reach.paths]
+    for kind, each, label in parts:
+        state, info = (topics.of(name, f"{kind}/{each}/{leaf}") for leaf in ("state", "info"))
+        options = {"device_class": "connectivity", "json_attributes_topic": info, **DIAGNOSTIC}
+        yield binary_sensor(f"{kind}_{each}", label, state, **options)
+
+
+def _problem(topic: str) -> Entity:
+    """Return whether anything needs a person, with the list of what as an attribute."""
+    options = {"json_attributes_topic": f"{topic}/info", "json_attributes_template": _PROBLEMS}
+    return binary_sensor("problem", "Problem", topic, device_class="problem", **options)
 
 
 def removal(before: Payload, after: Payload | None) -> Payload | None:

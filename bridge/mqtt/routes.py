@@ -23,10 +23,10 @@ class Route:
 
     filter: str
     handle: Handle
+    qos: int = 1
+    """Of the subscription: with 0 nothing waits in the broker while we are away."""
     retained: bool = False
     """Whether retained messages are taken. Commands must not be retained: each reconnect would repeat them."""
-    qos: int = 1
-    """With 0, nothing waits in the broker while the bridge is away."""
 
 
 class Router:
@@ -34,13 +34,13 @@ class Router:
 
     def __init__(self, routes: Iterable[Route], emit: Callable[..., None]) -> None:
         """Messages of a batch are handled in the order of `routes`; `emit` publishes on `bridge/event`."""
-        self.filters: list[tuple[str, int]] = []
-        """What to subscribe to, each with its QoS."""
+        self.filters: dict[int, list[str]] = {}
+        """What to subscribe to, by QoS."""
         self._order: dict[Handle, None] = {}
         self._routes = MQTTMatcher()  # type: ignore[no-untyped-call]
         self._emit = emit
         for route in routes:
-            self.filters.append((route.filter, route.qos))
+            self.filters.setdefault(route.qos, []).append(route.filter)
             self._order[route.handle] = None
             self._routes[route.filter] = route
 

@@ -45,6 +45,8 @@ log = logging.getLogger(__name__)
 _GOODBYE_S = 1.0
 _STEADY_S = 10.0
 """A connection that lasted so long resets the backoff: two bridges that share a client id back off."""
+_SHORT_CONNECTIONS = 3
+"""In a row: brokers do not always say that another client has taken over."""
 _LONGEST_TURN_S = 300.0
 """Whatever a turn waits for, a name server, the broker or the next try to connect, is bounded well below this."""
 _LONGEST_REST_S = 30.0
@@ -55,12 +57,24 @@ _AT_ONCE = 10
 
 
 class DeliveryLog(Protocol):
-    """Recognises messages that the broker delivers again."""
+    """Recognises messages that the broker delivers again, and says which may be acknowledged."""
 
-    def acknowledged(self, batch: Sequence[Incoming]) -> None:
-        """The broker has the acknowledgements of these: it will not repeat them."""
+    @property
+    def changed(self) -> asyncio.Event:
+        """Set when more messages are safe; the session clears it."""
 
-    async def new_session(self) -> None:
+    def is_redelivery(self, message: Incoming) -> bool: ...
+
+    def is_safe(self, message: Incoming) -> bool:
+        """Whether a message that was handled may be acknowledged."""
+
+    def acknowledged(self, messages: Sequence[Incoming]) -> None:
+        """The broker has certainly read the acknowledgements of these: it will not repeat them."""
+
+    async def settled(self) -> None:
+        """Return when what earlier connections brought is stored, or has failed."""
+
+    def new_session(self) -> None:
         """The broker knows nothing of an earlier session: it will repeat nothing of it."""
 
 
@@ -86,10 +100,13 @@ class Subscriptions:
 
 @dataclass(slots=True)
 class _Connection:
-    """What came in on one connection, and the acknowledgements that the broker has perhaps not read yet."""
+    """What came in on one connection."""
 
     inbox: asyncio.Queue[Incoming] = field(default_factory=asyncio.Queue)
+    handled: list[Incoming] = field(default_factory=list)
+    """To be acknowledged once they are safe."""
     unconfirmed: list[Incoming] = field(default_factory=list)
+    """Acknowledged, but the broker has perhaps not read that yet."""
 
 
 class Session:
@@ -117,6 +134,8 @@ class Session:
         """For the event that is next."""
         self._stopping = False
         self._connected_at = math.inf
+        self._short = 0
+        """Connections in a row that lasted less than `_STEADY_S`."""
 
     def stop(self) -> None:
         """Let `run`, which is to be cancelled now, not begin another connection."""
@@ -132,11 +151,16 @@ class Session:
             except (aiomqtt.MqttError, BrokerError, OSError, ValueError) as error:
                 if self._stopping:
                     return
-                if self._connected_for() >= _STEADY_S:
+                lasted = self._connected_for()
+                if lasted >= _STEADY_S:
                     backoff.reset()
+                self._short = self._short + 1 if 0 <= lasted < _STEADY_S else 0
                 wait = backoff.fail()
                 where = f"{self._broker.host}:{self._broker.port}"
-                log.warning("broker %s: %s; next try in %.0f s", where, explain(error), wait)
+                text = explain(error)
+                if self._short >= _SHORT_CONNECTIONS:
+                    text += f"; is another client connected with mqtt.client_id {self._broker.client_id}?"
+                log.warning("broker %s: %s; next try in %.0f s", where, text, wait)
                 await asyncio.sleep(wait)
 
     def _connected_for(self) -> float:
@@ -166,12 +190,16 @@ class Session:
 
     async def _converse(self, client: Client, connection: _Connection) -> None:
         if not client.session_present:
-            await self._deliveries.new_session()
-        for pattern, qos in self._router.filters:
-            await self._subscribe(client, [pattern], qos)
+            self._deliveries.new_session()
+        await self._deliveries.settled()
+        for qos, filters in self._router.filters.items():
+            await self._subscribe(client, filters, qos)
+        # What the broker repeats has come by now. It is judged before a result is published, which proves it old.
+        first = self._new(connection)
         async with asyncio.TaskGroup() as tasks:
             # Commands are taken from here on: an alarm does not wait for states to be put in order.
-            tasks.create_task(self._take(client, connection))
+            tasks.create_task(self._take(client, connection, first), name="mqtt: take commands")
+            tasks.create_task(self._acknowledge_later(client, connection), name="mqtt: acknowledge later")
             await self._learn(client)
             for _ in range(0, self._outgoing.waiting_states, _AT_ONCE):
                 self.pulse.beat()
@@ -222,16 +250,38 @@ class Session:
         elif message.retain and self._subscriptions.is_ours(topic):
             self._outgoing.hold(topic, message.payload.decode("utf-8", "replace"))
 
-    async def _take(self, client: Client, connection: _Connection) -> None:
+    def _new(self, connection: _Connection, *received: Incoming) -> list[Incoming]:
+        """Return `received` and what else is in the inbox, without redeliveries, which are only acknowledged again."""
+        messages = [*received]
+        while not connection.inbox.empty():
+            messages.append(connection.inbox.get_nowait())
+        found: list[Incoming] = []
+        for message in messages:
+            again = self._deliveries.is_redelivery(message)
+            (connection.handled if again else found).append(message)
+        return found
+
+    async def _take(self, client: Client, connection: _Connection, batch: list[Incoming]) -> None:
         while True:
-            batch = [await connection.inbox.get()]
-            while not connection.inbox.empty():
-                batch.append(connection.inbox.get_nowait())
             await self._router.dispatch(batch)
-            for message in batch:
-                if message.mid is not None:
-                    client.acknowledge(message.mid)
-                    connection.unconfirmed.append(message)
+            connection.handled += batch
+            self._acknowledge(client, connection)
+            batch = self._new(connection, await connection.inbox.get())
+
+    async def _acknowledge_later(self, client: Client, connection: _Connection) -> None:
+        while True:
+            await self._deliveries.changed.wait()
+            self._deliveries.changed.clear()
+            self._acknowledge(client, connection)
+
+    def _acknowledge(self, client: Client, connection: _Connection) -> None:
+        handled, connection.handled = connection.handled, []
+        for message in handled:
+            if not self._deliveries.is_safe(message):
+                connection.handled.append(message)
+            elif message.mid is not None:
+                client.acknowledge(message.mid)
+                connection.unconfirmed.append(message)
 
     async def _publish(self, client: Client, connection: _Connection) -> None:
         work = self._outgoing.work

@@ -74,10 +74,10 @@ class PanelCommands:
                 tasks.create_task(work, name=f"{command.action} for panel {command.guid}")
 
     async def handle(self, batch: Sequence[Incoming]) -> None:
-        """Take each command once: a repeated one would disarm a panel that was armed since."""
+        """Take commands, but none that waited in the broker: it would disarm a panel that was armed since."""
         for message in batch:
-            if message.duplicate:
-                log.warning("ignored a command on %s that was delivered before", clean(message.topic))
+            if message.mid is not None:  # QoS 1: queued for the subscription of an earlier version
+                log.warning("ignored a command on %s that waited in the broker", clean(message.topic))
             elif self._topics.leaf(message.topic) == "refresh":
                 self._refresh(message)
             else:

@@ -20,8 +20,8 @@ from typing import Any
 
 from bridge.common.backoff import Backoff
 from bridge.common.clock import Clock
-from bridge.common.errors import DamagedError, FieldError, StoreError
-from bridge.common.models import Alarm, AlarmIdentity, Command, PreparedAlarm, Request
+from bridge.common.errors import DamagedError, StoreError
+from bridge.common.models import AlarmIdentity, Command, Request
 from bridge.g90.registry import Refused
 from bridge.g90.state.model import Now, PanelState, evolve
 from bridge.g90.state.storage import from_json, to_json
@@ -40,7 +40,7 @@ from bridge.panels.forwarding import (
 )
 from bridge.panels.known import KnownPanels
 from bridge.panels.topics import PanelTopics, state_payloads
-from bridge.sos_access.prepare import prepare
+from bridge.sos_access.prepare import prepare_leniently
 from bridge.store.outbox import Outbox
 from bridge.store.records import CommandEntry
 
@@ -249,24 +249,9 @@ def _now() -> float:
     return asyncio.get_running_loop().time()
 
 
-def _prepared(alarm: Alarm) -> tuple[PreparedAlarm, tuple[str, ...]]:
-    """Return the alarm made fit, without the fields that cannot be: the alarm must not be lost to them."""
-    faults: tuple[str, ...] = ()
-    while True:
-        try:
-            fit, warnings = prepare(alarm)
-        except FieldError as error:
-            if error.field == "event_code":  # the configuration was checked for it
-                raise
-            alarm = replace(alarm, **{error.field: None})  # type: ignore[arg-type]  # a field of Alarm that may be None
-            faults = (*faults, str(error))
-        else:
-            return fit, (*warnings, *faults)
-
-
 def _command(sending: Sending, clock: Clock) -> Command:
-    """Return a rule's alarm as a command; texts are made fit, a code that is not becomes none."""
-    alarm, warnings = _prepared(sending.alarm)
+    """Return a rule's alarm as a command; what cannot be sent of it is changed or left out."""
+    alarm, warnings = prepare_leniently(sending.alarm)
     if clock.is_wrong:
         alarm, of_the_clock = clock.timed(alarm, clock.now())
         warnings = (*warnings, *of_the_clock)

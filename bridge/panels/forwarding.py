@@ -36,6 +36,7 @@ _DOOR_EVENTS: Final = frozenset({_E.DOOR_OPENED, _E.DOOR_CLOSED})
 _DOOR_TYPES: Final = frozenset({"door", "wired"})
 _ALARM_TYPES: Final = (None, "smoke", "gas", "water")
 _IMPORTANT: Final = (_E.SOS, _E.TAMPER, _E.PANEL_OFFLINE, _E.AC_POWER_LOST)
+_URGENT_TYPES: Final = frozenset({"smoke", "gas", "water"})
 _FIXED_TYPES: Final = {_E.REMOTE_BUTTON: "remote", _E.RFID: "rfid", _E.DOORBELL: "doorbell"}
 
 
@@ -63,6 +64,8 @@ class Rule:
     detector: str | None = None
     detector_text: str | None = None
     additional_info: str | None = None
+    urgent: bool | None = None
+    """None: as `_is_urgent` says."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -282,9 +285,15 @@ def _raise(rule: Rule, event: PanelEvent, panel_name: str | None) -> Sending:
         templates["detector"] = templates["detector"] or "{sensor}"
         templates["detector_text"] = templates["detector_text"] or "{name}"
     texts = {name: _filled(template, values) for name, template in templates.items() if template}
-    alarm = Alarm(rule.event_code, event.at, **{name: text for name, text in texts.items() if text})
+    urgent = _is_urgent(event) if rule.urgent is None else rule.urgent
+    alarm = Alarm(rule.event_code, event.at, **{name: text for name, text in texts.items() if text}, urgent=urgent)
     key = f"{event.key}>{rule.transmitter}>{rule.event_code}"
     return Sending(rule.transmitter, Request.ALARM, alarm, key, rule.event_code)
+
+
+def _is_urgent(event: PanelEvent) -> bool:
+    """Return whether an alarm goes first unless its rule says otherwise: a person in need, fire, gas, water."""
+    return event.type == _E.SOS or (event.type == _E.ALARM and event.sensor_type in _URGENT_TYPES)
 
 
 def _entry(rule: Rule, event: PanelEvent, raised: Sending, moment: Moment) -> Forwarded:
@@ -293,7 +302,9 @@ def _entry(rule: Rule, event: PanelEvent, raised: Sending, moment: Moment) -> Fo
         guid=event.guid,
         sensor=event.sensor,
         raised_code=rule.event_code,
-        alarm=replace(raised.alarm, event_code=rule.restore_event_code or rule.event_code, transmitter_time=None),
+        alarm=replace(
+            raised.alarm, event_code=rule.restore_event_code or rule.event_code, transmitter_time=None, urgent=False
+        ),
         key=f"{raised.key}>restore",
         restore_on=rule.restore_on if isinstance(rule.restore_on, EventType) else None,
         restore_after=rule.restore_on.total_seconds() if isinstance(rule.restore_on, timedelta) else None,

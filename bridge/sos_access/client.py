@@ -11,6 +11,7 @@ from bridge.common.errors import ConfigError, FieldError
 from bridge.common.models import Alarm, PreparedAlarm, Secret
 from bridge.common.text import clean
 from bridge.sos_access import elements
+from bridge.sos_access.connection import CLOSE_TIMEOUT, Dialer
 from bridge.sos_access.messages import (
     RESPONSE_TO,
     AlarmRequest,
@@ -21,7 +22,9 @@ from bridge.sos_access.messages import (
     PingRequest,
     PingResponse,
     Response,
+    check_reference,
 )
+from bridge.sos_access.peer import Peer, peer_name
 from bridge.sos_access.prepare import prepare
 from bridge.sos_access.status import (
     Failover,
@@ -32,7 +35,6 @@ from bridge.sos_access.status import (
     error_for,
 )
 from bridge.sos_access.tls import TlsPolicy, tls_context
-from bridge.sos_access.transport import CLOSE_TIMEOUT, TCPTransport, peer_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -40,7 +42,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger("bridge.sos_access")
 
 _LAST_PORT = 65535
-_OPTIONAL = tuple(field.name for field in fields(PreparedAlarm) if field.name != "event_code")
+_OPTIONAL = tuple(field.name for field in fields(PreparedAlarm) if field.name not in ("event_code", "urgent"))
 
 P = ParamSpec("P")
 R = TypeVar("R", bound=Response)
@@ -128,6 +130,7 @@ class SOSAccessClient:
         self.connect_timeout = connect_timeout
         self.response_timeout = response_timeout
         self._tls_policy: TlsPolicy | None = tls_context(tls_verify) if use_tls else None
+        self._dialer = Dialer()
         self.authentication = authentication
         self.other_passwords: tuple[Secret, ...] = ()
         """Passwords that are not sent, but masked as well if a receiver repeats them."""
@@ -207,25 +210,38 @@ class SOSAccessClient:
         address = self.secondary_receiver_address if secondary else self.receiver_address
         if address is None:
             raise ConfigError("secondary_receiver_address is missing")
-        transport = TCPTransport(
+        peer = Peer(
             address,
-            self.use_tls,
-            self.connect_timeout,
+            self._tls_policy,
+            connect_timeout=self.connect_timeout,
             response_timeout=self.response_timeout,
-            tls_verify=self._tls_policy or "none",
         )
+        connection = await self._dialer.connect(peer)
+        answer = await connection.exchange(data if isinstance(data, bytes) else data.encode("iso-8859-1"))
+        return self.read(response_class, answer, address)
+
+    def read(self, response_class: type[R], answer: bytes, address: tuple[str, int], *, lenient: bool = False) -> R:
+        """Return the response in a receiver's answer, known passwords masked. Raises `MalformedMessage`.
+
+        `lenient`: also one that is no proper XML, but holds a whole status.
+        """
         try:
-            async with transport:
-                await transport.send(data if isinstance(data, bytes) else data.encode("iso-8859-1"))
-                answer = await transport.receive()
-            response = response_class.from_xml(answer)
+            response = response_class.from_broken(answer) if lenient else response_class.from_xml(answer)
         except MalformedMessage as error:  # it quotes the peer
             raise MalformedMessage(
-                error.reason, f"malformed response from {peer_name(address)}: {self._masked(str(error))}"
+                error.reason, f"malformed response from {peer_name(address)}: {self.masked(str(error))}"
             ) from None
-        return replace(response, info=self._masked(response.info, response))
+        warning = None if response.warning is None else self.masked(response.warning)
+        return replace(response, info=self.masked(response.info, response), warning=warning)
 
-    def _masked(self, text: str, response: Response | None = None) -> str:
+    def check_answers(self, request: AnyRequest, response: Response) -> None:
+        """Raise `MalformedMessage` if `response` answers another message."""
+        try:
+            check_reference(request, response)
+        except MalformedMessage as error:  # it quotes the peer
+            raise MalformedMessage(error.reason, self.masked(str(error))) from None
+
+    def masked(self, text: str, response: Response | None = None) -> str:
         """Return a peer's text without known passwords and without the new password of `response`."""
         given = response.new_authentication if isinstance(response, NewAuthResponse) else None
         for password in (self.authentication, *self.other_passwords, *([given] if given else [])):
@@ -249,6 +265,7 @@ class SOSAccessClient:
             sent_at = self._now()
             try:
                 response = await self._attempt(data, response_class, receiver)
+                self.check_answers(request, response)
             except SOSAccessError as error:
                 error.receiver, error.attempts = receiver, attempt
                 _log.warning("%s to %s, attempt %d: %s", request.ROOT, self._name(receiver), attempt, error)
@@ -264,7 +281,7 @@ class SOSAccessClient:
         raise ReceiversUnavailable(tuple(failures))
 
     def _round(self) -> list[ReceiverName]:
-        """Return the receivers of a round, in the order of attempts (PROTOCOL.md, Attempt round)."""
+        """Return the receivers of a round, in the order of attempts (PROTOCOL.md, The library's round)."""
         receivers: list[ReceiverName] = ["primary"] if self.use_single_receiver else ["primary", "secondary"]
         return receivers * self.MAX_RETRY
 

@@ -1,14 +1,16 @@
-"""XML documents: find the end of one, read it, write one (PROTOCOL.md, Complete response and Characters).
+"""XML documents of SOS Access: when one is whole, what it holds, how one is written (PROTOCOL.md, One exchange).
 
-A document has no length prefix: it is complete when its root element closes. `DocumentBuffer` finds the end without
-parsing, in one pass over segments of any size, and refuses DTDs (so entities as well) and deep nesting. Only then
-xmltodict parses it. The character set is ISO-8859-1 whatever a peer declares: one byte is one character.
+A document has no length prefix: it is whole when its root element closes. expat is fed as the bytes arrive, xmltodict
+makes a dict of what it finds; DTDs, with them entities, depth and length are refused on the way. What we write is plain
+enough to need no library. One byte is one character throughout: the character set is ISO-8859-1, whatever a peer
+declares.
 """
 
 from __future__ import annotations
 
 import re
-from xml.parsers.expat import ExpatError
+from typing import Any
+from xml.parsers.expat import ExpatError, ParserCreate
 from xml.sax.saxutils import escape
 
 import xmltodict
@@ -17,36 +19,38 @@ from bridge.common.text import clean
 from bridge.sos_access.status import MalformedMessage, Status
 
 LONGEST = 100_000
-"""Characters of a message at most, header and tags included (PROTOCOL.md, Messages)."""
+"""Characters of a message at most, header and tags included (PROTOCOL.md, Complete response)."""
 ENCODING = "ISO-8859-1"
 
-_DEEPEST = 8  # levels; the deepest message has three
-_AROUND = b" \t\r\n\xef\xbb\xbf"  # white space and the UTF-8 byte order mark
+_DEEPEST = 8  # the deepest message has three levels
+_AROUND = b" \t\r\n\xef\xbb\xbf"  # white space, and the byte order mark of an UTF-8 editor
 _HEADER = re.compile(
     rb"""<\?xml\s+version\s*=\s*(["'])1\.0\1\s+encoding\s*=\s*(["'])iso-8859-1\2\s*\?>""", re.IGNORECASE
 )
-_IN_TAG = re.compile(rb"""["'>]""")
-_PLAIN = re.compile(rb"""[^<]*<(/?)[^<>"'!?/]+(/?)>""")
-"""Text and a simple tag, as in messages; everything else is scanned piece by piece."""
+_STARTS = (b"", b"<")
+_TAG = re.compile(rb"""<(?:[^"'>]|"[^"]*"|'[^']*')*>""")
+_MOST_SCANNED_AGAIN = 1_000_000
+"""Bytes that expat may see again as it waits for the end of a comment; past it, pieces have to be larger."""
 
 Content = dict[str, object]
-"""Elements by name: text, None if empty, a dict of inner elements, a list of repeated ones."""
+"""Elements by name: text as it stands, None when empty, a dict of inner elements, a list of repeated ones."""
 
 
 class DocumentBuffer:
-    """Collects the bytes of one document; `feed` returns whether its root element has closed.
+    """Bytes of one document as they arrive, read by xmltodict on the way; `feed` returns whether the root has closed.
 
-    Bytes after the root are ignored. Raises `MalformedMessage` past 100 000 characters and for what cannot become a
-    message.
+    What follows the root is ignored. Raises `MalformedMessage` past 100 000 characters, and for what cannot become a
+    message: no XML, a DTD, elements nested too deep.
     """
 
     def __init__(self) -> None:
         self._data = bytearray()
-        self._at = 0  # scanned up to here
-        self._until: bytes | None = None  # end of the current comment, instruction, section or quotation
-        self._tag_at: int | None = None  # start of the current tag
-        self._depth = 0
+        self._parsed = 0
+        self._scanned_again = 0
+        self._start = 0
         self._end: int | None = None
+        self._handler = xmltodict._DictSAXHandler(xml_attribs=False, strip_whitespace=False)  # noqa: SLF001 - parse() pulls
+        self._parser = self._make_parser()
 
     def __len__(self) -> int:
         return len(self._data)
@@ -57,119 +61,106 @@ class DocumentBuffer:
 
     @property
     def document(self) -> bytes:
-        """The bytes up to the end of the root, without surrounding white space."""
-        return bytes(self._data[: self._end]).strip(_AROUND)
+        """What came so far, without surrounding white space and without what followed the root."""
+        return bytes(self._data[: self._end]).rstrip(_AROUND)
+
+    @property
+    def root(self) -> tuple[str, Content]:
+        """The name of the root and its elements, once it is complete."""
+        ((name, content),) = self._handler.item.items()
+        return name, content if isinstance(content, dict) else {}
 
     def feed(self, data: bytes) -> bool:
-        """Add `data`; return whether the document is complete."""
-        if not self.complete:
-            self._data += data[: LONGEST + 1]
-            while not self.complete and self._step():
-                pass
-            if (self._end or len(self._data)) > LONGEST:
-                raise MalformedMessage(Status.INVALID_LENGTH, f"longer than {LONGEST} characters")
-        return self.complete
-
-    def _step(self) -> bool:
-        """Scan the next piece; return False if it has not arrived yet."""
-        if self._until is not None:
-            return self._skip(self._until)
-        if self._tag_at is not None:
-            return self._tag(self._tag_at)
-        if self._depth and (plain := _PLAIN.match(self._data, self._at)):
-            self._at = plain.end()
-            self._nest(bool(plain[1]), bool(plain[2]))
+        """Take `data` in; return whether the document is whole."""
+        if self._end is not None:
             return True
-        return self._text()
+        if not self._data:
+            data = data.lstrip(_AROUND)
+        self._data += data[: LONGEST + 1 - len(self._data)]
+        if self._data[:1] not in _STARTS or b"\0" in data:  # with NUL expat would take it for UTF-16
+            raise MalformedMessage(Status.INVALID_XML, f"not XML: {clean(self._data.decode(ENCODING), 40)}")
+        # A tag ends with >: up to there expat leaves nothing behind that it would have to scan again.
+        end = self._data.rfind(b">", self._parsed) + 1
+        if end and (self._scanned_again < _MOST_SCANNED_AGAIN or end - self._parsed > end // 64):
+            self._parse(end)
+        if (self._end or len(self._data)) > LONGEST:
+            raise MalformedMessage(Status.INVALID_LENGTH, f"longer than {LONGEST} characters")
+        return self._end is not None
 
-    def _skip(self, until: bytes) -> bool:
-        found = self._data.find(until, self._at)
-        if found < 0:
-            self._at = max(self._at, len(self._data) - len(until) + 1)
-            return False
-        self._at = found + len(until)
-        self._until = None
-        return True
+    def finish(self) -> bool:
+        """Take note that nothing more comes; return whether the document is whole."""
+        if self._end is None and self._data:
+            self._parse(len(self._data))
+        return self._end is not None
 
-    def _text(self) -> bool:
-        start = self._data.find(b"<", self._at)
-        text_end = len(self._data) if start < 0 else start
-        if self._depth == 0:
-            self._refuse_text(text_end)
-        self._at = text_end
-        return start >= 0 and self._markup(start)
+    def _parse(self, end: int) -> None:
+        piece = bytes(self._data[self._parsed : end])
+        self._parsed = end
+        try:
+            self._parser.Parse(piece)
+        except ExpatError as error:
+            if self._end is None:  # else it is about what follows the root
+                raise MalformedMessage(Status.INVALID_XML, f"not XML: {clean(error)}") from None
+        self._scanned_again += end - self._parser.CurrentByteIndex
+        if self._end is not None:  # breaks a reference cycle: collecting it takes longer than reading
+            self._parser.StartElementHandler = self._parser.EndElementHandler = None
 
-    def _refuse_text(self, end: int) -> None:
-        text = bytes(self._data[self._at : end]).strip(_AROUND)
-        if text:
-            raise MalformedMessage(Status.INVALID_XML, f"not XML: {clean(text.decode(ENCODING), 40)}")
+    def _make_parser(self) -> Any:  # noqa: ANN401 - pyexpat names no type
+        """Return an expat parser that feeds xmltodict, refuses what no message needs, and notes the root's end."""
+        parser = ParserCreate(ENCODING)
+        parser.buffer_text = True
+        path, start, end = self._handler.path, self._handler.startElement, self._handler.endElement
 
-    def _markup(self, start: int) -> bool:
-        head = bytes(self._data[start : start + 9])
-        for opening, closing in ((b"<!--", b"-->"), (b"<![CDATA[", b"]]>"), (b"<?", b"?>")):
-            if head.startswith(opening):
-                self._at, self._until = start + len(opening), closing
-                return True
-            if opening.startswith(head):
-                return False
-        if head.startswith(b"<!"):
-            raise MalformedMessage(Status.INVALID_XML, "a DTD, which messages must not have")
-        self._at, self._tag_at = start + 1, start
-        return True
+        def start_element(name: str, attributes: object) -> None:
+            if not path:
+                self._start = parser.CurrentByteIndex
+            if len(path) >= _DEEPEST:
+                raise MalformedMessage(Status.INVALID_XML, f"elements nested more than {_DEEPEST} deep")
+            start(name, attributes)
 
-    def _tag(self, start: int) -> bool:
-        found = _IN_TAG.search(self._data, self._at)
-        if found is None:
-            self._at = len(self._data)
-            return False
-        self._at = found.end()
-        if found[0] != b">":
-            self._until = bytes(found[0])
-        else:
-            self._tag_at = None
-            self._nest(
-                bytes(self._data[start : start + 2]) == b"</", bytes(self._data[self._at - 2 : self._at]) == b"/>"
-            )
-        return True
+        def end_element(name: str) -> None:
+            end(name)
+            if not path:
+                self._end = self._tag_end(parser.CurrentByteIndex)
 
-    def _nest(self, closes: bool, empty: bool) -> None:  # noqa: FBT001 - both describe one tag
-        if not empty:
-            self._depth += -1 if closes else 1
-        if self._depth > _DEEPEST:
-            raise MalformedMessage(Status.INVALID_XML, f"elements nested more than {_DEEPEST} deep")
-        if self._depth <= 0:
-            self._end = self._at
+        parser.StartElementHandler, parser.EndElementHandler = start_element, end_element
+        parser.CharacterDataHandler = self._handler.characters
+        parser.StartDoctypeDeclHandler = _refuse_dtd
+        if hasattr(parser, "SetReparseDeferralEnabled"):  # else an answer in small segments might stay unread
+            parser.SetReparseDeferralEnabled(False)  # noqa: FBT003 - its only parameter
+        return parser
+
+    def _tag_end(self, end_tag: int) -> int:
+        """Return where the root ends; its end tag begins at `end_tag`, unless it is an empty-element tag."""
+        start_tag = _TAG.match(self._data, self._start)
+        if start_tag and start_tag[0].endswith(b"/>"):
+            return start_tag.end()
+        return self._data.find(b">", end_tag) + 1
+
+
+def _refuse_dtd(*_: object) -> None:
+    raise MalformedMessage(Status.INVALID_XML, "a DTD, which no message has")
 
 
 def read(data: bytes, *, header: bool) -> tuple[str, Content]:
-    """Return the root's name and content; `header` requires the XML header (PROTOCOL.md, XML header).
+    """Return the root's name and what is in it; `header` demands the first line that the protocol prescribes.
 
-    Raises `MalformedMessage` with reason 1 (too long), 2 (not XML) or 100 (header missing or different).
+    Raises `MalformedMessage`, whose reason is 1 (too long), 2 (no XML) or 100 (header missing or another).
     """
     buffer = DocumentBuffer()
-    complete = buffer.feed(data)
-    document = buffer.document
-    if header and document.startswith(b"<?xml") and not _HEADER.match(document):
-        raise MalformedMessage(Status.XML_HEADER_MISSING_OR_INVALID, "wrong XML header")
-    if not complete:
+    start = data.lstrip(_AROUND) if header else b""
+    has_header = start.startswith(b"<?xml")
+    if has_header and not _HEADER.match(start):
+        raise MalformedMessage(Status.XML_HEADER_MISSING_OR_INVALID, "another XML header")
+    if not (buffer.feed(data) or buffer.finish()):
         raise MalformedMessage(Status.INVALID_XML, f"cut off after {len(buffer)} characters")
-    root = _parse(document)
-    if header and not document.startswith(b"<?xml"):
+    if header and not has_header:
         raise MalformedMessage(Status.XML_HEADER_MISSING_OR_INVALID, "no XML header")
-    return root
-
-
-def _parse(document: bytes) -> tuple[str, Content]:
-    try:
-        parsed = xmltodict.parse(document, encoding=ENCODING, xml_attribs=False, strip_whitespace=False)
-    except (ExpatError, ValueError) as error:  # xmltodict raises ValueError for entities
-        raise MalformedMessage(Status.INVALID_XML, f"not XML: {clean(error)}") from None
-    ((name, content),) = parsed.items()
-    return name, content if isinstance(content, dict) else {}
+    return buffer.root
 
 
 def write(root: str, content: Content) -> bytes:
-    """Return the document; all text must be ISO-8859-1."""
+    """Return the document; the caller has checked that all of it is ISO-8859-1."""
     return f'<?xml version="1.0" encoding="{ENCODING}"?>\n{_element(root, content)}'.encode(ENCODING)
 
 

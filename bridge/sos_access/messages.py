@@ -8,7 +8,8 @@ response only root, status and a new password matter, so that an accepted alarm 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, ClassVar, Self
 
@@ -23,7 +24,22 @@ if TYPE_CHECKING:
     from bridge.sos_access.documents import Content
 
 _STATUS = re.compile(r"-?[0-9]{1,9}")
+_TAG = r"<(?:[\w.-]+:)?{0}(?:\s[^<>]*)?>\s*([^<>]{{0,255}}?)\s*</(?:[\w.-]+:)?{0}\s*>"
 _TIME = re.compile(r"\d{4}-\d{2}-\d{2}[ T]\d{2}:\d{2}:\d{2}\S*", re.ASCII)
+
+
+def _fits(element: Element) -> Callable[[str], object]:
+    """Return a check in one pass: the length, the characters, and no white space around them."""
+    characters = r"[\r\n -~\xa0-\xff]" if element.lines else r"[ -~\xa0-\xff]"
+    allowed = rf"(?![\r\n ]){characters}{{{element.shortest},{element.longest}}}(?<![\r\n ])"
+    return re.compile(allowed).fullmatch
+
+
+_FITS = {
+    element.field: _fits(element)
+    for element in (*elements.ALARM_ELEMENTS, *elements.LINK_ELEMENTS, elements.NEW_AUTHENTICATION)
+    if element not in (elements.TRANSMITTER_TIME, elements.ALARM_TYPE, elements.POSITION)
+}
 
 
 class _Message:
@@ -36,10 +52,14 @@ class _Message:
     def __post_init__(self) -> None:
         for element in self.ELEMENTS:
             value = getattr(self, element.field)
+            if value is None and not element.mandatory:
+                continue
             if element.field in elements.PASSWORDS and isinstance(value, str):
                 value = Secret(value)
                 object.__setattr__(self, element.field, value)
-            element.check(value.reveal() if isinstance(value, Secret) else value)
+            text = value.reveal() if isinstance(value, Secret) else value
+            if not (isinstance(text, str) and element.field in _FITS and _FITS[element.field](text)):
+                element.check(text)  # has a rule of its own, or says what is wrong
 
     def to_xml(self) -> bytes:
         """Return the document as it is sent."""
@@ -62,9 +82,9 @@ class RequestMessage(_Message):
         Raises `MalformedMessage` with reason 1, 2, 3 (length, characters, repeated), 7 (mandatory missing) or 100.
         """
         content = _read(cls.ROOT, data, header=True)
-        values = {element.field: _value(content, element) for element in cls.ELEMENTS}
+        values = {element.field: _value(content, element) for element in cls.ELEMENTS if element.name in content}
         for element in cls.ELEMENTS:
-            if element.mandatory and values[element.field] is None:
+            if element.mandatory and values.get(element.field) is None:
                 raise MalformedMessage(Status.MANDATORY_DATA_MISSING, f"{element.name} is missing")
         try:
             return cls(**values)
@@ -136,6 +156,8 @@ class Response(_Message):
     info: str = ""
     arrival_time: datetime | None = None
     reference: str | None = None
+    warning: str | None = field(default=None, kw_only=True)
+    """What was wrong with a document that counts all the same."""
 
     def __post_init__(self) -> None:
         _Message.__post_init__(self)
@@ -162,6 +184,29 @@ class Response(_Message):
         if not _STATUS.fullmatch(status):
             raise MalformedMessage(Status.WRONG_CONTENT, f"{cls.ROOT} without a readable status: {clean(status, 40)}")
         return cls._of(content, int(status))
+
+    @classmethod
+    def from_broken(cls, data: bytes) -> Self:
+        """Read as `from_xml`, and also what is no proper XML but holds the right root and a whole status.
+
+        An alarm that was accepted is not sent again because an `info` has a bare &. Not for a new password, and not
+        past the longest message. Raises `MalformedMessage`.
+        """
+        try:
+            return cls.from_xml(data)
+        except MalformedMessage as error:
+            if error.reason is Status.INVALID_LENGTH or cls.ROOT not in _COUNT_BROKEN:
+                raise
+            text = data.decode(documents.ENCODING).replace("\0", "")
+            statuses = set(_whole(text, "status"))
+            if not re.search(rf"<(?:[\w.-]+:)?{cls.ROOT}[\s>]", text, re.IGNORECASE) or len(statuses) != 1:
+                raise
+            status = statuses.pop()
+            if not _STATUS.fullmatch(status):
+                raise
+            names = ("info", "arrivaltime", "reference")
+            content: Content = {name: found[0] for name in names if (found := _whole(text, name))}
+            return replace(cls._of(content, int(status)), warning=f"the receiver's answer is no proper XML: {error}")
 
     @classmethod
     def _of(cls, content: Content, status: int) -> Self:
@@ -228,7 +273,16 @@ RESPONSE_TO: dict[type[RequestMessage], type[Response]] = {
 }
 
 
+_COUNT_BROKEN = (AlarmResponse.ROOT, PingResponse.ROOT)
+
 AnyRequest = AlarmRequest | PingRequest | NewAuthRequest
+
+
+def check_reference(request: AnyRequest, response: Response) -> None:
+    """Raise `MalformedMessage` if `response` answers another message: its reference is not that of `request`."""
+    sent = getattr(request, "reference", None)
+    if sent is not None and response.reference is not None and response.reference != sent:
+        raise MalformedMessage(Status.WRONG_CONTENT, f"the answer has another reference: {clean(response.reference)}")
 
 
 def parse_request(data: bytes) -> AnyRequest:
@@ -277,6 +331,11 @@ def _password(content: Content, element: Element) -> str | None:
         return _value(content, element)
     except MalformedMessage:
         return None
+
+
+def _whole(text: str, name: str) -> list[str]:
+    """Return what every whole element of that name holds, in whatever stands around it."""
+    return re.findall(_TAG.format(name), text, re.IGNORECASE)
 
 
 def _lenient(content: Content, name: str) -> str:

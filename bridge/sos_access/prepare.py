@@ -6,9 +6,11 @@ idempotent.
 
 from __future__ import annotations
 
+import json
 import math
 import unicodedata
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from datetime import datetime
 
 from bridge.common.errors import FieldError
@@ -52,7 +54,42 @@ def prepare(alarm: Alarm) -> tuple[PreparedAlarm, tuple[str, ...]]:
     fields["additional_info"] = _additional_info(alarm.additional_info, warnings)
     fields["transmitter_time"] = _time(alarm.transmitter_time)
     fields["position"] = _position(alarm.position)
-    return PreparedAlarm(**fields), tuple(warnings)  # type: ignore[arg-type]  # event_code is mandatory: not None
+    return PreparedAlarm(**fields, urgent=alarm.urgent), tuple(warnings)  # type: ignore[arg-type]  # event_code is mandatory: not None
+
+
+def prepare_leniently(alarm: Alarm) -> tuple[PreparedAlarm, tuple[str, ...]]:
+    """Return `alarm` as `prepare` does; what cannot be sent of it is left out, with a warning.
+
+    A broken detail must not lose an alarm: raises `FieldError` only for an event code that cannot be sent. A code that
+    is too long is not cut: that could be the code of another place, or the reference of another alarm.
+    """
+    if isinstance(alarm.event_code, str):
+        alarm = replace(alarm, event_code=alarm.event_code.strip(WHITE_SPACE))
+    check_event_code(alarm.event_code)
+    faults: list[str] = []
+    while True:
+        try:
+            fit, warnings = prepare(alarm)
+        except FieldError as error:
+            value = _closest(error.field, getattr(alarm, error.field))
+            if value is None:
+                faults.append(f"{error}; left out")
+            alarm = replace(alarm, **{error.field: value})  # type: ignore[arg-type]  # a field that may be None
+        except RecursionError:
+            faults.append("additional_info: nested too deeply; left out")
+            alarm = replace(alarm, additional_info=None)
+        else:
+            return fit, (*warnings, *faults)
+
+
+def _closest(field: str, value: object) -> str | None:
+    """Return the text that is meant by a value that cannot be sent, None if that is unclear."""
+    if isinstance(value, str):
+        stripped = value.strip()
+        return stripped if stripped != value else None
+    if isinstance(value, float | bool) and field in {element.field for element in _ONE_LINE}:
+        return json.dumps(value)
+    return None
 
 
 def check_event_code(value: object) -> None:
@@ -132,8 +169,11 @@ def _lines(lines: list[str], warnings: list[str]) -> str | None:
     """Join `lines`, dropping whole lines past the limit; a first line that is too long is cut."""
     element = elements.ADDITIONAL_INFO
     kept: list[str] = []
+    length = -len(_NEW_LINE)
     for line in lines:
-        if kept and len(_NEW_LINE.join(transliterate(part) for part in (*kept, line))) > element.longest:
+        # Never longer than this when transliterated: each character becomes at least one.
+        length += len(_NEW_LINE) + len(transliterate(line[: element.longest + 1]))
+        if kept and length > element.longest:
             break
         kept.append(line)
     if len(kept) < len(lines):

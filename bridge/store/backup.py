@@ -22,7 +22,7 @@ from pathlib import Path
 from bridge.common.errors import StoreError
 from bridge.common.files import write_private
 from bridge.store.connection import connect, fault
-from bridge.store.credentials import directory
+from bridge.store.passwords import directory
 from bridge.store.records import count_pending
 from bridge.store.recovery import replace
 

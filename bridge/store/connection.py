@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sqlite3
+import tempfile
 from pathlib import Path
 
 from bridge.common.errors import DamagedError, StoreError
@@ -36,6 +38,14 @@ _DAMAGE = {
     sqlite3.SQLITE_IOERR_SHORT_READ: "read error of the disk",
     sqlite3.SQLITE_IOERR_CORRUPTFS: "damaged file system",
 }
+_UNWRITABLE = (
+    sqlite3.SQLITE_FULL,
+    sqlite3.SQLITE_READONLY,
+    sqlite3.SQLITE_BUSY,
+    sqlite3.SQLITE_IOERR,
+    sqlite3.SQLITE_CANTOPEN,
+    sqlite3.SQLITE_PERM,
+)
 _PRIMARY = 0xFF
 """Mask for the primary code of an extended SQLite error code."""
 _INVALID_TEXT = "Could not decode"
@@ -62,8 +72,60 @@ def fault(path: Path, error: sqlite3.Error) -> StoreError:
     return StoreError(f"the store {path}: {reason}")
 
 
+def is_unwritable(error: sqlite3.Error) -> bool:
+    """Whether the disk does not take writes now, but may later: full, locked, read-only."""
+    code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR)
+    return code not in _DAMAGE and code & _PRIMARY in _UNWRITABLE
+
+
 def damage(path: Path, found: str) -> DamagedError:
     return DamagedError(f"the store {path}: it is damaged ({found}); the service replaces it when it starts")
+
+
+def connect_unwritable(path: Path) -> sqlite3.Connection:
+    """Open a database on a disk that takes no writes, to read it. Raises as `Store.open`.
+
+    Its log is read without the index file beside it, which could not be made: that needs the database for itself. A
+    read-only disk refuses the lock for that, so there it is a copy elsewhere that is opened.
+    """
+    try:
+        return _open_exclusively(path)
+    except DamagedError:
+        raise
+    except StoreError:
+        if not os.statvfs(path).f_flag & os.ST_RDONLY:
+            raise
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            for each in (path, path.with_name(f"{path.name}-wal")):
+                if each.exists():
+                    shutil.copyfile(each, Path(folder) / each.name)
+            return _open_exclusively(Path(folder) / path.name)  # the files live as long as they are open
+    except OSError as error:
+        raise StoreError(f"the store {path}: {error.strerror}") from None
+
+
+def _open_exclusively(path: Path) -> sqlite3.Connection:
+    try:
+        connection = sqlite3.connect(
+            f"{path.absolute().as_uri()}?mode=rw", uri=True, isolation_level=None, check_same_thread=False
+        )
+    except sqlite3.Error as error:
+        raise fault(path, error) from None
+    try:
+        connection.row_factory = sqlite3.Row
+        connection.execute("PRAGMA locking_mode = EXCLUSIVE")  # before the first access
+        for pragma in _PRAGMAS[1:]:
+            connection.execute(f"PRAGMA {pragma}")
+        _refuse_newer(connection, path)
+        _check(connection, path)
+    except sqlite3.Error as error:
+        connection.close()
+        raise fault(path, error) from None
+    except StoreError:
+        connection.close()
+        raise
+    return connection
 
 
 def connect(path: Path) -> sqlite3.Connection:
@@ -91,17 +153,23 @@ def _prepare(connection: sqlite3.Connection, path: Path) -> None:
     connection.row_factory = sqlite3.Row
     for pragma in _PRAGMAS:
         connection.execute(f"PRAGMA {pragma}")
-    version = connection.execute("PRAGMA user_version").fetchone()[0]
-    if version > len(MIGRATIONS):  # checked first: a newer schema could look like damage
-        raise StoreError(
-            f"the store {path}: a newer sosbridge wrote it (schema {version}, this one knows {len(MIGRATIONS)});"
-            " upgrade sosbridge"
-        )
+    version = _refuse_newer(connection, path)
     _check(connection, path)
     for number, script in enumerate(MIGRATIONS[version:], version + 1):
         connection.executescript(f"BEGIN IMMEDIATE; {script}; PRAGMA user_version = {number}; COMMIT;")
     # A file that cannot be written fails here, at start, not at the first alarm.
     connection.executescript(f"BEGIN IMMEDIATE; PRAGMA user_version = {len(MIGRATIONS)}; COMMIT;")
+
+
+def _refuse_newer(connection: sqlite3.Connection, path: Path) -> int:
+    """Return the version of the schema. Checked first: a newer schema could look like damage."""
+    version = int(connection.execute("PRAGMA user_version").fetchone()[0])
+    if version > len(MIGRATIONS):
+        raise StoreError(
+            f"the store {path}: a newer sosbridge wrote it (schema {version}, this one knows {len(MIGRATIONS)});"
+            " upgrade sosbridge"
+        )
+    return version
 
 
 def _check(connection: sqlite3.Connection, path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
 
 from bridge.common.clock import Clock
 from bridge.common.errors import StoreError
@@ -14,29 +15,46 @@ log = logging.getLogger(__name__)
 
 _OTHERS_WRITE_S = 2.0
 """How soon a change by `sosbridge outbox` is noticed."""
+_CONFIRMED_S = 1.0
+"""A result is usually published by then, which says the same without a write of its own."""
 _PRUNE_S = 3600.0
 
 
-async def maintain(store: Store, outbox: Outbox, clock: Clock) -> None:
-    """Maintain the store until cancelled. Raises DamagedError once the store shows damage."""
+async def maintain(store: Store, outbox: Outbox, clock: Clock, report: Callable[[StoreError | None], None]) -> None:
+    """Maintain the store until cancelled. Raises DamagedError once the store shows damage.
+
+    `report` is called when the disk takes no writes, and with None when it does again.
+    """
+    store.on_failure.append(report)
+    if store.failure is not None:
+        report(store.failure)
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(_watch_others(outbox), name="store: watch other programs")
+        tasks.create_task(_forget_confirmed(outbox), name="store: forget deliveries")
         tasks.create_task(_prune(outbox, clock), name="store: prune")
         raise await store.until_damaged()
 
 
 async def _watch_others(outbox: Outbox) -> None:
-    """Wake all transmitters when another program changed the store, such as `sosbridge outbox retry`."""
+    """Notice when another program changed the store, such as `sosbridge outbox retry`."""
     mark = None
     while True:
         try:
             before, mark = mark, await outbox.change_mark()
+            if before is not None and before != mark:
+                await outbox.follow_others()
         except StoreError as error:
             log.error("%s", error)
-        else:
-            if before is not None and before != mark:
-                outbox.wakes.wake_all()
         await asyncio.sleep(_OTHERS_WRITE_S)
+
+
+async def _forget_confirmed(outbox: Outbox) -> None:
+    while True:
+        await asyncio.sleep(_CONFIRMED_S)
+        try:
+            await outbox.forget_confirmed()
+        except StoreError as error:
+            log.error("%s", error)
 
 
 async def _prune(outbox: Outbox, clock: Clock) -> None:

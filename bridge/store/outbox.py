@@ -9,208 +9,184 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import sqlite3
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 
-from bridge.common.clock import Cutoff
-from bridge.common.models import ActiveAlarm, Command, Moment, Outcome, Request, Result
+from bridge.common.errors import DamagedError, StoreError
+from bridge.common.models import Moment, Outcome, Request, Result
+from bridge.store.arrivals import Arrivals, Wakes
 from bridge.store.database import Store
+from bridge.store.deliveries import Deliveries
+from bridge.store.reader import OutboxReader
 from bridge.store.records import (
     CommandEntry,
-    Counts,
-    Delivery,
     Entry,
     InvalidEntry,
     PendingResult,
     Queued,
+    State,
+    forget_deliveries,
+    forget_repeatable,
     insert_command,
     insert_result,
-    is_known,
-    read_active,
-    read_panel,
-    read_pending_result,
+    is_repeated,
+    read_deliveries,
     read_queued,
-    read_time,
-    seen_before,
+    take_delivery,
     update_active,
 )
 
-Touched = Mapping[str, Queued | None]
-"""The transmitters with something new, each with the first of its new commands."""
+log = logging.getLogger(__name__)
 
-_SAME_ALARM = """
-    e.event_code = c.event_code
-    AND (c.area || c.section || c.detector = '' OR e.area || e.section || e.detector = ''
-         OR (e.area = c.area AND e.section = c.section AND e.detector = c.detector))
-"""
-# A restore never overtakes its alarm, nor a new alarm the restore before it (sos_access/PROTOCOL.md, Order of alarms).
-# The order of the index avoids a sort, which would compare all pending commands with each other.
-_NEXT_ALARM = f"""
-    SELECT * FROM command c WHERE transmitter = :transmitter AND state = 'pending' AND request NOT IN ('ping', 'auth')
-    AND id NOT IN (SELECT value FROM json_each(:later))
-    AND NOT EXISTS (
-        SELECT 1 FROM command e WHERE e.transmitter = c.transmitter AND e.state = 'pending' AND e.id < c.id
-        AND e.id NOT IN (SELECT value FROM json_each(:ended))
-        AND e.request <> c.request AND e.request IN ('alarm', 'restore') AND {_SAME_ALARM})
-    ORDER BY id LIMIT 1
-"""  # noqa: S608 - built from constants
-_NEXT_OTHER = """
-    SELECT * FROM command WHERE transmitter = :transmitter AND state = 'pending' AND request IN ('ping', 'auth')
-    AND id NOT IN (SELECT value FROM json_each(:later))
-    ORDER BY id LIMIT 1
-"""
-_HELD = (
-    "UPDATE command SET undelivered = 1, error = ? WHERE transmitter = ? AND state = 'pending' AND undelivered = 0"
-    " AND request IN ('alarm', 'restore')"
-)
-_OWED_UNDELIVERED = """
-    SELECT * FROM command WHERE undelivered = 1 AND transmitter IN (SELECT value FROM json_each(?))
-    ORDER BY id LIMIT 1000
-"""
+T = TypeVar("T")
+
 _ALARMS = (Request.ALARM, Request.RESTORE)
 
 
-class Wakes:
-    """Who waits for something to be stored: each transmitter, and who follows them all."""
+@dataclass(frozen=True, slots=True)
+class _Added:
+    """What a transaction added."""
 
-    def __init__(self) -> None:
-        self.any = asyncio.Event()
-        """Set while `take` has names to return."""
-        self._events: dict[str, asyncio.Event] = {}
-        self._names: set[str] = set()
-
-    def of(self, transmitter: str) -> asyncio.Event:
-        """Return the event that is set whenever something is stored for a transmitter; its one user clears it."""
-        return self._events.setdefault(transmitter, asyncio.Event())
-
-    def wake(self, transmitters: Iterable[str]) -> None:
-        """Wake those of `transmitters`: something is stored for them, or may be."""
-        for name in transmitters:
-            self._names.add(name)
-            self.of(name).set()
-            self.any.set()
-
-    def wake_all(self) -> None:
-        """Wake all who have ever waited: anything may have changed."""
-        self.wake(list(self._events))
-
-    def take(self) -> set[str]:
-        """Return the transmitters that were woken since this was last called."""
-        self.any.clear()
-        names, self._names = self._names, set()
-        return names
+    transmitters: set[str]
+    queued: list[Queued]
+    keys: dict[str, int] = field(default_factory=dict)
+    """The numbers of commands by the keys of the panels' events."""
 
 
-class Outbox:
+class Outbox(OutboxReader):
     """The queue of every transmitter, over one Store. Every method may raise StoreError."""
 
     def __init__(self, store: Store, max_commands: int = 100_000, history: timedelta = timedelta(days=30)) -> None:
-        self._store = store
+        super().__init__(store)
         self._max_commands = max_commands
         self._history = history
         self.wakes = Wakes()
+        self.deliveries = Deliveries()
+        self._arrivals = Arrivals()
+        self._unsaved: dict[str, int] = {}
+        """The events of panels, by key, whose commands are in memory only; with their numbers."""
+        store.on_failure.append(self._failure_changed)
 
-    async def add(self, entries: Sequence[Entry], confirmed: Collection[Delivery] = ()) -> Touched:
-        """Store `entries` in one transaction and return what is new; redeliveries add nothing.
+    @property
+    def failure(self) -> StoreError | None:
+        """Why the store cannot be written now; None if it can. Meanwhile everything is kept in memory."""
+        return self._store.failure
 
-        A command that finds the outbox full ends `invalid`. `confirmed` are deliveries whose acknowledgement the broker
-        has; it does not repeat them, so they are forgotten.
+    def _failure_changed(self, failure: StoreError | None) -> None:
+        if failure is None:
+            self._unsaved.clear()
+            self.deliveries.saved()
+
+    async def add(self, entries: Sequence[Entry]) -> set[str]:
+        """Store `entries` in one transaction and return the transmitters with something new.
+
+        A command that finds the outbox full ends `invalid`; the same as one before, by its caller's word, `duplicate`.
         """
-        return await self._write_entries(entries, lambda db: self._add(db, entries, confirmed))
+        return await self._accept(entries, lambda db: self._add(db, entries))
 
-    async def _write_entries(self, entries: Iterable[Entry], work: Callable[[sqlite3.Connection], Touched]) -> Touched:
-        """Store `entries` by `work`, and wake their transmitters."""
-        try:
-            touched = await self._store.write(work)
-        except asyncio.CancelledError:
-            # It may be written all the same: then nothing newer goes before it.
-            self.wakes.wake(entry.transmitter for entry in entries)
-            raise
-        self.wakes.wake(touched)
-        return touched
+    async def _accept(self, entries: Sequence[Entry], work: Callable[[sqlite3.Connection], _Added]) -> set[str]:
+        """Store `entries` by `work`. What was begun is finished, also if the caller is cancelled."""
+        task = asyncio.create_task(self._finish(entries, work), name="outbox: accept commands")
+        self.deliveries.accepting.add(task)
+        task.add_done_callback(self._accepted)
+        return await asyncio.shield(task)
 
-    def _add(self, db: sqlite3.Connection, entries: Sequence[Entry], confirmed: Collection[Delivery]) -> Touched:
-        db.executemany("DELETE FROM seen WHERE mid = ? AND digest = ?", [(d.mid, d.digest) for d in confirmed])
-        room = self._max_commands - db.execute("SELECT count(*) FROM command").fetchone()[0]
-        touched: dict[str, Queued | None] = {}
+    def _accepted(self, task: asyncio.Task[set[str]]) -> None:
+        self.deliveries.accepting.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:  # perhaps nobody waits for it any more
+            log.debug("commands were not accepted: %s", error)
+
+    async def _finish(self, entries: Sequence[Entry], work: Callable[[sqlite3.Connection], _Added]) -> set[str]:
+        added = await self._store.write(work)
+        saved = self.failure is None
         for entry in entries:
-            if entry.delivery and seen_before(db, entry.delivery):
-                continue
-            touched.setdefault(entry.transmitter, None)
-            if isinstance(entry, InvalidEntry):
-                insert_result(db, entry.transmitter, None, entry.result, entry.reply)
-            elif room > 0:
-                room -= 1
-                queued = insert_command(db, entry.command)
-                touched[entry.transmitter] = touched[entry.transmitter] or queued
-            else:
-                insert_result(db, entry.transmitter, None, self._full(entry.command), entry.reply)
-        return touched
+            if entry.delivery is not None:
+                self.deliveries.add(entry.delivery, saved=saved)
+        if not saved:
+            self._unsaved |= added.keys
+        for queued in added.queued:
+            self._arrivals.add(queued)
+        self.wakes.wake(added.transmitters)
+        return added.transmitters
 
-    def _full(self, command: Command) -> Result:
-        return Result(
+    def _add(self, db: sqlite3.Connection, entries: Sequence[Entry]) -> _Added:
+        forget_deliveries(db, [entry.delivery.mid for entry in entries if entry.delivery])
+        pending = db.execute("SELECT count(*) FROM command WHERE state = 'pending'").fetchone()[0]
+        added = _Added(set(), [])
+        for entry in entries:
+            added.transmitters.add(entry.transmitter)
+            if isinstance(entry, InvalidEntry):
+                insert_result(db, entry.transmitter, None, entry.result, entry.reply, entry.delivery)
+            elif fault := self._refusal(db, entry, pending + len(added.queued)):
+                insert_result(db, entry.transmitter, None, fault, entry.reply, entry.delivery)
+            else:
+                added.queued.append(insert_command(db, entry.command, entry.delivery))
+        return added
+
+    def _refusal(self, db: sqlite3.Connection, entry: CommandEntry, pending: int) -> Result | None:
+        """Return the result of a command that is not queued."""
+        command = entry.command
+        ended = Result(
             request=command.request,
             outcome=Outcome.INVALID,
             reference=command.reference,
             event_code=command.alarm.event_code if command.alarm else None,
             accepted_at=command.accepted_at,
             completed_at=command.accepted_at,
-            error=f"the outbox is full ({self._max_commands} commands); retry later, or raise store.max_commands",
         )
+        if pending >= self._max_commands:
+            error = f"the outbox is full ({self._max_commands} commands); retry later, or raise store.max_commands"
+            return replace(ended, error=error)
+        if entry.repeatable and is_repeated(db, command):
+            error = "not sent again: the same alarm with this reference and transmitter_time was accepted before"
+            return replace(ended, outcome=Outcome.DUPLICATE, error=error)
+        return None
 
-    async def next(
-        self, transmitter: str, later: Collection[int] = (), *, ended: Collection[int] = (), alarms: bool = True
-    ) -> Queued | None:
-        """Return the command to send now: alarms in order, then pings and rotations.
-
-        `later` are ids to skip. `ended` are skipped as well and hold nothing back: only their result is not stored yet.
-        """
-        values = {
-            "transmitter": transmitter,
-            "later": json.dumps([*later, *ended]),
-            "ended": json.dumps(list(ended)),
-        }
-
-        def work(db: sqlite3.Connection) -> Queued | None:
-            for sql in (_NEXT_ALARM, _NEXT_OTHER) if alarms else (_NEXT_OTHER,):
-                row = db.execute(sql, values).fetchone()
-                if row is not None:
-                    return read_queued(row)
-            return None
-
-        return await self._store.read(work)
-
-    async def _queued(self, sql: str, values: Mapping[str, Any] | Sequence[Any] = ()) -> list[Queued]:
-        return await self._store.read(lambda db: [read_queued(row) for row in db.execute(sql, values)])
-
-    async def older_than(self, transmitter: str, cutoff: Cutoff) -> list[Queued]:
-        """Return the pending alarms that are certainly older than `cutoff`, oldest first, at most 1000."""
-        sql = (
-            "SELECT * FROM command WHERE transmitter = :transmitter AND state = 'pending'"
-            " AND request IN ('alarm', 'restore') AND CASE WHEN boot = :boot THEN steady < :steady"
-            " ELSE :steady > 0 OR (sure AND accepted_at < :wall) END ORDER BY id LIMIT 1000"
+    async def pending(self, transmitter: str) -> list[Queued]:
+        """Return everything that waits, in order of acceptance; from then on `take` returns what is new."""
+        found = await self._queued(
+            "SELECT * FROM command WHERE transmitter = ? AND state = 'pending' ORDER BY id", (transmitter,)
         )
-        return await self._queued(sql, {"transmitter": transmitter, **asdict(cutoff)})
+        self._arrivals.begin(transmitter, found)
+        return found
 
-    async def first(self, transmitter: str) -> Queued | None:
-        """Return the oldest pending alarm."""
-        sql = (
-            "SELECT * FROM command WHERE transmitter = ? AND state = 'pending' AND request IN ('alarm', 'restore')"
-            " ORDER BY id LIMIT 1"
-        )
-        found = await self._queued(sql, (transmitter,))
-        return found[0] if found else None
+    def news(self, transmitter: str) -> asyncio.Event:
+        """Return what is set whenever `take` or `dropped` may return something; its one user clears it."""
+        return self.wakes.of(transmitter)
 
-    async def failed(
-        self, queued: Queued, *, attempts: int, error: str, unauthorized: Result | None = None, held: bool = False
-    ) -> None:
+    def take(self, transmitter: str) -> list[Queued]:
+        """Return what was accepted, or put back by a person, since `pending` or the last call."""
+        return self._arrivals.take(transmitter)
+
+    def dropped(self, transmitter: str) -> set[int]:
+        """Return the numbers that a person took out since the last call. Their results are stored."""
+        return self._arrivals.dropped(transmitter)
+
+    async def follow_others(self) -> None:
+        """Take note of what another program changed, such as `sosbridge outbox drop`."""
+        for name in self._arrivals.transmitters:
+            pending = await self._store.read(partial(_pending_numbers, transmitter=name))
+            for number in self._arrivals.compare(name, pending):
+                queued = await self.get(number)
+                if queued is not None and queued.state is State.PENDING:
+                    self._arrivals.add(queued)
+        self.wakes.wake_all()
+
+    async def keep_line_state(self, transmitter: str, state: str) -> None:
+        """Store what a line has to know after a restart, as JSON."""
+        sql = "INSERT OR REPLACE INTO line (transmitter, state) VALUES (?, ?)"
+        await self._store.write(lambda db: db.execute(sql, (transmitter, state)))
+
+    async def failed(self, queued: Queued, *, attempts: int, error: str, unauthorized: Result | None = None) -> None:
         """Keep a command for another round, with the error; its `undelivered` event is pending from now on.
 
-        `unauthorized` is a result to publish once, while the command stays pending. With `held`, the alarms behind it
-        wait as well, so they are undelivered, too.
+        `unauthorized` is a result to publish once, while the command stays pending.
         """
 
         def work(db: sqlite3.Connection) -> None:
@@ -222,104 +198,81 @@ class Outbox:
                 " unauthorized = CASE WHEN ? THEN 1 WHEN unauthorized THEN 2 ELSE 0 END WHERE id = ?",
                 (attempts, error, refused, queued.id),
             )
-            if held:
-                db.execute(_HELD, (error, queued.command.transmitter))
             if unauthorized and before and not before["unauthorized"]:
                 insert_result(db, queued.command.transmitter, queued.id, unauthorized, queued.command.reply)
 
         await self._store.write(work)
+
+    async def undelivered(self, queued: Queued) -> None:
+        """Let the `undelivered` event of a command be published, once."""
+        sql = "UPDATE command SET undelivered = 1 WHERE id = ? AND undelivered = 0"
+        await self._store.write(lambda db: db.execute(sql, (queued.id,)))
 
     async def complete(self, queued: Queued, result: Result) -> None:
         """End a command: store its result, keep a rejected alarm as `rejected`, update the active alarms."""
 
         def work(db: sqlite3.Connection) -> None:
             command = queued.command
+            delivery = take_delivery(db, queued.id)
             if result.outcome is Outcome.REJECTED and command.request in _ALARMS:
                 db.execute(
-                    "UPDATE command SET state = 'rejected', attempts = attempts + ?, error = ? WHERE id = ?",
+                    "UPDATE command SET state = 'rejected', attempts = attempts + ?, error = ?,"
+                    " undelivered = max(undelivered, 1) WHERE id = ?",
                     (result.attempts or 0, result.error or "", queued.id),
                 )
             else:
                 db.execute("DELETE FROM command WHERE id = ?", (queued.id,))
             if result.outcome in (Outcome.ACCEPTED, Outcome.DUPLICATE):
                 update_active(db, command)
-            insert_result(db, command.transmitter, queued.id, result, command.reply)
+            else:
+                forget_repeatable(db, command)
+            insert_result(db, command.transmitter, queued.id, result, command.reply, delivery)
 
         await self._store.write(work)
+        self._arrivals.end(queued)
 
-    async def counts(self, transmitter: str) -> Counts:
-        sql = (
-            "SELECT state, count(*) AS n, min(accepted_at) AS oldest, sum(unauthorized = 1) AS unauthorized"
-            " FROM command WHERE transmitter = ? AND request IN ('alarm', 'restore') GROUP BY state"
-        )
-        rows = await self._store.read(lambda db: db.execute(sql, (transmitter,)).fetchall())
-        by_state = {row["state"]: row for row in rows}
-        pending, rejected = by_state.get("pending"), by_state.get("rejected")
-        return Counts(
-            pending=pending["n"] if pending else 0,
-            oldest_at=read_time(pending["oldest"]) if pending else None,
-            rejected=rejected["n"] if rejected else 0,
-            unauthorized=pending["unauthorized"] if pending else 0,
-        )
-
-    async def active(self, transmitter: str) -> list[ActiveAlarm]:
-        """Return the active alarms, oldest first."""
-        sql = "SELECT * FROM active WHERE transmitter = ? ORDER BY since, event_code, section, detector, area"
-        return await self._store.read(lambda db: [read_active(row) for row in db.execute(sql, (transmitter,))])
-
-    async def owed_results(self, after: int = 0) -> list[PendingResult]:
-        """Return the unpublished results with ids above `after`, in order, at most 500."""
-        sql = "SELECT * FROM history WHERE published = 0 AND id > ? ORDER BY id LIMIT 500"
-        return await self._store.read(lambda db: [read_pending_result(row) for row in db.execute(sql, (after,))])
+    async def keep_fact(self, name: str, value: str) -> None:
+        """Store what a later start has to know."""
+        sql = "INSERT OR REPLACE INTO fact (name, value) VALUES (?, ?)"
+        await self._store.write(lambda db: db.execute(sql, (name, value)))
 
     async def published(self, results: Sequence[PendingResult]) -> None:
+        """Note that the broker has these results, and so needs no acknowledgement of their commands any more."""
+        self.deliveries.published(result.delivery for result in results if result.delivery)
+        ended = {result.command_id for result in results}
+        self._unsaved = {key: number for key, number in self._unsaved.items() if number not in ended}
         values = [(result.id,) for result in results]
-        await self._store.write(lambda db: db.executemany("UPDATE history SET published = 1 WHERE id = ?", values))
-
-    async def last_result(self, transmitter: str, requests: Collection[Request]) -> str | None:
-        """Return the payload of the last published result of these requests."""
-        sql = (
-            "SELECT result FROM history WHERE transmitter = ? AND published"
-            " AND request IN (SELECT value FROM json_each(?)) ORDER BY id DESC LIMIT 1"
-        )
-        values = (transmitter, json.dumps(list(requests)))
-        row = await self._store.read(lambda db: db.execute(sql, values).fetchone())
-        return str(row["result"]) if row else None
-
-    async def owed_undelivered(self, transmitters: Iterable[str]) -> list[Queued]:
-        """Return commands whose `undelivered` event is not published, oldest first, at most 1000."""
-        return await self._queued(_OWED_UNDELIVERED, [json.dumps(list(transmitters))])
+        sql = "UPDATE history SET published = 1, mid = NULL WHERE id = ?"
+        await self._store.write(lambda db: db.executemany(sql, values))
 
     async def told_undelivered(self, queued: Queued) -> None:
         await self._store.write(lambda db: db.execute("UPDATE command SET undelivered = 2 WHERE id = ?", (queued.id,)))
 
-    async def known(self, deliveries: Sequence[Delivery]) -> list[Delivery]:
-        """Return those of `deliveries` that are stored already."""
-        return await self._store.read(lambda db: [each for each in deliveries if is_known(db, each)])
+    async def load_deliveries(self) -> None:
+        """Read which messages the broker may deliver again; call it before the first connection."""
+        self.deliveries.load(await self._store.read(read_deliveries))
 
-    async def forget_deliveries(self) -> None:
-        """Forget all deliveries: a new session of the broker repeats none."""
-        await self._store.write(lambda db: db.execute("DELETE FROM seen"))
+    async def forget_confirmed(self) -> None:
+        """Let the store forget the messages whose acknowledgement the broker has for certain."""
+        mids = self.deliveries.confirmed()
+        if mids:
+            await self._store.write(lambda db: forget_deliveries(db, mids))
 
     async def prune(self, now: datetime) -> None:
-        """Delete published results past the history's age or number."""
+        """Delete published results past the history's age or number, and the oldest rejected alarms past theirs."""
         before, bound = (now - self._history).timestamp(), self._max_commands
 
         def work(db: sqlite3.Connection) -> None:
             db.execute("DELETE FROM history WHERE published AND completed_at < ?", (before,))
             db.execute("DELETE FROM forwarded WHERE at < ?", (before,))
             db.execute("DELETE FROM history WHERE published AND id <= (SELECT max(id) FROM history) - ?", (bound,))
+            db.execute(
+                "DELETE FROM command WHERE state = 'rejected' AND id NOT IN"
+                " (SELECT id FROM command WHERE state = 'rejected' ORDER BY id DESC LIMIT ?)",
+                (bound,),
+            )
 
         await self._store.write(work)
-
-    async def list(self, transmitter: str | None = None) -> list[Queued]:
-        """Return all pending and rejected commands, in order."""
-        sql = "SELECT * FROM command WHERE ? IS NULL OR transmitter = ? ORDER BY id"
-        return await self._queued(sql, (transmitter, transmitter))
-
-    async def get(self, number: int) -> Queued | None:
-        found = await self._queued("SELECT * FROM command WHERE id = ?", (number,))
-        return found[0] if found else None
 
     async def retry(self, number: int, now: datetime, moment: Moment) -> bool:
         """Make a rejected command pending, as if accepted `now`; return False if there is none."""
@@ -330,34 +283,64 @@ class Outbox:
         values = (now.timestamp(), moment.boot, moment.steady, moment.sure, number)
         return bool(await self._store.write(lambda db: db.execute(sql, values).rowcount))
 
-    async def drop(self, number: int) -> bool:
-        """Delete a command; return False if there is none."""
-        return bool(
-            await self._store.write(lambda db: db.execute("DELETE FROM command WHERE id = ?", (number,)).rowcount)
-        )
+    async def drop(self, number: int, now: datetime) -> bool:
+        """Delete a command; return False if there is none. One that was pending ends as `rejected`."""
 
-    async def keep_panel(self, guid: str, content: Mapping[str, Any], entries: Mapping[str, CommandEntry]) -> Touched:
+        def work(db: sqlite3.Connection) -> bool:
+            row = db.execute("SELECT * FROM command WHERE id = ?", (number,)).fetchone()
+            if row is None:
+                return False
+            if row["state"] == State.PENDING:
+                with suppress(DamagedError):  # what cannot be read can be dropped
+                    _end_dropped(db, read_queued(row), now)
+            db.execute("DELETE FROM command WHERE id = ?", (number,))
+            return True
+
+        return await self._store.write(work)
+
+    async def keep_panel(self, guid: str, content: Mapping[str, Any], entries: Mapping[str, CommandEntry]) -> set[str]:
         """Store a panel's content and the commands that its events raise, in one transaction; `entries` by key.
 
-        A key that is stored already adds nothing: one physical event is one alarm. Returns as `add`.
+        A key that is stored already adds nothing: one physical event is one alarm. Returns as `add`. Raises StoreError
+        where a command is in memory only: it is sent, but the panel is to report the event again until that is safe.
         """
 
-        def work(db: sqlite3.Connection) -> Touched:
+        def work(db: sqlite3.Connection) -> _Added:
             db.execute("INSERT OR REPLACE INTO panel (guid, content) VALUES (?, ?)", (guid, json.dumps(content)))
-            new: list[Entry] = []
+            new: dict[str, CommandEntry] = {}
             for key, entry in entries.items():
                 values = (key, entry.command.accepted_at.timestamp())
                 if db.execute("INSERT OR IGNORE INTO forwarded (key, at) VALUES (?, ?)", values).rowcount:
-                    new.append(entry)
-            return self._add(db, new, ())
+                    new[key] = entry
+            added = self._add(db, list(new.values()))
+            numbers = {queued.command: queued.id for queued in added.queued}
+            keys = {key: numbers[entry.command] for key, entry in new.items() if entry.command in numbers}
+            return replace(added, keys=keys)
 
-        return await self._write_entries(entries.values(), work)
+        changed = await self._accept(list(entries.values()), work)
+        if self._unsaved.keys() & entries.keys():
+            raise StoreError(f"{self.failure}; the alarms of panel {guid} are sent, but not stored yet")
+        return changed
 
-    async def panels(self) -> dict[str, Any]:
-        """Return the stored content of each panel, by GUID."""
-        sql = "SELECT guid, content FROM panel"
-        return await self._store.read(lambda db: {row["guid"]: read_panel(row) for row in db.execute(sql)})
 
-    async def change_mark(self) -> int:
-        """Return a number that changes when another program writes to the store."""
-        return int(await self._store.read(lambda db: db.execute("PRAGMA data_version").fetchone()[0]))
+def _pending_numbers(db: sqlite3.Connection, transmitter: str) -> set[int]:
+    sql = "SELECT id FROM command WHERE transmitter = ? AND state = 'pending'"
+    return {row["id"] for row in db.execute(sql, (transmitter,))}
+
+
+def _end_dropped(db: sqlite3.Connection, queued: Queued, now: datetime) -> None:
+    """Store the result of a command that a person drops."""
+    command, delivery = queued.command, take_delivery(db, queued.id)
+    result = Result(
+        request=command.request,
+        outcome=Outcome.REJECTED,
+        reference=command.reference,
+        event_code=command.alarm.event_code if command.alarm else None,
+        attempts=queued.attempts or None,
+        accepted_at=command.accepted_at,
+        completed_at=now,
+        warnings=command.warnings,
+        error="dropped with `sosbridge outbox drop`",
+    )
+    insert_result(db, command.transmitter, queued.id, result, command.reply, delivery)
+    forget_repeatable(db, command)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import sqlite3
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -11,6 +13,10 @@ from typing import Any
 
 from bridge.common.errors import DamagedError
 from bridge.common.models import ActiveAlarm, AlarmIdentity, Command, Moment, PreparedAlarm, Reply, Request, Result
+from bridge.store.deliveries import Delivery
+
+_REPEATED_S = 86400.0
+"""How long a caller's reference and time tell the same alarm from a new one."""
 
 
 class State(StrEnum):
@@ -22,20 +28,13 @@ class State(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Delivery:
-    """Identifies the delivery of an MQTT message, to recognise its redelivery (TOPICS.md, Commands)."""
-
-    mid: int
-    duplicate: bool
-    digest: bytes
-
-
-@dataclass(frozen=True, slots=True)
 class CommandEntry:
     """A command to store."""
 
     command: Command
     delivery: Delivery | None = None
+    repeatable: bool = False
+    """Whether the caller gave reference and time: the same within a day is a duplicate (TOPICS.md, Commands)."""
 
     @property
     def transmitter(self) -> str:
@@ -72,6 +71,11 @@ class Queued:
     """Whether its `undelivered` event is stored (TOPICS.md, Transmitter events)."""
     error: str
 
+    @property
+    def urgent(self) -> bool:
+        """Whether it goes before what is not."""
+        return self.command.alarm is not None and self.command.alarm.urgent
+
 
 @dataclass(frozen=True, slots=True)
 class PendingResult:
@@ -84,6 +88,8 @@ class PendingResult:
     """As published: JSON of `fields`."""
     fields: dict[str, Any]
     reply: Reply | None
+    delivery: Delivery | None = None
+    command_id: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +100,8 @@ class Counts:
     oldest_at: datetime | None = None
     rejected: int = 0
     unauthorized: int = 0
+    undelivered: int = 0
+    """Pending ones whose `undelivered` event is due or published."""
 
 
 def count_pending(db: sqlite3.Connection) -> int:
@@ -101,21 +109,45 @@ def count_pending(db: sqlite3.Connection) -> int:
     return int(db.execute("SELECT count(*) FROM command WHERE state = 'pending'").fetchone()[0])
 
 
-def is_known(db: sqlite3.Connection, delivery: Delivery) -> bool:
-    """Whether this is the redelivery of a message that is stored."""
-    known = db.execute("SELECT digest FROM seen WHERE mid = ?", (delivery.mid,)).fetchone()
-    return bool(delivery.duplicate and known and known["digest"] == delivery.digest)
+def read_deliveries(db: sqlite3.Connection) -> dict[int, bytes]:
+    """Return the digest of each packet id that the broker may deliver again."""
+    sql = (
+        "SELECT mid, digest FROM command WHERE mid IS NOT NULL"
+        " UNION ALL SELECT mid, digest FROM history WHERE mid IS NOT NULL AND published = 0"
+    )
+    return {row["mid"]: row["digest"] for row in db.execute(sql)}
 
 
-def seen_before(db: sqlite3.Connection, delivery: Delivery) -> bool:
-    """Return `is_known`, and remember a delivery that is new."""
-    if is_known(db, delivery):
+def forget_deliveries(db: sqlite3.Connection, mids: Iterable[int]) -> None:
+    """Forget packet ids: the broker has their acknowledgement, or has used them again."""
+    for mid in mids:
+        db.execute("UPDATE command SET mid = NULL WHERE mid = ?", (mid,))
+        db.execute("UPDATE history SET mid = NULL WHERE mid = ?", (mid,))
+
+
+def _key(command: Command) -> str:
+    """Return what a command has in common with the same one sent again by its caller, for the table `forwarded`."""
+    alarm = command.alarm.given() if command.alarm else {}
+    content = json.dumps([command.transmitter, command.request, alarm], sort_keys=True)
+    return f"reference:{hashlib.sha256(content.encode()).hexdigest()}"
+
+
+def is_repeated(db: sqlite3.Connection, command: Command) -> bool:
+    """Whether the same command was accepted within a day; note this one if not."""
+    key, at = _key(command), command.accepted_at.timestamp()
+    row = db.execute("SELECT at FROM forwarded WHERE key = ?", (key,)).fetchone()
+    if row is not None and abs(at - row["at"]) < _REPEATED_S:
         return True
-    db.execute("INSERT OR REPLACE INTO seen (mid, digest) VALUES (?, ?)", (delivery.mid, delivery.digest))
+    db.execute("INSERT OR REPLACE INTO forwarded (key, at) VALUES (?, ?)", (key, at))
     return False
 
 
-def insert_command(db: sqlite3.Connection, command: Command) -> Queued:
+def forget_repeatable(db: sqlite3.Connection, command: Command) -> None:
+    """Let the caller of a command that was not delivered send it again."""
+    db.execute("DELETE FROM forwarded WHERE key = ?", (_key(command),))
+
+
+def insert_command(db: sqlite3.Connection, command: Command, delivery: Delivery | None) -> Queued:
     identity, reply = command.identity, command.reply
     body = {
         "alarm": command.alarm.given() if command.alarm else None,
@@ -124,29 +156,43 @@ def insert_command(db: sqlite3.Connection, command: Command) -> Queued:
     }
     number = db.execute(
         "INSERT INTO command (transmitter, request, event_code, area, section, detector, body, accepted_at,"
-        " reply_topic, correlation, boot, steady, sure) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        " reply_topic, correlation, boot, steady, sure, mid, digest)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (
             command.transmitter, command.request, identity.event_code, identity.area, identity.section,
             identity.detector, json.dumps(body), command.accepted_at.timestamp(),
             reply.topic if reply else None, reply.correlation if reply else None,
-            command.moment.boot, command.moment.steady, command.moment.sure,
+            command.moment.boot, command.moment.steady, command.moment.sure, *(delivery or (None, None)),
         ),
     ).lastrowid or 0  # fmt: skip
     return Queued(number, command, State.PENDING, attempts=0, unauthorized=False, undelivered=False, error="")
 
 
 def insert_result(
-    db: sqlite3.Connection, transmitter: str, command_id: int | None, result: Result, reply: Reply | None
+    db: sqlite3.Connection,
+    transmitter: str,
+    command_id: int | None,
+    result: Result,
+    reply: Reply | None,
+    delivery: Delivery | None = None,
 ) -> None:
+    """Store a result to publish."""
     completed = result.completed_at.timestamp() if result.completed_at else 0
     db.execute(
-        "INSERT INTO history (command_id, transmitter, request, completed_at, result, reply_topic, correlation)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?)",
+        "INSERT INTO history (command_id, transmitter, request, completed_at, result, reply_topic, correlation, mid,"
+        " digest) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (
             command_id, transmitter, result.request, completed, json.dumps(result.as_json()),
-            reply.topic if reply else None, reply.correlation if reply else None,
+            reply.topic if reply else None, reply.correlation if reply else None, *(delivery or (None, None)),
         ),
     )  # fmt: skip
+
+
+def take_delivery(db: sqlite3.Connection, number: int) -> Delivery | None:
+    """Return which message a command came with, which is its result's from now on."""
+    row = db.execute("SELECT mid, digest FROM command WHERE id = ?", (number,)).fetchone()
+    db.execute("UPDATE command SET mid = NULL WHERE id = ?", (number,))
+    return _delivery(row) if row else None
 
 
 def update_active(db: sqlite3.Connection, command: Command) -> None:
@@ -201,7 +247,10 @@ def read_pending_result(row: sqlite3.Row) -> PendingResult:
     """Raises DamagedError."""
     try:
         fields = json.loads(row["result"])
-        return PendingResult(row["id"], row["transmitter"], Request(row["request"]), row["result"], fields, _reply(row))
+        return PendingResult(
+            row["id"], row["transmitter"], Request(row["request"]), row["result"], fields, _reply(row), _delivery(row),
+            row["command_id"],
+        )  # fmt: skip
     except (ValueError, TypeError) as error:
         raise DamagedError(f"the store: result {row['id']} cannot be read ({type(error).__name__})") from None
 
@@ -225,6 +274,10 @@ def read_panel(row: sqlite3.Row) -> dict[str, Any]:
 
 def _reply(row: sqlite3.Row) -> Reply | None:
     return Reply(row["reply_topic"], row["correlation"]) if row["reply_topic"] else None
+
+
+def _delivery(row: sqlite3.Row) -> Delivery | None:
+    return Delivery(row["mid"], row["digest"]) if row["mid"] is not None else None
 
 
 def read_identity(row: sqlite3.Row) -> AlarmIdentity:

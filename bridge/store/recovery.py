@@ -23,7 +23,7 @@ from typing import Any, TypeVar
 from bridge.common.errors import BridgeError, DamagedError, StoreError
 from bridge.common.files import sync_directory
 from bridge.common.models import Alarm, Request
-from bridge.sos_access.prepare import prepare
+from bridge.sos_access.prepare import prepare_leniently
 from bridge.store import wal
 from bridge.store.connection import connect, damage, fault
 from bridge.store.database import Store
@@ -59,7 +59,8 @@ _TABLES: Tables = {
     "active": ("transmitter, event_code, area, section, detector", read_active),
     "panel": ("guid", read_panel),
     "forwarded": ("key", lambda row: float(row["at"])),
-    "seen": ("mid", lambda row: b"" + row["digest"]),
+    "line": ("transmitter", lambda row: json.loads(row["state"])),
+    "fact": ("name", lambda row: str(row["value"])),
     "history": ("id", read_pending_result),
 }
 """By table: its order on disk, and a function that reads a row or raises."""
@@ -83,7 +84,7 @@ class Recovery:
             return await self._checked()
         except DamagedError as error:
             await self.renew(error)
-            return await Store.open(self._path)
+            return await Store.open(self._path, standby=True)
 
     async def renew(self, error: DamagedError) -> None:
         """Replace the closed store because of `error`. Raises StoreError, or `error` if it happens too often."""
@@ -114,7 +115,7 @@ class Recovery:
         """Open the store and read all of it. Raises DamagedError."""
         if await asyncio.to_thread(wal.breaks_off, self._path):
             raise damage(self._path, "its log is truncated: the last commands are lost")
-        store = await Store.open(self._path)
+        store = await Store.open(self._path, standby=True)
         try:
             await store.read(self._read_all)
         except BaseException:
@@ -231,7 +232,7 @@ def _bare_alarm(row: sqlite3.Row) -> dict[str, Any]:
         if Request(row["request"]) not in (Request.ALARM, Request.RESTORE):
             return {}
         place = {"transmitter_area": row["area"], "section": row["section"], "detector": row["detector"]}
-        alarm, _ = prepare(Alarm(row["event_code"], **{key: text or None for key, text in place.items()}))
+        alarm, _ = prepare_leniently(Alarm(row["event_code"], **place))
     except (BridgeError, ValueError, TypeError):
         return {}
     body = {

@@ -55,4 +55,16 @@ MIGRATIONS: tuple[str, ...] = (
     ALTER TABLE command ADD COLUMN steady REAL NOT NULL DEFAULT 0;
     ALTER TABLE command ADD COLUMN sure INTEGER NOT NULL DEFAULT 0;
     """,
+    """
+    CREATE TABLE line (transmitter TEXT PRIMARY KEY, state TEXT NOT NULL) WITHOUT ROWID;  -- JSON: routes, logins, ...
+    CREATE TABLE fact (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;  -- what a start has to know
+    -- which MQTT message it came with, until the broker has the acknowledgement for certain (Deliveries)
+    ALTER TABLE command ADD COLUMN mid INTEGER;
+    ALTER TABLE command ADD COLUMN digest BLOB;
+    ALTER TABLE history ADD COLUMN mid INTEGER;
+    ALTER TABLE history ADD COLUMN digest BLOB;
+    CREATE INDEX command_mid ON command (mid) WHERE mid IS NOT NULL;
+    CREATE INDEX history_mid ON history (mid) WHERE mid IS NOT NULL;
+    DROP TABLE seen;
+    """,
 )

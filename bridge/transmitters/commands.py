@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any, cast
 
@@ -9,9 +11,14 @@ from bridge.common.errors import FieldError
 from bridge.common.models import NO_ALARM, Alarm, AlarmIdentity, NamedAlarm, PreparedAlarm, Request
 from bridge.common.payloads import CommandError, payload_object, payload_text
 from bridge.common.text import clean
-from bridge.sos_access.prepare import check_reference, prepare
+from bridge.sos_access.prepare import check_reference, prepare_leniently
 from bridge.transmitters.topics import Topics
 
+_TRUE = ("true", "on", "yes", "1")
+"""What templates write for true."""
+_MOST_WARNINGS = 20
+_LONGEST_PLACE = 50
+_NOTHING = (None, "")
 _ALARM_FIELDS = tuple(field.name for field in fields(Alarm))
 
 
@@ -37,7 +44,8 @@ def parse(topics: Topics, topic: str, payload: bytes) -> ParsedCommand:
             return ParsedCommand(name, request, reference=_reference(text))
         if key is not None:
             return _switched(name, _named(topics, name, key), text)
-        return _alarm_command(name, request, _alarm(text))
+        alarm, warnings = _alarm(text)
+        return _alarm_command(name, request, alarm, warnings=warnings)
     except (FieldError, CommandError) as error:
         raise CommandError(str(error), name, request) from None
 
@@ -75,26 +83,77 @@ def _request(leaf: str) -> tuple[Request, str | None]:
     raise CommandError(f"unknown command {clean(leaf)!r}")
 
 
-def _alarm(text: str) -> Alarm:
+def _alarm(text: str) -> tuple[Alarm, list[str]]:
+    """Read an alarm, and say what of it is ignored. Raises CommandError and FieldError where it has no event code."""
     if not text:
         raise CommandError('the payload is empty; give an event code such as BA, or {"event_code": "BA", ...}')
-    if not text.startswith("{"):
-        if text[0] in "\"'[":
-            raise CommandError(f'{clean(text, 40)} is not an event code; use BA, or {{"event_code": "BA", ...}}')
-        return Alarm(event_code=text)
-    found = payload_object(text, _ALARM_FIELDS)
+    if text.startswith("{"):
+        return _alarm_object(text)
+    if text[0] in "\"'[":
+        return Alarm(_quoted(text)), []
+    return Alarm(text), []
+
+
+def _quoted(text: str) -> str:
+    """Return the event code in a JSON string."""
+    try:
+        code = json.loads(text)
+    except (ValueError, RecursionError):
+        code = None
+    if isinstance(code, str):
+        return code
+    raise CommandError(f'{clean(text, 40)} is not an event code; use BA, or {{"event_code": "BA", ...}}')
+
+
+def _alarm_object(text: str) -> tuple[Alarm, list[str]]:
+    repeated: list[str] = []
+    found = payload_object(text, repeated=repeated)
     if found.get("event_code") in (None, ""):
         raise FieldError("event_code", "is required, such as BA for burglary or FA for fire")
-    return Alarm(**cast("dict[str, Any]", found))  # prepare() checks the type of each
+    if "event_code" in repeated:
+        raise FieldError("event_code", "duplicate field with different values")
+    warnings = [f"{clean(name, 40)}: duplicate field, the last value counts" for name in repeated]
+    warnings += [f"{clean(name, 40)}: unknown field, ignored" for name in found if name not in _ALARM_FIELDS]
+    known = {name: value for name, value in found.items() if name in _ALARM_FIELDS}
+    known["urgent"] = _urgent(known.get("urgent"), warnings)
+    return Alarm(**cast("dict[str, Any]", known)), warnings  # prepare_leniently() checks the type of each
 
 
-def _alarm_command(transmitter: str, request: Request, alarm: Alarm, code: str | None = None) -> ParsedCommand:
+def _urgent(value: object, warnings: list[str]) -> bool:
+    if value is None or isinstance(value, bool):
+        return bool(value)
+    text = str(value).strip().lower() if isinstance(value, str | int) else ""
+    urgent = text in _TRUE
+    warnings.append(f"urgent: use true or false; taken as {str(urgent).lower()}")
+    return urgent
+
+
+def _alarm_command(
+    transmitter: str, request: Request, alarm: Alarm, code: str | None = None, warnings: Sequence[str] = ()
+) -> ParsedCommand:
     """Prepare an alarm; `code` replaces its event code on the wire, not in what it is known by."""
-    prepared, warnings = prepare(alarm)
-    identity = AlarmIdentity.of(prepared)
+    prepared, changes = prepare_leniently(alarm)
+    identity = _identity(alarm, prepared)
     if code:
         prepared = replace(prepared, event_code=code)
-    return ParsedCommand(transmitter, request, prepared, identity, prepared.reference, warnings)
+    return ParsedCommand(transmitter, request, prepared, identity, prepared.reference, _bounded((*changes, *warnings)))
+
+
+def _identity(given: Alarm, prepared: PreparedAlarm) -> AlarmIdentity:
+    """Return the identity of an alarm by its place as given, also where that cannot be sent.
+
+    Else a restore whose section is left out would end every alarm of its event code.
+    """
+    place = []
+    for field in ("transmitter_area", "section", "detector"):
+        value = getattr(given, field)
+        place.append(getattr(prepared, field) or ("" if value in _NOTHING else clean(value, _LONGEST_PLACE)))
+    return AlarmIdentity(prepared.event_code, *place)
+
+
+def _bounded(warnings: tuple[str, ...]) -> tuple[str, ...]:
+    more = len(warnings) - _MOST_WARNINGS
+    return warnings if more <= 0 else (*warnings[:_MOST_WARNINGS], f"{more} more")
 
 
 def _switched(transmitter: str, named: NamedAlarm, text: str) -> ParsedCommand:
@@ -102,7 +161,8 @@ def _switched(transmitter: str, named: NamedAlarm, text: str) -> ParsedCommand:
         case "ON":
             return _alarm_command(transmitter, Request.ALARM, named.alarm)
         case "OFF":
-            return _alarm_command(transmitter, Request.RESTORE, named.alarm, named.restore_event_code)
+            alarm = replace(named.alarm, urgent=False)
+            return _alarm_command(transmitter, Request.RESTORE, alarm, named.restore_event_code)
     raise CommandError(f"{clean(text, 40)!r} is neither ON nor OFF")
 
 

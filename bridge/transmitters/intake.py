@@ -6,7 +6,6 @@ import asyncio
 import json
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from bridge.common.backoff import Backoff
@@ -17,9 +16,9 @@ from bridge.common.payloads import CommandError
 from bridge.common.text import clean
 from bridge.mqtt.client import Incoming
 from bridge.mqtt.routes import Route
-from bridge.store.deliveries import Deliveries
+from bridge.store.deliveries import delivery_of
 from bridge.store.outbox import Outbox
-from bridge.store.records import CommandEntry, Delivery, Entry, InvalidEntry
+from bridge.store.records import CommandEntry, Entry, InvalidEntry
 from bridge.transmitters.commands import ParsedCommand, parse
 from bridge.transmitters.publisher import Publisher
 from bridge.transmitters.topics import Topics
@@ -27,24 +26,12 @@ from bridge.transmitters.topics import Topics
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class _Rejection:
-    """A wrong command, to be reported on `bridge/event` unless it is a repeated one."""
-
-    topic: str
-    reason: str
-    delivery: Delivery | None
-
-
 class CommandHandler:
     """Stores the commands of all transmitters."""
 
-    def __init__(
-        self, topics: Topics, outbox: Outbox, deliveries: Deliveries, publisher: Publisher, clock: Clock
-    ) -> None:
+    def __init__(self, topics: Topics, outbox: Outbox, publisher: Publisher, clock: Clock) -> None:
         self._topics = topics
         self._outbox = outbox
-        self._deliveries = deliveries
         self._publisher = publisher
         self._clock = clock
         self._last_stamp = datetime.fromtimestamp(0).astimezone()
@@ -54,20 +41,16 @@ class CommandHandler:
         return tuple(Route(pattern, self.handle) for pattern in self._topics.commands)
 
     async def handle(self, batch: Sequence[Incoming]) -> None:
-        """Store what `batch` commands; returns once it is on disk, however long a full disk makes that take."""
-        entries, rejections = [], []
+        """Store what `batch` commands; returns once the outbox has it."""
+        entries: list[Entry] = []
         for message in batch:
             try:
                 entries.append(self._entry(message))
             except CommandError as error:
-                rejections.append(_Rejection(clean(message.topic), str(error), self._deliveries.of(message)))
+                self._publisher.emit("command_rejected", topic=clean(message.topic), reason=str(error))
                 entries += self._rejected(message, error)
-        repeated = await self._deliveries.repeated(rejection.delivery for rejection in rejections)
-        if entries or self._deliveries.many_confirmed:
+        if entries:
             await self._store(entries)
-        for rejection in rejections:
-            if rejection.delivery is None or rejection.delivery not in repeated:
-                self._publisher.emit("command_rejected", topic=rejection.topic, reason=rejection.reason)
         if log.isEnabledFor(logging.DEBUG):  # the transmitter logs the result; before it is out, time counts
             for entry in entries:
                 log.debug(
@@ -77,28 +60,23 @@ class CommandHandler:
                 )
 
     async def _store(self, entries: Sequence[Entry]) -> None:
-        backoff, failing = Backoff(), False
+        """Store `entries`; while the store can neither write nor go on in memory, nothing is acknowledged."""
+        backoff = Backoff()
         while True:
-            confirmed = self._deliveries.confirmed
             try:
-                await self._outbox.add(entries, confirmed)
+                await self._outbox.add(entries)
             except StoreError as error:
                 log.critical("%d commands are not stored and not acknowledged: %s", len(entries), error)
-                self._publisher.emit("store_failed", waiting=len(entries), error=str(error))
-                failing = True
                 await asyncio.sleep(backoff.fail())
-                continue
-            self._deliveries.forget(confirmed)
-            if failing:
-                log.warning("the store takes commands again")
-                self._publisher.emit("store_recovered", stored=len(entries))
-            return
+            else:
+                return
 
     def _entry(self, message: Incoming) -> Entry:
         """Raises CommandError."""
         parsed = parse(self._topics, message.topic, message.payload)
-        command = self._command(parsed, message)
-        return CommandEntry(command, self._deliveries.of(message))
+        given = parsed.alarm is not None and parsed.alarm.reference is not None
+        repeatable = given and parsed.alarm is not None and parsed.alarm.transmitter_time is not None
+        return CommandEntry(self._command(parsed, message), delivery_of(message), repeatable)
 
     def _command(self, parsed: ParsedCommand, message: Incoming) -> Command:
         accepted_at = self._stamp()
@@ -139,7 +117,7 @@ class CommandHandler:
             error=str(error),
         )
         if error.transmitter is not None:
-            return [InvalidEntry(error.transmitter, result, message.reply, self._deliveries.of(message))]
+            return [InvalidEntry(error.transmitter, result, message.reply, delivery_of(message))]
         if message.reply is not None:
             self._publisher.answer(message.reply, json.dumps(result.as_json()))
         return []

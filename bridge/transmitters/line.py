@@ -1,80 +1,257 @@
-"""One transmitter's client and passwords, and an exchange that tries the other password if one is refused."""
+"""One transmitter's routes to its receivers: its messages, its passwords, and single exchanges."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
-from dataclasses import dataclass
-from datetime import timedelta
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
 
+from bridge.common.clock import Clock
 from bridge.common.errors import StoreError
-from bridge.common.models import Command, Request, Secret
+from bridge.common.models import Command, PreparedAlarm, Request, Secret
+from bridge.common.text import clean
 from bridge.sos_access.client import Exchange, SOSAccessClient
-from bridge.sos_access.messages import AlarmResponse, AnyRequest, NewAuthResponse, PingResponse
-from bridge.sos_access.status import PingTooOften, ServiceUnavailable, Unauthorized
-from bridge.store.credentials import TRIED_PER_EXCHANGE, Credentials
+from bridge.sos_access.connection import Connection
+from bridge.sos_access.messages import RESPONSE_TO, AnyRequest, Response
+from bridge.sos_access.peer import Peer
+from bridge.sos_access.race import Entrant, Observer, Outcome, RaceFailed, race
+from bridge.sos_access.status import ReceiverName, SOSAccessError, TransportError, error_for
+from bridge.store.passwords import Passwords
+from bridge.transmitters.attempts import Attempt
+from bridge.transmitters.logins import Login
+from bridge.transmitters.network import Network
+from bridge.transmitters.routes import SERVING, Answer, Route
+from bridge.transmitters.schedule import Try
 
 log = logging.getLogger(__name__)
 
-_RECOGNISED = (PingTooOften, ServiceUnavailable)
-"""Rejections that a receiver gives only after it has accepted the password."""
 
-AnyExchange = Exchange[AlarmResponse] | Exchange[PingResponse] | Exchange[NewAuthResponse]
+class Watch:
+    """Called while an exchange runs, and at the end of connections that lost its race. By default it does nothing."""
+
+    def connecting(self, route: Route) -> None:
+        """A connection is begun."""
+
+    def late(self, route: Route) -> None:
+        """It takes so long that the next route is begun."""
+
+    def sending(self, route: Route) -> None:
+        """The document goes out."""
+
+    def lost(self, attempt: Attempt) -> None:
+        """A connection that lost the race was made, or failed."""
 
 
 @dataclass(frozen=True, slots=True)
+class Verdict:
+    """A password that a receiver accepted or refused."""
+
+    receiver: str
+    password: Secret
+    accepted: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """What became of a message: an attempt for each route that was tried, in order; the last answer, if any."""
+
+    attempts: tuple[Attempt, ...]
+    exchange: Exchange[Response] | None = None
+    path: str = ""
+    """The network path of the answer."""
+    logins: tuple[Verdict, ...] = ()
+
+    @property
+    def faults(self) -> list[str]:
+        """What went wrong, in the words of a log line."""
+        return [f"{_named(attempt.route)}: {attempt.error}" for attempt in self.attempts if attempt.error]
+
+
+@dataclass(slots=True)
 class Line:
     """One transmitter's connection to its receivers."""
 
     name: str
     client: SOSAccessClient
-    credentials: Credentials
+    passwords: Passwords
+    peers: Mapping[Route, Peer]
+    network: Network
+    clock: Clock
     heartbeat: float | None = None
     """The heartbeat level agreed with the operator, in seconds; None for off."""
+    check_idle_every: float = 3600.0
+    undelivered_after: float = 30.0
     max_age: timedelta = timedelta(hours=24)
     owns_passwords: bool = True
     """Whether this program stores which password worked; only one program may."""
+    _confirmed: dict[str, Secret | None] = field(default_factory=dict)
+    """The password that each receiver accepted last, as it is stored."""
 
-    @property
-    def longest_exchange_s(self) -> float:
-        """The longest duration of an exchange: a round with each password that is tried."""
-        return TRIED_PER_EXCHANGE * self.client.longest_round_s
-
-    def message(self, command: Command) -> AnyRequest:
-        """Return the message for `command`, with the client's current password. Raises FieldError."""
+    def message(self, command: Command, *, minimal: bool = False) -> AnyRequest:
+        """Return the message for `command`, `minimal` with its mandatory elements only. Raises FieldError."""
         if command.alarm is not None:
-            return self.client.prepared_request(command.alarm, "AL" if command.request is Request.ALARM else "RE")
+            alarm = PreparedAlarm(command.alarm.event_code) if minimal else command.alarm
+            return self.client.prepared_request(alarm, "AL" if command.request is Request.ALARM else "RE")
         if command.request is Request.AUTH:
             return self.client.new_auth_request(command.reference)
         return self.client.ping_request(command.reference)
 
-    async def exchange(self, message: Callable[[], AnyRequest]) -> AnyExchange:
-        """Exchange one message, with another password if one is refused (sos_access/PROTOCOL.md, Choosing a password).
+    async def send(self, tries: Sequence[Try], request: AnyRequest, watch: Watch) -> Sent:
+        """Race connections on `tries`, and send `request` on the first, and on that one only."""
+        entrants = [Entrant(self.peers[each.route], each.race_after_s) for each in tries]
 
-        `message` returns it with the client's current password. Raises SOSAccessError.
-        """
-        refused: list[Secret] = []
-        self.client.other_passwords = self.credentials.passwords
-        for password in self.credentials.candidates():
-            self.client.authentication = password
-            try:
-                exchange = await self.client.exchange(message())
-            except Unauthorized as error:
-                refused.append(password)
-                last = error
-            except _RECOGNISED:
-                await self._confirm(password, refused)
-                raise
-            else:
-                await self._confirm(password, refused)
-                return exchange
-        raise last
+        def lost(outcome: Outcome) -> None:
+            watch.lost(self._connected(tries[outcome.index].route, outcome))
 
-    async def _confirm(self, password: Secret, refused: list[Secret]) -> None:
-        if not (self.owns_passwords and self.credentials.rotation_open):
-            return
+        def late(index: int) -> None:
+            route = tries[index].route
+            watch.late(route)
+            self.network.tell(self.peers[route], self, None)
+
+        observer = Observer(lambda index: watch.connecting(tries[index].route), late, lost)
         try:
-            await asyncio.to_thread(self.credentials.confirm, password, tuple(refused))
-        except StoreError as error:  # both passwords stay on disk; the message was delivered
-            log.error("%s: %s", self.name, error)
+            winner = await race(self.network.dialer, entrants, observer)
+        except RaceFailed as error:
+            return Sent(tuple(self._connected(tries[each.index].route, each) for each in error.outcomes))
+        failed = tuple(self._connected(tries[each.index].route, each) for each in winner.failed)
+        tried = tries[winner.index]
+        self._connected(tried.route, Outcome(0, winner.took_s))
+        sent = await self._converse(tried, request, winner.connection, winner.took_s, watch)
+        return replace(sent, attempts=failed + sent.attempts)
+
+    async def ask(self, tries: Sequence[Try], request: AnyRequest, watch: Watch) -> Sent:
+        """Send `request` on one route after the other until a receiver accepts the password and the message."""
+        sent = Sent(())
+        for each in tries:
+            watch.connecting(each.route)
+            found = await self._asked(each, request, watch)
+            sent = replace(
+                found if found.exchange else replace(sent, attempts=()),
+                attempts=sent.attempts + found.attempts,
+                logins=sent.logins + found.logins,
+            )
+            if found.attempts[-1].status in SERVING:
+                break
+        return sent
+
+    async def connect(self, route: Route) -> Attempt:
+        """Connect, TLS included, and hang up."""
+        outcome, connection = await self._dial(route)
+        if connection is not None:
+            connection.close()
+        return self._connected(route, outcome)
+
+    async def exchange(self, request: AnyRequest) -> Exchange[Response]:
+        """Send `request` outside a transmitter's schedule, over each route until it is taken. Raises SOSAccessError."""
+        tries = [Try(route, Login.ALL, 0.0) for route in self.peers]
+        sent = await self.ask(tries, request, Watch())
+        await self.settle(sent)
+        error: SOSAccessError | None = TransportError("; ".join(sent.faults))
+        if sent.exchange is not None:
+            response = sent.exchange.response
+            error = error_for(response.status, response.info, response.arrival_time)
+        if error is not None or sent.exchange is None:
+            raise error or TransportError("no receiver")
+        return replace(sent.exchange, attempts=len(sent.attempts))
+
+    async def rotation_refusal(self) -> str | None:
+        """Return why no new password may be asked for now, such as that it could not be stored; None if one may."""
+        if self.passwords.rotation_refusal is None:
+            try:
+                await asyncio.to_thread(self.passwords.check_writable)
+            except StoreError as error:
+                return str(error)
+        return self.passwords.rotation_refusal
+
+    async def settle(self, sent: Sent) -> None:
+        """Store which passwords were accepted and refused."""
+        if not self.owns_passwords:
+            return
+        for each in sent.logins:
+            if each.accepted and self._confirmed.get(each.receiver) == each.password:
+                continue
+            change = self.passwords.confirm if each.accepted else self.passwords.refuse
+            try:
+                await asyncio.to_thread(change, each.receiver, each.password)
+            except StoreError as error:  # they stay on disk as they were; the message was delivered
+                log.error("%s: %s", self.name, error)
+            else:
+                self._confirmed[each.receiver] = each.password if each.accepted else None
+
+    async def _asked(self, tried: Try, request: AnyRequest, watch: Watch) -> Sent:
+        outcome, connection = await self._dial(tried.route)
+        connected = self._connected(tried.route, outcome)
+        if connection is None:
+            return Sent((connected,))
+        return await self._converse(tried, request, connection, outcome.took_s, watch)
+
+    async def _dial(self, route: Route) -> tuple[Outcome, Connection | None]:
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        try:
+            connection = await self.network.dialer.connect(self.peers[route])
+        except TransportError as error:
+            return Outcome(0, loop.time() - began, error), None
+        return Outcome(0, loop.time() - began), connection
+
+    def _connected(self, route: Route, outcome: Outcome) -> Attempt:
+        """Return how connecting ended, which others at the same address learn as well."""
+        attempt = Attempt(route, took_s=outcome.took_s)
+        if outcome.error is not None:
+            attempt = Attempt(route, error=str(outcome.error), connected=False)
+        self.network.tell(self.peers[route], self, attempt)
+        return attempt
+
+    async def _converse(
+        self, tried: Try, request: AnyRequest, connection: Connection | None, took_s: float, watch: Watch
+    ) -> Sent:
+        """Send `request` with each password that may be tried, until one is not refused."""
+        route, peer = tried.route, self.peers[tried.route]
+        watch.sending(route)
+        self.client.other_passwords = self.passwords.candidates(route.receiver)
+        candidates = self.client.other_passwords[: 1 if tried.login is Login.LIKELIEST else None]
+        attempt = Attempt(route, error="no password")
+        logins: list[Verdict] = []
+        found: Exchange[Response] | None = None
+        for password in candidates:
+            sent_at = self.clock.now()
+            try:
+                connection = connection or await self.network.dialer.connect(peer)
+                response = await self._answer(connection, replace(request, authentication=password))
+            except TransportError as error:
+                attempt = Attempt(route, error=str(error), took_s=took_s)
+                break
+            connection = None
+            found = self._exchange(response, route, sent_at)
+            attempt = _attempt(tried, response, took_s)
+            refused = attempt.answer is Answer.UNAUTHORIZED
+            if refused or response.status in SERVING:
+                logins.append(Verdict(route.receiver, password, not refused))
+            if not refused:
+                break
+        if attempt.status is None:
+            found = None
+        return Sent((attempt,), found, route.path, tuple(logins))
+
+    async def _answer(self, connection: Connection, request: AnyRequest) -> Response:
+        raw = await connection.exchange(request.to_xml())
+        response = self.client.read(RESPONSE_TO[type(request)], raw, connection.peer.address, lenient=True)
+        self.client.check_answers(request, response)
+        return response
+
+    def _exchange(self, response: Response, route: Route, sent_at: datetime) -> Exchange[Response]:
+        receiver: ReceiverName = "primary" if route.receiver == "primary" else "secondary"
+        log.debug("%s: %s answered %d %s", self.name, _named(route), response.status, clean(response.info))
+        return Exchange(response, receiver, 1, sent_at, self.clock.now())
+
+
+def _attempt(tried: Try, response: Response, took_s: float) -> Attempt:
+    error = error_for(response.status, response.info)
+    text = "" if error is None else str(error)
+    return Attempt(tried.route, response.status, text, login=tried.login, took_s=took_s)
+
+
+def _named(route: Route) -> str:
+    return f"{route.receiver} over {route.path}" if route.path else route.receiver

@@ -6,14 +6,18 @@ import asyncio
 import json
 import logging
 import time
+from datetime import datetime
 from functools import partial
 
 from bridge.common.errors import StoreError
 from bridge.common.models import Outcome, Reply, Request, Result
-from bridge.common.text import timestamp
+from bridge.common.problems import Problem, Problems
+from bridge.common.text import clean, timestamp
 from bridge.mqtt.outgoing import Outgoing
 from bridge.store.outbox import Outbox
 from bridge.store.records import Counts, PendingResult, Queued
+from bridge.transmitters.reachability import Reachability
+from bridge.transmitters.routes import Routes
 from bridge.transmitters.topics import Topics, active_payload, alarm_state
 
 log = logging.getLogger(__name__)
@@ -24,6 +28,8 @@ _RETRY_S = 5.0
 _AFTER_STORED_S = 0.03
 """What was stored just now is sent before the states that count it are read and published."""
 _HEARTBEAT_EACH_S = 600.0
+_LONGEST_TEXT = 300
+"""Characters of a problem's text."""
 
 
 class Publisher:
@@ -43,7 +49,11 @@ class Publisher:
         self._sent_undelivered: set[int] = set()
         """Commands whose `undelivered` event is in `_outgoing`, or was, and is not noted on disk yet."""
         self._heartbeats: dict[str, tuple[Outcome, float]] = {}
-        self._down: set[str] = set()
+        self._reachability = {name: Reachability(topics.reach(name)) for name in topics.transmitters}
+        self._problems = {name: Problems() for name in topics.transmitters}
+        self._bridge_problems = Problems()
+        self._unconfigured = False
+        """Whether alarms wait for transmitters that are not configured; none are added while the bridge runs."""
         self._published: list[PendingResult] = []
         self._published_undelivered: list[Queued] = []
 
@@ -54,13 +64,46 @@ class Publisher:
         self._changed.add(transmitter)
         self._work.set()
 
-    def link(self, transmitter: str, up: bool) -> None:  # noqa: FBT001 - a state, set by one caller
-        self._outgoing.state(self._topics.of(transmitter, "link"), "ON" if up else "OFF")
-        if up:
-            self._down.discard(transmitter)
-        else:
-            self._down.add(transmitter)
-        self.changed(transmitter)
+    def routes(self, transmitter: str, routes: Routes) -> None:
+        """Publish the state of receivers, paths and link; call it at the start and whenever a route's health changes.
+
+        The first call declares the state before the start: it publishes no events.
+        """
+        now, wall = asyncio.get_running_loop().time(), datetime.now().astimezone()
+        change = self._reachability[transmitter].update(routes, now, wall)
+        for leaf, state in change.states.items():
+            payload = state if isinstance(state, str) else json.dumps(state)
+            self._outgoing.state(self._topics.of(transmitter, leaf), payload)
+        for event in change.events:
+            self._outgoing.publish(self._topics.of(transmitter, "event"), json.dumps(event))
+        problems = self._problems[transmitter]
+        for problem in change.problems:
+            problems.raise_(problem)
+        for problem in change.cleared:
+            problems.clear(problem.kind, problem.receiver, problem.path)
+        self._publish_line_problems(transmitter)
+
+    def problem(
+        self, transmitter: str, kind: str, text: str | None, *, receiver: str | None = None, path: str | None = None
+    ) -> None:
+        """Raise a transmitter's problem with the `text` for people, or clear it with None."""
+        _set(self._problems[transmitter], kind, text, receiver=receiver, path=path)
+        self._publish_line_problems(transmitter)
+
+    def bridge_problem(self, kind: str, text: str | None, *, panel: str | None = None) -> None:
+        """Raise a problem of the bridge with the `text` for people, or clear it with None."""
+        _set(self._bridge_problems, kind, text, panel=panel)
+        self._publish_problems(self._topics.bridge_problem, self._bridge_problems)
+
+    def _publish_line_problems(self, transmitter: str) -> None:
+        """Publish a transmitter's problems, once its routes are known: before, OFF would say that all is well."""
+        if self._reachability[transmitter].is_known:
+            self._publish_problems(self._topics.of(transmitter, "problem"), self._problems[transmitter])
+
+    def _publish_problems(self, topic: str, problems: Problems) -> None:
+        found = problems.as_json()
+        self._outgoing.state(topic, "ON" if found else "OFF")
+        self._outgoing.state(f"{topic}/info", json.dumps(found))
 
     def heartbeat(self, transmitter: str, result: Result) -> None:
         """Publish a heartbeat's outcome like a ping's: when it changes, else every ten minutes at most."""
@@ -83,6 +126,7 @@ class Publisher:
 
     async def restore(self) -> None:
         """Declare what was published last before this start: a broker that lost its store gets it again."""
+        await self._look_for_unconfigured()
         kinds = ((Request.ALARM, Request.RESTORE), (Request.PING,), (Request.AUTH,))
         for name in self._topics.transmitters:
             for requests in kinds:
@@ -90,6 +134,16 @@ class Publisher:
                 if payload is not None:
                     self._outgoing.state(self._topics.response(name, requests[0]), payload)
             await self._refresh(name)
+
+    async def _look_for_unconfigured(self) -> None:
+        """Raise or clear the problem of alarms that nobody sends."""
+        found = await self._outbox.unconfigured(self._topics.transmitters)
+        words = ", ".join(f"{count} for {clean(name)}" for name, count in found.items())
+        text = f"alarms wait for transmitters that are not configured: {words}" if found else None
+        if text is not None and not self._unconfigured:
+            log.error("%s; configure them, or drop the alarms (sosbridge outbox)", text)
+        self._unconfigured = text is not None
+        self.bridge_problem("unconfigured_waiting", text)
 
     async def run(self) -> None:
         """Publish what changes until cancelled."""
@@ -120,6 +174,8 @@ class Publisher:
             for name in names:
                 await self._refresh(name)
             await self._publish_undelivered()
+            if self._unconfigured:
+                await self._look_for_unconfigured()
         except StoreError:
             self._changed |= names
             raise
@@ -127,16 +183,17 @@ class Publisher:
     async def _refresh(self, name: str) -> None:
         active = await self._outbox.active(name)
         counts = await self._outbox.counts(name)
-        problem = name in self._down or counts.rejected or counts.unauthorized
         states = {
             "alarm/active": json.dumps(active_payload(active)),
             "outbox": json.dumps(_counts_payload(counts)),
-            "problem": "ON" if problem else "OFF",
         }
         for key, named in self._topics.transmitters[name].items():
             states[f"alarm/{key}/state"] = alarm_state(named, active)
         for leaf, payload in states.items():
             self._outgoing.state(self._topics.of(name, leaf), payload)
+        for kind, text in _queue_problems(counts).items():
+            _set(self._problems[name], kind, text)
+        self._publish_line_problems(name)
 
     async def _publish_results(self) -> None:
         if self._waiting_results:
@@ -194,6 +251,24 @@ class Publisher:
                 self._work.set()  # for the next portion
         except StoreError as error:
             log.error("%s", error)
+
+
+def _set(problems: Problems, kind: str, text: str | None, **about: str | None) -> None:
+    """Raise a problem, or clear it where `text` is None."""
+    if text is None:
+        problems.clear(kind, **about)
+    else:
+        problems.raise_(Problem(kind, datetime.now().astimezone(), clean(text, _LONGEST_TEXT), **about))
+
+
+def _queue_problems(counts: Counts) -> dict[str, str | None]:
+    """Return the problems that the outbox shows, by kind; None: there is none."""
+    rejected = f"rejected: {counts.rejected}; see sosbridge outbox list, then retry or drop each"
+    undelivered = f"not delivered yet: {counts.undelivered}"
+    return {
+        "rejected": rejected if counts.rejected else None,
+        "undelivered": undelivered if counts.undelivered else None,
+    }
 
 
 def _counts_payload(counts: Counts) -> dict[str, object]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from bridge.common.models import ActiveAlarm, AlarmIdentity, NamedAlarm, Request
 from bridge.common.text import timestamp
@@ -21,11 +21,32 @@ _RESPONSE_TOPICS = {
 
 
 @dataclass(frozen=True, slots=True)
+class Reach:
+    """How a transmitter reaches its operator, as its topics name it."""
+
+    receivers: Mapping[str, str] = field(default_factory=lambda: {"primary": ""})
+    """Address by name: `primary`, `secondary`."""
+    paths: Mapping[str, str] = field(default_factory=dict)
+    """Interface or source address by the name of a network path; empty: the system's routing."""
+    level: float | None = None
+    """The heartbeat level in seconds; None: heartbeats are off."""
+    check_idle_every: float = 3600.0
+
+
+_ONE_RECEIVER = Reach()
+
+
+@dataclass(frozen=True, slots=True)
 class Topics:
     """The names below a base topic; `transmitters` has the configured alarms by name and key."""
 
     base: str
     transmitters: Mapping[str, Mapping[str, NamedAlarm]]
+    reaches: Mapping[str, Reach] = field(default_factory=dict)
+    """By the name of the transmitter."""
+
+    def reach(self, transmitter: str) -> Reach:
+        return self.reaches.get(transmitter, _ONE_RECEIVER)
 
     @property
     def bridge_state(self) -> str:
@@ -42,6 +63,10 @@ class Topics:
     @property
     def bridge_event(self) -> str:
         return f"{self.base}/bridge/event"
+
+    @property
+    def bridge_problem(self) -> str:
+        return f"{self.base}/bridge/problem"
 
     def of(self, transmitter: str, leaf: str) -> str:
         """Return a transmitter's topic, such as `link` or `alarm/active`."""
@@ -60,17 +85,24 @@ class Topics:
     def states(self) -> tuple[str, ...]:
         """The filters of all retained topics that are ours; none of them matches a command topic."""
         alarm = ("alarm/response", "alarm/+/state", "alarm/active")
-        leaves = (*alarm, "ping/response", "auth/response", "link", "outbox", "problem")
-        bridge = (self.bridge_state, self.bridge_info, self.bridge_health)
+        line = ("link", *(f"{kind}/+/{leaf}" for kind in ("receiver", "path") for leaf in ("state", "info")))
+        leaves = (*alarm, "ping/response", "auth/response", *line, "outbox", "problem", "problem/info")
+        problem = (self.bridge_problem, f"{self.bridge_problem}/info")
+        bridge = (self.bridge_state, self.bridge_info, self.bridge_health, *problem)
         return (*bridge, *(self.of("+", leaf) for leaf in leaves))
 
     def is_stale(self, topic: str) -> bool:
-        """Return whether a retained topic belongs to a transmitter or alarm that is not configured."""
-        parts = topic.removeprefix(f"{self.base}/").split("/")
-        if parts[0] != "transmitter":
-            return False
-        keys = self.transmitters.get(parts[1])
-        return keys is None or (parts[-1] == "state" and parts[3] not in keys)
+        """Return whether a retained topic belongs to a transmitter, alarm, receiver or path that is not configured."""
+        match topic.removeprefix(f"{self.base}/").split("/"):
+            case ["transmitter", name, *_] if name not in self.transmitters:
+                return True
+            case ["transmitter", name, "alarm", key, "state"]:
+                return key not in self.transmitters[name]
+            case ["transmitter", name, "receiver", receiver, _]:
+                return receiver not in self.reach(name).receivers
+            case ["transmitter", name, "path", path, _]:
+                return path not in self.reach(name).paths
+        return False
 
 
 def active_payload(active: Sequence[ActiveAlarm]) -> list[dict[str, object]]:

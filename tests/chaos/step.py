@@ -17,8 +17,8 @@ from typing import Any
 
 from bridge import cli
 from bridge.common import files
-from bridge.sos_access.transport import TCPTransport
-from bridge.store import credentials
+from bridge.sos_access.connection import Connection, Dialer
+from bridge.store import passwords
 from bridge.store.outbox import Outbox
 
 _DIES_AT = int(os.environ["CHAOS_STEP"])
@@ -56,10 +56,10 @@ def _watched(name: str, call: Callable[..., Any]) -> Callable[..., Any]:
     return watched_async if inspect.iscoroutinefunction(call) else watched
 
 
-async def _send(transport: TCPTransport, data: bytes) -> None:
+async def _send(connection: Connection, data: bytes) -> None:
     global _counting  # noqa: PLW0603
     _counting = _counting or b"<requestnewauthentication" in data
-    await _watched("a message is sent", _TRUE_SEND)(transport, data)
+    await _watched("a message is sent", _TRUE_SEND)(connection, data)
 
 
 def _write_private(path: Path, content: bytes) -> None:
@@ -75,13 +75,13 @@ def _write_private(path: Path, content: bytes) -> None:
         Path.rename = true_rename  # type: ignore[method-assign]
 
 
-_TRUE_SEND = TCPTransport.send
+_TRUE_SEND = Connection.send
 _TRUE_WRITE = files.write_private
-TCPTransport.__aenter__ = _watched("it connects", TCPTransport.__aenter__)  # type: ignore[method-assign]
-TCPTransport.send = _send  # type: ignore[method-assign,assignment]
-TCPTransport.receive = _watched("the answer is read", TCPTransport.receive)  # type: ignore[method-assign]
+Dialer.connect = _watched("it connects", Dialer.connect)  # type: ignore[method-assign]
+Connection.send = _send  # type: ignore[method-assign,assignment]
+Connection.receive = _watched("the answer is read", Connection.receive)  # type: ignore[method-assign]
 Outbox.complete = _watched("the result is stored", Outbox.complete)  # type: ignore[method-assign]
-vars(credentials)["write_private"] = _write_private
+vars(passwords)["write_private"] = _write_private
 
 if __name__ == "__main__":
     cli.main()

@@ -73,7 +73,7 @@ def aside(start: Callable[[], Coroutine[None, None, None]]) -> Iterator[None]:
 
 @contextmanager
 def receivers(*passwords: str, heartbeats: bool = True) -> Iterator[list[Receiver]]:
-    found = [Receiver(Accounts({"IK1": password}), heartbeats=heartbeats) for password in passwords]
+    found = [Receiver(Accounts({"IK1": password, "IK2": password}), heartbeats=heartbeats) for password in passwords]
     ready = threading.Event()
 
     async def serve() -> None:
@@ -162,7 +162,7 @@ def test_check_works_beside_the_running_service(tmp_path: Path, capsys: Output) 
 
 def test_of_two_transmitters_one_has_to_be_named(tmp_path: Path, capsys: Output) -> None:
     with receivers(PASSWORD) as (only,):
-        configure(tmp_path, at(only.address[1]), at(only.address[1], name="shed"))
+        configure(tmp_path, at(only.address[1]), at(only.address[1], name="shed").replace("IK1", "IK2"))
         assert call(["ping"]) == 2
         assert capsys.readouterr().err == "sosbridge: --transmitter is missing; configured: home, shed\n"
         assert call(["ping", "-t", "shed"]) == 0
@@ -183,7 +183,7 @@ def test_beside_the_running_service_passwords_are_read_and_not_written(tmp_path:
     with receivers(PASSWORD) as (only,):
         configure(tmp_path, at(only.address[1]))
         assert call(["rotate"]) == 0
-        path = tmp_path / "store.passwords" / "home.json"
+        [path] = (tmp_path / "store.passwords").iterdir()
         stored = path.read_bytes()
         with hold(tmp_path / "store.db"):
             assert call(["ping"]) == 0
@@ -192,17 +192,46 @@ def test_beside_the_running_service_passwords_are_read_and_not_written(tmp_path:
         assert path.read_bytes() != stored
 
 
-def test_a_damaged_password_file_is_1_and_a_line(tmp_path: Path, capsys: Output) -> None:
-    configure(tmp_path)
-    (tmp_path / "store.passwords").mkdir()
-    (tmp_path / "store.passwords" / "home.json").write_text(f'{{"passwords": "{PASSWORD}"')
-    for words in ("ping", "rotate", "alarm raise BA"):
-        assert call(words.split()) == 1
-        said = capsys.readouterr().err
-        assert said == (
-            f"sosbridge: the password file {tmp_path / 'store.passwords' / 'home.json'} is damaged; "
-            "restore it from a backup\n"
-        )
+def test_a_damaged_password_file_is_said_and_the_configured_password_is_tried(tmp_path: Path, capsys: Output) -> None:
+    with receivers(PASSWORD) as (only,):
+        configure(tmp_path, at(only.address[1]))
+        (tmp_path / "store.passwords").mkdir()
+        (tmp_path / "store.passwords" / "home.json").write_text(f'{{"passwords": "{PASSWORD}"')
+        assert call(["alarm", "raise", "BA"]) == 0
+        said = capsys.readouterr()
+        assert said.err.startswith(f"warning: the password file {tmp_path / 'store.passwords'}")
+        assert "is damaged; the configured password is tried" in said.err
+        assert call(["rotate"]) == 1
+        assert "is damaged" in capsys.readouterr().err
+        assert call(["check"]) == 1
+        [row] = [row for row in table(capsys) if row[0] == "home, passwords"]
+        assert (row[1], "is damaged" in row[2]) == ("FAILED", True)
+
+
+def test_check_asks_each_receiver_over_each_path(tmp_path: Path, capsys: Output) -> None:
+    with receivers(PASSWORD) as (only,):
+        paths = '\n[[transmitters.paths]]\nname = "{}"\nsource = "{}"\n'
+        text = at(only.address[1]) + paths.format("here", "127.0.0.1") + paths.format("nowhere", "192.0.2.1")
+        configure(tmp_path, text)
+        assert call(["check"]) == 1
+        rows = {row[0]: row[1:] for row in table(capsys)}
+    receiver = f"home, primary receiver 127.0.0.1:{only.address[1]}"
+    assert rows[f"{receiver} over here"][0] == "ok"
+    assert rows[f"{receiver} over nowhere"][0] == "FAILED"
+    assert "no path over 192.0.2.1" in rows[f"{receiver} over nowhere"][1]
+
+
+def test_check_says_what_waits_for_a_transmitter_that_is_gone(tmp_path: Path, capsys: Output) -> None:
+    configure(tmp_path, at(9))
+
+    async def fill() -> None:
+        async with await Store.open(tmp_path / "store.db") as store:
+            await put(Outbox(store), command(transmitter="former"))
+
+    asyncio.run(fill())
+    assert call(["check"]) == 1
+    [store] = [row for row in table(capsys) if row[0] == "store"]
+    assert (store[1], "1 for former" in store[2]) == ("FAILED", True)
 
 
 @pytest.mark.parametrize(("problems", "status"), [([], 0), (["not connected to the broker"], 1)])

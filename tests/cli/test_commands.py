@@ -10,6 +10,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,12 +18,12 @@ from support.outbox import command, put, result
 
 from bridge.cli import call, parser
 from bridge.cli.logs import HumanFormatter, JsonFormatter
-from bridge.common.models import Outcome, Request, Secret
+from bridge.common.models import Outcome, PreparedAlarm, Request, Secret
 from bridge.sos_access.simulator.receiver import Accounts, Receiver
-from bridge.store.credentials import Credentials
 from bridge.store.database import Store
 from bridge.store.lock import hold
 from bridge.store.outbox import Outbox
+from bridge.store.passwords import Passwords
 
 PASSWORD = "core-password-1"
 Output = pytest.CaptureFixture[str]
@@ -194,6 +195,31 @@ def test_the_outbox_is_listed_and_shown(tmp_path: Path, capsys: Output) -> None:
     assert (found["state"], found["alarm"]) == ("rejected", {"event_code": "FA", "section": "1"})
 
 
+def test_the_outbox_says_what_is_urgent_undelivered_or_unauthorized(tmp_path: Path, capsys: Output) -> None:
+    async def fill() -> None:
+        async with await Store.open(tmp_path / "store.db") as store:
+            outbox = Outbox(store)
+            fire = replace(command(code="FA"), alarm=PreparedAlarm("FA", urgent=True))
+            found = await put(outbox, fire, command(), command(code="PA"))
+            await outbox.failed(found[0], attempts=2, error="no answer")
+            await outbox.failed(
+                found[1], attempts=1, error="answered 4", unauthorized=result(found[1], Outcome.UNAUTHORIZED)
+            )
+
+    configure(tmp_path)
+    asyncio.run(fill())
+    assert call(["outbox", "list"]) == 0
+    rows = [line.split("\t") for line in capsys.readouterr().out.splitlines()]
+    assert [(row[3], row[5], row[7]) for row in rows] == [
+        ("FA", "undelivered, urgent", "no answer"),
+        ("BA", "unauthorized", "answered 4"),
+        ("PA", "pending", "-"),
+    ]
+    assert call(["outbox", "show", "1"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert (found["urgent"], found["undelivered"], found["alarm"]) == (True, True, {"event_code": "FA", "urgent": True})
+
+
 def test_a_command_is_put_back_or_dropped(tmp_path: Path, capsys: Output) -> None:
     prepare_outbox(tmp_path)
     assert call(["outbox", "retry", "1"]) == 0
@@ -231,7 +257,8 @@ def test_a_rotation_stores_the_new_password(tmp_path: Path, capsys: Output) -> N
         account = found.accounts.account("IK1")
         assert account
         new = account.pending
-        credentials = Credentials(tmp_path / "store.passwords" / "home.json", Secret(PASSWORD))
+        [path] = (tmp_path / "store.passwords").iterdir()
+        credentials = Passwords(path, Secret(PASSWORD))
         assert credentials.candidates() == (new, Secret(PASSWORD))
         assert call(["ping"]) == 0
         assert account.current == new
@@ -258,7 +285,7 @@ def test_nobody_there_is_1(tmp_path: Path, capsys: Output) -> None:
     with commissioned(tmp_path):
         pass
     assert call(["alarm", "raise", "BA"]) == 1
-    assert error_line(capsys).startswith("sosbridge: no receiver took it in 3 attempts (primary: ")
+    assert error_line(capsys).startswith("sosbridge: primary: connection refused by ")
 
 
 def test_what_cannot_be_sent_is_2_and_sends_nothing(tmp_path: Path, capsys: Output) -> None:

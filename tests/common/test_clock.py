@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from support import virtual
 from support.line import BUSY, Bench
 from support.outbox import HOME, command, opened, put
 
@@ -25,13 +26,14 @@ AGE = timedelta(hours=1)
 
 
 class Machine:
-    """One whose wall clock may be set; `true` is the time that receivers tell."""
+    """One whose wall clock may be set; `synchronised` is what its kernel says."""
 
     def __init__(self) -> None:
         self.true = NOW
         self.error = timedelta()
         self.booted = NOW - timedelta(seconds=100)
         self.boots = 1
+        self.synchronised: bool | None = False
 
     @property
     def shown(self) -> datetime:
@@ -41,7 +43,7 @@ class Machine:
         return (self.true - self.booted).total_seconds()
 
     def clock(self) -> Clock:
-        return Clock(self.wall, self.steady, f"boot {self.boots}")
+        return Clock(self.wall, self.steady, f"boot {self.boots}", lambda: self.synchronised)
 
     def wall(self) -> float:
         return self.shown.timestamp()
@@ -65,68 +67,46 @@ def _quiet() -> Iterator[None]:
     logging.disable(logging.NOTSET)
 
 
-def heard(machine: Machine, clock: Clock, receiver: str = "primary") -> None:
-    clock.heard(receiver, -machine.error.total_seconds())
-
-
 def test_a_clock_of_which_nothing_is_known_is_not_wrong_and_not_sure(machine: Machine) -> None:
     clock = machine.clock()
-    assert (clock.is_wrong, clock.is_sure, clock.offset_s) == (False, False, None)
-    heard(machine, clock)
-    assert (clock.is_wrong, clock.is_sure, clock.offset_s) == (False, True, 0)
+    assert (clock.is_wrong, clock.is_sure) == (False, False)
+    machine.synchronised = True
+    assert (clock.is_wrong, clock.is_sure) == (False, True)
+    machine.synchronised = None
+    assert (clock.is_wrong, clock.is_sure) == (False, False)
 
 
 def test_before_2026_it_is_wrong_whatever_anybody_says(machine: Machine) -> None:
     machine.error = YEAR_1970
     clock = machine.clock()
-    assert clock.is_wrong
-    clock.heard("primary", 0)
-    assert clock.is_wrong
-    assert clock.is_off
-    assert not clock.is_sure
+    for machine.synchronised in (None, False, True):
+        assert (clock.is_wrong, clock.is_sure) == (True, False)
 
 
-@pytest.mark.parametrize(
-    ("error", "wrong", "off"),
-    [
-        (timedelta(seconds=299), False, False),
-        (timedelta(seconds=-299), False, False),
-        (timedelta(seconds=301), True, True),
-        (DAY, True, True),
-        (-DAY, True, True),
-        (timedelta(hours=2), True, False),
-        (timedelta(hours=-5, minutes=-30, seconds=2), True, False),
-        (timedelta(hours=2, minutes=7), True, True),
-    ],
-)
-def test_far_from_a_receiver_it_is_wrong(machine: Machine, error: timedelta, wrong: bool, off: bool) -> None:  # noqa: FBT001
-    """By whole hours it is perhaps the time zone: what is told as Unix time is right then."""
-    machine.error = error
+def test_it_is_wrong_until_it_is_set_after_a_boot_but_not_without_end(machine: Machine) -> None:
     clock = machine.clock()
-    heard(machine, clock)
-    assert (clock.is_wrong, clock.is_off, clock.is_sure) == (wrong, off, not wrong)
-
-
-def test_one_receiver_whose_own_clock_is_wrong_proves_nothing_against_ours(machine: Machine) -> None:
-    clock = machine.clock()
-    clock.heard("secondary", 86400)
+    clock.was_synchronised = True
     assert clock.is_wrong
-    heard(machine, clock)
-    assert clock.is_sure
-    clock.heard("secondary", 86400)
-    assert clock.is_sure
-    clock.heard("primary", None)
-    assert clock.is_sure, "a receiver that tells no time says nothing"
-
-
-def test_a_clock_that_is_set_right_is_right_at_once(machine: Machine) -> None:
-    machine.error = -DAY
-    clock = machine.clock()
-    heard(machine, clock)
+    machine.true = machine.booted + timedelta(seconds=899)
     assert clock.is_wrong
-    machine.true += timedelta(hours=5)
-    machine.error = timedelta()
-    assert clock.is_sure
+    machine.synchronised = True
+    assert not clock.is_wrong
+    machine.synchronised = False
+    machine.true += timedelta(seconds=1)
+    assert not clock.is_wrong, "a time service that is away for long makes no clock wrong"
+
+
+def test_a_machine_that_never_had_a_time_service_is_not_wrong_after_a_boot(machine: Machine) -> None:
+    assert not machine.clock().is_wrong
+
+
+@pytest.mark.parametrize("offset", [310.0, -86400.0, None])
+def test_a_receiver_proves_nothing_against_ours(machine: Machine, offset: float | None) -> None:
+    machine.synchronised = True
+    clock = machine.clock()
+    clock.heard("primary", offset)
+    assert (clock.is_wrong, clock.is_sure) == (False, True)
+    assert clock.offsets == ({} if offset is None else {"primary": offset})
 
 
 def test_its_time_is_aware(machine: Machine) -> None:
@@ -138,8 +118,7 @@ def test_an_alarm_has_the_time_or_something_else_of_its_own(machine: Machine) ->
     clock, alarm = machine.clock(), Alarm("BA", section="1")
     at = datetime(2026, 3, 1, 12, 0, 1, 234567)  # noqa: DTZ001 - local time, as the wire has it
     assert clock.timed(alarm, at) == (Alarm("BA", "2026-03-01 12:00:01.234", section="1"), ())
-    machine.error = -DAY
-    heard(machine, clock)
+    machine.error = YEAR_1970
     one, said = clock.timed(alarm, at)
     two, _ = clock.timed(alarm, at)
     assert one.transmitter_time is two.transmitter_time is None
@@ -179,34 +158,30 @@ class Waiting:
     async def run(self, *, proved: bool, lived: timedelta, after: timedelta | None, error: timedelta) -> str | None:
         """Let it wait for `lived`, then set the clock or, `after` a time, switch on with one so wrong.
 
-        Return the outcome, None while it waits. `proved`: receivers tell the time, before and after.
+        Return the outcome, None while it waits. `proved`: the clock is synchronised, unless it is wrong.
         """
         machine = self.machine
-        async with opened(self.folder) as outbox:
-            bench = self._bench(outbox, proved=proved)
+        machine.synchronised = proved
+        async with opened(self.folder) as outbox, self._bench(outbox) as bench:
             at = machine.shown
             alarm = replace(command(at=at), moment=bench.clock.moment())
+            bench.dialer.behaves = lambda receiver, request: BUSY[0]
             await put(outbox, alarm)
-            bench.answer(*BUSY[:1] * 9)
             await bench.settle()
             machine.true += lived
             if after is None:
                 machine.error = error
-                await bench.settle(2)
+                await bench.settle(11)
                 return await self._outcome(bench)
         machine.boot(after, error)
-        async with opened(self.folder) as outbox:
-            bench = self._bench(outbox, proved=proved)
-            bench.answer(*BUSY[:1] * 9)
-            await bench.settle(2)
+        machine.synchronised = proved and not error
+        async with opened(self.folder) as outbox, self._bench(outbox) as bench:
+            bench.dialer.behaves = lambda receiver, request: BUSY[0]
+            await bench.settle(11)
             return await self._outcome(bench)
 
-    def _bench(self, outbox: Outbox, *, proved: bool) -> Bench:
-        bench = Bench(self.folder, outbox, None)
-        bench.transmitter._clock = bench.clock = self.machine.clock()
-        if proved:
-            heard(self.machine, bench.clock)
-        return bench
+    def _bench(self, outbox: Outbox) -> Bench:
+        return Bench(self.folder, outbox, None, own_clock=self.machine.clock())
 
     async def _outcome(self, bench: Bench) -> str | None:
         found = await bench.outcomes()
@@ -223,7 +198,7 @@ def test_a_jump_neither_expires_nor_keeps(
     machine: Machine, tmp_path: Path, *, proved: bool, error: timedelta, lived: timedelta, outcome: str | None
 ) -> None:
     waiting = Waiting(machine, tmp_path)
-    assert asyncio.run(waiting.run(proved=proved, lived=lived, after=None, error=error)) == outcome
+    assert virtual.run(waiting.run(proved=proved, lived=lived, after=None, error=error)) == outcome
 
 
 @pytest.mark.parametrize("proved", [False, True])
@@ -232,7 +207,7 @@ def test_a_boot_with_a_wrong_clock_expires_nothing(
     machine: Machine, tmp_path: Path, *, proved: bool, error: timedelta
 ) -> None:
     waiting = Waiting(machine, tmp_path)
-    assert asyncio.run(waiting.run(proved=proved, lived=SOON, after=timedelta(minutes=1), error=error)) is None
+    assert virtual.run(waiting.run(proved=proved, lived=SOON, after=timedelta(minutes=1), error=error)) is None
 
 
 @pytest.mark.parametrize(
@@ -243,23 +218,22 @@ def test_over_a_boot_only_a_clock_that_is_proved_expires(
     machine: Machine, tmp_path: Path, *, proved: bool, error: timedelta, outcome: str | None
 ) -> None:
     waiting = Waiting(machine, tmp_path)
-    assert asyncio.run(waiting.run(proved=proved, lived=SOON, after=DAY, error=error)) == outcome
+    assert virtual.run(waiting.run(proved=proved, lived=SOON, after=DAY, error=error)) == outcome
 
 
 def test_an_alarm_of_a_boot_before_expires_after_its_age_in_this_one(machine: Machine, tmp_path: Path) -> None:
     async def body() -> list[str]:
         async with opened(tmp_path) as outbox:
             await put(outbox, command())  # of a boot of which nothing is known
-            bench = Bench(tmp_path, outbox, None)
-            bench.transmitter._clock = machine.clock()
-            bench.answer(*BUSY[:1] * 9)
-            await bench.settle()
-            assert await bench.outcomes() == []
-            machine.true += AGE
-            await bench.settle(2)
-            return await bench.outcomes()
+            async with Bench(tmp_path, outbox, None, own_clock=machine.clock()) as bench:
+                bench.dialer.behaves = lambda receiver, request: BUSY[0]
+                await bench.settle()
+                assert await bench.outcomes() == []
+                machine.true += AGE + SOON
+                await bench.settle(11)
+                return await bench.outcomes()
 
-    assert asyncio.run(body()) == ["expired"]
+    assert virtual.run(body()) == ["expired"]
 
 
 def test_how_long_something_waits_for_certain(machine: Machine) -> None:
@@ -271,7 +245,7 @@ def test_how_long_something_waits_for_certain(machine: Machine) -> None:
     machine.boot(LATE, NONE)
     clock = machine.clock()
     assert clock.age_s(then, at) == 0, "since the boot, for certain"
-    heard(machine, clock)
+    machine.synchronised = True
     assert clock.age_s(then, at) == 0, "it was not proved then"
     assert clock.age_s(replace(then, sure=True), at) == (SOON + LATE).total_seconds()
     assert clock.age_s(Moment(), at) == 0

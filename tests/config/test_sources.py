@@ -53,13 +53,26 @@ def faults(folder: Path, text: str, *overrides: str) -> list[str]:
     return str(caught.value).splitlines()
 
 
+VERIFIED = 'use_tls = true\ntls_verify = "system"\n'
+TWO_RECEIVERS = HOME.replace("use_single_receiver = true", 'secondary_receiver = "127.0.0.1:9"')
+PATHS = """
+[[transmitters.paths]]
+name = "fixed"
+source = "192.168.8.100"
+[[transmitters.paths]]
+name = "mobile"
+interface = "wwan0"
+"""
+
+
 def password(settings: Settings) -> str:
     return settings.transmitters[0].authentication.reveal()
 
 
-def test_the_example_loads_without_a_warning(tmp_path: Path) -> None:
+def test_the_example_loads_with_one_warning_the_second_path(tmp_path: Path) -> None:
     settings = load(written(tmp_path, files("bridge.config").joinpath("example.toml").read_text("utf-8")))
-    assert settings.warnings == []
+    [warning] = settings.warnings
+    assert warning.startswith("home: heartbeat 180s requires a second network path")
     [home] = settings.transmitters
     assert (home.name, home.heartbeat_s, home.max_age) == ("home", 180.0, 86400.0)
     assert settings.mqtt.session_expiry == 7 * 86400
@@ -276,9 +289,57 @@ def test_a_secret_file_that_is_no_text_is_told(tmp_path: Path) -> None:
     ("text", "words"),
     [
         (HOME, "home: use_tls is false: alarms and the password are sent unencrypted"),
-        (HOME + 'use_tls = true\nheartbeat = "90s"', "home: heartbeat 90s requires a secondary receiver"),
+        (HOME + VERIFIED + 'heartbeat = "90s"' + PATHS, "home: heartbeat 90s requires a secondary receiver"),
+        (TWO_RECEIVERS + VERIFIED + 'heartbeat = "180s"', "home: heartbeat 180s requires a second network path"),
+        (HOME + "use_tls = true", 'home: tls_verify is "none": any server can pose as the receiver'),
     ],
 )
 def test_what_is_allowed_and_should_be_known_is_a_warning(tmp_path: Path, text: str, words: str) -> None:
     [warning] = load(written(tmp_path, text)).warnings
     assert warning.startswith(words)
+
+
+def test_two_receivers_and_two_paths_are_enough_for_the_fastest_level(tmp_path: Path) -> None:
+    text = TWO_RECEIVERS + VERIFIED + 'heartbeat = "90s"' + PATHS
+    settings = load(written(tmp_path, text), ["transmitters.home.paths.mobile.interface=wwan1"])
+    assert settings.warnings == []
+    [home] = settings.transmitters
+    found = [(path.name, path.interface, path.source) for path in home.paths]
+    assert found == [("fixed", None, "192.168.8.100"), ("mobile", "wwan1", None)]
+
+
+@pytest.mark.parametrize(
+    ("lines", "words"),
+    [
+        ('[[transmitters.paths]]\nname = "a"', "home.paths.a: a path has either an interface, such as"),
+        ('[[transmitters.paths]]\nname = "a"\ninterface = "x"\nsource = "::1"', "home.paths.a: a path has either"),
+        ('[[transmitters.paths]]\nname = "a"\ninterface = "a/b"', "interface: 'a/b' is not the name of a network"),
+        ('[[transmitters.paths]]\nname = "a"\nsource = "eth0"', "source: 'eth0' is not an IP address; use for"),
+        ('[[transmitters.paths]]\nname = "A"\ninterface = "x"', "name: 'A' is not a name for a topic"),
+        ('[[transmitters.paths]]\ninterface = "x"', "paths.0.name: is missing; it is required"),
+        ('tls_name = "a.example"', "home: tls_name is set, but use_tls is false"),
+        ('use_tls = true\ntls_name = "a b"', "tls_name: 'a b' is not a host name; use the name in the certificate"),
+        ('check_idle_every = "soon"', "check_idle_every: 'soon' is not a duration"),
+    ],
+)
+def test_a_wrong_path_is_an_error_in_words(tmp_path: Path, lines: str, words: str) -> None:
+    [fault] = faults(tmp_path, HOME + lines)
+    assert words in fault
+
+
+def test_one_account_at_one_receiver_is_one_table(tmp_path: Path) -> None:
+    shed = HOME.replace('name = "home"', 'name = "shed"')
+    [fault] = faults(tmp_path, HOME + shed)
+    assert "home and shed have the same transmitter_code, transmitter_type and receiver localhost:19000" in fault
+    for other in (shed.replace("IK1", "IK2"), shed.replace("SV301", "SV300"), shed.replace("localhost", "other")):
+        assert load(written(tmp_path, HOME + other))
+
+
+def test_the_secondary_receiver_of_one_table_is_not_the_primary_of_another(tmp_path: Path) -> None:
+    shed = (
+        TWO_RECEIVERS.replace('"home"', '"shed"')
+        .replace("localhost", "other")
+        .replace("127.0.0.1:9", "LOCALHOST:19000")
+    )
+    [fault] = faults(tmp_path, HOME + shed)
+    assert "home and shed" in fault

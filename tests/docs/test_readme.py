@@ -17,10 +17,10 @@ import bridge
 from bridge.cli import call, parser
 from bridge.config.sources import load
 from bridge.panels.topics import PanelTopics
-from bridge.transmitters.topics import Topics
+from bridge.transmitters.topics import Reach, Topics
 
 README = Path(__file__).parents[2].joinpath("README.md").read_text("utf-8")
-TOPICS = Topics("sosbridge", {"T": {}})
+TOPICS = Topics("sosbridge", {"T": {}}, {"T": Reach({"R": "a:1"}, {"N": "eth0"})})
 PANELS = PanelTopics("sosbridge")
 EVENTS = (
     "sosbridge/bridge/event",

@@ -15,6 +15,7 @@ from bridge.g90.wire.constants import SENSOR_TYPE_NAMES
 from bridge.g90.wire.events import EventType
 from bridge.homeassistant.devices import _ALARM_RESULTS, _BRIDGE_EVENTS
 from bridge.panels.topics import Action, SetOutcome
+from bridge.transmitters.reachability import REACH_EVENTS
 
 TEXT = Path(__file__).parents[2].joinpath("bridge/TOPICS.md").read_text("utf-8")
 FILTERS = (*TOPICS.commands, *TOPICS.states, *PANELS.commands, *PANELS.states, *EVENTS)
@@ -56,7 +57,7 @@ def test_alarm_fields() -> None:
 
 def test_transmitter_events() -> None:
     (line,) = re.findall(r"^Types of `event`: (.*)$", section("2.4 Transmitter events"), re.MULTILINE)
-    assert set(re.findall(r"`([^`]+)`", line)) == set(_ALARM_RESULTS)
+    assert set(re.findall(r"`([^`]+)`", line)) == {*_ALARM_RESULTS, *REACH_EVENTS}
 
 
 def test_results() -> None:

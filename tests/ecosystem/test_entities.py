@@ -19,6 +19,7 @@ ENTITIES: dict[str, dict[str, tuple[str, str | None, str | None, str | None]]] =
         "sensor.sosbridge_set_aside": ("Alarms rejected", None, None, "0"),
         "sensor.sosbridge_delivered": ("Alarms delivered", None, None, "0"),
         "sensor.sosbridge_mqtt_restarts": ("MQTT reconnects", None, DIAGNOSTIC, "0"),
+        "binary_sensor.sosbridge_problem": ("Problem", "problem", None, "off"),
         "event.sosbridge_events": ("Bridge", None, None, "unknown"),
     },
     TRANSMITTER: {
@@ -33,6 +34,8 @@ ENTITIES: dict[str, dict[str, tuple[str, str | None, str | None, str | None]]] =
         f"sensor.{TRANSMITTER}_clock_offset": ("Clock offset", "duration", DIAGNOSTIC, None),
         f"sensor.{TRANSMITTER}_waiting": ("Alarms waiting", None, None, "0"),
         f"binary_sensor.{TRANSMITTER}_problem": ("Problem", "problem", None, "off"),
+        f"binary_sensor.{TRANSMITTER}_receiver_primary": ("Primary receiver", "connectivity", DIAGNOSTIC, None),
+        f"binary_sensor.{TRANSMITTER}_receiver_secondary": ("Secondary receiver", "connectivity", DIAGNOSTIC, None),
         f"event.{TRANSMITTER}_result": ("Alarm result", None, None, "unknown"),
     },
     PANEL: {
@@ -135,6 +138,8 @@ async def test_a_receiver_that_is_away_from_the_start(home: Home) -> None:
     hass, heartbeat = home.hass, f"sensor.{TRANSMITTER}_last_heartbeat"
     await hass.becomes(f"binary_sensor.{TRANSMITTER}_problem", "on")
     assert hass.state(f"binary_sensor.{TRANSMITTER}_link") == "off"
+    kinds = {problem["kind"] for problem in hass.attributes(f"binary_sensor.{TRANSMITTER}_problem")["problems"]}
+    assert "link_down" in kinds
     assert hass.state(heartbeat) == "unknown"
     await home.primary.start()
     await home.do("ping")

@@ -33,7 +33,7 @@ class _Deaf:
         return lambda *_, **__: None
 
 
-_HANDLER = CommandHandler(_TOPICS, _Deaf(), _Deaf(), _Deaf(), Clock())  # type: ignore[arg-type]  # nothing of them is used
+_HANDLER = CommandHandler(_TOPICS, _Deaf(), _Deaf(), Clock())  # type: ignore[arg-type]  # nothing of them is used
 
 
 def transmitters(data: bytes) -> str:

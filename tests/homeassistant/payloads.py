@@ -15,6 +15,7 @@ from bridge.g90.wire.events import EventType
 from bridge.homeassistant.devices import bridge_device, transmitter_device
 from bridge.homeassistant.entity import Names, Payload
 from bridge.homeassistant.panel import ControlOptions, panel_device
+from bridge.transmitters.topics import Reach
 
 NAMES = Names("homeassistant", "sosbridge", "1.2.3")
 BURGLARY = NamedAlarm("burglary", "Burglary", Alarm("BA", section="1"))
@@ -32,6 +33,7 @@ PANEL = PanelState(
     },
     relays={"12-2": Relay(index=12, channel=2, name="Lamp#2", type=128)},
 )
+REACH = Reach({"primary": "a.example:1", "secondary": "b.example:1"}, {"fixed": "eth0", "mobile": "wwan0"})
 CONTROLLED = ControlOptions(possible=True)
 SNAPSHOTS = Path(__file__).with_name("snapshots")
 
@@ -39,7 +41,7 @@ SNAPSHOTS = Path(__file__).with_name("snapshots")
 def devices() -> dict[str, Payload]:
     return {
         "bridge": bridge_device(NAMES),
-        "transmitter": transmitter_device(NAMES, "home", {"burglary": BURGLARY}, "TA"),
+        "transmitter": transmitter_device(NAMES, "home", {"burglary": BURGLARY}, "TA", REACH),
         "panel": panel_device(NAMES, PANEL, CONTROLLED),
         "panel_with_code": panel_device(NAMES, PANEL, ControlOptions(possible=True, code=True, code_to_arm=True)),
         "panel_without_control": panel_device(NAMES, PANEL, ControlOptions(possible=False)),

@@ -68,8 +68,11 @@ FULL: dict[str, Any] = {
             "use_single_receiver": False,
             "use_tls": True,
             "tls_verify": "system",
+            "tls_name": "alarm.example.com",
             "heartbeat": "180s",
+            "check_idle_every": "30m",
             "max_age": "12h",
+            "undelivered_after": "20s",
             "test_event_code": "TST",
         }
     ],
@@ -86,6 +89,7 @@ FULL: dict[str, Any] = {
             "detector_text": 'Dörr "A"',
             "transmitter_area": "7",
             "additional_info": "nyckel hos granne",
+            "urgent": True,
         }
     ],
     "announce": "192.168.1.10:5678",
@@ -209,7 +213,8 @@ def test_every_value_reaches_the_bridge(tmp_path: Path) -> None:
     assert settings.mqtt.tls is not None
     assert settings.mqtt.tls.ca_file == Path("/ssl/ca.pem")
     home = settings.transmitters[0]
-    assert differing(FULL["transmitters"][0], home, "max_age") == {}
+    assert differing(FULL["transmitters"][0], home, "max_age", "check_idle_every", "undelivered_after") == {}
+    assert (home.check_idle_every, home.undelivered_after) == (1800.0, 20.0)
     assert home.max_age == seconds("12h")
     assert differing(FULL["alarms"][0], home.alarms[0], "transmitter") == {}
     assert settings.g90 is not None
@@ -239,7 +244,7 @@ def test_an_emptied_field_is_not_given(tmp_path: Path) -> None:
 
 
 def test_each_alarm_goes_to_its_transmitter(tmp_path: Path) -> None:
-    transmitters = [{**FULL["transmitters"][0], "name": name} for name in ("home", "garage")]
+    transmitters = [{**FULL["transmitters"][0], "name": name, "transmitter_code": name} for name in ("home", "garage")]
     alarms = [
         {"transmitter": name, "key": key, "name": key, "event_code": code}
         for name, key, code in (("garage", "fire", "FA"), ("home", "fire", "FA"), ("garage", "panic", "PA"))
@@ -530,5 +535,6 @@ def test_the_image_is_the_product_of_this_release() -> None:
 def test_the_example_of_the_documentation_loads(tmp_path: Path) -> None:
     text = re.findall(r"```yaml\n(.*?)```", (ADDON / "DOCS.md").read_text("utf-8"), re.DOTALL)
     settings = started(tmp_path, {"mqtt": {"host": "b"}, **yaml.safe_load(text[0])})
-    assert settings.warnings == []
+    [warning] = settings.warnings
+    assert "requires a second network path" in warning  # an add-on has one
     assert settings.forward[0].event_code == "FA"

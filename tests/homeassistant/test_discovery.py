@@ -42,6 +42,7 @@ def test_a_payload_is_as_it_was_when_somebody_looked(name: str) -> None:
                 "set_aside": ("sensor", "Alarms rejected", None),
                 "delivered": ("sensor", "Alarms delivered", None),
                 "mqtt_restarts": ("sensor", "MQTT reconnects", None),
+                "problem": ("binary_sensor", "Problem", "problem"),
                 "events": ("event", "Bridge", None),
             },
         ),
@@ -59,6 +60,10 @@ def test_a_payload_is_as_it_was_when_somebody_looked(name: str) -> None:
                 "waiting": ("sensor", "Alarms waiting", None),
                 "problem": ("binary_sensor", "Problem", "problem"),
                 "result": ("event", "Alarm result", None),
+                "receiver_primary": ("binary_sensor", "Primary receiver", "connectivity"),
+                "receiver_secondary": ("binary_sensor", "Secondary receiver", "connectivity"),
+                "path_fixed": ("binary_sensor", "Path fixed", "connectivity"),
+                "path_mobile": ("binary_sensor", "Path mobile", "connectivity"),
             },
         ),
         (

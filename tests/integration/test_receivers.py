@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
+import pytest
 from support.harness import CODE, PASSWORD, Site, live
+from support.recorder import Seen
 
 from bridge.sos_access.simulator.receiver import Fault
 
@@ -13,6 +16,7 @@ OUTBOX = "transmitter/home/outbox"
 LINK = "transmitter/home/link"
 PROBLEM = "transmitter/home/problem"
 EVENT = "transmitter/home/event"
+RECEIVER = "transmitter/home/receiver"
 
 
 def _numbered(number: int, code: str = "BA") -> dict[str, Any]:
@@ -41,44 +45,66 @@ async def test_receivers_down_then_up(site: Site) -> None:
     told = await site.mqtt.wait(UNDELIVERED)
     assert not told.retain
     assert (told.value["event_code"], told.value["reference"], told.value["request"]) == ("BA", "r0", "alarm")
-    assert told.value["attempts"] == 6
+    assert told.value["attempts"] == 2
     listed = (await site.bridge.command("outbox", "list")).stdout.splitlines()
     assert [line.split("\t")[1:4] for line in listed] == [["home", "alarm", "BA"]] * 5
+    await site.mqtt.wait_all(UNDELIVERED, 5)
+    await asyncio.sleep(1)  # until it is noted on disk that these are published
     await site.restart()  # it does not forget either
-    await site.bridge.logs("not delivered after 12 attempts")
     await site.primary.start()
-    assert await _references(site, 5) == [None, "r0", "r1", "r2", "r3", "r4"]
+    assert sorted(map(str, await _references(site, 5))) == ["None", "r0", "r1", "r2", "r3", "r4"]
     await site.mqtt.holds(LINK, "ON")
-    await site.mqtt.holds(PROBLEM, "OFF")
+    await site.mqtt.holds(f"{RECEIVER}/primary/state", "ON")
+    await site.mqtt.holds(f"{RECEIVER}/secondary/state", "OFF")
     await site.mqtt.holds(OUTBOX, lambda outbox: outbox == {**outbox, "pending": 0, "oldest_at": None})
-    await site.mqtt.wait_all(EVENT, 10)
-    events = [(seen.retain, seen.value["type"], seen.value["reference"]) for seen in site.mqtt.of(EVENT)]
-    assert events == [(False, kind, f"r{n}") for kind in ("undelivered", "accepted") for n in range(5)]
-    # Those behind the first waited for it: whoever has another way out is to know of each, and once.
-    assert [seen.value["reference"] for seen in site.mqtt.of(UNDELIVERED)] == [f"r{n}" for n in range(5)]
+    events = [(seen.retain, seen.value["type"], seen.value["reference"]) for seen in _alarm_events(site)]
+    assert sorted(events) == [(False, kind, f"r{n}") for kind in ("accepted", "undelivered") for n in range(5)]
+    # Whoever has another way out is to know of each, and once.
+    assert sorted(seen.value["reference"] for seen in site.mqtt.of(UNDELIVERED)) == [f"r{n}" for n in range(5)]
+
+
+def _alarm_events(site: Site) -> list[Seen]:
+    return [seen for seen in site.mqtt.of(EVENT) if "reference" in seen.value]
 
 
 @live
-async def test_failover(site: Site) -> None:
-    await site.start()
+async def test_failover_from_a_receiver_that_is_not_there(site: Site) -> None:
     await site.primary.stop()
+    await site.start()
+    result = await site.do("alarm/raise", "BA")
+    assert (result["outcome"], result["receiver"]) == ("accepted", "secondary")
+    assert result["attempts"] <= 2
+    assert site.mqtt.of(UNDELIVERED) == []
+
+
+@pytest.mark.parametrize(
+    "fault", [Fault(status=5), Fault(status=98), Fault(status=77), Fault(status=4), Fault(status=2), Fault(drop=True)]
+)
+@live
+async def test_failover(site: Site, fault: Fault) -> None:
+    await site.start()
+    site.primary.faults.add(fault, 1)
     result = await site.do("alarm/raise", "BA")
     assert (result["outcome"], result["receiver"], result["attempts"]) == ("accepted", "secondary", 2)
-    await site.primary.start()
-    faults = (Fault(status=5), Fault(status=98), Fault(status=77), Fault(drop=True), Fault(garbage="random"))
-    for fault in faults:
-        site.primary.faults.add(fault, 1)
-        result = await site.do("alarm/raise", "BA")
-        assert result["receiver"] == "secondary", fault
-        # Nonsense after the alarm was taken: the other receiver has it already.
-        assert result["outcome"] == ("duplicate" if fault.garbage else "accepted")
-    site.primary.faults.add(Fault(lose=True), 1)
+    assert site.mqtt.of(UNDELIVERED) == []
+
+
+@pytest.mark.parametrize("fault", [Fault(garbage="random"), Fault(lose=True)])
+@live
+async def test_failover_after_the_alarm_was_taken(site: Site, fault: Fault) -> None:
+    """The other receiver has it already."""
+    await site.start()
+    site.primary.faults.add(fault, 1)
     result = await site.do("alarm/raise", "BA")
     assert (result["outcome"], result["status"], result["attempts"]) == ("duplicate", 10, 2)
+
+
+@live
+async def test_an_answer_in_single_bytes_is_an_answer(site: Site) -> None:
+    await site.start()
     site.primary.faults.add(Fault(segment=0.001), 1)
     result = await site.do("alarm/raise", "BA")
     assert (result["outcome"], result["receiver"]) == ("accepted", "primary")
-    assert site.mqtt.of(UNDELIVERED) == []
 
 
 @live
@@ -94,22 +120,25 @@ async def test_a_receiver_that_hangs_is_left(site: Site) -> None:
 async def test_an_alarm_refused_for_a_whole_round_lets_others_go_on(site: Site) -> None:
     await site.start()
     for station in (site.primary, site.secondary):
-        station.faults.add(Fault(status=5), 3)
+        station.faults.add(Fault(status=5), 1)
     await site.send("alarm/raise", _numbered(0))
     await site.send("alarm/raise", _numbered(1, "FA"))
     await site.send("alarm/restore", _numbered(2))  # does not overtake its alarm
     await site.send("alarm/restore", _numbered(3, "FA"))
-    assert await _references(site, 4) == ["r1", "r3", "r0", "r2"]
+    taken = await _references(site, 4)
+    assert taken[0] == "r1"
+    assert taken.index("r0") < taken.index("r2")
     assert [seen.value["reference"] for seen in site.mqtt.of(UNDELIVERED)] == ["r0"]
     await site.mqtt.holds("transmitter/home/alarm/active", [])
     results = [seen.value for seen in site.mqtt.of("transmitter/home/alarm/response")]
-    assert {result["reference"]: result["attempts"] for result in results} == {"r0": 7, "r1": 1, "r2": 1, "r3": 1}
+    assert {result["reference"]: result["attempts"] for result in results} == {"r0": 3, "r1": 1, "r2": 1, "r3": 1}
 
 
 @live
 async def test_a_rejected_alarm_is_set_aside_and_can_be_sent_again(site: Site) -> None:
     await site.start()
-    site.primary.faults.add(Fault(status=3), 1)
+    for station in (site.primary, site.secondary):
+        station.faults.add(Fault(status=3), 2)  # once more with its mandatory elements only
     await site.send("alarm/raise", _numbered(0))
     await site.send("alarm/raise", _numbered(1))
     results = await site.mqtt.wait_all("transmitter/home/alarm/response", 2)
@@ -121,8 +150,8 @@ async def test_a_rejected_alarm_is_set_aside_and_can_be_sent_again(site: Site) -
     assert results[0].value["error"]
     await site.mqtt.holds(OUTBOX, lambda outbox: (outbox["pending"], outbox["rejected"]) == (0, 1))
     [line] = (await site.bridge.command("outbox", "list")).stdout.splitlines()
-    number, *_, state, _attempts, _error = line.split("\t")
-    assert state == "rejected"
+    number, *columns = line.split("\t")
+    assert "rejected" in columns
     shown = await site.bridge.command("outbox", "show", number)
     assert '"reference": "r0"' in shown.stdout
     assert PASSWORD not in shown.stdout
@@ -137,7 +166,8 @@ async def test_a_rejected_alarm_is_set_aside_and_can_be_sent_again(site: Site) -
 @live
 async def test_a_rejected_alarm_can_be_dropped(site: Site) -> None:
     await site.start()
-    site.primary.faults.add(Fault(status=100), 1)
+    for station in (site.primary, site.secondary):
+        station.faults.add(Fault(status=100), 1)
     assert (await site.do("alarm/raise", "BA"))["outcome"] == "rejected"
     number = (await site.bridge.command("outbox", "list")).stdout.split("\t")[0]
     assert (await site.bridge.command("outbox", "drop", number)).returncode == 0
@@ -159,7 +189,7 @@ async def test_a_wrong_password_mended_at_the_receiver(site: Site) -> None:
     assert (await site.do("ping"))["outcome"] == "unauthorized"
     site.set_password(PASSWORD)
     assert (await site.do("ping"))["outcome"] == "accepted"  # and so the alarms go, without waiting out the minute
-    assert await _references(site, 2) == [None, "r0", "r1"]
+    assert sorted(await _references(site, 2), key=str) == [None, "r0", "r1"]
     await site.mqtt.holds(OUTBOX, lambda outbox: (outbox["pending"], outbox["unauthorized"]) == (0, 0))
     assert len([seen for seen in site.mqtt.of("bridge/event") if seen.value["type"] == "unauthorized"]) == 1
 
@@ -190,7 +220,7 @@ async def test_a_ping_is_not_kept(site: Site) -> None:
     await site.primary.stop()
     await site.secondary.stop()
     result = await site.do("ping", "r1")
-    assert (result["outcome"], result["attempts"], result["reference"]) == ("unreachable", 6, "r1")
+    assert (result["outcome"], result["attempts"], result["reference"]) == ("unreachable", 2, "r1")
     assert result["error"]
     assert (await site.do("auth/rotate"))["outcome"] == "unreachable"
 
@@ -225,7 +255,7 @@ async def test_too_many_heartbeats_are_no_failure(site: Site) -> None:
     site.primary.faults.add(Fault(status=101), 1)
     await site.start()
     await site.mqtt.holds(LINK, "ON")
-    await site.bridge.logs("heartbeats come too often")
+    await site.bridge.logs("pings come too often")
     assert site.mqtt.of("bridge/event") == []
     assert (await site.do("alarm/raise", "BA"))["outcome"] == "accepted"
 
@@ -260,4 +290,4 @@ async def test_a_full_outbox_takes_nothing_more(site: Site) -> None:
     assert (result["outcome"], result["reference"]) == ("invalid", f"r{bound}")
     assert "full" in result["error"]
     await site.primary.start()
-    assert await _references(site, bound) == ["r0", "r1", "r2"]
+    assert sorted(await _references(site, bound), key=str) == ["r0", "r1", "r2"]

@@ -44,7 +44,7 @@ def dispatched(*batch: Incoming) -> Table:
 
 def test_the_filters_are_those_of_all_routes() -> None:
     router = Table().router
-    assert router.filters == [("home/status", 1), ("b/+/ping", 1), ("b/+/alarm/raise", 1)]
+    assert router.filters == {1: ["home/status", "b/+/ping", "b/+/alarm/raise"]}
     assert router.takes("b/x/alarm/raise")
     assert not router.takes("b/x/alarm/restore")
     assert not router.takes("b/ping")

@@ -52,16 +52,35 @@ def event(kind: EventType, guid: str = GUID, sensor: int | None = None) -> Panel
     return PanelEvent(guid=guid, type=kind, at=NOW + timedelta(minutes=3), sensor=sensor)
 
 
+@pytest.mark.parametrize(
+    ("of", "by_rule", "urgent"),
+    [
+        (SMOKE, None, True),
+        (SMOKE, False, False),
+        (replace(SMOKE, sensor_type="water"), None, True),
+        (replace(SMOKE, sensor_type="motion"), None, False),
+        (replace(SMOKE, sensor_type="motion"), True, True),
+        (event(EventType.SOS), None, True),
+        (replace(SMOKE, type=EventType.LOW_BATTERY), None, False),
+    ],
+)
+def test_what_is_urgent_by_itself_and_by_rule(of: PanelEvent, *, by_rule: bool | None, urgent: bool) -> None:
+    rule = replace(FIRE, event=of.type, sensor_type=None, urgent=by_rule)
+    (raised,) = forward([rule], (), of).sendings
+    assert raised.alarm.urgent is urgent
+
+
 def test_a_smoke_alarm_is_a_fire_alarm_with_index_and_name_restored_once_at_disarm() -> None:
     raised = forward([FIRE], (), SMOKE)
     (sending,) = raised.sendings
     assert (sending.transmitter, sending.request) == ("home", Request.ALARM)
-    assert sending.alarm == Alarm("FA", NOW, detector="9", detector_text="Kitchen smoke")
+    assert sending.alarm == Alarm("FA", NOW, detector="9", detector_text="Kitchen smoke", urgent=True)
     again = forward([FIRE], raised.active, replace(SMOKE, at=NOW + timedelta(minutes=1), panel_time=NEW_YEAR + 60))
     restored = forward([FIRE], again.active, event(EventType.DISARMED))
     (restore,) = restored.sendings
     assert restore.request is Request.RESTORE
     assert (restore.alarm.event_code, restore.alarm.detector) == ("FA", "9")
+    assert not restore.alarm.urgent
     assert restore.alarm.transmitter_time == NOW + timedelta(minutes=3)
     assert restored.active == ()
     assert forward([FIRE], (), event(EventType.DISARMED)).sendings == ()

@@ -8,11 +8,15 @@ from pathlib import Path
 
 import pytest
 
+from bridge.common.clock import Clock
 from bridge.common.models import Secret
 from bridge.sos_access.client import SOSAccessClient
+from bridge.sos_access.peer import Peer
 from bridge.sos_access.status import SOSAccessError
-from bridge.store.credentials import Credentials
+from bridge.store.passwords import Passwords
 from bridge.transmitters.line import Line
+from bridge.transmitters.network import Network
+from bridge.transmitters.routes import Route
 
 OLD, NEW = "oldpass-echoed1", "n3wpass-echoed2"
 HEADER = '<?xml version="1.0" encoding="ISO-8859-1"?>\n'
@@ -35,12 +39,12 @@ def asked(answer: str, folder: Path, *, rotated: bool = False, auth: bool = Fals
         server = await asyncio.start_server(serve, "127.0.0.1", 0)
         async with server:
             address = server.sockets[0].getsockname()
-            credentials = Credentials(folder / "store.passwords" / "home.json", Secret(OLD))
+            passwords = Passwords(folder / "store.passwords" / "home.json", Secret(OLD))
             if rotated:
-                credentials.add(Secret(NEW))
+                passwords.add(Secret(NEW))
             client = SOSAccessClient("IK1", "SV301", OLD, "OPER", address, use_single_receiver=True)
-            line = Line("home", client, credentials)
-            request = client.new_auth_request if auth else client.ping_request
+            line = Line("home", client, passwords, {Route("primary"): Peer(address)}, Network(), Clock())
+            request = client.new_auth_request() if auth else client.ping_request("r1")
             try:
                 return repr((await line.exchange(request)).response)
             except SOSAccessError as error:
@@ -53,6 +57,7 @@ def asked(answer: str, folder: Path, *, rotated: bool = False, auth: bool = Fals
     "answer",
     [
         answer_of("0", f"welcome {OLD}"),
+        answer_of("0", "OK").replace("<status>", f"<reference>{OLD}</reference><status>"),
         answer_of("3", f"value {OLD} {OLD} is wrong"),
         answer_of("4", f"password {OLD}, expected another"),
         answer_of("98", f"failed at authentication={OLD}"),

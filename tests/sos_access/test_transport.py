@@ -16,9 +16,10 @@ import pytest
 
 from bridge.common.errors import ConfigError
 from bridge.sos_access.messages import PingResponse
+from bridge.sos_access.peer import peer_name
 from bridge.sos_access.status import MalformedMessage, TransportError
 from bridge.sos_access.tls import tls_context
-from bridge.sos_access.transport import TCPTransport, peer_name
+from bridge.sos_access.transport import TCPTransport
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -203,19 +204,16 @@ def test_a_dead_first_address_leaves_time_for_the_next(monkeypatch: pytest.Monke
     async def main() -> bytes:
         async with serving(answer) as (_, port):
             loop = asyncio.get_running_loop()
+            connect = loop.sock_connect
 
-            async def found(*_: object, **__: object) -> list[tuple[object, ...]]:
-                return [(0, 0, 0, "", ("192.0.2.1", port)), (0, 0, 0, "", ("127.0.0.1", port))]
-
-            open_connection = asyncio.open_connection
-
-            async def opened(host: str, *rest: int) -> object:
-                if host == "192.0.2.1":
+            async def connected(sock: socket.socket, address: tuple[str, int]) -> None:
+                if address[0] == "192.0.2.1":
                     await asyncio.Event().wait()
-                return await open_connection(host, *rest)
+                await connect(sock, address)
 
-            monkeypatch.setattr(loop, "getaddrinfo", found)
-            monkeypatch.setattr(asyncio, "open_connection", opened)
+            found = [(0, 0, 0, "", ("192.0.2.1", 0)), (0, 0, 0, "", ("127.0.0.1", 0))]
+            monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
+            monkeypatch.setattr(loop, "sock_connect", connected)
             return await exchange(TCPTransport(("receiver.example", port), timeout=1))
 
     assert asyncio.run(main()) == ANSWER

@@ -13,11 +13,9 @@ from support.outbox import HOME, NOW, clock, command, entry, opened, put, result
 
 from bridge.common.models import ActiveAlarm, AlarmIdentity, Command, Outcome, Reply, Request
 from bridge.store.outbox import Outbox
-from bridge.store.records import Counts, Delivery, InvalidEntry
+from bridge.store.records import Counts, InvalidEntry
 
 ALARM, RESTORE, PING = Request.ALARM, Request.RESTORE, Request.PING
-FIRST = Delivery(7, duplicate=False, digest=b"one")
-AGAIN = Delivery(7, duplicate=True, digest=b"one")
 
 
 def over_restarts(path: Path, *steps: Callable[[Outbox], Awaitable[None]]) -> None:
@@ -32,15 +30,14 @@ def test_a_full_outbox_refuses_what_is_new_and_says_so(tmp_path: Path) -> None:
     async def body(outbox: Outbox) -> None:
         await put(outbox, command(), command(code="FA"))
         touched = await outbox.add([entry(command(code="PA", reference="9", reply=reply))])
-        assert touched == {HOME: None}
+        assert touched == {HOME}
         assert [queued.command.identity.event_code for queued in await outbox.list()] == ["BA", "FA"]
         [owed] = await outbox.owed_results()
         told = json.loads(owed.payload)
         assert (told["outcome"], told["event_code"], told["reference"]) == ("invalid", "PA", "9")
         assert "full (2 commands)" in told["error"]
         assert (owed.reply, owed.transmitter) == (reply, HOME)
-        first = await outbox.next(HOME)
-        assert first
+        first, _ = await outbox.pending(HOME)
         await outbox.complete(first, result(first))
         await outbox.add([entry(command(code="PA"))])
         assert len(await outbox.list()) == 2
@@ -52,54 +49,12 @@ def test_an_invalid_entry_is_a_result_and_no_command(tmp_path: Path) -> None:
     async def body(outbox: Outbox) -> None:
         [ping] = await put(outbox, command(PING))
         wrong = InvalidEntry(HOME, result(ping, Outcome.INVALID, error="no"), Reply("there"))
-        assert await outbox.add([wrong]) == {HOME: None}
+        assert await outbox.add([wrong]) == {HOME}
         assert await outbox.list() == [ping]
         [owed] = await outbox.owed_results()
         assert (owed.request, owed.reply) == (PING, Reply("there"))
 
     with_outbox(tmp_path, body)
-
-
-@pytest.mark.parametrize(
-    ("second", "stored"),
-    [
-        pytest.param(AGAIN, 1, id="redelivered"),
-        pytest.param(FIRST, 2, id="no duplicate flag"),
-        pytest.param(Delivery(8, duplicate=True, digest=b"one"), 2, id="another mid"),
-        pytest.param(Delivery(7, duplicate=True, digest=b"two"), 2, id="another content"),
-        pytest.param(None, 2, id="no delivery known"),
-    ],
-)
-def test_a_redelivery_adds_nothing(tmp_path: Path, second: Delivery | None, stored: int) -> None:
-    async def first(outbox: Outbox) -> None:
-        assert list(await outbox.add([entry(command(), FIRST)])) == [HOME]
-
-    async def then(outbox: Outbox) -> None:
-        touched = await outbox.add([entry(command(), second)])
-        assert list(touched) == ([HOME] if stored == 2 else [])
-        assert len(await outbox.list()) == stored
-
-    over_restarts(tmp_path, first, then)
-
-
-def test_a_delivery_is_forgotten_when_confirmed_or_when_a_new_session_begins(tmp_path: Path) -> None:
-    async def first(outbox: Outbox) -> None:
-        await outbox.add([entry(command(), FIRST)])
-        await outbox.add([], confirmed=[Delivery(7, duplicate=False, digest=b"another")])
-        assert await outbox.known([AGAIN, FIRST]) == [AGAIN]
-        await outbox.add([], confirmed=[FIRST])
-
-    async def confirmed(outbox: Outbox) -> None:
-        assert await outbox.known([AGAIN]) == []
-        await outbox.add([entry(command(), FIRST)])
-        await outbox.forget_deliveries()
-
-    async def new_session(outbox: Outbox) -> None:
-        assert await outbox.known([AGAIN]) == []
-        await outbox.add([entry(command(), AGAIN)])
-        assert len(await outbox.list()) == 3
-
-    over_restarts(tmp_path, first, confirmed, new_session)
 
 
 async def _complete(outbox: Outbox, wanted: Command, outcome: Outcome) -> None:
@@ -170,7 +125,7 @@ def test_a_rejected_alarm_is_set_aside_and_a_rejected_ping_is_not(tmp_path: Path
     async def then(outbox: Outbox) -> None:
         [aside] = await outbox.list(HOME)
         assert (aside.state, aside.error, aside.attempts) == ("rejected", "unknown code", 2)
-        assert await outbox.next(HOME) is None
+        assert await outbox.pending(HOME) == []
         assert await outbox.older_than(HOME, clock(lambda: NOW + timedelta(days=9)).cutoff(timedelta())) == []
         assert await outbox.counts(HOME) == Counts(rejected=1)
 

@@ -43,26 +43,9 @@ def test_a_failed_round_is_told_once(tmp_path: Path) -> None:
         with_outbox(tmp_path, step)
 
 
-def test_what_waits_behind_a_dead_line_is_told_too(tmp_path: Path) -> None:
-    async def body(outbox: Outbox) -> None:
-        first, *_ = await put(outbox, command(), command(code="FA"), command(Request.PING))
-        await outbox.failed(first, attempts=2, error="no route")
-        assert [owed.id for owed in await outbox.owed_undelivered([HOME])] == [1]
-        await outbox.failed(first, attempts=2, error="no route", held=True)
-        owed = await outbox.owed_undelivered([HOME])
-        assert [(each.id, each.attempts, each.error) for each in owed] == [(1, 4, "no route"), (2, 0, "no route")]
-        for each in owed:
-            await outbox.told_undelivered(each)
-        await outbox.failed(first, attempts=2, error="no route", held=True)
-        assert await outbox.owed_undelivered([HOME]) == []
-
-    with_outbox(tmp_path, body)
-
-
 def test_a_refused_password_is_a_result_once(tmp_path: Path) -> None:
     async def refuse(outbox: Outbox) -> None:
-        queued = await outbox.next(HOME)
-        assert queued
+        [queued] = await outbox.pending(HOME)
         told = result(queued, Outcome.UNAUTHORIZED, status=1)
         await outbox.failed(queued, attempts=1, error="code 1", unauthorized=told)
 
@@ -73,7 +56,7 @@ def test_a_refused_password_is_a_result_once(tmp_path: Path) -> None:
     async def then(outbox: Outbox) -> None:
         [owed] = await outbox.owed_results()
         assert json.loads(owed.payload)["outcome"] == "unauthorized"
-        assert await outbox.counts(HOME) == Counts(pending=1, oldest_at=NOW, unauthorized=1)
+        assert await outbox.counts(HOME) == Counts(pending=1, oldest_at=NOW, unauthorized=1, undelivered=1)
         [queued] = await outbox.list()
         await outbox.failed(queued, attempts=1, error="no route")
         assert (await outbox.counts(HOME)).unauthorized == 0
@@ -119,8 +102,7 @@ def test_retry_puts_a_rejected_command_back_as_new(tmp_path: Path) -> None:
         assert not await outbox.retry(queued.id + 1, LATER, moment(LATER))
 
     async def then(outbox: Outbox) -> None:
-        found = await outbox.next(HOME)
-        assert found
+        [found] = await outbox.pending(HOME)
         assert (found.command.accepted_at, found.state, found.error) == (LATER, "pending", "")
         assert not found.undelivered
         assert not found.unauthorized
@@ -134,8 +116,8 @@ def test_retry_puts_a_rejected_command_back_as_new(tmp_path: Path) -> None:
 def test_drop_deletes_for_good(tmp_path: Path) -> None:
     async def body(outbox: Outbox) -> None:
         kept, dropped = await put(outbox, command(), command(code="FA"))
-        assert await outbox.drop(dropped.id)
-        assert not await outbox.drop(dropped.id)
+        assert await outbox.drop(dropped.id, LATER)
+        assert not await outbox.drop(dropped.id, LATER)
         assert await outbox.get(dropped.id) is None
         assert await outbox.get(kept.id) == kept
         [new] = (await put(outbox, command(code="PA")))[-1:]
@@ -183,7 +165,7 @@ def test_one_physical_event_is_one_alarm(tmp_path: Path) -> None:
     async def again(outbox: Outbox) -> None:
         entries = {"GB1:1": entry(command()), "GB1:2": entry(command(code="FA"))}
         await outbox.keep_panel("GB1", {"armed": False}, entries)
-        assert await outbox.keep_panel("GB2", {}, entries) == {}
+        assert await outbox.keep_panel("GB2", {}, entries) == set()
         assert [queued.command.identity.event_code for queued in await outbox.list()] == ["BA", "FA"]
         assert await outbox.panels() == {"GB1": {"armed": False}, "GB2": {}}
 
@@ -205,8 +187,8 @@ def test_a_command_that_cannot_be_read_is_told_in_words(tmp_path: Path) -> None:
         [queued] = await put(outbox, command())
         await outbox._store.write(lambda db: db.execute("UPDATE command SET body = '[]'"))
         with pytest.raises(StoreError, match=f"command {queued.id} cannot be read"):
-            await outbox.next(HOME)
-        assert await outbox.drop(queued.id)
-        assert await outbox.next(HOME) is None
+            await outbox.pending(HOME)
+        assert await outbox.drop(queued.id, NOW)
+        assert await outbox.pending(HOME) == []
 
     with_outbox(tmp_path, body)

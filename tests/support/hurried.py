@@ -5,10 +5,10 @@ from __future__ import annotations
 from bridge import cli
 from bridge.app import status
 from bridge.store import maintenance
-from bridge.transmitters import heartbeat
+from bridge.transmitters import supervision
 
 _EACH_S = 0.2
 
-heartbeat._HEARTBEATS_PER_LEVEL = 450  # of 90 s
+supervision.HEARTBEATS_PER_LEVEL = 450  # of 90 s
 status._HEALTH_S = maintenance._PRUNE_S = maintenance._OTHERS_WRITE_S = _EACH_S
 cli.main()

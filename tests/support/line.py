@@ -1,73 +1,157 @@
-"""A transmitter whose receivers answer what a test tells them, driven step by step in a time of its own."""
+"""A transmitter over receivers that behave as a test says, in virtual time (`support.virtual`)."""
 
 from __future__ import annotations
 
+import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
-from datetime import timedelta
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
+from support import virtual
 from support.outbox import HOME, NOW, clock, opened
 
-from bridge.common.errors import StoreError
+from bridge.common.clock import Clock
 from bridge.common.models import Result, Secret
-from bridge.sos_access.client import Exchange, SOSAccessClient
-from bridge.sos_access.messages import RESPONSE_TO, NewAuthResponse
-from bridge.sos_access.status import Failover, ReceiversUnavailable, TransportError, error_for
-from bridge.store.credentials import Credentials
+from bridge.sos_access.client import SOSAccessClient
+from bridge.sos_access.connection import Connection, Dialer
+from bridge.sos_access.messages import RESPONSE_TO, AnyRequest, NewAuthResponse, Response, parse_request
+from bridge.sos_access.peer import Peer
+from bridge.sos_access.status import TransportError
 from bridge.store.outbox import Outbox
-from bridge.store.records import Queued
-from bridge.transmitters.heartbeat import Heartbeat
+from bridge.store.passwords import Passwords
 from bridge.transmitters.line import Line
+from bridge.transmitters.network import Network
+from bridge.transmitters.routes import Route, Routes
 from bridge.transmitters.transmitter import Transmitter
 
 OLD, NEW = Secret("1" * 15), Secret("2" * 15)
 DEAD = "dead"
-"""In place of a status: no receiver can be reached."""
+"""In place of a status: the connection is refused."""
+SILENT = "silent"
+"""In place of a status: the message is taken and nothing comes back."""
+LOST = "lost"
+"""In place of a status: the connection breaks before the answer."""
+DROPS = "drops"
+"""In place of a status: no connection comes about."""
 BUSY = (5, 98, 99, 77)
 """What is answered without being taken: the round fails."""
 
+Answer = int | str | Response
+Behaves = Callable[[str, AnyRequest | None], Answer]
+"""What a receiver does: asked without a request, whether it connects."""
 
-class FakeClient(SOSAccessClient):
-    """Answers statuses in turn, 0 when told none; notes what was sent with which password."""
 
-    answers: deque[int | str]
-    sent: list[tuple[str, str]]
+@dataclass(frozen=True)
+class Document:
+    """One message that was sent."""
 
-    async def exchange(self, request: Any) -> Any:  # noqa: ANN401 - stands for three overloads
-        what = getattr(request, "event_code", None) or type(request).__name__
-        self.sent.append((what, self.authentication.reveal()[0]))
-        status = self.answers.popleft() if self.answers else 0
+    at: float
+    receiver: str
+    request: AnyRequest
+
+    @property
+    def what(self) -> str:
+        return getattr(self.request, "event_code", None) or type(self.request).__name__
+
+    @property
+    def password(self) -> str:
+        return self.request.authentication.reveal()[0]
+
+
+class FakeDialer(Dialer):
+    """Connects to receivers that `behaves` describes, each after `answer_s`."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.answers: deque[Answer] = deque()
+        """Answered in turn by whichever is asked, then 0."""
+        self.behaves: Behaves | None = None
+        self.answer_s = 0.0
+        self.sent: list[Document] = []
+        self.connects: list[tuple[float, str]] = []
+
+    def behaviour(self, receiver: str, request: AnyRequest | None) -> Answer:
+        if self.behaves is not None:
+            return self.behaves(receiver, request)
+        if request is None:
+            return self.answers.popleft() if self.answers and isinstance(self.answers[0], str) else 0
+        return self.answers.popleft() if self.answers else 0
+
+    async def connect(self, peer: Peer) -> Connection:
+        receiver, now = _named(peer), asyncio.get_running_loop().time()
+        self.connects.append((now, receiver))
+        how = self.behaviour(receiver, None)
+        if how == DEAD:
+            raise TransportError(f"connection refused by {receiver}")
+        if how == DROPS:
+            await asyncio.sleep(peer.connect_timeout)
+            raise TransportError(f"no connection to {receiver}")
+        return FakeConnection(self, peer)
+
+
+class FakeConnection(Connection):
+    def __init__(self, dialer: FakeDialer, peer: Peer) -> None:
+        self.peer = peer
+        self._fake = dialer
+
+    async def exchange(self, data: bytes) -> bytes:
+        request, receiver = parse_request(data), _named(self.peer)
+        self._fake.sent.append(Document(asyncio.get_running_loop().time(), receiver, request))
+        status = self._fake.behaviour(receiver, request)
         if isinstance(status, str):
-            raise ReceiversUnavailable((("primary", TransportError("refused")),))
+            await asyncio.sleep(self.peer.response_timeout if status == SILENT else 0)
+            raise TransportError(f"no complete response from {receiver}")
+        await asyncio.sleep(self._fake.answer_s)
+        if isinstance(status, Response):
+            return status.to_xml()
         kind = RESPONSE_TO[type(request)]
         more: dict[str, Any] = {"new_authentication": NEW} if kind is NewAuthResponse and status == 0 else {}
-        response = kind(status, "said", **more)
-        error = error_for(response.status, response.info, response.arrival_time)
-        if isinstance(error, Failover):
-            raise ReceiversUnavailable((("primary", error),))
-        if error is not None:
-            error.attempts, error.receiver = 1, "primary"
-            raise error
-        return Exchange(response, "primary", 1, NOW, NOW)
+        return kind(status, "answer", **more).to_xml()
+
+    def close(self) -> None:
+        pass
+
+    def abort(self) -> None:
+        pass
+
+
+def _named(peer: Peer) -> str:
+    return f"{peer.address[0]} over {peer.interface}" if peer.interface else peer.address[0]
 
 
 class Recorder:
-    """Notes what is told."""
+    """Notes what is reported."""
 
     def __init__(self) -> None:
         self.links: list[bool] = []
         self.heartbeats: list[str] = []
         self.events: list[str] = []
-        self.changes = 0
+        self.problems: dict[tuple[str, str | None], str] = {}
+        self.receivers: list[tuple[str, bool | None]] = []
+        self.level: float | None = None
+        self.started: Callable[[], float] = lambda: 0.0
 
     def changed(self, transmitter: str) -> None:
-        self.changes += 1
+        pass
 
-    def link(self, transmitter: str, up: bool) -> None:  # noqa: FBT001 - the protocol
-        self.links.append(up)
+    def routes(self, transmitter: str, routes: Routes) -> None:
+        for receiver in routes.receivers:
+            up = routes.receiver_up(receiver)
+            if dict(self.receivers).get(receiver) is not up:
+                self.receivers.append((receiver, up))
+        link = routes.link_up(self.level, self.started(), asyncio.get_running_loop().time())
+        if link is not None and self.links[-1:] != [link]:
+            self.links.append(link)
+
+    def problem(self, transmitter: str, kind: str, text: str | None, *, receiver: str | None = None) -> None:
+        if text is None:
+            self.problems.pop((kind, receiver), None)
+        else:
+            self.problems[kind, receiver] = text
 
     def heartbeat(self, transmitter: str, result: Result) -> None:
         self.heartbeats.append(result.outcome)
@@ -76,79 +160,103 @@ class Recorder:
         self.events.append(kind)
 
 
-class FailingOutbox(Outbox):
-    """An outbox that cannot end a command so many times."""
-
-    failures = 0
-
-    async def complete(self, queued: Queued, result: Result) -> None:
-        if self.failures:
-            self.failures -= 1
-            raise StoreError("the disk is full")
-        await super().complete(queued, result)
-
-
-class Stepped(Transmitter):
-    """Steps until it would sleep; time goes on when the test says so."""
-
-    time = 1000.0
-    idle = False
-
-    def _now(self) -> float:
-        return self.time
-
-    async def _sleep(self) -> None:
-        self.idle = True
-
-    def begin(self) -> None:
-        self._heartbeat = Heartbeat(self._line.heartbeat, self.time)
-        self._last_success = self.time
-
-    async def settle(self, after: float = 0.0) -> None:
-        """Let `after` seconds pass, then do all that is due."""
-        self.time += after
-        self.idle = False
-        while not self.idle:
-            await self._step()
-
-
 class Bench:
-    """A transmitter with everything around it."""
+    """A transmitter with everything around it, running."""
 
-    def __init__(self, folder: Path, outbox: Outbox, heartbeat: float | None) -> None:
-        self.client = FakeClient("IK1", "SV301", OLD, "OPER", ("localhost", 1), use_single_receiver=True)
-        self.client.answers, self.client.sent = deque(), []
-        self.credentials = Credentials(folder / "passwords" / HOME, OLD)
-        self.outbox = FailingOutbox(outbox._store)
+    def __init__(
+        self,
+        folder: Path,
+        outbox: Outbox,
+        heartbeat: float | None = None,
+        receivers: Sequence[str] = ("primary",),
+        dialer: FakeDialer | None = None,
+        network: Network | None = None,
+        own_clock: Clock | None = None,
+        paths: Sequence[str] = ("",),
+    ) -> None:
+        self.dialer = dialer or FakeDialer()
+        self.outbox = outbox
         self.recorder = Recorder()
-        self.wall = NOW
-        self.clock = clock(lambda: self.wall)
-        line = Line(HOME, self.client, self.credentials, heartbeat, timedelta(hours=1))
-        self.transmitter = Stepped(line, self.outbox, self.recorder, self.clock)
-        self.transmitter.begin()
+        self._wall, self._set_at = NOW, 1000.0  # when virtual time begins
+        self.clock = own_clock or clock(lambda: self.wall)
+        client = SOSAccessClient("IK1", "SV301", OLD, "OPER", ("localhost", 1), use_single_receiver=True)
+        self.passwords = Passwords(folder / "passwords" / HOME, OLD, receivers)
+        self.line = Line(
+            HOME, client, self.passwords,
+            {Route(name, path): Peer((name, 1), interface=path or None) for path in paths for name in receivers},
+            network or Network(self.dialer), self.clock, heartbeat, max_age=timedelta(hours=1),
+        )  # fmt: skip
+        self.transmitter = Transmitter(self.line, outbox, self.recorder, self.clock)
+        self.recorder.level, self.recorder.started = heartbeat, lambda: self.transmitter._state.started
+        self.transmitter._state.jitter = lambda: 0.5
+        self.running = asyncio.create_task(self.transmitter.run())
 
-    def answer(self, *statuses: int | str) -> None:
-        self.client.answers.extend(statuses)
+    @property
+    def wall(self) -> datetime:
+        return self._wall + timedelta(seconds=asyncio.get_running_loop().time() - self._set_at)
+
+    @wall.setter
+    def wall(self, value: datetime) -> None:
+        self._wall, self._set_at = value, asyncio.get_running_loop().time()
+
+    def answer(self, *statuses: Answer) -> None:
+        self.dialer.answers.extend(statuses)
 
     @property
     def sent(self) -> list[str]:
-        return [what for what, _ in self.client.sent]
+        return [document.what for document in self.dialer.sent]
 
     async def settle(self, after: float = 0.0) -> Sequence[str]:
-        """Return what is sent once `after` seconds have passed."""
-        before = len(self.client.sent)
-        await self.transmitter.settle(after)
+        """Return what is sent in the next `after` seconds."""
+        before = len(self.dialer.sent)
+        await asyncio.sleep(after + 0.001)
+        if self.running.done():
+            self.running.result()
         return self.sent[before:]
 
     async def outcomes(self) -> list[str]:
         """Return the outcomes of all results so far."""
         return [result.fields["outcome"] for result in await self.outbox.owed_results()]
 
+    async def crash(self) -> None:
+        """End without waiting for what is on its way."""
+        self.running.cancel()
+        await asyncio.sleep(0)
+        await self.stop()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.stop()
+
+    async def stop(self) -> None:
+        self.running.cancel()
+        await asyncio.wait([self.running])
+        if not self.running.cancelled():
+            self.running.result()
+
 
 @asynccontextmanager
-async def bench(folder: Path, heartbeat: float | None = None) -> AsyncIterator[Bench]:
-    async with opened(folder) as outbox:
-        yield Bench(folder, outbox, heartbeat)
+async def bench(folder: Path, heartbeat: float | None = None, **more: Any) -> AsyncIterator[Bench]:  # noqa: ANN401
+    async with opened(folder) as outbox, Bench(folder, outbox, heartbeat, **more) as found:
+        yield found
 
 
-__all__ = ["BUSY", "DEAD", "NEW", "OLD", "Bench", "bench"]
+def on_bench(
+    path: Path,
+    body: Callable[[Bench], Awaitable[None]],
+    heartbeat: float | None = None,
+    **more: Any,  # noqa: ANN401
+) -> None:
+    """Run `body` with a running transmitter, in virtual time; the checks at its start are over, without heartbeats."""
+
+    async def main() -> None:
+        async with bench(path, heartbeat, **more) as each:
+            if heartbeat is None:
+                await each.settle(5)
+                each.dialer.sent.clear()
+                each.dialer.connects.clear()
+            await body(each)
+
+    virtual.run(main())

@@ -22,8 +22,9 @@ from bridge.common.models import (
     Result,
 )
 from bridge.store.database import Store
+from bridge.store.deliveries import Delivery
 from bridge.store.outbox import Outbox
-from bridge.store.records import CommandEntry, Delivery, Queued
+from bridge.store.records import CommandEntry, Queued
 
 T = TypeVar("T")
 
@@ -52,6 +53,7 @@ def command(
     at: datetime = NOW,
     reference: str | None = None,
     reply: Reply | None = None,
+    urgent: bool = False,
 ) -> Command:
     if request in (Request.PING, Request.AUTH):
         return Command(
@@ -62,7 +64,9 @@ def command(
             reference=reference,
             reply=reply,
         )
-    alarm = PreparedAlarm(code, section=section or None, detector=detector or None, transmitter_area=area or None)
+    alarm = PreparedAlarm(
+        code, section=section or None, detector=detector or None, transmitter_area=area or None, urgent=urgent
+    )
     return Command(
         transmitter=transmitter,
         request=request,
@@ -111,12 +115,3 @@ async def put(outbox: Outbox, *commands: Command) -> list[Queued]:
     """Add commands, one by one, and return them as queued."""
     await outbox.add([entry(each) for each in commands])
     return (await outbox.list())[-len(commands) :]
-
-
-async def drain(outbox: Outbox, transmitter: str = HOME) -> list[Queued]:
-    """Complete everything in the order `next` gives it."""
-    sent = []
-    while queued := await outbox.next(transmitter):
-        await outbox.complete(queued, result(queued))
-        sent.append(queued)
-    return sent

@@ -41,9 +41,20 @@ class ScriptedClient:
 class NoDeliveries:
     """Remembers nothing."""
 
-    def acknowledged(self, batch: Sequence[Incoming]) -> None: ...
+    def __init__(self) -> None:
+        self.changed = asyncio.Event()
 
-    async def new_session(self) -> None: ...
+    def is_redelivery(self, _: Incoming) -> bool:
+        return False
+
+    def is_safe(self, _: Incoming) -> bool:
+        return True
+
+    def acknowledged(self, messages: Sequence[Incoming]) -> None: ...
+
+    async def settled(self) -> None: ...
+
+    def new_session(self) -> None: ...
 
 
 def make_session(

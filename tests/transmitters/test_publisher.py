@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -15,12 +16,15 @@ import pytest
 from bridge.common.errors import StoreError
 from bridge.common.models import ActiveAlarm, Command, PreparedAlarm, Request
 from bridge.mqtt.outgoing import Outgoing
-from bridge.store.outbox import Outbox, Wakes
+from bridge.store.arrivals import Wakes
+from bridge.store.outbox import Outbox
 from bridge.store.records import Counts, PendingResult, Queued, State
 from bridge.transmitters.publisher import Publisher
-from bridge.transmitters.topics import Topics
+from bridge.transmitters.routes import Route, Routes
+from bridge.transmitters.topics import Reach, Topics
 
-TOPICS = Topics("b", {"home": {}})
+RECEIVERS = {"primary": "a.example:1", "secondary": "b.example:1"}
+TOPICS = Topics("b", {"home": {}}, {"home": Reach(RECEIVERS, level=180.0)})
 ACCEPTED = datetime(2026, 3, 1, tzinfo=UTC)
 COMMAND = Command(transmitter="home", request=Request.ALARM, accepted_at=ACCEPTED, alarm=PreparedAlarm("BA"))
 ALARM = Queued(1, COMMAND, State.PENDING, attempts=6, unauthorized=False, undelivered=True, error="no route")
@@ -42,6 +46,8 @@ class Owing:
         """The portions by the number that they follow."""
         self.failures = 0
         self.looks = 0
+        self.counted = Counts()
+        self.stray: dict[str, int] = {}
         self.noted = asyncio.Event()
         """Noting waits for it."""
         self.noted.set()
@@ -51,7 +57,12 @@ class Owing:
         return []
 
     async def counts(self, _: str) -> Counts:
-        return Counts()
+        return self.counted
+
+    async def unconfigured(self, _: object) -> dict[str, int]:
+        return self.stray
+
+    async def last_result(self, *_: object) -> None: ...
 
     async def owed_results(self, after: int) -> list[PendingResult]:
         return self.results.get(after, [])
@@ -76,12 +87,23 @@ class Broker(Outgoing):
     def __init__(self) -> None:
         super().__init__(asyncio.Event())
         self.topics: list[str] = []
+        self.events: list[dict[str, Any]] = []
+        self.states: dict[str, Any] = {}
+        self.declared: list[str] = []
+        """The topics of the states that changed."""
         self.unacknowledged: list[Callable[[], None]] = []
 
     def publish(self, topic: str, payload: str, *, done: Callable[[], None] | None = None, **_: Any) -> None:  # noqa: ANN401
         self.topics.append(topic)
+        self.events.append(json.loads(payload))
         if done is not None:
             self.unacknowledged.append(done)
+
+    def state(self, topic: str, payload: str) -> None:
+        value = json.loads(payload) if payload[0] in "[{" else payload
+        if self.states.get(topic) != value:
+            self.states[topic] = value
+            self.declared.append(topic)
 
     def acknowledge(self) -> None:
         while self.unacknowledged:
@@ -196,5 +218,108 @@ def test_what_is_stored_is_counted_soon_also_while_no_transmitter_runs() -> None
             looks = outbox.looks
             outbox.wakes.wake(["home", "former"])
             await until(lambda: outbox.looks > looks)
+
+    run(scenario)
+
+
+def test_a_problem_is_listed_since_it_began_until_it_is_cleared() -> None:
+    async def scenario() -> None:
+        async with publishing(Owing()) as (publisher, broker):
+            publisher.problem("home", "unauthorized", "refused: 4", receiver="primary")
+            assert "b/transmitter/home/problem" not in broker.states, "the routes are not known yet"
+            publisher.routes("home", Routes(list(RECEIVERS)))
+            [first] = broker.states["b/transmitter/home/problem/info"]
+            assert broker.states["b/transmitter/home/problem"] == "ON"
+            assert (first["kind"], first["text"], first["receiver"]) == ("unauthorized", "refused: 4", "primary")
+            assert "path" not in first
+            await asyncio.sleep(0.01)
+            publisher.problem("home", "unauthorized", "refused: 6", receiver="primary")
+            publisher.problem("home", "password_file", "damaged")
+            again, other = broker.states["b/transmitter/home/problem/info"]
+            assert again == first | {"text": "refused: 6"}
+            assert other["kind"] == "password_file"
+            broker.declared.clear()
+            publisher.problem("home", "password_file", "damaged")
+            publisher.problem("home", "heartbeat_disabled", None)
+            assert broker.declared == []
+            publisher.problem("home", "unauthorized", None, receiver="primary")
+            publisher.problem("home", "password_file", None)
+            assert broker.states["b/transmitter/home/problem"] == "OFF"
+            assert broker.states["b/transmitter/home/problem/info"] == []
+
+    run(scenario)
+
+
+def test_problems_of_the_bridge_are_listed_from_the_start() -> None:
+    async def scenario() -> None:
+        async with publishing(Owing()) as (publisher, broker):
+            await publisher.restore()
+            assert (broker.states["b/bridge/problem"], broker.states["b/bridge/problem/info"]) == ("OFF", [])
+            publisher.bridge_problem("store_failed", "disk full")
+            assert broker.states["b/bridge/problem"] == "ON"
+            assert broker.states["b/bridge/problem/info"][0]["kind"] == "store_failed"
+            assert "b/transmitter/home/problem" not in broker.states
+
+    run(scenario)
+
+
+def test_what_the_outbox_shows_is_a_problem_until_it_is_gone() -> None:
+    async def scenario() -> None:
+        outbox = Owing()
+        outbox.counted = Counts(pending=2, undelivered=1, rejected=3)
+        info = "b/transmitter/home/problem/info"
+        async with publishing(outbox) as (publisher, broker):
+            publisher.routes("home", Routes(list(RECEIVERS)))
+            await until(lambda: broker.states.get(info))
+            assert [each["kind"] for each in broker.states[info]] == ["rejected", "undelivered"]
+            outbox.counted = Counts()
+            publisher.changed("home")
+            await until(lambda: broker.states[info] == [])
+            assert broker.states["b/transmitter/home/problem"] == "OFF"
+
+    run(scenario)
+
+
+def test_routes_are_published_with_their_events_and_problems() -> None:
+    async def scenario() -> None:
+        now = asyncio.get_running_loop().time()
+        routes = Routes(list(RECEIVERS))
+        primary, secondary = (routes[Route(receiver)] for receiver in RECEIVERS)
+        async with publishing(Owing()) as (publisher, broker):
+            for health in (primary, secondary):
+                health.answered(0, now - 100, alarm=False)
+            publisher.routes("home", routes)
+            home = {topic.removeprefix("b/transmitter/home/"): state for topic, state in broker.states.items()}
+            assert (home["receiver/primary/state"], home["link"], home["problem"]) == ("ON", "ON", "OFF")
+            assert home["receiver/secondary/info"]["address"] == "b.example:1"
+            assert broker.events == []
+            secondary.failed("timed out", now, alarm=True, connected=True)
+            publisher.routes("home", routes)
+            assert broker.states["b/transmitter/home/receiver/secondary/state"] == "OFF"
+            assert broker.states["b/transmitter/home/problem"] == "ON"
+            [event] = broker.events
+            assert (event["type"], event["receiver"], event["error"]) == ("receiver_down", "secondary", "timed out")
+            broker.declared.clear()
+            publisher.routes("home", routes)
+            assert broker.declared == []
+            secondary.answered(0, now, alarm=True)
+            publisher.routes("home", routes)
+            assert broker.events[-1]["type"] == "receiver_up"
+            assert broker.states["b/transmitter/home/problem"] == "OFF"
+
+    run(scenario)
+
+
+def test_what_waits_for_nobody_is_a_problem_of_the_bridge() -> None:
+    async def scenario() -> None:
+        outbox = Owing()
+        outbox.stray = {"former": 2}
+        async with publishing(outbox) as (publisher, broker):
+            await publisher.restore()
+            [problem] = broker.states["b/bridge/problem/info"]
+            assert (problem["kind"], "2 for former" in problem["text"]) == ("unconfigured_waiting", True)
+            outbox.stray = {}
+            publisher.changed("home")
+            await until(lambda: broker.states["b/bridge/problem"] == "OFF")
 
     run(scenario)

@@ -14,52 +14,59 @@ from typing import Any
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from support.line import LOST, Answer, FakeDialer
 
+from bridge.common.clock import Clock
 from bridge.common.errors import StoreError
 from bridge.common.models import Command, Request, Secret
-from bridge.sos_access.client import Exchange, SOSAccessClient
-from bridge.sos_access.messages import RESPONSE_TO, NewAuthRequest, NewAuthResponse
-from bridge.sos_access.status import ReceiversUnavailable, TransportError, Unauthorized, error_for
-from bridge.store.credentials import Credentials
+from bridge.sos_access.client import SOSAccessClient
+from bridge.sos_access.messages import (
+    RESPONSE_TO,
+    AnyRequest,
+    NewAuthRequest,
+    NewAuthResponse,
+    PingResponse,
+    Response,
+)
+from bridge.sos_access.peer import Peer
+from bridge.sos_access.status import TransportError, Unauthorized
+from bridge.store.passwords import Passwords
 from bridge.transmitters.line import Line
+from bridge.transmitters.network import Network
+from bridge.transmitters.routes import Route
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 
 
-class Rule(SOSAccessClient):
+class Rule(FakeDialer):
     """A new password counts from its first use, the old one until then (sos_access/PROTOCOL.md, Rotation)."""
 
-    current = "0"
-    pending: str | None = None
-    given_out = 0
-    lose: str | None = None
-    tried: list[str]
+    def __init__(self) -> None:
+        super().__init__()
+        self.current = "0"
+        self.pending: str | None = None
+        self.given_out = 0
+        self.lose: str | None = None
+        self.tried: list[str] = []
 
-    async def exchange(self, request: Any) -> Any:  # noqa: ANN401 - stands for three overloads
+    def behaviour(self, receiver: str, request: AnyRequest | None) -> Answer:
+        if request is None:
+            return 0
         lost, self.lose = self.lose, None
-        unreachable = ReceiversUnavailable((("primary", TransportError("lost")),))
         if lost == "request":
-            raise unreachable
-        word = self.authentication.reveal().rstrip("x")
+            return LOST
+        word = request.authentication.reveal().rstrip("x")
         self.tried.append(word)
-        kind = RESPONSE_TO[type(request)]
-        more: dict[str, Any] = {}
-        status = 0
         if word == self.pending:
             self.current, self.pending = word, None
-        elif word != self.current:
-            status = 4
-        if status == 0 and isinstance(request, NewAuthRequest):
+        response: Response = PingResponse(0)
+        if word != self.current:
+            response = RESPONSE_TO[type(request)](4)
+        elif isinstance(request, NewAuthRequest):
             self.given_out += 1
             self.pending = str(self.given_out)
-            more["new_authentication"] = secret(self.pending)
-        if lost == "response":
-            raise unreachable
-        response = kind(status, "said", **more)
-        error = error_for(response.status, response.info, response.arrival_time)
-        if error is not None:
-            raise error
-        return Exchange(response, "primary", 1, NOW, NOW)
+            response = NewAuthResponse(0, new_authentication=secret(self.pending))
+        return LOST if lost == "response" else response
 
 
 def secret(word: str) -> Secret:
@@ -72,42 +79,43 @@ class Site:
     def __init__(self, folder: Path) -> None:
         self.path = folder / "passwords" / "home.json"
         self.configured = secret("0")
-        self.receiver = Rule("IK1", "SV301", self.configured, "OPER", ("localhost", 1), use_single_receiver=True)
-        self.receiver.tried = []
+        self.receiver = Rule()
         self.start()
 
     def start(self) -> None:
-        self.credentials = Credentials(self.path, self.configured)
+        self.passwords = Passwords(self.path, self.configured)
 
-    def ask(self, request: Request) -> Any:  # noqa: ANN401 - an exchange
+    def ask(self, request: Request) -> Response:
         """Exchange as the transmitter does; where a crash follows, what is not on disk is gone."""
-        line = Line("home", self.receiver, self.credentials)
-        command = Command(transmitter="home", request=request, accepted_at=NOW)
+        client = SOSAccessClient("IK1", "SV301", self.configured, "OPER", ("localhost", 1), use_single_receiver=True)
+        peers = {Route("primary"): Peer(("primary", 1))}
+        line = Line("home", client, self.passwords, peers, Network(self.receiver), Clock())
         self.receiver.tried.clear()
-        try:
-            return asyncio.run(line.exchange(lambda: line.message(command)))
-        finally:
-            assert len(self.receiver.tried) <= 2
+        return asyncio.run(
+            line.exchange(line.message(Command(transmitter="home", request=request, accepted_at=NOW)))
+        ).response
 
     def send(self) -> None:
         self.ask(Request.PING)
 
     def rotate(self, *, crash: bool = False) -> None:
-        response = self.ask(Request.AUTH).response
+        if self.passwords.rotation_refusal is not None:
+            return
+        response = self.ask(Request.AUTH)
         assert isinstance(response, NewAuthResponse)
         assert response.new_authentication
         if not crash:
-            self.credentials.add(response.new_authentication)
+            self.passwords.add(response.new_authentication)
 
     def lose(self, what: str, then: Callable[[], None]) -> None:
         self.receiver.lose = what
-        with pytest.raises(ReceiversUnavailable):
+        with pytest.raises(TransportError):
             then()
 
     def full_disk(self, then: Callable[[], None]) -> None:
         """Do something that must write, or not, while nothing can be written."""
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("bridge.store.credentials.write_private", _full)
+            patch.setattr("bridge.store.passwords.write_private", _full)
             try:
                 then()
             except StoreError:
@@ -181,7 +189,7 @@ def test_a_wrong_password_is_asked_twice_at_most_and_said(tmp_path: Path) -> Non
     with pytest.raises(Unauthorized) as caught:
         site.send()
     assert site.receiver.tried == ["1", "0"]
-    assert "xxx" not in f"{caught.value} {caught.value!r} {site.credentials!r}"
+    assert "xxx" not in f"{caught.value} {caught.value!r} {site.passwords!r}"
 
 
 class CrashError(BaseException):
@@ -203,7 +211,7 @@ def test_a_crash_within_a_write_leaves_the_old_or_the_new_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, calls: int
 ) -> None:
     path = tmp_path / "home.json"
-    Credentials(path, secret("0")).add(secret("1"))
+    Passwords(path, secret("0")).add(secret("1"))
     left = calls
     module, _, function = name.rpartition(".")
     real = getattr(os, function) if module == "os" else Path.rename
@@ -225,13 +233,13 @@ def test_a_crash_within_a_write_leaves_the_old_or_the_new_file(
     with monkeypatch.context() as patch:
         patch.setattr(name, fails)
         with pytest.raises(CrashError):
-            Credentials(path, secret("0")).add(secret("2"))
-    found = Credentials(path, secret("0"))
-    assert found.candidates() in ((secret("1"), secret("0")), (secret("2"), secret("1")))
+            Passwords(path, secret("0")).add(secret("2"))
+    found = Passwords(path, secret("0"))
+    assert found.candidates()[:2] in ((secret("1"), secret("0")), (secret("2"), secret("1")))
     found.add(secret("3"))
     assert [each.name for each in tmp_path.iterdir()] == ["home.json"]
     assert path.stat().st_mode & 0o777 == 0o600
-    assert Credentials(path, secret("0")).candidates()[0] == secret("3")
+    assert Passwords(path, secret("0")).candidates()[0] == secret("3")
 
 
 def test_a_new_password_is_on_disk_before_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -249,5 +257,5 @@ def test_a_new_password_is_on_disk_before_its_name(tmp_path: Path, monkeypatch: 
 
     monkeypatch.setattr("os.fsync", synced)
     monkeypatch.setattr("pathlib.Path.rename", renamed)
-    Credentials(tmp_path / "home.json", secret("0")).add(secret("1"))
+    Passwords(tmp_path / "home.json", secret("0")).add(secret("1"))
     assert steps == ["file", "rename", "directory"]

@@ -16,16 +16,19 @@ from support.outbox import HOME, NOW
 from bridge.common.models import ActiveAlarm, Alarm, AlarmIdentity, NamedAlarm, Outcome, PreparedAlarm, Request, Result
 from bridge.common.payloads import CommandError
 from bridge.common.text import timestamp
+from bridge.sos_access.prepare import prepare
 from bridge.transmitters.commands import ParsedCommand
 from bridge.transmitters.commands import parse as parse_command
 from bridge.transmitters.topics import (
+    Reach,
     Topics,
     active_payload,
     alarm_state,
 )
 
 BURGLARY = NamedAlarm("burglary", "Burglary", PreparedAlarm("BA", section="1", section_text="House"), "BR")
-TOPICS = Topics("base/one", {HOME: {"burglary": BURGLARY}, "shed": {}})
+SHED = Reach({"primary": "a:1", "secondary": "b:1"}, {"mobile": "wwan0"})
+TOPICS = Topics("base/one", {HOME: {"burglary": BURGLARY}, "shed": {}}, {"shed": SHED})
 LEAVES = ("alarm/raise", "alarm/restore", "alarm/burglary/set", "ping", "auth/rotate")
 
 
@@ -94,20 +97,15 @@ def test_a_ping_or_rotation_with_or_without_a_reference(
 
 ALARM_FAULTS = [
     ("", "the payload is empty; give an event code"),
-    ('"BA"', "is not an event code; use BA"),
+    ('"BA', "is not an event code; use BA"),
+    ('""', "event_code: is missing"),
     ("['BA']", "is not an event code; use BA"),
     ('{"event_code": "BA"', "invalid JSON: "),
     ("{" * 50_000, "invalid JSON: "),
-    ('{"event_code": "BA", "event_code": "FA"}', "duplicate field in the JSON object"),
+    ('{"event_code": "BA", "event_code": "FA"}', "event_code: duplicate field with different values"),
     ({"section": "1"}, "event_code: is required"),
     ({"event_code": ""}, "event_code: is required"),
     ({"event_code": True}, "event_code: has type bool; use text"),
-    ({"event_code": "BA", "sektion": "1"}, "sektion: unknown field; known fields: event_code"),
-    ({"event_code": "BA", "section": ["1"]}, "section: has type list"),
-    ({"event_code": "BA", "transmitter_time": "noon"}, "transmitter_time: 'noon' is not a time; use for example"),
-    ({"event_code": "BA", "position": {"lat": 1}}, "position: "),
-    ({"event_code": "BA", "position": {"x": 10**400, "y": 1}}, "position: "),
-    ({"event_code": "BA", "position": {"x": 1e999, "y": 1}}, "position: "),
     ({"event_code": "B" * 200}, "event_code: "),
     (b"\xff\xfe", "not UTF-8"),
     (b"B" * 100_001, "has 100001 bytes; the limit is 100000"),
@@ -122,6 +120,86 @@ def test_a_wrong_alarm_is_told_in_words(leaf: str, request_: Request, payload: o
     assert words in str(caught.value)
     assert str(caught.value).isprintable()
     assert (caught.value.transmitter, caught.value.request) == (HOME, request_)
+
+
+def test_a_json_string_is_an_event_code() -> None:
+    assert parse("home/alarm/raise", '"FA"') == parse("home/alarm/raise", "FA")
+    assert parse("home/alarm/raise", {"event_code": " FA\n"}) == parse("home/alarm/raise", "FA")
+
+
+BROKEN_DETAILS = [
+    ({"sektion": "1"}, None, "sektion: unknown field, ignored"),
+    ({"section": ["1"]}, "section", "section: has type list; use text; left out"),
+    ({"section": True}, "section", "section: has type bool; use text; left out"),
+    ({"section": "123456789"}, "section", "section: has 9 characters; it must have 1 to 5; left out"),
+    ({"reference": "x" * 51}, "reference", "reference: has 51 characters; it must have 1 to 50; left out"),
+    ({"transmitter_time": "noon"}, "transmitter_time", "transmitter_time: 'noon' is not a time"),
+    ({"position": {"lat": 1}}, "position", "position: use"),
+    ({"position": "57.7N"}, "position", "position: has 5 characters"),
+    ({"position": {"x": 10**400, "y": 1}}, "position", "position: x: "),
+    ({"position": {"x": 1e999, "y": 1}}, "position", "position: x: "),
+    ({"section_text": {"a": 1}}, "section_text", "section_text: has type dict; use text; left out"),
+]
+
+
+@pytest.mark.parametrize(("fields", "left_out", "words"), BROKEN_DETAILS)
+@pytest.mark.parametrize("leaf", ["raise", "restore"])
+def test_a_broken_detail_does_not_drop_the_alarm(
+    leaf: str, fields: dict[str, object], left_out: str | None, words: str
+) -> None:
+    found = parse(f"home/alarm/{leaf}", {"event_code": "FA", "detector": "7", **fields})
+    assert found.alarm
+    assert (found.alarm.event_code, found.alarm.detector) == ("FA", "7")
+    assert left_out is None or getattr(found.alarm, left_out) is None
+    [warning] = found.warnings
+    assert warning.startswith(words)
+
+
+def test_details_are_taken_as_they_are_meant() -> None:
+    found = parse(
+        "home/alarm/raise", {"event_code": "FA", "section": " 1 ", "section_text": 1.5, "detector": "12345678901"}
+    )
+    assert found.alarm
+    assert (found.alarm.section, found.alarm.section_text) == ("1", "1.5")
+    twice = parse("home/alarm/raise", '{"event_code": "FA", "section": "1", "section": "2"}')
+    assert twice.alarm
+    assert twice.alarm.section == "2"
+    assert twice.warnings == ("section: duplicate field, the last value counts",)
+
+
+def test_a_restore_whose_place_cannot_be_sent_ends_only_its_own_alarm() -> None:
+    raised, restored = (
+        parse(f"home/alarm/{leaf}", {"event_code": "FA", "section": "Kitchen"}) for leaf in ("raise", "restore")
+    )
+    assert raised.identity == restored.identity == AlarmIdentity("FA", "", "Kitchen", "")
+    assert restored.alarm == PreparedAlarm("FA")
+    assert not restored.identity.whole_code
+
+
+@pytest.mark.parametrize(
+    ("given", "urgent", "warned"),
+    [(True, True, False), (False, False, False), (None, False, False), ("true", True, True), ("no", False, True),
+     (1, True, True), ([], False, True)],
+)  # fmt: skip
+def test_an_urgent_alarm(given: object, *, urgent: bool, warned: bool) -> None:
+    found = parse("home/alarm/raise", {"event_code": "FA", "urgent": given})
+    assert found.alarm
+    assert found.alarm.urgent is urgent
+    assert bool(found.warnings) is warned
+
+
+def test_warnings_are_bounded() -> None:
+    found = parse("home/alarm/raise", {"event_code": "FA", **{f"x{n}": n for n in range(1000)}})
+    assert len(found.warnings) == 21
+    assert found.warnings[-1] == "980 more"
+
+
+def test_a_named_alarm_is_urgent_when_raised() -> None:
+    topics = Topics("b", {HOME: {"fire": replace(BURGLARY, key="fire", alarm=PreparedAlarm("FA", urgent=True))}})
+    raised, restored = (parse_command(topics, f"b/transmitter/{HOME}/alarm/fire/set", word) for word in (b"ON", b"OFF"))
+    assert raised.alarm
+    assert restored.alarm
+    assert (raised.alarm.urgent, restored.alarm.urgent) == (True, False)
 
 
 @pytest.mark.parametrize(
@@ -167,6 +245,18 @@ def test_any_payload_is_a_command_or_a_command_error(leaf: str, payload: bytes) 
         assert (found.alarm is None) == (found.request in (Request.PING, Request.AUTH))
 
 
+_codes = st.text("ABCXYZ0123456789", min_size=1, max_size=25) | st.integers(0, 10**24)
+
+
+@given(_codes, _fields, st.sampled_from(["raise", "restore"]))
+def test_any_object_with_a_good_event_code_is_an_alarm(code: str | int, more: dict[str, object], leaf: str) -> None:
+    found = parse(f"home/alarm/{leaf}", {**more, "event_code": code})
+    assert found.alarm
+    assert found.alarm.event_code == str(code)
+    assert prepare(found.alarm) == (found.alarm, ())
+    assert all(warning.isprintable() for warning in found.warnings)
+
+
 @pytest.mark.parametrize("depth", [900, 950, 980, 985, 990, 995])
 def test_a_deeply_nested_payload_is_a_command_or_a_command_error(depth: int) -> None:
     nested = "[" * depth + "]" * depth
@@ -184,8 +274,9 @@ _SAMPLES = [
     *(f"transmitter/{HOME}/alarm/{key}/set" for key in ("response", "state", "active")),
     *(f"transmitter/{HOME}/alarm/{key}/state" for key in ("burglary", "raise", "set")),
     *(f"transmitter/{HOME}/{leaf}" for leaf in ("alarm/response", "ping/response", "auth/response", "alarm/active")),
-    *(f"transmitter/{HOME}/{leaf}" for leaf in ("link", "outbox")),
-    *(f"bridge/{leaf}" for leaf in ("state", "info", "health")),
+    *(f"transmitter/{HOME}/{leaf}" for leaf in ("link", "outbox", "problem", "problem/info")),
+    *(f"transmitter/{HOME}/{leaf}" for leaf in ("receiver/primary/state", "receiver/primary/info", "path/a/info")),
+    *(f"bridge/{leaf}" for leaf in ("state", "info", "health", "problem", "problem/info")),
 ]
 
 
@@ -208,6 +299,13 @@ def test_a_topic_is_a_command_or_a_state_and_never_both(topic: str) -> None:
         ("transmitter/home/alarm/fire/state", True),
         ("transmitter/shed/alarm/burglary/state", True),
         ("transmitter/home/alarm/active", False),
+        ("transmitter/home/receiver/primary/state", False),
+        ("transmitter/home/receiver/secondary/info", True),
+        ("transmitter/shed/receiver/secondary/info", False),
+        ("transmitter/home/path/mobile/state", True),
+        ("transmitter/shed/path/mobile/info", False),
+        ("transmitter/attic/problem/info", True),
+        ("bridge/problem/info", False),
     ],
 )
 def test_what_is_configured_no_more_is_stale(topic: str, *, stale: bool) -> None:

@@ -3,50 +3,65 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+import json
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
 
 import pytest
-from support.line import BUSY, DEAD, NEW, OLD, Bench, bench
+from support import virtual
+from support.line import BUSY, DEAD, LOST, NEW, OLD, SILENT, Bench, bench, on_bench
 from support.outbox import HOME, command, entry, opened, put
 
-from bridge.common.models import Request
+from bridge.common.errors import FieldError, StoreError
+from bridge.common.models import Command, Request, Result
+from bridge.sos_access.messages import AlarmRequest, NewAuthResponse, PingResponse
 from bridge.store.maintenance import maintain
-from bridge.transmitters.transmitter import Transmitter
+from bridge.store.records import Queued
+from bridge.transmitters.line import Line
 
 LEVEL = 180.0
 PING = "PingRequest"
 
 
-def on_bench(path: Path, body: Callable[[Bench], Awaitable[None]], heartbeat: float | None = None) -> None:
-    async def run() -> None:
-        async with bench(path, heartbeat) as each:
-            await body(each)
-
-    asyncio.run(run())
+async def results(each: Bench) -> list[dict[str, object]]:
+    return [json.loads(owed.payload) for owed in await each.outbox.owed_results()]
 
 
 @pytest.mark.parametrize(
-    ("status", "outcome", "left"),
+    ("status", "outcome", "sent", "left"),
     [
-        (0, "accepted", None),
-        (10, "duplicate", None),
-        *((status, "rejected", "rejected") for status in (1, 2, 3, 7, 9, 100, 101)),
-        *((status, "unauthorized", "pending") for status in (4, 6)),
+        (0, "accepted", 1, None),
+        (10, "duplicate", 1, None),
+        *((status, "rejected", 1, "rejected") for status in (2, 7, 100)),
+        *((status, "rejected", 2, "rejected") for status in (1, 3)),
+        *((status, "unauthorized", 1, "pending") for status in (4, 6)),
     ],
 )
-def test_an_answer_is_an_outcome(tmp_path: Path, status: int, outcome: str, left: str | None) -> None:
+def test_an_answer_is_an_outcome(tmp_path: Path, status: int, outcome: str, sent: int, left: str | None) -> None:
     async def body(each: Bench) -> None:
+        each.answer(*[status] * sent)
         await put(each.outbox, command())
-        each.answer(status)
-        await each.settle()
+        await each.settle(1.5)
         assert await each.outcomes() == [outcome]
         assert [queued.state for queued in await each.outbox.list()] == ([left] if left else [])
         assert len(await each.outbox.active(HOME)) == (0 if left else 1)
-        assert each.sent == ["BA"]
+        assert each.sent == ["BA"] * sent
         assert each.transmitter.delivered == (0 if left else 1)
+
+    on_bench(tmp_path, body)
+
+
+@pytest.mark.parametrize("status", [1, 3])
+def test_an_alarm_that_is_refused_for_an_element_goes_once_more_without_it(tmp_path: Path, status: int) -> None:
+    async def body(each: Bench) -> None:
+        each.answer(status)
+        await put(each.outbox, command(section="1", reference="r1"))
+        await each.settle()
+        whole, minimal = (document.request for document in each.dialer.sent)
+        assert isinstance(whole, AlarmRequest)
+        assert isinstance(minimal, AlarmRequest)
+        assert (whole.section, minimal.section, minimal.alarm_type) == ("1", None, "AL")
+        assert await each.outcomes() == ["accepted"]
 
     on_bench(tmp_path, body)
 
@@ -57,60 +72,69 @@ def test_an_answer_is_an_outcome(tmp_path: Path, status: int, outcome: str, left
 )
 def test_a_ping_is_tried_once(tmp_path: Path, status: int | str, outcome: str) -> None:
     async def body(each: Bench) -> None:
-        await put(each.outbox, command(Request.PING))
-        each.answer(status)
         await each.settle()
-        await each.settle(120)
-        assert each.sent == [PING]
+        each.answer(status)
+        await put(each.outbox, command(Request.PING))
+        await each.settle()
+        assert each.sent.count(PING) == (0 if status == DEAD else 1)
         assert await each.outcomes() == [outcome]
         assert await each.outbox.list() == []
 
     on_bench(tmp_path, body)
 
 
-def test_an_unreachable_receiver_holds_all_alarms_in_order(tmp_path: Path) -> None:
+def test_an_unreachable_receiver_is_tried_at_growing_intervals(tmp_path: Path) -> None:
     async def body(each: Bench) -> None:
-        await put(each.outbox, command(), command(code="FA"))
-        each.answer(DEAD, DEAD)
-        assert await each.settle() == ["BA"]
-        assert await each.settle(0.7) == []
-        assert await each.settle(0.3) == ["BA"]
-        assert await each.settle(2) == ["BA", "FA"]
-        assert await each.outcomes() == ["accepted", "accepted"]
-        assert each.recorder.links == [False, True]
-        assert each.transmitter.failures == 2
+        await each.settle()
+        each.dialer.behaves = lambda receiver, request: DEAD
+        await put(each.outbox, command())
+        await each.settle(20)
+        tried = [at - each.dialer.connects[0][0] for at, _ in each.dialer.connects]
+        assert [round(at) for at in tried] == [0, 1, 3, 7, 12, 17]
+        assert each.recorder.links == [True, False]
+        each.dialer.behaves = None
+        assert await each.settle(5) == ["BA"]
+        assert await each.outcomes() == ["accepted"]
+        assert each.recorder.links == [True, False, True]
+        assert each.transmitter.failures == 6
 
     on_bench(tmp_path, body)
 
 
-@pytest.mark.parametrize("status", BUSY)
+@pytest.mark.parametrize("status", [*BUSY, 9, 101])
 def test_an_alarm_that_is_answered_and_not_taken_lets_others_pass(tmp_path: Path, status: int) -> None:
     async def body(each: Bench) -> None:
-        await put(each.outbox, command(), command(code="FA"), command(Request.RESTORE))
+        await each.settle()
         each.answer(status)
-        assert await each.settle() == ["BA", "FA"]
-        assert [queued.attempts for queued in await each.outbox.list()] == [1, 0]
-        assert len(await each.outbox.owed_undelivered([HOME])) == 1
-        assert await each.settle(1) == ["BA", "BA"]
+        await put(each.outbox, command())
+        await each.settle()
+        await put(each.outbox, command(code="FA"), command(Request.RESTORE))
+        await each.settle(1)
+        assert each.sent == ["BA", "FA", "BA", "BA"]  # FA showed that the receiver takes alarms again
         assert await each.outcomes() == ["accepted"] * 3
         assert [alarm.identity.event_code for alarm in await each.outbox.active(HOME)] == ["FA"]
 
     on_bench(tmp_path, body)
 
 
-def test_a_refused_password_is_told_once_and_asked_rarely(tmp_path: Path) -> None:
+def test_a_refused_password_is_reported_once_and_tried_rarely(tmp_path: Path) -> None:
     async def body(each: Bench) -> None:
-        await put(each.outbox, command(), command(code="FA"))
-        each.answer(4, 4)
-        assert await each.settle() == ["BA"]
-        assert await each.settle(44) == []
-        assert await each.settle(16) == ["BA"]
+        each.dialer.behaves = lambda receiver, request: 4
+        await put(each.outbox, command())
+        await each.settle()
+        assert each.sent == ["BA"]
+        assert await each.settle(59) == []
+        assert len(await each.settle(2)) == 1
+        assert await each.settle(290) == []
         assert await each.outcomes() == ["unauthorized"]
         assert each.recorder.events == ["unauthorized"]
-        assert await each.settle(60) == ["BA", "FA"]
-        assert await each.outcomes() == ["unauthorized", "accepted", "accepted"]
+        assert list(each.recorder.problems) == [("unauthorized", "primary")]
+        each.dialer.behaves = None
+        await each.settle(20)
+        assert await each.outcomes() == ["unauthorized", "accepted"]
+        assert each.recorder.problems == {}
+        each.dialer.behaves = lambda receiver, request: 4
         await put(each.outbox, command())
-        each.answer(4)
         await each.settle()
         assert each.recorder.events == ["unauthorized", "unauthorized"]
 
@@ -119,68 +143,125 @@ def test_a_refused_password_is_told_once_and_asked_rarely(tmp_path: Path) -> Non
 
 def test_a_rotation_stores_the_new_password_and_it_counts_next(tmp_path: Path) -> None:
     async def body(each: Bench) -> None:
+        await each.settle()
         await put(each.outbox, command(Request.AUTH))
         await each.settle()
-        assert each.credentials.candidates() == (NEW, OLD)
+        assert each.passwords.candidates()[0] == NEW
         await put(each.outbox, command())
         await each.settle()
-        assert each.client.sent == [("NewAuthRequest", "1"), ("BA", "2")]
-        assert each.credentials.candidates() == (NEW,)
+        found = {document.what: document.password for document in each.dialer.sent}
+        assert found == {PING: "2", "NewAuthRequest": "1", "BA": "2"}  # the ping asks which one the receiver takes
+        assert await each.outcomes() == ["accepted", "accepted"]
 
     on_bench(tmp_path, body)
 
 
-def test_in_an_open_rotation_the_other_password_is_tried_once(tmp_path: Path) -> None:
+def test_a_rotation_that_brings_no_password_is_no_duplicate(tmp_path: Path) -> None:
     async def body(each: Bench) -> None:
-        each.credentials.add(NEW)
-        await put(each.outbox, command())
-        each.answer(4, 4)
+        each.dialer.behaves = lambda receiver, request: 10
+        await put(each.outbox, command(Request.AUTH))
         await each.settle()
-        assert each.client.sent == [("BA", "2"), ("BA", "1")]
-        assert await each.outcomes() == ["unauthorized"]
-        each.answer(4)
-        await each.settle(60)
-        assert each.client.sent[2:] == [("BA", "2"), ("BA", "1")]
-        assert each.credentials.candidates() == (OLD, NEW)
-        await put(each.outbox, command())
-        await each.settle()
-        assert each.client.sent[4:] == [("BA", "1")]
+        assert await each.outcomes() == ["rejected"]
+        assert each.passwords.candidates() == (OLD,)
 
     on_bench(tmp_path, body)
 
 
-@pytest.mark.parametrize("status", [9, 101])
-def test_a_rejection_that_recognises_the_transmitter_ends_a_rotation(tmp_path: Path, status: int) -> None:
-    async def body(each: Bench) -> None:
-        each.credentials.add(NEW)
-        each.answer(status)
-        await each.settle()
-        assert each.credentials.candidates() == (NEW,)
+def test_no_rotation_is_asked_for_that_could_not_be_stored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(path: Path, content: bytes) -> None:
+        raise OSError(28, "No space left on device")
 
-    on_bench(tmp_path, body, LEVEL)
+    async def body(each: Bench) -> None:
+        await each.settle()
+        monkeypatch.setattr("bridge.store.passwords.write_private", full)
+        await put(each.outbox, command(Request.AUTH))
+        assert await each.settle() == []
+        assert await each.outcomes() == ["invalid"]
+
+    on_bench(tmp_path, body)
+
+
+def test_every_password_that_is_kept_is_tried(tmp_path: Path) -> None:
+    """The configured one is wrong, so is the newest: an older one is right."""
+
+    async def body(each: Bench) -> None:
+        each.passwords.add(NEW)
+        each.passwords.add(type(NEW)("3" * 15))
+        each.dialer.behaves = lambda receiver, request: 0 if _password(request) in (None, "2") else 4
+        await put(each.outbox, command())
+        await each.settle()
+        assert [document.password for document in each.dialer.sent if document.what == "BA"] == ["3", "2"]
+        assert await each.outcomes() == ["accepted"]
+        await put(each.outbox, command())
+        await each.settle()
+        assert each.dialer.sent[-1].password == "2"
+
+    on_bench(tmp_path, body)
+
+
+def _password(request: object) -> str | None:
+    return request.authentication.reveal()[0] if request is not None else None  # type: ignore[attr-defined]
+
+
+def test_a_damaged_password_file_stops_nothing(tmp_path: Path) -> None:
+    (tmp_path / "passwords").mkdir()
+    (tmp_path / "passwords" / HOME).write_text("{")
+
+    async def body(each: Bench) -> None:
+        await put(each.outbox, command())
+        await each.settle()
+        assert each.dialer.sent[-1].password == OLD.reveal()[0]
+        assert await each.outcomes() == ["accepted"]
+        assert ("password_file", None) in each.recorder.problems
+
+    on_bench(tmp_path, body)
 
 
 def test_an_alarm_that_is_too_old_expires_and_is_not_sent(tmp_path: Path) -> None:
     async def body(each: Bench) -> None:
+        await each.settle()
+        each.dialer.behaves = lambda receiver, request: DEAD
         await put(each.outbox, command())
-        each.answer(DEAD)
         await each.settle()
         each.wall += timedelta(hours=1, seconds=1)
+        await each.settle(11)
+        assert await each.outcomes() == ["expired"]
+        each.dialer.behaves = None
         await put(each.outbox, command(code="FA", at=each.wall))
-        assert await each.settle(1) == ["FA"]
+        await each.settle(2)
+        assert each.sent == ["FA"]
         assert await each.outcomes() == ["expired", "accepted"]
-        [expired, _] = await each.outbox.owed_results()
-        assert "older than 1:00:00, not delivered: no receiver took it in 1 attempts" in expired.payload
+        [expired, _] = await results(each)
+        assert "older than 1:00:00, not delivered: no receiver took it in " in str(expired["error"])
 
     on_bench(tmp_path, body)
 
 
-def test_a_store_that_fails_resends_nothing_and_blocks_nothing(tmp_path: Path) -> None:
+def test_an_alarm_that_became_too_old_while_the_bridge_was_off_is_not_sent(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with opened(tmp_path) as outbox:
+            await put(outbox, command())
+            async with Bench(tmp_path, outbox) as each:
+                each.wall += timedelta(hours=2)
+                await each.settle(1)
+                assert "BA" not in each.sent
+                assert await each.outcomes() == ["expired"]
+
+    virtual.run(main())
+
+
+def test_a_store_that_fails_resends_nothing_and_holds_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async def body(each: Bench) -> None:
-        each.outbox.failures = 1
+        complete, failures = each.outbox.complete, [1]
+
+        async def failing(queued: Queued, result: Result) -> None:
+            if failures:
+                failures.pop()
+                raise StoreError("the disk is full")
+            await complete(queued, result)
+
+        monkeypatch.setattr(each.outbox, "complete", failing)
         await put(each.outbox, command(), command(code="FA"), command(code="PA"))
-        assert await each.settle() == ["BA", "FA", "PA"]
-        assert each.recorder.events == ["store_failed"]
         await each.settle(60)
         assert each.sent == ["BA", "FA", "PA"]
         assert sorted(await each.outcomes()) == ["accepted"] * 3
@@ -190,157 +271,138 @@ def test_a_store_that_fails_resends_nothing_and_blocks_nothing(tmp_path: Path) -
     on_bench(tmp_path, body)
 
 
-def test_an_alarm_that_cannot_be_recorded_does_not_expire(tmp_path: Path) -> None:
+def test_a_command_that_makes_no_message_ends_invalid(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stored by another version, or the configuration has changed since."""
+    true_message = Line.message
+
+    def message(self: Line, wanted: Command, *, minimal: bool = False) -> object:
+        if wanted.reference == "bad":
+            raise FieldError("section", "is too long")
+        return true_message(self, wanted, minimal=minimal)
+
+    monkeypatch.setattr(Line, "message", message)
+
     async def body(each: Bench) -> None:
-        each.outbox.failures = 2
-        await put(each.outbox, command())
+        await put(each.outbox, command(reference="bad"), command(Request.PING, reference="bad"), command())
         await each.settle()
-        each.wall += timedelta(hours=2)
-        await each.settle(1)
-        await each.settle(60)
-        assert await each.outcomes() == ["accepted"]
         assert each.sent == ["BA"]
+        found = {(str(each["request"]), each.get("reference")): each["outcome"] for each in await results(each)}
+        assert found == {("alarm", "bad"): "invalid", ("ping", "bad"): "invalid", ("alarm", None): "accepted"}
+        assert await each.outbox.list() == []
 
     on_bench(tmp_path, body)
 
 
-def test_heartbeats_are_sent_at_start_and_four_in_a_level(tmp_path: Path) -> None:
-    async def body(each: Bench) -> None:
-        assert await each.settle() == [PING]
-        assert await each.settle(44) == []
-        assert await each.settle(1) == [PING]
-        assert each.recorder.heartbeats == ["accepted", "accepted"]
-        assert each.recorder.links == [True]
-        assert await each.outcomes() == []
-
-    on_bench(tmp_path, body, LEVEL)
-
-
-def test_code_9_ends_heartbeats_with_the_link_up(tmp_path: Path) -> None:
-    async def body(each: Bench) -> None:
-        each.answer(9)
-        assert await each.settle() == [PING]
-        assert await each.settle(1000) == []
-        assert each.recorder.events == ["heartbeat_disabled"]
-        assert each.recorder.heartbeats == ["rejected"]
-        assert each.recorder.links == [True]
-
-    on_bench(tmp_path, body, LEVEL)
-
-
-def test_code_101_waits_longer_with_the_link_up(tmp_path: Path) -> None:
-    async def body(each: Bench) -> None:
-        each.answer(101)
-        assert await each.settle() == [PING]
-        assert await each.settle(67) == []
-        assert await each.settle(0.5) == [PING]
-        assert each.recorder.links == [True]
-
-    on_bench(tmp_path, body, LEVEL)
-
-
-def test_a_monitored_link_is_down_only_after_a_whole_level(tmp_path: Path) -> None:
+def test_an_alarm_goes_before_a_ping_of_the_same_batch(tmp_path: Path) -> None:
     async def body(each: Bench) -> None:
         await each.settle()
-        each.answer(*[DEAD] * 4)
-        for _ in range(3):
-            await each.settle(45)
-        assert each.recorder.links == [True]
-        await each.settle(45)
-        assert each.recorder.links == [True, False]
-        await each.settle(45)
-        assert each.recorder.links == [True, False, True]
+        before = len(each.sent)
+        each.dialer.behaves = lambda receiver, request: SILENT if type(request).__name__ == PING else 0
+        await each.outbox.add([entry(command(Request.PING)), entry(command())])
+        await each.settle(0.1)
+        assert "BA" in each.sent[before:]
+        assert await each.outcomes() == ["accepted"]
 
-    on_bench(tmp_path, body, LEVEL)
+    on_bench(tmp_path, body)
 
 
-def test_alarms_go_before_a_heartbeat_that_is_due_but_not_before_one_overdue(tmp_path: Path) -> None:
+def test_an_answer_to_another_message_is_no_answer(tmp_path: Path) -> None:
     async def body(each: Bench) -> None:
-        await put(each.outbox, command())
-        assert await each.settle() == ["BA", PING]
-        await put(each.outbox, command())
-        assert await each.settle(45) == ["BA", PING]
-        await put(each.outbox, command())
-        assert await each.settle(90) == [PING, "BA"]
+        await each.settle()
+        other = PingResponse(0, reference="other")
+        each.dialer.behaves = lambda receiver, request: 0 if request is None else other
+        await put(each.outbox, command(Request.PING, reference="ours"))
+        await each.settle()
+        assert await each.outcomes() == ["unreachable"]
 
-    on_bench(tmp_path, body, LEVEL)
+    on_bench(tmp_path, body)
 
 
-def test_it_runs_until_cancelled_and_wakes_for_what_is_new(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bridge.transmitters.transmitter._LONGEST_SLEEP_S", 600.0)  # nothing but the wake is in time
+def test_an_alarm_goes_out_at_once(tmp_path: Path) -> None:
+    """As soon as it is stored: no time passes, and no tick of any clock is waited for."""
 
     async def body(each: Bench) -> None:
-        done = asyncio.Event()
-        each.recorder.changed = lambda transmitter: done.set()  # type: ignore[method-assign]
-        transmitter = Transmitter(each.transmitter._line, each.outbox, each.recorder, each.clock)
-        running = asyncio.create_task(transmitter.run())
-        async with asyncio.timeout(10):
-            for code in ("BA", "FA", "PA"):
-                done.clear()
-                await each.outbox.add([entry(command(code=code))])
-                await done.wait()
-        running.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await running
-        assert each.sent == ["BA", "FA", "PA"]
+        await each.settle(100)
+        for code in ("BA", "FA", "PA"):
+            before = asyncio.get_running_loop().time()
+            await each.outbox.add([entry(command(code=code))])
+            await each.settle()
+            assert each.dialer.sent[-1].what == code
+            assert each.dialer.sent[-1].at == before
         assert await each.outcomes() == ["accepted"] * 3
 
     on_bench(tmp_path, body)
 
 
-def test_an_alarm_goes_out_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As soon as it is stored: not with a tick of any clock, which stands still here."""
-    monkeypatch.setattr("bridge.transmitters.transmitter._LONGEST_SLEEP_S", 600.0)
+def test_what_another_program_took_out_is_forgotten(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Such as `sosbridge outbox drop`; and what it put back is sent."""
 
     async def body(each: Bench) -> None:
-        idle, sent = asyncio.Event(), asyncio.Event()
-        sleep, exchange = Transmitter._sleep, each.client.exchange
-
-        class Still(Transmitter):
-            """Its time stands still; it says when it has nothing to do."""
-
-            def _now(self) -> float:
-                return 1000.0
-
-            async def _sleep(self) -> None:
-                idle.set()
-                await sleep(self)
-
-        async def exchanged(request: Any) -> Any:  # noqa: ANN401 - stands for three overloads
-            sent.set()
-            return await exchange(request)
-
-        monkeypatch.setattr(each.client, "exchange", exchanged)
-        running = asyncio.create_task(Still(each.transmitter._line, each.outbox, each.recorder, each.clock).run())
-        async with asyncio.timeout(10):
-            for code in ("BA", "FA", "PA"):
-                await idle.wait()
-                idle.clear()
-                sent.clear()
-                await each.outbox.add([entry(command(code=code))])
-                await sent.wait()
-        running.cancel()
-        await asyncio.wait([running])
-        assert each.sent == ["BA", "FA", "PA"]
+        maintaining = asyncio.create_task(maintain(each.outbox._store, each.outbox, each.clock, lambda _: None))
+        await each.settle(5)
+        each.dialer.behaves = lambda receiver, request: 0 if request is None else 98
+        await put(each.outbox, command())
+        await each.settle(1)
+        async with opened(tmp_path) as other:
+            [waiting] = await other.list()
+            await other.drop(waiting.id, each.wall)
+        await each.settle(5)
+        sent = len([what for what in each.sent if what == "BA"])
+        await each.settle(1000)
+        assert len([what for what in each.sent if what == "BA"]) == sent
+        assert await each.outcomes() == ["rejected"]
+        maintaining.cancel()
+        await asyncio.wait([maintaining])
 
     on_bench(tmp_path, body)
 
 
-def test_what_another_program_stored_wakes_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Such as `sosbridge outbox retry`."""
-    monkeypatch.setattr("bridge.transmitters.transmitter._LONGEST_SLEEP_S", 600.0)
-    monkeypatch.setattr("bridge.store.maintenance._OTHERS_WRITE_S", 0.01)
+@pytest.mark.parametrize("answer", [0, SILENT])
+def test_a_stop_waits_for_an_answer_on_its_way(tmp_path: Path, answer: int | str) -> None:
+    async def main() -> None:
+        async with bench(tmp_path) as each:
+            await each.settle()
+            each.dialer.answer_s = 3.0
+            each.dialer.behaves = lambda receiver, request: 0 if request is None else answer
+            await put(each.outbox, command())
+            await each.settle(0.5)
+            began = asyncio.get_running_loop().time()
+            await each.stop()
+            took = asyncio.get_running_loop().time() - began
+            assert each.running.cancelled()
+            if answer == 0:
+                assert took < 2.6
+                assert await each.outcomes() == ["accepted"]
+                assert await each.outbox.list() == []
+            else:
+                assert 3.9 < took < 4.1
+                assert len(await each.outbox.list()) == 1
 
+    virtual.run(main())
+
+
+def test_a_stop_finishes_a_rotation_on_its_way(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with bench(tmp_path) as each:
+            await each.settle()
+            each.dialer.answer_s = 3.0
+            await put(each.outbox, command(Request.AUTH))
+            await each.settle(0.5)
+            await each.stop()
+            assert each.passwords.candidates()[0] == NEW
+
+    virtual.run(main())
+
+
+def test_a_lost_answer_to_a_rotation_leaves_the_old_password(tmp_path: Path) -> None:
     async def body(each: Bench) -> None:
-        woken = each.outbox.wakes.of(HOME)
-        woken.clear()
-        watching = asyncio.create_task(maintain(each.outbox._store, each.outbox, each.clock))
-        async with asyncio.timeout(10):
-            while not woken.is_set():
-                async with opened(tmp_path) as other:
-                    await other.add([entry(command())])
-                await asyncio.sleep(0.01)
-        watching.cancel()
-        await asyncio.wait([watching])
+        await each.settle()
+        each.dialer.behaves = lambda receiver, request: 0 if request is None else LOST
+        await put(each.outbox, command(Request.AUTH))
+        await each.settle()
+        each.dialer.behaves = None
+        assert each.passwords.candidates() == (OLD,)
+        assert await each.outcomes() == ["unreachable"]
+        assert not isinstance(each.dialer.sent[-1].request, NewAuthResponse)
 
     on_bench(tmp_path, body)

@@ -18,11 +18,11 @@ from typing import Self
 from bridge.common.errors import BridgeError, StoreError
 from bridge.sos_access.documents import LONGEST, DocumentBuffer
 from bridge.sos_access.messages import AnyRequest, Response
+from bridge.sos_access.peer import peer_name
 from bridge.sos_access.simulator.accounts import Account, Accounts
 from bridge.sos_access.simulator.faults import Fault, Faults
 from bridge.sos_access.simulator.rules import Kind, Rules, kind_of, read_request, refuse
 from bridge.sos_access.status import MalformedMessage, Status
-from bridge.sos_access.transport import peer_name
 
 __all__ = ["Account", "Accounts", "Arrival", "Fault", "Faults", "Receiver"]
 
@@ -152,13 +152,17 @@ class Receiver:
             writer.transport.abort()
 
     async def _process(self, raw: bytes, writer: asyncio.StreamWriter) -> None:
-        fault = self.faults.take()
+        fault = self._fault_of(raw)
         await asyncio.sleep(fault.delay)
         arrival, answer = self._decide(raw, fault, _peer(writer))
         # Recorded first: whoever has the response finds the arrival.
         await self._note(arrival)
         if not (fault.drop or fault.lose):
             await _send(writer, fault.spoil(answer), fault.segment)
+
+    def _fault_of(self, raw: bytes) -> Fault:  # noqa: ARG002 - for subclasses
+        """Return the fault of this request."""
+        return self.faults.take()
 
     def _decide(self, raw: bytes, fault: Fault, peer: str) -> tuple[Arrival, bytes]:
         """Process `raw`, unless the fault prevents it; return the arrival and the response."""

@@ -1,0 +1,46 @@
+"""What the system knows of its clock and of itself: the boot, the machine, and whether time is synchronised."""
+
+from __future__ import annotations
+
+import ctypes
+import hashlib
+import secrets
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+_TIME_ERROR = 5
+"""Result of adjtimex while the clock is not synchronised."""
+_LARGEST_TIMEX = 512
+"""Bytes; more than any system's structure. All zero, nothing is changed."""
+
+
+def steady_clock() -> tuple[str, Callable[[], float]]:
+    """Return the id of the boot and the clock that counts from it; without a boot id, those of this process."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip(), _since_boot
+    except (OSError, ValueError):
+        began = time.monotonic()
+        return secrets.token_hex(16), lambda: time.monotonic() - began
+
+
+def is_synchronised() -> bool | None:
+    """Whether a time service keeps the wall clock right; None where the system does not say."""
+    try:
+        state = ctypes.CDLL(None).adjtimex(ctypes.create_string_buffer(_LARGEST_TIMEX))
+    except (OSError, AttributeError):
+        return None
+    return None if state < 0 else bool(state != _TIME_ERROR)
+
+
+def machine_id() -> str:
+    """Return a hash that identifies this machine; '' where nothing does."""
+    try:
+        name = Path("/etc/machine-id").read_bytes().strip()
+    except OSError:
+        return ""
+    return hashlib.sha256(b"sosbridge " + name).hexdigest()[:32] if name else ""
+
+
+def _since_boot() -> float:
+    return time.clock_gettime(time.CLOCK_BOOTTIME)

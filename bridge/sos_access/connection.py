@@ -1,0 +1,198 @@
+"""Connections to receivers (PROTOCOL.md, One exchange).
+
+Connecting and sending are two steps: `race` connects to several and sends to one. A connection counts once TCP, TLS
+and the certificate are done. Every wait is bounded; errors are `TransportError`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import socket
+import ssl
+from collections.abc import Coroutine
+from ipaddress import ip_address
+from typing import Any
+
+from bridge.sos_access.documents import LONGEST, DocumentBuffer
+from bridge.sos_access.peer import Peer, peer_name, translated
+from bridge.sos_access.resolver import Resolver
+from bridge.sos_access.status import MalformedMessage, TransportError
+
+AT_ONCE = 50
+"""Connections to one address at once: a receiver's listen queue has often no more than 128 places."""
+CLOSE_TIMEOUT = 1.0
+"""Seconds to wait for the TLS peer to close; the response is complete, so nothing is lost after that."""
+
+_CLOSED = re.compile(rb"</(?:[\w.-]+:)?[a-z]+response\s*>", re.IGNORECASE)
+
+
+class Connection:
+    """A connection for one exchange. Made by `Dialer`."""
+
+    def __init__(self, peer: Peer, streams: tuple[asyncio.StreamReader, asyncio.StreamWriter], dialer: Dialer) -> None:
+        self.peer = peer
+        self._reader, self._writer = streams
+        self._dialer = dialer
+        self._closed = False
+
+    async def exchange(self, data: bytes) -> bytes:
+        """Send one document, return what answers it, and hang up. Raises TransportError where nothing comes.
+
+        The answer may be cut off or no proper XML: reading it is the caller's (`Response.from_broken`).
+        """
+        try:
+            await self.send(data)
+            answer = await self.receive()
+        except BaseException:
+            self.abort()
+            raise
+        self.close()
+        return answer
+
+    def close(self) -> None:
+        """Hang up, in the background: a TLS peer that does not answer the goodbye costs nobody's time."""
+        if not self._closed:
+            self._closed = True
+            self._dialer.closing(self._hang_up())
+
+    def abort(self) -> None:
+        """Hang up at once."""
+        if not self._closed:
+            self._closed = True
+            self._writer.transport.abort()
+            self._dialer.release(self.peer.address)
+
+    async def _hang_up(self) -> None:
+        self._writer.close()
+        try:
+            async with asyncio.timeout(CLOSE_TIMEOUT):
+                await self._writer.wait_closed()
+        except OSError:  # TimeoutError and ssl.SSLError among them: the answer is in hand
+            pass
+        finally:
+            self._writer.transport.abort()
+            self._dialer.release(self.peer.address)
+
+    async def send(self, data: bytes) -> None:
+        timeout = self.peer.connect_timeout
+        with translated(self.peer, f"{peer_name(self.peer.address)} read no data for {timeout:g} s"):
+            async with asyncio.timeout(timeout):
+                self._writer.write(data)
+                await self._writer.drain()
+
+    async def receive(self) -> bytes:
+        """Return the answer, or what came of it: a peer that hangs up early may have sent enough."""
+        name, timeout = peer_name(self.peer.address), self.peer.response_timeout
+        raw = bytearray()
+        with translated(self.peer, f"no complete response from {name} within {timeout:g} s"):
+            try:
+                async with asyncio.timeout(timeout):
+                    await self._read(raw)
+            except OSError:  # TimeoutError among them
+                if not raw:
+                    raise
+        if not raw:
+            raise TransportError(f"connection closed by {name} without a response")
+        return bytes(raw)
+
+    async def _read(self, raw: bytearray) -> None:
+        """Read into `raw` until the root has closed; what is no proper XML, until something like it has."""
+        buffer = DocumentBuffer()
+        proper = True
+        while data := await self._reader.read(4096):
+            raw += data
+            if proper:
+                try:
+                    if buffer.feed(data):
+                        raw[:] = buffer.document
+                        return
+                except MalformedMessage:
+                    proper = False
+            if len(raw) > LONGEST or (not proper and _CLOSED.search(raw)):
+                return
+
+
+class Dialer:
+    """Makes connections for a whole process: one resolver, at most `AT_ONCE` connections to an address."""
+
+    def __init__(self, resolver: Resolver | None = None, at_once: int = AT_ONCE) -> None:
+        self.resolver = resolver or Resolver()
+        self._at_once = at_once
+        self._places: dict[tuple[str, int], asyncio.Semaphore] = {}
+        self._tasks: set[asyncio.Task[Any]] = set()
+
+    async def aclose(self) -> None:
+        """Give up the losers and the goodbyes that still run."""
+        tasks = list(self._tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def connect(self, peer: Peer) -> Connection:
+        """Return a connection. Raises TransportError after `connect_timeout` at most."""
+        place = self._places.setdefault(peer.address, asyncio.Semaphore(self._at_once))
+        with translated(peer, f"no connection to {peer_name(peer.address)} within {peer.connect_timeout:g} s"):
+            async with asyncio.timeout(peer.connect_timeout):
+                await place.acquire()
+                try:
+                    streams = await self._open(peer)
+                except BaseException:
+                    place.release()
+                    raise
+        connection = Connection(peer, streams, self)
+        tls: ssl.SSLObject | None = streams[1].get_extra_info("ssl_object")
+        if peer.tls is not None and not peer.tls.trusts(tls.getpeercert(binary_form=True) if tls else None):
+            connection.abort()
+            raise TransportError(f"certificate of {peer_name(peer.address)} does not match the pin in tls_verify")
+        return connection
+
+    def release(self, address: tuple[str, int]) -> None:
+        self._places[address].release()
+
+    def closing(self, work: Coroutine[Any, Any, None]) -> None:
+        self.keep(asyncio.create_task(work, name="hang up"))
+
+    def keep(self, task: asyncio.Task[Any]) -> None:
+        """Own a task that nobody waits for until it ends."""
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _open(self, peer: Peer) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        """Try the addresses of the host one after the other, each for its share of the time."""
+        loop = asyncio.get_running_loop()
+        end = loop.time() + peer.connect_timeout
+        host, port = peer.address
+        addresses = await self.resolver.resolve(host, peer.connect_timeout)
+        for left in range(len(addresses), 0, -1):
+            address = addresses[-left]
+            try:
+                async with asyncio.timeout((end - loop.time()) / left):
+                    streams = await _connect(peer, address, port)
+            except OSError:  # TimeoutError among them: the next one may do
+                if left == 1:
+                    raise
+                continue
+            self.resolver.worked(host, address)
+            return streams
+        raise AssertionError("a name has at least one address")
+
+
+async def _connect(peer: Peer, address: str, port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    loop = asyncio.get_running_loop()
+    family = socket.AF_INET6 if ip_address(address).version == 6 else socket.AF_INET  # noqa: PLR2004 - of IP
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        sock.setblocking(False)  # noqa: FBT003 - its only parameter
+        if peer.interface is not None:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, peer.interface.encode() + b"\0")
+        if peer.source is not None:
+            sock.bind((peer.source, 0))
+        await loop.sock_connect(sock, (address, port))
+    except BaseException:
+        sock.close()
+        raise
+    if peer.tls is None:
+        return await asyncio.open_connection(sock=sock)
+    name = peer.tls_name or peer.address[0]
+    return await asyncio.open_connection(sock=sock, ssl=peer.tls.context, server_hostname=name)

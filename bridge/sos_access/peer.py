@@ -1,0 +1,75 @@
+"""The other end of a connection: where it is, what it is called, and what went wrong with it."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import ssl
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from bridge.common.text import clean
+from bridge.sos_access.status import TransportError
+from bridge.sos_access.tls import TlsPolicy
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """Where and how to connect; times in seconds.
+
+    `tls_name` is the name in the certificate, where it is not the host; `interface` and `source` choose the network
+    path (SO_BINDTODEVICE; the local address).
+    """
+
+    address: tuple[str, int]
+    tls: TlsPolicy | None = None
+    tls_name: str | None = None
+    interface: str | None = None
+    source: str | None = None
+    connect_timeout: float = 5.0
+    response_timeout: float = 10.0
+
+
+def peer_name(address: tuple[str, int]) -> str:
+    """Return `host:port`, an IPv6 literal in brackets."""
+    host, port = address
+    return f"[{clean(host)}]:{port}" if ":" in host else f"{clean(host)}:{port}"
+
+
+def _describe(error: OSError | UnicodeError, address: tuple[str, int]) -> str:
+    """Return one line with the peer and the failure."""
+    peer = peer_name(address)
+    match error:
+        case ConnectionRefusedError():
+            return f"connection refused by {peer}"
+        case ConnectionResetError() | BrokenPipeError() | ConnectionAbortedError():
+            return f"connection reset by {peer}"
+        case ssl.SSLCertVerificationError():
+            return f"certificate of {peer} not trusted: {clean(error.verify_message)}"
+        case ssl.SSLError():
+            return f"TLS with {peer} failed: {clean(error.reason or error)}"
+        case socket.gaierror() | UnicodeError():
+            return f"no address found for {clean(address[0])}"
+        case _:
+            return f"no connection with {peer}: {clean(error.strerror or error)}"
+
+
+@contextlib.contextmanager
+def translated(peer: Peer, timed_out: str) -> Iterator[None]:
+    try:
+        yield
+    except TimeoutError:
+        raise TransportError(timed_out) from None
+    except (OSError, UnicodeError) as error:  # UnicodeError: a name that cannot be one in DNS
+        raise TransportError(_path_fault(error, peer) or _describe(error, peer.address)) from error
+
+
+def _path_fault(error: OSError | UnicodeError, peer: Peer) -> str | None:
+    """Return what is wrong with the path, if that is what went wrong."""
+    if isinstance(error, OSError) and error.errno in _PATH_FAULTS and (peer.interface or peer.source):
+        return f"no path over {peer.interface or peer.source}: {error.strerror}"
+    return None
+
+
+_PATH_FAULTS = (1, 19, 99, 100, 101)
+"""EPERM, ENODEV, EADDRNOTAVAIL, ENETDOWN, ENETUNREACH."""

@@ -1,0 +1,197 @@
+"""The passwords of one account at its receivers, in a file of mode 0600 (sos_access/PROTOCOL.md, Passwords).
+
+A receiver takes the old password until it gets the first message with the new one, and the two receivers of a
+transmitter need not agree. So a new password is on disk before anything is sent with it, and kept are all since the
+last one that every receiver has taken. The configured password is always tried as well: an operator may reset to it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import secrets
+import threading
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bridge.common.errors import StoreError
+from bridge.common.files import write_private
+from bridge.common.models import Secret
+
+MOST_OPEN = 5
+"""So many passwords are kept; past that a rotation is refused, as nobody knows any more which of them is right."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Password:
+    value: Secret
+    taken: frozenset[str] = frozenset()
+    """The receivers that accepted it, and have not refused it since."""
+    refused: frozenset[str] = frozenset()
+    """The receivers that refused it, and have not accepted it since."""
+
+
+class Passwords:
+    """Which passwords to send with. Methods that write block until the file is on disk; any thread may call them."""
+
+    def __init__(self, path: Path, configured: Secret, receivers: Sequence[str] = ("primary",)) -> None:
+        """Read `path` if it exists. A damaged file raises nothing: `problem` says so, the configured one is tried."""
+        self.problem: str | None = None
+        """What is wrong with the file, for a person."""
+        self._path = path
+        self._configured = configured
+        self._receivers = frozenset(receivers)
+        self._lock = threading.Lock()
+        """Exchanges that end at the same time write from threads of their own."""
+        self._salt = secrets.token_hex(16)
+        self._passwords = [_Password(configured)]
+        self.reconfigured = False
+        """Whether the configured password differs from the one of the last start."""
+        self._load()
+
+    def candidates(self, receiver: str | None = None) -> tuple[Secret, ...]:
+        """Return the passwords to try, newest first; those that `receiver` refused come after the others."""
+        found = [*self._passwords]
+        if all(each.value != self._configured for each in found):
+            found.append(_Password(self._configured))
+        found.sort(key=lambda each: receiver in each.refused)
+        return tuple(each.value for each in found)
+
+    @property
+    def rotation_refusal(self) -> str | None:
+        """Why no rotation may be asked for; None if one may."""
+        if self.problem is not None:
+            return self.problem
+        if len(self._passwords) >= MOST_OPEN:
+            return (
+                f"{len(self._passwords)} passwords are open: of none newer than the oldest is it known that every"
+                " receiver takes it; ask the operator which one is set, and write it into the configuration"
+            )
+        return None
+
+    def check_writable(self) -> None:
+        """Raise StoreError if a new password could not be stored now; ask for none before this."""
+        with self._lock:
+            self._save(self._passwords)
+
+    def add(self, new: Secret) -> None:
+        """Store `new`, which a receiver issued, before anything is sent with it. Raises StoreError."""
+        with self._lock:
+            self._save([_Password(new), *(each for each in self._passwords if each.value != new)])
+
+    def confirm(self, receiver: str, used: Secret) -> None:
+        """Store that `receiver` accepted `used`; what is older than what all receivers take is deleted.
+
+        Raises StoreError.
+        """
+        with self._lock:
+            self._change(self._confirmed(receiver, used))
+
+    def refuse(self, receiver: str, used: Secret) -> None:
+        """Store that `receiver` refused `used`. Raises StoreError."""
+        with self._lock:
+            self._change(
+                [
+                    _Password(each.value, each.taken - {receiver}, each.refused | {receiver})
+                    if each.value == used
+                    else each
+                    for each in self._passwords
+                ]
+            )
+
+    def _confirmed(self, receiver: str, used: Secret) -> list[_Password]:
+        passwords = self._passwords
+        if all(each.value != used for each in passwords):
+            if used != self._configured:
+                return passwords
+            passwords = [*passwords, _Password(used)]
+        passwords = [
+            _Password(each.value, each.taken | {receiver}, each.refused - {receiver}) if each.value == used else each
+            for each in passwords
+        ]
+        for number, each in enumerate(passwords):
+            if each.taken >= self._receivers:
+                return passwords[: number + 1]
+        return passwords
+
+    def _change(self, passwords: list[_Password]) -> None:
+        if passwords == self._passwords:
+            return
+        if len(passwords) == 1 and passwords[0].value == self._configured and not self._path.exists():
+            self._passwords = passwords  # without a rotation there is nothing that a restart must know
+        elif self.problem is None:
+            self._save(passwords)
+
+    def _load(self) -> None:
+        try:
+            stored = json.loads(self._path.read_text("utf-8"))
+            salt, mark = str(stored["salt"]), stored["configured"]
+            passwords = [self._read(each) for each in stored["passwords"]]
+            if not passwords:
+                raise ValueError("no password")  # noqa: TRY301 - handled below like other damage
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            self.problem = f"the password file {self._path}: {error.strerror}; the configured password is tried"
+            return
+        except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
+            # The message must not quote the file: it contains passwords.
+            self.problem = (
+                f"the password file {self._path} is damaged; the configured password is tried. Restore the file from"
+                " a backup, or delete it and set the configured password at the operator"
+            )
+            return
+        self._salt = salt
+        if mark != self._mark():  # a password newly written into the configuration counts as the newest
+            self.reconfigured = True
+            passwords = [_Password(self._configured), *(each for each in passwords if each.value != self._configured)]
+        self._passwords = passwords
+
+    def _read(self, stored: dict[str, Any]) -> _Password:
+        if not isinstance(stored["value"], str):
+            raise TypeError("a password is a text")
+        refused = stored["refused"]
+        if isinstance(refused, bool):  # before 0.2.0 the receivers were not told apart
+            refused = self._receivers if refused else ()
+        return _Password(Secret(stored["value"]), frozenset(stored.get("taken", ())), frozenset(refused))
+
+    def _save(self, passwords: list[_Password]) -> None:
+        if self.problem is not None:
+            raise StoreError(self.problem)
+        content = {
+            "salt": self._salt,
+            "configured": self._mark(),
+            "passwords": [
+                {"value": each.value.reveal(), "taken": sorted(each.taken), "refused": sorted(each.refused)}
+                for each in passwords
+            ],
+        }
+        try:
+            self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            write_private(self._path, json.dumps(content).encode())
+        except OSError as error:
+            raise StoreError(f"the password file {self._path}: {error.strerror}") from None
+        self._passwords = passwords
+
+    def _mark(self) -> str:
+        """Return a hash that shows whether the configured password has changed, without storing it again."""
+        return hashlib.sha256(f"{self._salt}:{self._configured.reveal()}".encode()).hexdigest()
+
+
+def directory(store: Path) -> Path:
+    """Return the directory of the password files, which is beside the store."""
+    return store.with_name(f"{store.stem}.passwords")
+
+
+def password_file(store: Path, name: str, transmitter_code: str, transmitter_type: str) -> Path:
+    """Return the file of an account. A file of 0.1.0, named by the transmitter, is renamed."""
+    account = hashlib.sha256(f"{transmitter_code}\0{transmitter_type}".encode()).hexdigest()[:32]
+    path = directory(store) / f"{account}.json"
+    before = directory(store) / f"{name}.json"
+    with suppress(OSError):  # then the configured password is tried, and the file waits for the next start
+        if before.exists() and not path.exists():
+            before.rename(path)
+    return path

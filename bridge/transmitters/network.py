@@ -1,0 +1,45 @@
+"""What the transmitters of a process share: connections, TLS contexts, and how connecting to an address went."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable
+from dataclasses import replace
+
+from bridge.sos_access.connection import Dialer
+from bridge.sos_access.peer import Peer
+from bridge.sos_access.tls import TlsPolicy, tls_context
+from bridge.transmitters.attempts import Attempt
+from bridge.transmitters.routes import Route
+
+Key = tuple[object, ...]
+Heard = Callable[[Route, Attempt | None], None]
+
+
+class Network:
+    """A transmitter that finds a receiver dead spares the others at the same address, path and TLS the wait."""
+
+    def __init__(self, dialer: Dialer | None = None) -> None:
+        self.dialer = dialer or Dialer()
+        self._policies: dict[str, TlsPolicy] = {}
+        self._followers: dict[Key, list[tuple[object, Route, Heard]]] = defaultdict(list)
+
+    def policy(self, verify: str) -> TlsPolicy:
+        """Return the policy for a `tls_verify`, the same for all. Raises ConfigError."""
+        if verify not in self._policies:
+            self._policies[verify] = tls_context(verify)
+        return self._policies[verify]
+
+    def follow(self, peer: Peer, route: Route, line: object, heard: Heard) -> None:
+        """Call `heard` with what other lines find out about connecting to `peer`, which is `route` of `line`."""
+        self._followers[_key(peer)].append((line, route, heard))
+
+    def tell(self, peer: Peer, line: object, attempt: Attempt | None) -> None:
+        """Note how connecting ended for `line`; None: it takes long."""
+        for other, route, heard in self._followers[_key(peer)]:
+            if other is not line:
+                heard(route, None if attempt is None else replace(attempt, route=route))
+
+
+def _key(peer: Peer) -> Key:
+    return peer.address, peer.tls, peer.tls_name, peer.interface, peer.source

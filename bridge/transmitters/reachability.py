@@ -1,0 +1,160 @@
+"""What the health of a transmitter's routes means for its topics: receivers, paths, link, their problems. Pure.
+
+`Reachability.update` takes the routes after any change and returns what to publish (TOPICS.md, Transmitter states).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from bridge.common.problems import Problem
+from bridge.common.text import clean, timestamp
+from bridge.transmitters.routes import Health, Routes
+from bridge.transmitters.supervision import HEARTBEATS_PER_LEVEL
+from bridge.transmitters.topics import Reach
+
+REACH_EVENTS: Final = ("receiver_down", "receiver_up", "path_down", "path_up")
+
+_SUCCESS_EACH_S = 600.0
+"""A success alone changes `last_success_at` this often, not with every alarm."""
+_LONGEST_ERROR = 200
+"""Characters of an error in a topic; a receiver's text can be part of it."""
+
+
+@dataclass(slots=True)
+class Change:
+    """What to publish, below the transmitter's topic."""
+
+    states: dict[str, object] = field(default_factory=dict)
+    """Payload by topic: ON, OFF or an object."""
+    events: list[dict[str, object]] = field(default_factory=list)
+    problems: list[Problem] = field(default_factory=list)
+    cleared: list[Problem] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class _Part:
+    """What was published last of a receiver or a path."""
+
+    up: bool | None = None
+    since: datetime | None = None
+    success: float | None = None
+    success_at: str | None = None
+    """The same by the time of day, as it was computed once."""
+
+
+class Reachability:
+    """What is published of one transmitter's routes."""
+
+    def __init__(self, reach: Reach) -> None:
+        self._reach = reach
+        self._parts = {key: _Part() for key in self._keys}
+        self._started: float | None = None
+
+    @property
+    def is_known(self) -> bool:
+        """Whether `update` was called."""
+        return self._started is not None
+
+    @property
+    def _keys(self) -> Iterator[tuple[str, str]]:
+        yield from (("receiver", name) for name in self._reach.receivers)
+        yield from (("path", name) for name in self._reach.paths)
+
+    def update(self, routes: Routes, now: float, wall: datetime) -> Change:
+        """Return what to publish of `routes`; `now` is their clock and `wall` the time of day.
+
+        The first call declares the state before the start, without events: those were published then.
+        """
+        first = self._started is None
+        if self._started is None:
+            failing = (health.failing_since for health in routes.health.values())
+            self._started = min((now, *(at for at in failing if at is not None)))
+        change = Change()
+        for key in self._parts:
+            self._update_part(key, _Moment(routes, now, wall), change, silent=first)
+        self._update_link(_Moment(routes, now, wall), change)
+        return change
+
+    def _update_part(self, key: tuple[str, str], at: _Moment, change: Change, *, silent: bool) -> None:
+        kind, name = key
+        part, found = self._parts[key], at.healths(kind, name)
+        up = at.routes.receiver_up(name) if kind == "receiver" else at.routes.path_up(name)
+        changed, before = up != part.up, part.up
+        error = _last_error(found)
+        if changed:
+            part.up, part.since = up, at.since(found, up=up)
+            if not silent and (up is False or before is False):
+                since = timestamp(part.since or at.wall)
+                event = {"type": f"{kind}_{'up' if up else 'down'}", kind: name, "since": since, "error": error}
+                change.events.append({field: value for field, value in event.items() if value})
+        if up is not None:
+            change.states[f"{kind}/{name}/state"] = "ON" if up else "OFF"
+        change.states[f"{kind}/{name}/info"] = self._info(key, at, found, changed=changed)
+        about: dict[str, Any] = {kind: name}
+        text = f"{kind} {name} does not take messages" + (f": {error}" if error else "")
+        problem = Problem(f"{kind}_down", part.since or at.wall, text, **about)
+        (change.problems if up is False else change.cleared).append(problem)
+
+    def _info(self, key: tuple[str, str], at: _Moment, found: list[Health], *, changed: bool) -> dict[str, object]:
+        kind, name = key
+        part = self._parts[key]
+        success = max((h.last_success for h in found if h.last_success is not None), default=None)
+        if changed or part.success is None or success is None or success - part.success >= _SUCCESS_EACH_S:
+            part.success = success
+            part.success_at = None if success is None else timestamp(at.time_of(success))
+        in_use = at.routes.in_use(at.now)
+        beats = self._reach.level if name in (in_use.receiver, in_use.path) else None
+        return {
+            "address": (self._reach.receivers if kind == "receiver" else self._reach.paths)[name],
+            "since": timestamp(part.since) if part.since else None,
+            "last_success_at": part.success_at,
+            "last_error": _last_error(found) or None,
+            "checked_every_s": round(beats / HEARTBEATS_PER_LEVEL if beats else self._reach.check_idle_every),
+        }
+
+    def _update_link(self, at: _Moment, change: Change) -> None:
+        level, started = self._reach.level, self._started
+        up = at.routes.link_up(level, at.now if started is None else started, at.now)
+        if up is not None:
+            change.states["link"] = "ON" if up else "OFF"
+        last = at.routes.last_success
+        since = at.time_of(last if last is not None else started or at.now)
+        within = f" within the heartbeat level of {level:.0f} s" if level else ""
+        problem = Problem("link_down", since, f"no receiver took a message{within}")
+        (change.problems if up is False else change.cleared).append(problem)
+
+
+@dataclass(frozen=True, slots=True)
+class _Moment:
+    """The routes at one time, by their clock and by the time of day."""
+
+    routes: Routes
+    now: float
+    wall: datetime
+
+    def healths(self, kind: str, name: str) -> list[Health]:
+        return [self.routes[route] for route in self.routes.configured if getattr(route, kind) == name]
+
+    def time_of(self, at: float) -> datetime:
+        return self.wall - timedelta(seconds=self.now - at)
+
+    def since(self, found: list[Health], *, up: bool | None) -> datetime | None:
+        """Return since when a receiver or path is up or down, as far as its routes know."""
+        if up is None:
+            return None
+        if up:
+            times = [health.serving_since for health in found if health.serving_since is not None]
+            return self.time_of(min(times, default=self.now))
+        times = [health.failing_since for health in found if health.failing_since is not None]
+        return self.time_of(max(times, default=self.now))
+
+
+def _last_error(found: list[Health]) -> str:
+    """Return the newest error of routes."""
+    failed = [health for health in found if health.last_error]
+    newest = max(failed, key=lambda health: health.last_exchange or 0.0, default=None)
+    return clean(newest.last_error, _LONGEST_ERROR) if newest else ""

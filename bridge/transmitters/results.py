@@ -1,0 +1,109 @@
+"""Results of commands from what receivers answered (TOPICS.md, Results). Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from bridge.common.models import Command, Outcome, Request, Result
+from bridge.common.text import clean
+from bridge.sos_access.client import Exchange
+from bridge.sos_access.messages import Response
+from bridge.sos_access.status import Status
+from bridge.store.records import Queued
+from bridge.transmitters.line import Sent
+from bridge.transmitters.routes import Answer, answer_of
+
+_MOST_FAULTS = 4
+"""What went wrong in the last attempts; a result holds no story of a night."""
+
+
+@dataclass(slots=True)
+class Item:
+    """A command of the outbox, and what happened to it since this start."""
+
+    queued: Queued
+    attempts: int = 0
+    """All, also those before this start."""
+    unwritten: int = 0
+    """Attempts that the outbox does not count yet."""
+    faults: list[str] = field(default_factory=list)
+
+    def add(self, sent: Sent) -> None:
+        self.attempts += len(sent.attempts)
+        self.unwritten += len(sent.attempts)
+        self.faults = (self.faults + sent.faults)[-_MOST_FAULTS:]
+
+    @property
+    def error(self) -> str:
+        reasons = "; ".join(dict.fromkeys(self.faults))
+        return f"no receiver took it in {self.attempts} attempts ({reasons})" if reasons else self.queued.error
+
+    def __str__(self) -> str:
+        """The command's name in a log line."""
+        command = self.queued.command
+        code = f" {clean(command.alarm.event_code)}" if command.alarm else ""
+        reference = f" ({clean(command.reference)})" if command.reference else ""
+        return f"{command.request}{code}{reference} #{self.queued.id}"
+
+
+def outcome_of(sent: Sent) -> Outcome:
+    """Return how a ping or a rotation ended."""
+    answers = {attempt.answer for attempt in sent.attempts}
+    response = sent.exchange.response if sent.exchange else None
+    if response is not None and answer_of(response.status) is Answer.ACCEPTED:
+        return Outcome.ACCEPTED
+    if Answer.UNAUTHORIZED in answers:
+        return Outcome.UNAUTHORIZED
+    recognised = response is not None and response.status in (Status.SERVICE_UNAVAILABLE, Status.PING_TOO_OFTEN)
+    return Outcome.REJECTED if recognised or Answer.INVALID in answers else Outcome.UNREACHABLE
+
+
+def result(item: Item, outcome: Outcome, now: datetime, sent: Sent | None = None, error: str | None = None) -> Result:
+    """Return the result of a command; `error` replaces what the last answers say."""
+    command = item.queued.command
+    fields: dict[str, Any] = {"attempts": item.attempts or None, "error": error}
+    if sent is not None:
+        fields |= _answer(sent) | ({"error": error} if error is not None else {})
+        if sent.exchange is None or (outcome is Outcome.REJECTED and error is None):
+            fields["error"] = error or item.error or None
+    return Result(
+        request=command.request,
+        outcome=outcome,
+        reference=command.reference,
+        event_code=command.alarm.event_code if command.alarm else None,
+        accepted_at=command.accepted_at,
+        completed_at=now,
+        warnings=warnings(command, sent),
+        **fields,
+    )
+
+
+def heartbeat_result(sent: Sent, now: datetime) -> Result:
+    """Return the result of a heartbeat of the schedule."""
+    fields = {"attempts": len(sent.attempts)} | _answer(sent)
+    return Result(request=Request.PING, outcome=outcome_of(sent), completed_at=now, **fields)
+
+
+def warnings(command: Command, sent: Sent | None) -> tuple[str, ...]:
+    response = sent.exchange.response if sent and sent.exchange else None
+    return command.warnings + ((response.warning,) if response and response.warning else ())
+
+
+def _answer(sent: Sent) -> dict[str, Any]:
+    exchange: Exchange[Response] | None = sent.exchange
+    error = "; ".join(sent.faults) or None
+    if exchange is None:
+        return {"error": error}
+    response = exchange.response
+    accepted = answer_of(response.status) is Answer.ACCEPTED
+    return {
+        "status": response.status,
+        "info": clean(response.info) if response.info else None,
+        "receiver": exchange.receiver,
+        "path": sent.path or None,
+        "arrival_time": response.arrival_time,
+        "clock_offset_s": exchange.clock_offset_s if accepted else None,
+        "error": None if accepted else error,
+    }

@@ -1,0 +1,263 @@
+"""Carries out the steps of `schedule` that exchange something, and stores and reports what came of them."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from functools import partial
+from typing import Any
+
+from bridge.common.clock import Clock
+from bridge.common.errors import FieldError, StoreError
+from bridge.common.models import Outcome, Request
+from bridge.common.text import clean
+from bridge.sos_access.messages import AnyRequest, NewAuthResponse
+from bridge.store.outbox import Outbox
+from bridge.transmitters.attempts import Attempt, Ending
+from bridge.transmitters.changes import Reporter
+from bridge.transmitters.line import Line, Sent, Watch
+from bridge.transmitters.logins import Login
+from bridge.transmitters.results import Item, heartbeat_result, outcome_of, result
+from bridge.transmitters.rounds import LineState
+from bridge.transmitters.routes import Answer, Route
+from bridge.transmitters.schedule import Ask, Connect, Ping, Report, Send, Try
+
+log = logging.getLogger(__name__)
+
+RETRY_S = 5.0
+"""Until a store that failed is tried again."""
+
+Work = Coroutine[Any, Any, None]
+
+
+class Sender:
+    """Sends over one line. `state` is noted at the beginning and the end of each exchange, `wake` called after it."""
+
+    def __init__(
+        self,
+        line: Line,
+        outbox: Outbox,
+        reporter: Reporter,
+        clock: Clock,
+        state: LineState,
+        wake: Callable[[], None],
+    ) -> None:
+        self.line = line
+        self.state = state
+        self.wake = wake
+        self.items: dict[int, Item] = {}
+        """The commands that wait, by number."""
+        self.on_its_way: set[asyncio.Task[Any]] = set()
+        """Exchanges whose document has gone out."""
+        self.delivered = 0
+        self.failures = 0
+        self._outbox = outbox
+        self._reporter = reporter
+        self._clock = clock
+
+    def begin(self, step: Send | Ask | Ping | Connect | Report) -> Work | None:
+        """Note that `step` begins, and return the rest of it."""
+        match step:
+            case Report(numbers):
+                self.state.reports.clear()
+                return self._report([self.items[each] for each in numbers if each in self.items])
+            case Send():
+                return self._begin_alarm(step)
+            case Ask(number, tries):
+                return self._begin_ask(number, tries)
+            case Ping(route, heartbeat):
+                self.state.ping_began(now())
+                self.state.logins.began(route.receiver, Login.ALL, now())
+                return self._ping(route, heartbeat=heartbeat)
+            case Connect(route):
+                self.state.busy = True
+                return self._check(route)
+
+    async def complete(self, item: Item, outcome: Outcome, sent: Sent | None = None, error: str | None = None) -> None:
+        """End a command. The outbox keeps the result in memory while the disk cannot be written."""
+        found = result(item, outcome, self._clock.now(), sent, error)
+        level = logging.INFO if outcome in (Outcome.ACCEPTED, Outcome.DUPLICATE) else logging.ERROR
+        text = f" ({clean(found.error)})" if found.error else ""
+        log.log(level, "%s: %s: %s%s", self.line.name, item, outcome, text)
+        await self._store(lambda: self._outbox.complete(item.queued, found))
+        self.items.pop(item.queued.id, None)
+        self._reporter.changed(self.line.name)
+
+    def is_too_old(self, item: Item) -> bool:
+        command = item.queued.command
+        return self._clock.age_s(command.moment, command.accepted_at) > self.line.max_age.total_seconds()
+
+    async def expire(self, item: Item) -> None:
+        """End an alarm that is too old to be sent."""
+        before = f": {item.error}" if item.error else ""
+        await self.complete(item, Outcome.EXPIRED, error=f"older than {self.line.max_age}, not delivered{before}")
+
+    # Alarms
+
+    def _begin_alarm(self, step: Send) -> Work:
+        item = self.items[step.number]
+        if self.is_too_old(item):
+            self.state.drop(step.number)
+            return self.expire(item)
+        try:
+            request = self.line.message(item.queued.command, minimal=step.minimal)
+        except FieldError as error:  # stored by another version, or the configuration has changed since
+            self.state.drop(step.number)
+            return self.complete(item, Outcome.INVALID, error=str(error))
+        if step.minimal:
+            log.warning("%s: %s goes once more with its mandatory elements only: %s", self.line.name, item, item.error)
+        self.state.alarm_began(step.number, now())
+        self.state.logins.began(step.tries[0].route.receiver, step.tries[0].login, now())
+        return self._alarm(item, step.tries, request)
+
+    async def _alarm(self, item: Item, tries: Sequence[Try], request: AnyRequest) -> None:
+        number = item.queued.id
+        sent = await self.line.send(tries, request, _Watch(self, number))
+        item.add(sent)
+        ending = self.state.alarm_attempted(number, sent.attempts, now())
+        self.wake()
+        match ending:
+            case Ending.DELIVERED:
+                self.delivered += 1
+                duplicate = sent.exchange is not None and sent.exchange.response.duplicate
+                await self.complete(item, Outcome.DUPLICATE if duplicate else Outcome.ACCEPTED, sent)
+            case Ending.REJECTED:
+                await self.complete(item, Outcome.REJECTED, sent)
+            case Ending.ROUND_FAILED | Ending.UNAUTHORIZED:
+                await self._failed(item, sent, unauthorized=ending is Ending.UNAUTHORIZED)
+        await self._settle(sent)
+
+    async def _failed(self, item: Item, sent: Sent, *, unauthorized: bool) -> None:
+        self.failures += 1
+        first = item.attempts == item.unwritten
+        log.log(
+            logging.WARNING if first else logging.DEBUG,
+            "%s: %s not delivered after %d attempts, it stays in the outbox: %s",
+            self.line.name, item, item.attempts, "; ".join(sent.faults),
+        )  # fmt: skip
+        refused = result(item, Outcome.UNAUTHORIZED, self._clock.now(), sent) if unauthorized else None
+        attempts, item.unwritten = item.unwritten, 0
+        error = item.error
+        await self._store(
+            lambda: self._outbox.failed(item.queued, attempts=attempts, error=error, unauthorized=refused)
+        )
+        self._reporter.changed(self.line.name)
+
+    async def _report(self, items: Sequence[Item]) -> None:
+        for item in items:
+            await self._store(partial(self._outbox.undelivered, item.queued))
+        self._reporter.changed(self.line.name)
+
+    # Commanded pings and rotations
+
+    def _begin_ask(self, number: int, tries: Sequence[Try]) -> Work | None:
+        self.state.commands.popleft()
+        if (item := self.items.get(number)) is None:  # taken out meanwhile
+            return None
+        try:
+            request = self.line.message(item.queued.command)
+        except FieldError as error:
+            return self.complete(item, Outcome.INVALID, error=str(error))
+        ping = item.queued.command.request is Request.PING
+        self.state.ask_began(now(), ping=ping)
+        return self._command(item, tries, request) if ping else self._rotate(item, tries, request)
+
+    async def _command(self, item: Item, tries: Sequence[Try], request: AnyRequest) -> None:
+        sent = await self._asked(item, tries, request, ping=True)
+        outcome = outcome_of(sent)
+        await self.complete(item, outcome, sent)
+        self.failures += outcome is not Outcome.ACCEPTED
+        await self._settle(sent)
+
+    async def _rotate(self, item: Item, tries: Sequence[Try], request: AnyRequest) -> None:
+        if (refusal := await self.line.rotation_refusal()) is not None:
+            self.state.ask_ended((), now(), ping=False)
+            await self.complete(item, Outcome.INVALID, error=refusal)
+            return
+        sent = await self._asked(item, tries, request, ping=False)
+        outcome, error = outcome_of(sent), None
+        if outcome is Outcome.ACCEPTED:
+            outcome, error = await self._take_password(sent)
+        await self.complete(item, outcome, sent, error)
+        self.failures += outcome is not Outcome.ACCEPTED
+        await self._settle(sent)
+
+    async def _asked(self, item: Item, tries: Sequence[Try], request: AnyRequest, *, ping: bool) -> Sent:
+        sent = await self.line.ask(tries, request, _Watch(self))
+        item.add(sent)
+        self.state.ask_ended(sent.attempts, now(), ping=ping)
+        return sent
+
+    async def _take_password(self, sent: Sent) -> tuple[Outcome, str | None]:
+        """Store the new password; each receiver has to show next which one it takes."""
+        response = sent.exchange.response if sent.exchange else None
+        if not isinstance(response, NewAuthResponse) or response.new_authentication is None:
+            return Outcome.REJECTED, f"answered {sent.attempts[-1].status} without a new password"
+        try:
+            await asyncio.to_thread(self.line.passwords.add, response.new_authentication)
+        except StoreError as error:
+            return Outcome.REJECTED, f"the new password could not be stored: {error}"
+        log.info("%s: the receiver gave out a new password; it is stored", self.line.name)
+        self.state.check_all()
+        return Outcome.ACCEPTED, None
+
+    # Heartbeats and checks
+
+    async def _ping(self, route: Route, *, heartbeat: bool) -> None:
+        tries = (Try(route, Login.ALL, 0.0),)
+        sent = await self.line.ask(tries, self.line.client.ping_request(), _Watch(self, waited_for=False))
+        attempt = sent.attempts[-1]
+        self.state.ping_ended(attempt, now(), heartbeat=heartbeat)
+        if heartbeat:
+            self.failures += attempt.answer is not Answer.ACCEPTED
+            self._reporter.heartbeat(self.line.name, heartbeat_result(sent, self._clock.now()))
+        await self._settle(sent)
+
+    async def _check(self, route: Route) -> None:
+        self.state.connect_ended(await self.line.connect(route), now())
+
+    async def _store(self, write: Callable[[], Awaitable[None]]) -> None:
+        """Call `write` until the outbox has taken it."""
+        while True:
+            try:
+                return await write()
+            except StoreError as error:
+                log.error("%s: %s", self.line.name, error)
+                await asyncio.sleep(RETRY_S)
+
+    async def _settle(self, sent: Sent) -> None:
+        if sent.exchange is not None:
+            self._clock.heard(f"{self.line.name} {sent.exchange.receiver}", sent.exchange.clock_offset_s)
+        await self.line.settle(sent)
+
+
+class _Watch(Watch):
+    """Notes in the line's state how an exchange goes on."""
+
+    def __init__(self, sender: Sender, number: int | None = None, *, waited_for: bool = True) -> None:
+        """`number`: of an alarm; `waited_for`: a stop waits for the answer."""
+        self._sender = sender
+        self._number = number
+        self._waited_for = waited_for
+
+    def connecting(self, route: Route) -> None:
+        self._sender.state.connecting(route, now())
+
+    def late(self, route: Route) -> None:
+        self._sender.state.routes[route].late()
+
+    def sending(self, route: Route) -> None:
+        if self._number is not None:
+            self._sender.state.sent(self._number, route)
+        if self._waited_for and (task := asyncio.current_task()) is not None:
+            self._sender.on_its_way.add(task)
+
+    def lost(self, attempt: Attempt) -> None:
+        self._sender.state.observed(attempt, now(), alarm=bool(attempt.error))
+        self._sender.wake()
+
+
+def now() -> float:
+    """Return the time that the line's state counts by."""
+    return asyncio.get_running_loop().time()

@@ -1,0 +1,245 @@
+"""The alarms that wait for one transmitter, and the order in which they are sent. Pure; no operation scans them all.
+
+Urgent and due, then never tried, then retried and due; within each by acceptance. A restore never overtakes its alarm,
+nor an alarm the restore of the one before: what comes first in such a chain is sent in place of what follows it, and
+inherits its urgency.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections import defaultdict
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, field
+from enum import Enum, auto
+
+from bridge.common.models import AlarmIdentity
+from bridge.transmitters.routes import Answer, Route
+
+REFUSED_FIRST_S = 10.0
+REFUSED_LONGEST_S = 300.0
+
+
+class State(Enum):
+    """Of an alarm that waits; the table in `schedule` says when each is entered and left."""
+
+    NEW = auto()
+    DUE = auto()
+    """Tried before, and to be sent again now."""
+    HELD = auto()
+    """Its last round found no receiver: it waits for a route that serves, or for the next round."""
+    REFUSED = auto()
+    """A receiver refused it: it waits on its own."""
+    BEHIND = auto()
+    """What it has to follow cannot be sent now, and was given its urgency: it waits until that has ended."""
+    SENDING = auto()
+
+
+@dataclass(slots=True)
+class Round:
+    """One attempt on each route, with one alarm."""
+
+    began: float
+    routes: set[Route] = field(default_factory=set)
+    """Those that were tried."""
+    answers: dict[str, Answer] = field(default_factory=dict)
+    """By receiver; who has answered is not asked over another path."""
+
+
+@dataclass(slots=True, eq=False)
+class Waiting:
+    """One alarm or restore in the outbox; `number` is its id there and the order of acceptance."""
+
+    number: int
+    identity: AlarmIdentity
+    restore: bool
+    accepted_at: float
+    """By the clock of `now`."""
+    urgent: bool = False
+    tried: bool = False
+    """Whether a round with it has failed."""
+    undelivered: bool = False
+    """Whether that was reported."""
+    minimal: bool = False
+    """Whether it goes out with its mandatory elements only."""
+    state: State = State.NEW
+    due: float = 0.0
+    wait_s: float = REFUSED_FIRST_S
+    invalid_at: dict[str, int] = field(default_factory=dict)
+    """The last status of 1, 2, 3, 7 and 100, by receiver."""
+    refused_by: set[str] = field(default_factory=set)
+    """The receivers that ever refused it."""
+    round: Round | None = None
+    failed_at_delivered: int | None = None
+    """How many alarms had been delivered when its last round failed without an answer."""
+
+
+_READY = (State.NEW, State.DUE, State.HELD)
+
+
+class Queue:
+    """Alarms by number, each in the heap of its urgency and state; entries that no longer fit their alarm are stale."""
+
+    def __init__(self) -> None:
+        self._alarms: dict[int, Waiting] = {}
+        self._heaps: dict[tuple[bool, State], list[int]] = defaultdict(list)
+        self._refused: list[tuple[float, int]] = []
+        self._unreported: list[tuple[float, int]] = []
+        self._behind: dict[int, list[int]] = defaultdict(list)
+        self._same: dict[tuple[AlarmIdentity, bool], list[int]] = defaultdict(list)
+        self._code: dict[tuple[str, bool], list[int]] = defaultdict(list)
+
+    def __len__(self) -> int:
+        return len(self._alarms)
+
+    def __iter__(self) -> Iterator[Waiting]:
+        return iter(self._alarms.values())
+
+    def __contains__(self, number: object) -> bool:
+        return number in self._alarms
+
+    def get(self, number: int) -> Waiting | None:
+        return self._alarms.get(number)
+
+    def add(self, alarm: Waiting, undelivered_after: float) -> None:
+        """Take in an alarm; what it has to follow is due at once."""
+        self._alarms[alarm.number] = alarm
+        heapq.heappush(self._same[alarm.identity, alarm.restore], alarm.number)
+        heapq.heappush(self._code[alarm.identity.event_code, alarm.restore], alarm.number)
+        if not alarm.undelivered:
+            heapq.heappush(self._unreported, (alarm.accepted_at + undelivered_after, alarm.number))
+        self.put(alarm, alarm.state)
+        head = self.head(alarm)
+        if head is alarm:
+            return
+        self._inherit(head, urgent=alarm.urgent)
+        if head.state is not State.SENDING:
+            self.put(head, State.DUE if head.tried else State.NEW)
+
+    def put(self, alarm: Waiting, state: State, due: float = 0.0) -> None:
+        """Move an alarm to another state."""
+        alarm.state, alarm.due = state, due
+        if state in _READY:
+            heapq.heappush(self._heaps[alarm.urgent, state], alarm.number)
+        elif state is State.REFUSED:
+            heapq.heappush(self._refused, (due, alarm.number))
+
+    def remove(self, number: int) -> None:
+        """Forget an alarm that ended, or that a person took out."""
+        if self._alarms.pop(number, None) is not None:
+            self._release(number)
+        if not self._alarms:  # stale entries and identities that do not come again
+            for each in (self._heaps, self._behind, self._same, self._code):
+                each.clear()
+
+    def first(self, states: Collection[State], *, urgent_only: bool = False) -> Waiting | None:
+        """Return the alarm to send now, out of `states`: some of NEW, DUE and HELD."""
+        retried = [state for state in states if state is not State.NEW]
+        tiers: list[tuple[bool, Collection[State]]] = [(True, states)]
+        if not urgent_only:
+            tiers += [(False, [State.NEW]), (False, retried)]
+        for urgent, tier in tiers:
+            while (alarm := self._top(urgent, tier)) is not None:
+                head = self.head(alarm)
+                if head.state in states:
+                    return head
+                self._inherit(head, urgent=urgent)
+                alarm.state = State.BEHIND
+                self._behind[head.number].append(alarm.number)
+        return None
+
+    def _inherit(self, head: Waiting, *, urgent: bool) -> None:
+        if urgent and not head.urgent:
+            head.urgent = True
+            if head.state in _READY:
+                heapq.heappush(self._heaps[True, head.state], head.number)
+
+    def make_due(self, now: float) -> None:
+        """Move what was refused and has waited long enough."""
+        while self._refused and self._refused[0][0] <= now:
+            due, number = heapq.heappop(self._refused)
+            alarm = self._alarms.get(number)
+            if alarm is not None and alarm.state is State.REFUSED and alarm.due == due:
+                self.put(alarm, State.DUE)
+
+    @property
+    def next_due(self) -> float | None:
+        """When the first of those refused is due again."""
+        while self._refused:
+            due, number = self._refused[0]
+            alarm = self._alarms.get(number)
+            if alarm is not None and alarm.state is State.REFUSED and alarm.due == due:
+                return due
+            heapq.heappop(self._refused)
+        return None
+
+    def has(self, state: State, *, urgent: bool | None = None) -> bool:
+        """Return whether an alarm in one of the states that can be sent waits."""
+        return any(self._top(each, (state,)) is not None for each in (True, False) if urgent in (None, each))
+
+    @property
+    def has_urgent(self) -> bool:
+        """Whether an urgent alarm waits that could be sent."""
+        return any(self.has(state, urgent=True) for state in _READY)
+
+    def unreported(self, now: float) -> list[Waiting]:
+        """Return the alarms not delivered in time that nobody has reported, once each."""
+        found = []
+        while self._unreported and self._unreported[0][0] <= now:
+            alarm = self._alarms.get(heapq.heappop(self._unreported)[1])
+            if alarm is not None and not alarm.undelivered:
+                alarm.undelivered = True
+                found.append(alarm)
+        return found
+
+    @property
+    def next_report(self) -> float | None:
+        """When the first alarm is reported as undelivered, unless it ends before."""
+        while self._unreported:
+            at, number = self._unreported[0]
+            alarm = self._alarms.get(number)
+            if alarm is not None and not alarm.undelivered:
+                return at
+            heapq.heappop(self._unreported)
+        return None
+
+    def head(self, alarm: Waiting) -> Waiting:
+        """Return the first of the chain that `alarm` is in: itself, where it has nothing to follow."""
+        while (before := self._before(alarm)) is not None:
+            alarm = before
+        return alarm
+
+    def _before(self, alarm: Waiting) -> Waiting | None:
+        """Return the earliest alarm that `alarm` has to follow: the opposite, of the same identity."""
+        code, opposite = alarm.identity.event_code, not alarm.restore
+        if alarm.identity.whole_code:
+            found = self._least(self._code.get((code, opposite)))
+        else:
+            whole = self._least(self._same.get((AlarmIdentity(code), opposite)))
+            same = self._least(self._same.get((alarm.identity, opposite)))
+            found = min((each for each in (whole, same) if each is not None), default=None)
+        return self._alarms[found] if found is not None and found < alarm.number else None
+
+    def _least(self, heap: list[int] | None) -> int | None:
+        while heap and heap[0] not in self._alarms:
+            heapq.heappop(heap)
+        return heap[0] if heap else None
+
+    def _top(self, urgent: bool, states: Collection[State]) -> Waiting | None:  # noqa: FBT001 - a key of the heaps
+        tops = []
+        for state in states:
+            heap = self._heaps[urgent, state]
+            while heap and not self._fits(heap[0], urgent, state):
+                heapq.heappop(heap)
+            tops += heap[:1]
+        return self._alarms[min(tops)] if tops else None
+
+    def _fits(self, number: int, urgent: bool, state: State) -> bool:  # noqa: FBT001 - a key of the heaps
+        alarm = self._alarms.get(number)
+        return alarm is not None and alarm.urgent is urgent and alarm.state is state
+
+    def _release(self, number: int) -> None:
+        for each in self._behind.pop(number, ()):
+            alarm = self._alarms.get(each)
+            if alarm is not None and alarm.state is State.BEHIND:
+                self.put(alarm, State.DUE if alarm.tried else State.NEW)

@@ -1,0 +1,230 @@
+"""How soon an alarm is accepted while something is broken: real sockets, a real broker, the bridge as it is installed.
+
+Run it: `tests/bench/run faults [--quick] [--only WORD]`. Beside: the `sos-access` library, called with the same alarm
+and the same receivers until it returns, where it can do that at all.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import resource
+import sys
+import time
+from collections.abc import Callable, Coroutine
+from functools import partial
+
+from bench.faulty import Receiver, Site, alarms, holds, numbered, refusing
+from bench.figures import HEAD, row
+from bench.kit import PASSWORD
+from bench.peers import sos_access
+
+
+async def library(site: Site) -> str:
+    """Return how long the library takes for one alarm, given a minute."""
+    make = sos_access("client").SOSAccessClient
+    addresses = [("127.0.0.1", receiver.port) for receiver in (site.primary, site.secondary)]
+    client = make("IK1", "SV300", PASSWORD, "ALARM-OPER", *addresses)
+    began = time.perf_counter()
+    try:
+        async with asyncio.timeout(60):
+            await asyncio.to_thread(partial(client.send_alarm, "FA", reference="library"))
+    except TimeoutError:
+        return "more than 60 s"
+    except Exception as error:  # noqa: BLE001 - its errors are its own
+        return f"{type(error).__name__} after {time.perf_counter() - began:.1f} s"
+    return f"{time.perf_counter() - began:.1f} s"
+
+
+def told(fault: str, seconds: float, goal: float, beside: str = "") -> None:
+    row(fault, f"sos-access: {beside}" if beside else "", f"{seconds:.2f} s", f"{goal:g} s", met=seconds <= goal)
+
+
+async def primary_refuses() -> None:
+    async with Site.open() as site:
+        await site.primary.away()
+        await site.publish("r0")
+        [took] = await site.took("r0")
+        told("primary refuses connections, first alarm", took, 0.3, await library(site))
+
+
+async def primary_found_dead() -> None:
+    async with Site.open(start=False, heartbeat="90s") as site:
+        await site.primary.drop()
+        await site.start()
+        await asyncio.sleep(8)
+        await site.publish("r0")
+        [took] = await site.took("r0")
+        told("primary was found dead by a heartbeat", took, 0.3)
+
+
+async def primary_drops() -> None:
+    async with Site.open() as site:
+        await site.primary.drop()
+        times = []
+        for name in numbered(20):
+            await site.publish(name)
+            times += await site.took(name)
+        told("primary does not accept connections, first alarm", times[0], 1.5, await library(site))
+        told("the twentieth", times[-1], 0.3)
+
+
+async def primary_silent() -> None:
+    async with Site.open() as site:
+        site.primary.answer = alarms(None)
+        names = numbered(20)
+        await site.publish(*names)
+        await asyncio.sleep(0.5)
+        await site.publish("urgent", urgent=True)
+        [urgent] = await site.took("urgent")
+        times = await site.took(*names)
+        told("primary accepts and is silent, first alarm", min(times), 11, await library(site))
+        told("20 alarms", max(times), 15)
+        told("an urgent one meanwhile", urgent, 2)
+
+
+async def outages(*minutes: float) -> None:
+    """All at once: they mostly wait."""
+    async with asyncio.TaskGroup() as tasks:
+        for what in ("away", "drop"):
+            for each in minutes:
+                tasks.create_task(waits_in_outage(what, each), name=f"{what} {each}")
+                tasks.create_task(new_after_outage(what, each), name=f"{what} {each}, then a new one")
+
+
+async def waits_in_outage(what: str, minutes: float) -> None:
+    async with Site.open() as site:
+        await site.both(what)
+        await site.publish("r0", code="BA")
+        await asyncio.sleep(minutes * 60)
+        await site.both("listen")
+        back = time.perf_counter()
+        await site.took("r0")
+        waited = min(receiver.accepted["r0"] for receiver in _with(site, "r0")) - back
+        told(f"both {_WORDS[what]} for {minutes:g} min, then are back: what waited", waited, 6)
+
+
+async def new_after_outage(what: str, minutes: float) -> None:
+    async with Site.open() as site:
+        await site.both(what)
+        await site.publish("r0", code="BA")
+        await asyncio.sleep(minutes * 60)
+        await site.both("listen")
+        await site.publish("new")
+        [took] = await site.took("new")
+        told(f"both {_WORDS[what]} for {minutes:g} min, then are back: a new alarm", took, 1)
+
+
+_WORDS = {"away": "refuse", "drop": "drop"}
+
+
+def _with(site: Site, reference: str) -> list[Receiver]:
+    return [each for each in (site.primary, site.secondary) if reference in each.accepted]
+
+
+async def sixty_refused() -> None:
+    async with Site.open() as site:
+        for receiver in (site.primary, site.secondary):
+            receiver.answer, receiver.answer_s = refusing("ZZ", 99), 0.25
+        await site.publish(*numbered(60, "z"), code="ZZ")
+        await asyncio.sleep(20)
+        await site.publish("urgent", urgent=True)
+        await asyncio.sleep(70)
+        await site.publish("r0")
+        [took] = await site.took("urgent")
+        told("60 alarms refused with 99 after 250 ms, 20 s later an urgent one", took, 3)
+        [took] = await site.took("r0")
+        told("90 s later one that is not urgent", took, 3)
+
+
+async def unauthorized() -> None:
+    async with Site.open(heartbeat="90s") as site:
+        site.primary.answer = lambda kind, _: 4 if kind == "ping" else 0
+        count = len(site.primary.messages)
+        await holds(lambda: len(site.primary.messages) > count)
+        site.primary.answer = alarms(0)
+        await site.publish("r0")
+        [took] = await site.took("r0")
+        told("one 4 to a heartbeat, then an alarm", took, 3)
+    async with Site.open() as site:
+        site.primary.answer = lambda *_: 4
+        await site.publish("r0")
+        [took] = await site.took("r0")
+        told("primary always answers 4", took, 3, await library(site))
+
+
+async def disk_full() -> None:
+    async with Site.open() as site:
+        assert site.bridge.process is not None
+        size = max(path.stat().st_size for path in site.folder.glob("bridge.db*"))
+        resource.prlimit(site.bridge.process.pid, resource.RLIMIT_FSIZE, (size + 4096, resource.RLIM_INFINITY))
+        names = numbered(60)
+        await site.publish(*names)
+        told("the disk is full, 60 alarms", max(await site.took(*names, within=120)), 6)
+
+
+async def urgent() -> None:
+    async with Site.open() as site:
+        for receiver in (site.primary, site.secondary):
+            receiver.answer_s = 0.09
+        await site.publish(*numbered(300), code="IN")
+        await site.publish("urgent", urgent=True)
+        [took] = await site.took("urgent")
+        told("urgent behind 300 others at 90 ms each", took, 1)
+
+
+async def idle_route() -> None:
+    async with Site.open(check_idle_every="30s") as site:
+        began, mark = time.perf_counter(), len(site.seen)
+        await site.secondary.away()
+        at = await site.until(
+            lambda topic, payload: topic.endswith("receiver/secondary/state") and payload == "OFF", mark, 200
+        )
+        told("a route that is not in use dies, checked each 30 s: reported", at - began, 90)
+
+
+async def path_cut() -> None:
+    """In a process of its own, which may make network namespaces: as root, or in a user namespace."""
+    for options in (["-n"], ["-Urn"]):
+        command = ["unshare", *options, sys.executable, "-P", "-m", "bench.paths"]
+        process = await asyncio.create_subprocess_exec(*command, stderr=asyncio.subprocess.PIPE)
+        _, error = await process.communicate()
+        if process.returncode == 0:
+            return
+    reason = error.decode().strip().splitlines()[-1:]
+    row("first path cut (network namespaces)", "", f"not possible here: {' '.join(reason)}")
+
+
+def faults(*, quick: bool) -> dict[str, Callable[[], Coroutine[None, None, None]]]:
+    found: dict[str, Callable[[], Coroutine[None, None, None]]] = {
+        "refuses": primary_refuses,
+        "dead": primary_found_dead,
+        "drops": primary_drops,
+        "silent": primary_silent,
+        "outages": partial(outages, *((0.25,) if quick else (1, 5))),
+        "sixty": sixty_refused,
+        "unauthorized": unauthorized,
+        "full": disk_full,
+        "urgent": urgent,
+        "path": path_cut,
+    }
+    return found if quick else found | {"idle": idle_route}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="outages of 15 s")
+    parser.add_argument("--only", default="", metavar="WORD", help="those whose name has this")
+    given = parser.parse_args()
+    print(HEAD)
+    for name, fault in faults(quick=given.quick).items():
+        if given.only in name:
+            with contextlib.suppress(TimeoutError):
+                asyncio.run(fault())
+                continue
+            row(name, "", "no alarm came", met=False)
+
+
+if __name__ == "__main__":
+    main()
