@@ -34,9 +34,9 @@ _PLACEHOLDERS: Final = frozenset({"sensor", "name", "sensor_type", "source", "ev
 _TEMPLATES: Final = ("transmitter_area", "section", "section_text", "detector", "detector_text", "additional_info")
 _DOOR_EVENTS: Final = frozenset({_E.DOOR_OPENED, _E.DOOR_CLOSED})
 _DOOR_TYPES: Final = frozenset({"door", "wired"})
-_URGENT_TYPES: Final = frozenset({"smoke", "gas", "water"})
 _ALARM_TYPES: Final = (None, "smoke", "gas", "water")
 _IMPORTANT: Final = (_E.SOS, _E.TAMPER, _E.PANEL_OFFLINE, _E.AC_POWER_LOST)
+_URGENT_TYPES: Final = frozenset({"smoke", "gas", "water"})
 _FIXED_TYPES: Final = {_E.REMOTE_BUTTON: "remote", _E.RFID: "rfid", _E.DOORBELL: "doorbell"}
 
 

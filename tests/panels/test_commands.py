@@ -275,10 +275,10 @@ def test_a_relay_is_switched_and_keeps_what_we_switched(tmp_path: Path) -> None:
     run(scenario())
 
 
-def test_a_refresh_reads_everything_and_a_command_delivered_again_is_not_obeyed(tmp_path: Path) -> None:
+def test_a_refresh_reads_everything_and_a_command_that_waited_in_the_broker_is_not_obeyed(tmp_path: Path) -> None:
     async def scenario() -> None:
         async with joined(tmp_path) as site:
-            await site.take("DISARM", duplicate=True)
+            await site.take("DISARM", mid=7)
             await site.take("", leaf="refresh")
             await site.read()
             assert sorted(code for code, _ in site.control.asked) == [100, 102, 117, 138, 200, 206]

@@ -236,10 +236,10 @@ class Joined:
     def state(self) -> PanelState:
         return self.registry.panels[GUID].state
 
-    async def take(self, payload: str, guid: str = GUID, leaf: str = "set", *, duplicate: bool = False) -> None:
+    async def take(self, payload: str, guid: str = GUID, leaf: str = "set", mid: int | None = None) -> None:
         """Command a panel by MQTT."""
         topic = f"b/panel/{guid}/{leaf}"
-        message = Incoming(topic, payload.encode(), retained=False, duplicate=duplicate, mid=None, reply=None)
+        message = Incoming(topic, payload.encode(), retained=False, duplicate=False, mid=mid, reply=None)
         await self.commands.handle([message])
 
 
