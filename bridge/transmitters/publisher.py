@@ -81,23 +81,24 @@ class Publisher:
             problems.raise_(problem)
         for problem in change.cleared:
             problems.clear(problem.kind, problem.receiver, problem.path)
-        self._publish_problems(self._topics.of(transmitter, "problem"), problems)
-
-    def link(self, transmitter: str, up: bool) -> None:  # noqa: FBT001 - a state, set by one caller
-        self._outgoing.state(self._topics.of(transmitter, "link"), "ON" if up else "OFF")
-        self.problem(transmitter, "link_down", None if up else "no receiver took a message")
+        self._publish_line_problems(transmitter)
 
     def problem(
         self, transmitter: str, kind: str, text: str | None, *, receiver: str | None = None, path: str | None = None
     ) -> None:
         """Raise a transmitter's problem with the `text` for people, or clear it with None."""
         _set(self._problems[transmitter], kind, text, receiver=receiver, path=path)
-        self._publish_problems(self._topics.of(transmitter, "problem"), self._problems[transmitter])
+        self._publish_line_problems(transmitter)
 
     def bridge_problem(self, kind: str, text: str | None, *, panel: str | None = None) -> None:
         """Raise a problem of the bridge with the `text` for people, or clear it with None."""
         _set(self._bridge_problems, kind, text, panel=panel)
         self._publish_problems(self._topics.bridge_problem, self._bridge_problems)
+
+    def _publish_line_problems(self, transmitter: str) -> None:
+        """Publish a transmitter's problems, once its routes are known: before, OFF would say that all is well."""
+        if self._reachability[transmitter].is_known:
+            self._publish_problems(self._topics.of(transmitter, "problem"), self._problems[transmitter])
 
     def _publish_problems(self, topic: str, problems: Problems) -> None:
         found = problems.as_json()
@@ -192,7 +193,7 @@ class Publisher:
             self._outgoing.state(self._topics.of(name, leaf), payload)
         for kind, text in _queue_problems(counts).items():
             _set(self._problems[name], kind, text)
-        self._publish_problems(self._topics.of(name, "problem"), self._problems[name])
+        self._publish_line_problems(name)
 
     async def _publish_results(self) -> None:
         if self._waiting_results:

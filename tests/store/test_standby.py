@@ -35,7 +35,7 @@ async def service(path: Path) -> AsyncIterator[tuple[Store, Outbox]]:
 
 async def set_limit(store: Store, pragma: str) -> None:
     """Let the disk be full, or have room again: the connection to it is not the one in use while it is full."""
-    await store.read(lambda _: store._connection.execute(pragma).fetchone())
+    await store.read(lambda _: store._connection and store._connection.execute(pragma).fetchone())
 
 
 async def until(check: Callable[[], bool]) -> None:

@@ -226,6 +226,8 @@ def test_a_problem_is_listed_since_it_began_until_it_is_cleared() -> None:
     async def scenario() -> None:
         async with publishing(Owing()) as (publisher, broker):
             publisher.problem("home", "unauthorized", "refused: 4", receiver="primary")
+            assert "b/transmitter/home/problem" not in broker.states, "the routes are not known yet"
+            publisher.routes("home", Routes(list(RECEIVERS)))
             [first] = broker.states["b/transmitter/home/problem/info"]
             assert broker.states["b/transmitter/home/problem"] == "ON"
             assert (first["kind"], first["text"], first["receiver"]) == ("unauthorized", "refused: 4", "primary")
@@ -256,7 +258,7 @@ def test_problems_of_the_bridge_are_listed_from_the_start() -> None:
             publisher.bridge_problem("store_failed", "disk full")
             assert broker.states["b/bridge/problem"] == "ON"
             assert broker.states["b/bridge/problem/info"][0]["kind"] == "store_failed"
-            assert broker.states["b/transmitter/home/problem"] == "OFF"
+            assert "b/transmitter/home/problem" not in broker.states
 
     run(scenario)
 
@@ -267,6 +269,7 @@ def test_what_the_outbox_shows_is_a_problem_until_it_is_gone() -> None:
         outbox.counted = Counts(pending=2, undelivered=1, rejected=3)
         info = "b/transmitter/home/problem/info"
         async with publishing(outbox) as (publisher, broker):
+            publisher.routes("home", Routes(list(RECEIVERS)))
             await until(lambda: broker.states.get(info))
             assert [each["kind"] for each in broker.states[info]] == ["rejected", "undelivered"]
             outbox.counted = Counts()
