@@ -98,12 +98,10 @@ class Equal:
             async for _ in client.messages:
                 pass
 
-    async def load(self, dice: random.Random, until: float) -> None:
+    async def publish(self) -> None:
         client = await self._client
-        while now() < until:
-            await client.publish(self._topic, "TA", qos=1)
-            self.acknowledged += 1
-            await asyncio.sleep(dice.choice((0, 0.02, 0.1)))
+        await client.publish(self._topic, "TA", qos=1)
+        self.acknowledged += 1
 
 
 class Publisher:
