@@ -19,7 +19,10 @@ _LEAST = 0.9
 _SLOWER = 5.0
 """How many times what a room's tests take a mutant may take."""
 # What the tests import; a child begins with them loaded. Not the package itself: each child has its own copy.
-_LOADED = ("hypothesis.strategies", "pydantic_settings", "aiomqtt", "xmltodict", "yaml", "pyg90alarm", "asyncio")
+_LOADED = (
+    *("hypothesis.strategies", "_hypothesis_pytestplugin", "xdist.plugin", "pytest_cov.plugin"),
+    *("pydantic_settings", "aiomqtt", "xmltodict", "yaml", "pyg90alarm", "asyncio"),
+)
 
 
 def main() -> int:

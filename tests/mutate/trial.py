@@ -11,16 +11,23 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from importlib.util import cache_from_source
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 from mutate.mutants import Mutant
 from mutate.rooms import TOP
 
 _MEMORY = 4 << 30
 """Bytes: a mutant that never stops growing ends before the machine does."""
-# hypothesis is loaded before pytest can rewrite its assertions.
-_OPTIONS = ["-x", "-q", "-p", "no:cacheprovider", "--no-header", "-W", "ignore::pytest.PytestAssertRewriteWarning"]
+# The plugins are loaded before pytest can rewrite their assertions.
+_OPTIONS = [
+    *("-x", "-q", "-p", "no:cacheprovider", "--no-header", "--hypothesis-profile=mutants"),
+    *("-W", "ignore::pytest.PytestAssertRewriteWarning"),
+]
+# Vectors notice most; what needs more examples than these would take most of the time.
+settings.register_profile("mutants", derandomize=True, deadline=None, database=None, max_examples=20)
 
 
 class Slot:
@@ -33,15 +40,15 @@ class Slot:
     def start(self, mutant: Mutant | None, tests: Sequence[str], timeout_s: float) -> Trial:
         path = None if mutant is None else self._folder.joinpath(*mutant.module.split(".")).with_suffix(".py")
         if path is not None and mutant is not None:
-            # A cached module is taken for a new one of the same size and second.
-            shutil.rmtree(path.parent / "__pycache__", ignore_errors=True)
             self._unchanged = path.read_bytes()
+            _forget_compiled(path)
             path.write_text(mutant.source, "utf-8")
         return Trial(_fork(self._folder, tests), time.monotonic() + timeout_s, path, self)
 
     def restore(self, path: Path | None) -> None:
         if path is not None:
             path.write_bytes(self._unchanged)
+            _forget_compiled(path)
 
 
 class Trial:
@@ -66,6 +73,11 @@ class Trial:
         self.noticed = status != 0
         self.slot.restore(self._path)
         return True
+
+
+def _forget_compiled(path: Path) -> None:
+    """Remove the compiled module: it is taken for that of a new source of the same size and second."""
+    Path(cache_from_source(str(path))).unlink(missing_ok=True)
 
 
 @contextmanager

@@ -136,3 +136,11 @@ def test_written_document() -> None:
     assert written == (
         b'<?xml version="1.0" encoding="ISO-8859-1"?>\n<a><b>&lt;\xe5&amp;&gt;</b><c><pos>x</pos></c><d>1</d></a>'
     )
+
+
+def test_the_end_of_a_long_comment_in_small_pieces_is_found() -> None:
+    buffer = DocumentBuffer()
+    assert not buffer.feed(b"<a><!--")
+    for _ in range(3000):
+        assert not buffer.feed(b">")
+    assert buffer.feed(b"x" * 1000 + b"--></a>")

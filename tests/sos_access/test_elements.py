@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from bridge.common.errors import FieldError
+from bridge.common.models import Secret
 from bridge.sos_access import elements
 from bridge.sos_access.messages import AlarmRequest, AlarmResponse, NewAuthResponse, PingRequest
 from bridge.sos_access.status import MalformedMessage, Status
@@ -211,3 +212,36 @@ def test_a_reference_of_a_response_that_cannot_be_one_is_dropped(length: int) ->
     text = "x" * length
     body = f"<alarmresponse><reference>{text}</reference><status>0</status></alarmresponse>"
     assert AlarmResponse.from_xml(body.encode()).reference == (text if 1 <= length <= 50 else None)
+
+
+@pytest.mark.parametrize("length", [0, 51])
+def test_a_response_with_another_reference_cannot_be_written(length: int) -> None:
+    with pytest.raises(FieldError, match="reference"):
+        AlarmResponse(0, reference="x" * length)
+
+
+def test_a_response_with_a_short_password_cannot_be_written() -> None:
+    with pytest.raises(FieldError, match="new_authentication"):
+        NewAuthResponse(0, new_authentication=Secret("short"))
+
+
+def test_a_request_of_a_known_kind_needs_the_header_as_well() -> None:
+    with pytest.raises(MalformedMessage) as caught:
+        AlarmRequest.from_xml(document("receiver", "R").partition(b"\n")[2])
+    assert caught.value.reason == Status.XML_HEADER_MISSING_OR_INVALID
+
+
+@pytest.mark.parametrize("around", ["", "\n", "\r\n  ", "\t"])
+@pytest.mark.parametrize("name", ["authentication", "receiver"])
+def test_white_space_around_a_text_is_removed_when_it_is_read(name: str, around: str) -> None:
+    text = "p4ssw0rd-15-chr"
+    read = AlarmRequest.from_xml(document(name, f"{around}{text}{around}"))
+    assert read == alarm(**{name: text})
+
+
+def test_white_space_around_a_new_password_is_removed() -> None:
+    read = NewAuthResponse.from_xml(
+        b"<requestnewauthenticationresponse><status>0</status><newauthentication>\n  n3w-passw0rd-15\n"
+        b"</newauthentication></requestnewauthenticationresponse>"
+    )
+    assert read == NewAuthResponse(0, new_authentication=Secret("n3w-passw0rd-15"))
