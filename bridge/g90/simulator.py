@@ -80,6 +80,15 @@ class PanelSimulator:
     of an event, and a ping, in one piece.
     """
 
+    clock = 0.0
+    """How far the panel's clock is ahead, in seconds."""
+    delay = 0.0
+    """Seconds until it answers over UDP."""
+    lose = 0
+    """How many of the next requests over UDP get no answer."""
+    truncate = 0
+    """How many of the next pages are cut off."""
+
     def __init__(
         self,
         guid: str = "GB7F20C14D05A91",
@@ -103,14 +112,6 @@ class PanelSimulator:
         self.history: deque[Alert] = deque(maxlen=_MOST_RECORDS)
         """Newest first."""
         self.flags = AlertFlag(1023)
-        self.clock = 0.0
-        """How far the panel's clock is ahead, in seconds."""
-        self.delay = 0.0
-        """Seconds until it answers over UDP."""
-        self.lose = 0
-        """How many of the next requests over UDP get no answer."""
-        self.truncate = 0
-        """How many of the next pages are cut off."""
         self._back = asyncio.Event()
         self._back.set()
         self.received: deque[FromCloud] = deque(maxlen=100)
