@@ -18,13 +18,12 @@ from bridge.common.errors import BridgeError, DamagedError, StoreError, first
 from bridge.config.settings import Settings
 from bridge.g90.connections import Connections
 from bridge.g90.server import PanelServer
-from bridge.g90.state.panel import PanelState
+from bridge.g90.state.model import PanelState
 from bridge.mqtt.outgoing import Outgoing
 from bridge.mqtt.routes import Router
 from bridge.mqtt.session import Session
 from bridge.panels.commands import PanelCommands
-from bridge.panels.events import Panels, check_stored
-from bridge.panels.reading import PanelReader, ReadRequests
+from bridge.panels.events import MISSED_MAX_AGE_S, Panels, check_stored
 from bridge.panels.topics import PanelTopics
 from bridge.store.database import Store
 from bridge.store.lock import hold
@@ -97,12 +96,13 @@ class Bridge:
             topics, outbox, outgoing, self._session, self._transmitters, known,
             protocol=settings.mqtt.protocol, clock=clock,
         )  # fmt: skip
-        self._reads = ReadRequests()
         self._panels = Panels(
-            panel_topics, outbox, outgoing, known, self._reads,
+            panel_topics, outbox, outgoing, known,
             rules=[each.rule() for each in settings.forward], clock=clock,
             accept_unknown=build.accepts_unknown(settings.g90),
             emit=publisher.emit, on_state=self._panel_stored,
+            max_ages={each.name: each.max_age for each in settings.transmitters},
+            missed_max_age=settings.g90.missed_max_age if settings.g90 else MISSED_MAX_AGE_S,
         )  # fmt: skip
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -134,6 +134,7 @@ class Bridge:
         await self._outbox.load_deliveries()
         await self._clock_watch.load()
         await self._publisher.restore()
+        await self._report_unconfigured()
         server = None
         if g90 := self._settings.g90:
             states = await self._panels.restore()
@@ -148,23 +149,35 @@ class Bridge:
         status, clock = self.status, self._clock
         listening: dict[str, _Work] = {}
         if server is not None:
-            reader = PanelReader(self._reads, self._known, server, clock)
+            readers = {
+                f"reader of panel {guid}": panel.reader.run(server.registry)
+                for guid, panel in self._known.configured.items()
+            }
             listening = {
                 "panel server": server.run(),
                 "panels": self._panels.run(),
-                "panel commands": self._panel_commands.run(),
-                "panel reader": reader.run(),
+                "panel commands": self._panel_commands.run(server.registry),
+                **readers,
             }
         others = {
             "status": status.run(),
             "store": maintain(self._store, self._outbox, clock, self._store_failed),
-            "clock": self._clock_watch.run(server),
+            "clock": self._clock_watch.run(),
             "announcer": self._announcer.run(),
             "health": health.serve(self._settings.store.path, status.problems),
             "watchdog": watchdog.watch(manager, self._session.connected, status.hanging),
         }
         lines = {f"transmitter {name}": each.run() for name, each in self._transmitters.items()}
         return [listening, others, lines, {"publisher": self._publisher.run()}, {"session": self._session.run()}]
+
+    async def _report_unconfigured(self) -> None:
+        """Report alarms that wait for a transmitter that is not configured: nobody sends them."""
+        waiting = await self._outbox.unconfigured(self._transmitters)
+        for name, number in waiting.items():
+            log.error("%d alarms wait for transmitter %s, which is not configured", number, name)
+        named = ", ".join(f"{number} for {name}" for name, number in waiting.items())
+        text = f"alarms wait for transmitters that are not configured: {named}; see sosbridge outbox list"
+        self._publisher.bridge_problem("unconfigured_waiting", text if waiting else None)
 
     def _store_failed(self, failure: StoreError | None) -> None:
         """Report that the disk takes no writes, or that it does again."""

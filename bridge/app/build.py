@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import timedelta
-from functools import partial
 from ipaddress import ip_network
 from pathlib import Path
 
@@ -18,9 +17,11 @@ from bridge.g90.connections import Connections
 from bridge.g90.control import PanelControl
 from bridge.g90.control_cloud import CloudControl
 from bridge.g90.control_local import LocalControl
+from bridge.g90.reader import PanelReader
 from bridge.g90.registry import PanelConfig, PanelHandler
 from bridge.g90.server import Limits, PanelServer
-from bridge.g90.state.panel import Options, PanelState
+from bridge.g90.state.model import Options, PanelState
+from bridge.g90.state.plan import Reads
 from bridge.g90.upstream import Upstream
 from bridge.g90.wire.constants import LOCAL_PORT
 from bridge.homeassistant.announcer import Announcer
@@ -45,7 +46,7 @@ from bridge.transmitters.topics import Reach, Topics
 from bridge.transmitters.transmitter import Transmitter
 
 _FILES_OF_A_TRANSMITTER = 4
-"""Connections to its receivers, the old and the new; its passwords while they are written."""
+"""Connections of an alarm to two receivers, one of a ping; its passwords while they are written."""
 
 
 def topics(settings: Settings) -> Topics:
@@ -169,6 +170,7 @@ def _announced_control(panel: PanelSettings) -> ControlOptions:
         code=code is not None,
         digits=code is not None and code.isdecimal(),
         code_to_arm=code is not None and panel.code_arm_required,
+        readable=panel.read,
     )
 
 
@@ -200,17 +202,20 @@ def known_panels(g90: G90Settings | None, connections: Connections) -> KnownPane
     """Return the configured panels; cloud control finds theirs in `connections`."""
     if g90 is None:
         return KnownPanels({})
-    door = g90.door_off_after
-    options = Options(timedelta(seconds=g90.motion_off_after), timedelta(seconds=door) if door else None)
-    return KnownPanels({panel.guid: _controlled(panel, options, connections) for panel in g90.panels})
+    options = Options(g90.motion_off_after, g90.door_off_after)
+    return KnownPanels({panel.guid: _controlled(panel, options, g90.poll, connections) for panel in g90.panels})
 
 
-def _controlled(panel: PanelSettings, options: Options, connections: Connections) -> ControlledPanel:
+def _controlled(panel: PanelSettings, options: Options, poll: float, connections: Connections) -> ControlledPanel:
     network = ip_network(panel.address, strict=False) if panel.address else None
+    control = _control(panel, connections)
+    reading = LocalControl(*host_port(panel.host, LOCAL_PORT)) if panel.control != "local" and panel.host else control
+    reads = Reads.AT_HELLO if isinstance(reading, CloudControl) else Reads.REGULARLY
     return ControlledPanel(
         config=PanelConfig(guid=panel.guid, name=panel.name, address=network, options=options),
-        control=_control(panel, connections),
+        control=control,
         lock=CodeLock(panel.code, panel.code_arm_required),
+        reader=PanelReader(panel.guid, reading, reads=reads if panel.read else Reads.NOT, poll=poll),
     )
 
 
@@ -218,7 +223,7 @@ def _control(panel: PanelSettings, connections: Connections) -> PanelControl | N
     if panel.control == "local" and panel.host:
         return LocalControl(*host_port(panel.host, LOCAL_PORT))
     if panel.control == "cloud":
-        return CloudControl(panel.guid, partial(connections.newest, panel.guid))
+        return CloudControl(panel.guid, connections)
     return None
 
 
@@ -255,11 +260,10 @@ def server(
 
 
 def _limits(g90: G90Settings, panels: KnownPanels, lines: int) -> Limits:
-    controlled = sum(panel.control is not None for panel in panels.configured.values())
     connections, burst = share(
         g90.max_connections,
         files_each=2 if g90.upstream else 1,
-        others=_FILES_OF_A_TRANSMITTER * lines + controlled,
+        others=_FILES_OF_A_TRANSMITTER * lines + len(panels.configured),
         burst=Limits().burst,
     )
     return Limits(

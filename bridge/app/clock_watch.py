@@ -1,23 +1,19 @@
-"""Reports when the clock is wrong and when it is right again; shifts what panels wait for."""
+"""Watches the clock: reports when it is wrong and when it is right again."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from datetime import timedelta
 from typing import Protocol
 
 from bridge.common.clock import Clock
 from bridge.common.errors import StoreError
 from bridge.common.kernel import machine_id
-from bridge.g90.server import PanelServer
 from bridge.store.outbox import Outbox
 
 log = logging.getLogger(__name__)
 
 _EACH_S = 1.0
-_JUMP = timedelta(seconds=1)
-"""A clock that is adjusted gently moves less in a second."""
 _FAR_S = 300.0
 """A receiver whose clock is so far from ours is worth a warning."""
 _ZONE_S = 900.0
@@ -47,19 +43,15 @@ class ClockWatch:
         """Read whether a time service has ever set the clock of this machine. Raises StoreError."""
         self._clock.was_synchronised = await self._outbox.fact(_FACT) == machine_id()
 
-    async def run(self, server: PanelServer | None) -> None:
-        """Watch until cancelled; `server` has panels that wait for moments."""
-        async with asyncio.TaskGroup() as tasks:
-            while True:
-                jump = self._clock.jump()
-                if abs(jump) > _JUMP and server is not None:
-                    tasks.create_task(server.clock_was_set(jump), name="clock: shift what panels wait for")
-                if self._clock.is_wrong != self._was_wrong:
-                    self._was_wrong = self._clock.is_wrong
-                    self._report()
-                self._compare()
-                await self._learn()
-                await asyncio.sleep(_EACH_S)
+    async def run(self) -> None:
+        """Watch until cancelled."""
+        while True:
+            if self._clock.is_wrong != self._was_wrong:
+                self._was_wrong = self._clock.is_wrong
+                self._report()
+            self._compare()
+            await self._learn()
+            await asyncio.sleep(_EACH_S)
 
     async def _learn(self) -> None:
         if self._clock.was_synchronised or not self._clock.is_synchronised:

@@ -56,7 +56,7 @@ async def list_all(args: argparse.Namespace) -> int:
             find_transmitter(args.load_settings(), args.transmitter)
         print("the outbox is empty", file=sys.stderr)  # standard output stays empty for other programs
         return 0
-    header = ("number", "transmitter", "request", "code", "accepted", "state", "attempts", "error", "urgent")
+    header = ("number", "transmitter", "request", "code", "accepted", "state", "attempts", "error")
     print_table(header, [_row(queued) for queued in found])
     return 0
 
@@ -72,7 +72,6 @@ def _row(queued: Queued) -> tuple[str, ...]:
         _state(queued),
         str(queued.attempts),
         clean(queued.error) or "-",
-        "urgent" if queued.urgent else "-",
     )
 
 
@@ -80,9 +79,9 @@ def _state(queued: Queued) -> str:
     """Return what a person should know first: `undelivered` was tried, or waits for too long, and is retried."""
     if queued.state is State.REJECTED:
         return queued.state
-    if queued.unauthorized:
-        return "unauthorized"
-    return "undelivered" if queued.undelivered else queued.state
+    state: str = "undelivered" if queued.undelivered else queued.state
+    state = "unauthorized" if queued.unauthorized else state
+    return f"{state}, urgent" if queued.urgent else state
 
 
 async def show(args: argparse.Namespace) -> int:

@@ -14,10 +14,13 @@ from bridge.common.errors import BridgeError, ConfigError
 from bridge.common.text import clean
 from bridge.config.settings import Settings
 from bridge.g90.control_local import LocalControl
+from bridge.g90.discovery import BROADCAST, discover
+from bridge.g90.wire.commands import HostInfo
 from bridge.g90.wire.constants import CLOUD_PORT, LOCAL_PORT
 
 _EXAMPLE: Final = """examples:
   sosbridge panel list
+  sosbridge panel discover
   sosbridge panel status GB7F20C14D05A91
   sosbridge panel sensors --host 192.168.1.50
   sosbridge panel point-here --host 192.168.1.50 --address 192.168.1.10:5678
@@ -40,6 +43,9 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     )
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
     actions.add_parser("list", help="list the configured panels, with the state of those that have a host")
+    find = actions.add_parser("discover", help="find the panels in the local network")
+    find.add_argument("--wait", type=timeout, default=5.0, metavar="S", help="seconds to wait (default: 5)")
+    find.add_argument("--to", metavar="ADDRESS[:PORT]", help="instead of a broadcast")
     for name, (help_text, _) in _ACTIONS.items():
         action = actions.add_parser(name, help=help_text)
         _add_panel_options(action)
@@ -71,6 +77,8 @@ async def run(args: argparse.Namespace) -> int:
     """Run one action; return the exit status. Raises `BridgeError` if the panel does not carry it out."""
     if args.action == "list":
         return await _list(args.load_settings())
+    if args.action == "discover":
+        return await _discover(args)
     host, port = _target(args)
     control = LocalControl(host, port, timeout=args.timeout, retries=args.retries)
     await _ACTIONS[args.action][1](control, args)
@@ -85,6 +93,23 @@ async def _list(settings: Settings) -> int:
         state = await _state(panel.host) if panel.host else "no host is configured"
         say(f"{panel.guid}  {panel.name or '-'}  control {panel.control}  {panel.host or '-'}: {state}")
     return 0
+
+
+async def _discover(args: argparse.Namespace) -> int:
+    """List the panels that answer; return 1 if there are none."""
+    try:
+        settings: Settings = args.load_settings()
+        guids = [panel.guid for panel in settings.g90.panels] if settings.g90 else []
+    except ConfigError:
+        guids = []  # none is needed to look for panels
+    to, port = _host_port(args.to or BROADCAST, LOCAL_PORT)
+    found = await discover(guids, args.wait, to=to, port=port)
+    for address, info in sorted(found.items()):
+        guid = info.guid if isinstance(info, HostInfo) else ""
+        say(f"{address:15}  {guid or '-':15}  {info.product}, firmware {info.firmware}")
+    if not found:
+        say("no panel answered; are panels in this network, and is this no container?")
+    return 0 if found else 1
 
 
 async def _state(host: str) -> str:

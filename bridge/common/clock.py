@@ -54,7 +54,6 @@ class Clock:
         self._wall = wall
         self._boot, self._steady = (boot, steady) if boot is not None and steady is not None else steady_clock()
         self._synchronised = synchronised
-        self._ahead = self._wall() - self._steady()
         self.was_synchronised = False
         """Whether this machine is known to have a time service."""
         self.offsets: dict[str, float] = {}
@@ -72,11 +71,6 @@ class Clock:
         """Note a receiver's time minus ours, measured just now; None if it gave no time. It proves nothing."""
         if offset_s is not None:
             self.offsets[receiver] = offset_s
-
-    def jump(self) -> timedelta:
-        """Return by how much the wall clock was set since the last call."""
-        before, self._ahead = self._ahead, self._wall() - self._steady()
-        return timedelta(seconds=self._ahead - before)
 
     @property
     def is_synchronised(self) -> bool:

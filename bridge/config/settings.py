@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
-from bridge.common.errors import BridgeError, FieldError
+from bridge.common.errors import BridgeError, ConfigError, FieldError
 from bridge.common.models import Alarm, AlarmIdentity, NamedAlarm
 from bridge.config.types import (
     LAST_PORT,
@@ -27,7 +27,7 @@ from bridge.config.types import (
     host_port,
     seconds,
 )
-from bridge.panels.forwarding import Rule, faults, parse_event, parse_restore_on
+from bridge.panels.forwarding import Rule, check_rule, faults, parse_event, parse_restore_on, uncovered
 from bridge.sos_access.prepare import check_event_code, prepare
 from bridge.sos_access.tls import tls_context
 
@@ -228,6 +228,7 @@ class PanelSettings(Table):
     control: Literal["off", "local", "cloud"] = "off"
     host: Host | None = None
     address: Network | None = Field(None, description="network that the panel connects from")
+    read: bool = Field(default=True, description="whether to ask the panel for its status and history")
     code: Password | None = Field(None, min_length=1, description="required to disarm")
     code_arm_required: bool = Field(default=False, description="whether arming requires the code as well")
 
@@ -253,7 +254,14 @@ class G90Settings(Table):
     offline_after: Duration = Field(180.0, gt=0)
     motion_off_after: Duration = Field(30.0, gt=0)
     door_off_after: Duration | None = Field(None, description="for door sensors that never report closing")
+    poll: Duration = Field(60.0, ge=10, description="time between two readings of a panel's status")
+    missed_max_age: Duration = Field(600.0, ge=0, description="for alarms that were over when they were found")
     panels: tuple[PanelSettings, ...] = ()
+
+    @property
+    def guids(self) -> set[str] | None:
+        """The configured panels; None if others are accepted too."""
+        return None if self.unknown_panels == "accept" else {panel.guid for panel in self.panels}
 
     @model_validator(mode="after")
     def _names(self) -> Self:
@@ -333,9 +341,12 @@ class Settings(BaseSettings):
         """Settings that are allowed but risky."""
         found = [f"{each.name}: {warning}" for each in self.transmitters for warning in each.warnings]
         if self.g90 is not None:
-            known = None if self.g90.unknown_panels == "accept" else {panel.guid for panel in self.g90.panels}
             names = {each.name for each in self.transmitters}
-            found += faults([rule.rule() for rule in self.forward], panels=known, transmitters=names)
+            rules = [rule.rule() for rule in self.forward]
+            found += faults(rules, panels=self.g90.guids, transmitters=names)
+            for panel in self.g90.panels if self.transmitters else ():
+                if missing := uncovered(rules, panel.guid):
+                    found.append(f"panel {panel.name or panel.guid}: no rule forwards {', '.join(missing)}")
         return found
 
     @model_validator(mode="after")
@@ -346,6 +357,10 @@ class Settings(BaseSettings):
         for rule in self.forward:
             if self.g90 is None:
                 raise ValueError("forward: the [g90] table is missing; without it there are no panels")
+            try:
+                check_rule(rule.rule(), self.g90.guids)
+            except ConfigError as error:
+                raise ValueError(str(error)) from None
             if rule.transmitter not in names:
                 raise ValueError(
                     f"forward: unknown transmitter {rule.transmitter!r}; configured: {', '.join(names) or 'none'}"

@@ -12,19 +12,20 @@ import time
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any, Final, Protocol, cast
 
+from bridge.g90.state.model import UpstreamLink
 from bridge.g90.upstream import Upstream, UpstreamProxy
-from bridge.g90.wire.events import Alert, Notice
+from bridge.g90.wire.events import A_CLOCK, Alert, Form, Notice
 from bridge.g90.wire.frames import FrameError, MessageError
-from bridge.g90.wire.messages import PING, CommandResponse, Discovery, Hello, Ping
+from bridge.g90.wire.messages import PING, CommandResponse, Discovery, Hello, Ping, asks_for, is_guid
 from bridge.g90.wire.session import PanelSession, ReceivedMessage, Unreadable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import Callable, Coroutine, Mapping
 
     from bridge.g90.registry import PanelRegistry, RegisteredPanel
 
 _log = logging.getLogger(__name__)
-_WHOLE_PING: Final = ReceivedMessage(Ping(), PING, PING)
+_WHOLE: Final = {PING: ReceivedMessage(Ping(), PING, PING)}
 _MAX_SKIPPED_LOGGED: Final = 3
 """Per connection, so that a flood of garbage does not fill the log."""
 
@@ -43,6 +44,9 @@ class Owner(Protocol):
         """Accept a new connection; return False if there are too many."""
 
     def closed(self, connection: Connection) -> None: ...
+
+    def responded(self, guid: str, response: CommandResponse) -> None:
+        """Take a panel's response to a command."""
 
     def announced(self, local: tuple[str, int]) -> tuple[str, int]:
         """Return the host and port to send to a panel that connected to `local`."""
@@ -65,24 +69,27 @@ class Connection(asyncio.Protocol):
         self._writable.set()
         self._proxy: UpstreamProxy | None = None
         self._proxy_task: asyncio.Task[None] | None = None
+        self._whole: Mapping[bytes, ReceivedMessage] = _WHOLE
+        """Whole messages that may change nothing: pings, and the last report if it is a status change with a time."""
         self.address = ""
         self.heard = time.monotonic()
         self.panel: RegisteredPanel | None = None
-        self.on_response: Callable[[CommandResponse], None] | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
         peer = transport.get_extra_info("peername")
         self.address = _plain(peer[0]) if peer else ""
-        self._session = PanelSession(*self._owner.announced(transport.get_extra_info("sockname")[:2]))
+        announced = self._owner.announced(transport.get_extra_info("sockname")[:2])
+        self._session = PanelSession(*announced)
         if not peer or not self._owner.opened(self):  # no peer: closed before it was accepted
             self.abort()
         elif self._owner.upstream:
-            self._proxy = UpstreamProxy(self._owner.upstream, self)
+            self._proxy = UpstreamProxy(self._owner.upstream, self, announced)
             self._proxy_task = self._owner.spawn(self._proxy.run())
 
     def data_received(self, data: bytes) -> None:
-        if not self._working and self._session.is_whole_ping(data) and self._quick(_WHOLE_PING):
+        known = self._whole.get(data)
+        if known and not self._working and self._session.at_boundary and self._quick(known):
             self.heard = time.monotonic()
             return
         self._session.feed(data)
@@ -111,11 +118,6 @@ class Connection(asyncio.Protocol):
     @property
     def is_open(self) -> bool:
         return not self._transport.is_closing()
-
-    async def between(self) -> None:
-        """Wait until the bridge may write without splitting a message of the upstream."""
-        if self._proxy:
-            await self._proxy.between.wait()
 
     def write(self, data: bytes) -> None:
         if data and not self._transport.is_closing():
@@ -159,13 +161,16 @@ class Connection(asyncio.Protocol):
         return received
 
     def _quick(self, received: ReceivedMessage) -> bool:
-        """Answer a ping or hello that changes nothing; return False for any other message."""
-        if self._proxy or not isinstance(received.message, Ping | Hello):
+        """Answer a ping, a hello or a repeated report that changes nothing; return False for any other message."""
+        repeated = received.raw in self._whole
+        if self._proxy or not (repeated or isinstance(received.message, Ping | Hello)):
             return False
         panel, hello = self.panel, isinstance(received.message, Hello)
         if hello and (panel is None or panel.config.guid != self._session.guid):
             return False
         firmware = received.message.firmware if isinstance(received.message, Hello) else None
+        if isinstance(received.message, Alert) and panel is None:
+            return False
         if panel and not self._owner.registry.is_quiet(panel, self.address, firmware):
             return False
         self.write(received.answer)
@@ -177,34 +182,54 @@ class Connection(asyncio.Protocol):
                 await self._greet(hello)
             case Ping() if self.panel:
                 await self._owner.registry.alive(self.panel, self.address)
-            case CommandResponse() as response if self.on_response:
-                self.on_response(response)
+            case CommandResponse() as response if self.panel:
+                self._owner.responded(self.panel.config.guid, response)
             case Alert() | Notice() as report:
-                await self._report(report)
+                await self._report(report, received.raw)
             case Unreadable(reason):
                 self._skip(reason)
-        if self._proxy is None or await self._proxy.declined(received.raw):
+        kind = asks_for(received.message)
+        if self._proxy is None or not self._proxy.takes(received.raw, kind, received.answer):
             await self.send(received.answer)
 
     async def _greet(self, hello: Hello | Discovery) -> None:
-        registry = self._owner.registry
+        registry, before = self._owner.registry, self.panel
         self.panel = await registry.admit(hello.guid, self.address)
         if self.panel:
             await registry.alive(self.panel, self.address, hello.firmware)
+            if self.panel is not before:
+                await self.upstream_changed()
+                registry.greeted(self.panel, self.address)
         elif hello.guid in registry.panels:
             self.abort()
 
-    async def _report(self, report: Alert | Notice) -> None:
+    async def upstream_changed(self) -> None:
+        """Note whether the panel is connected to its upstream."""
+        if self._proxy and self.panel:
+            await self._owner.registry.take(self.panel, UpstreamLink(self._proxy.connected))
+
+    async def _report(self, report: Alert | Notice, raw: bytes) -> None:
         registry = self._owner.registry
-        guid = (report.guid if isinstance(report, Alert) else None) or self._session.guid
+        guid = self._guid_of(report)
+        self._whole = _WHOLE  # a second report of anything makes the first no repetition
         panel = await (registry.admit(guid, self.address) if guid else registry.at_address(self.address))
         if panel is None:
             return
         try:
-            await registry.report(panel, report)
+            await registry.take(panel, report)
+            if isinstance(report, Alert) and report.form is Form.STATUS and (report.time or 0) >= A_CLOCK:
+                self._whole = {**_WHOLE, raw: ReceivedMessage(report, raw)}
         except MessageError as error:
             self._skip(str(error))
         await registry.alive(panel, self.address)
+
+    def _guid_of(self, report: Alert | Notice) -> str | None:
+        """Return whom a report is about. A GUID that cannot be one yields to the hello's: the alarm counts."""
+        named = (report.guid or "").strip() if isinstance(report, Alert) else ""
+        greeted = self._session.guid
+        if greeted is not None and (not is_guid(named) or named.startswith(greeted)):
+            return greeted
+        return named if is_guid(named) else None
 
     def _skip(self, reason: str) -> None:
         self._skipped += 1

@@ -6,9 +6,10 @@ import asyncio
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from bridge.g90.connection import Connection
+    from bridge.g90.wire.messages import CommandResponse
 
 
 class Connections:
@@ -18,6 +19,8 @@ class Connections:
         self._open: dict[Connection, None] = {}
         self._empty = asyncio.Event()
         self._empty.set()
+        self.listeners: dict[str, Callable[[CommandResponse], None]] = {}
+        """Who awaits a panel's response, by GUID."""
 
     def __len__(self) -> int:
         return len(self._open)
@@ -42,6 +45,11 @@ class Connections:
         """Return the connection for commands to a panel: the newest on which it said hello."""
         own = (c for c in reversed(self._open) if c.is_open and c.panel and c.panel.config.guid == guid)
         return next(own, None)
+
+    def responded(self, guid: str, response: CommandResponse) -> None:
+        """Hand a response to whoever awaits one of this panel."""
+        if listener := self.listeners.get(guid):
+            listener(response)
 
     def of_strangers(self, address: str) -> int:
         """Return how many connections from `address` belong to no panel."""

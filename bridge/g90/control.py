@@ -4,7 +4,19 @@ from __future__ import annotations
 
 import asyncio
 from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, Final, Protocol
 
+from bridge.g90.wire.answers import (
+    GET_ALERT_FLAGS,
+    GET_RELAYS,
+    SWITCH_RELAY,
+    Page,
+    TruncatedAnswer,
+    alert_flags,
+    page,
+    page_request,
+    switch_request,
+)
 from bridge.g90.wire.commands import (
     GET_HOST_INFO,
     GET_SENSORS,
@@ -19,22 +31,43 @@ from bridge.g90.wire.commands import (
     expand,
     host_info,
     host_status,
-    sensor_page,
+    sensor_record,
 )
 from bridge.g90.wire.constants import ArmCode
 
-_MAX_SENSORS = 1000
+if TYPE_CHECKING:
+    from contextlib import AbstractAsyncContextManager
+
+ATTEMPT_S: Final = 7.5
+"""Panels were seen to answer after five seconds."""
+RETRIES: Final = 2
+_MAX_RECORDS: Final = 1000
+_PAGE_ATTEMPTS: Final = 3
+
+
+class Exchange(Protocol):
+    """One request and its response, which may answer any of its attempts."""
+
+    answer: asyncio.Future[list[object]]
+
+    async def send(self) -> None:
+        """Send the request, again if it was sent before."""
 
 
 class PanelControl(ABC):
     """Commands to one panel, one at a time. Each may raise any error of `ask`."""
 
     def __init__(self, who: str, timeout: float, retries: int) -> None:
-        """`who` names the panel in errors; `timeout` is in seconds for each of the 1 + `retries` attempts."""
+        """`who` names the panel in errors. `timeout`: seconds between attempts; the last one has twice as long."""
         self._who = who
         self._timeout = timeout
         self._retries = retries
         self._one_at_a_time = asyncio.Lock()
+
+    @property
+    def patience(self) -> float:
+        """Seconds after which a command is given up."""
+        return self._timeout * (self._retries + 2)
 
     async def ask(self, code: int, data: list[object] | None = None) -> list[object]:
         """Send one command and return the data of its response.
@@ -43,24 +76,30 @@ class PanelControl(ABC):
         another response, `PanelCommandError` if the panel cannot be reached.
         """
         async with self._one_at_a_time:
-            for _ in range(1 + self._retries):
-                try:
-                    async with asyncio.timeout(self._timeout):
-                        return await self._attempt(code, data)
-                except TimeoutError:
-                    continue
-        attempts = f"{1 + self._retries} attempts of {self._timeout:g} s"
-        raise CommandTimeout(f"{self._who} did not answer command {code} in {attempts}")
+            try:
+                async with asyncio.timeout(self.patience), self._exchange(code, data) as exchange:
+                    for _ in range(self._retries):
+                        await exchange.send()
+                        if (await asyncio.wait([exchange.answer], timeout=self._timeout))[0]:
+                            return exchange.answer.result()
+                    await exchange.send()
+                    return await exchange.answer
+            except TimeoutError:
+                attempts = f"{1 + self._retries} attempts within {self.patience:g} s"
+                raise CommandTimeout(f"{self._who} did not answer command {code} in {attempts}") from None
 
     @abstractmethod
-    async def _attempt(self, code: int, data: list[object] | None) -> list[object]:
-        """Send the command once; may wait for the response indefinitely."""
+    def _exchange(self, code: int, data: list[object] | None) -> AbstractAsyncContextManager[Exchange]:
+        """Prepare one request."""
 
     async def status(self) -> HostStatus:
         return host_status(await self.ask(GET_STATUS))
 
     async def host_info(self) -> HostInfo:
         return host_info(await self.ask(GET_HOST_INFO))
+
+    async def alert_flags(self) -> int:
+        return int(alert_flags(await self.ask(GET_ALERT_FLAGS)))
 
     async def arm_away(self) -> None:
         await self.ask(SET_STATUS, [int(ArmCode.ARMED_AWAY)])
@@ -71,19 +110,37 @@ class PanelControl(ABC):
     async def disarm(self) -> None:
         await self.ask(SET_STATUS, [int(ArmCode.DISARMED)])
 
-    async def records(self) -> tuple[SensorRecord, ...]:
-        """Return the panel's sensor list, read page by page (PROTOCOL.md, Pagination)."""
+    async def switch(self, index: int, channel: int, *, on: bool) -> None:
+        """Switch a relay; channels count from 1."""
+        await self.ask(SWITCH_RELAY, switch_request(index, channel, on=on))
+
+    async def records(self, code: int = GET_SENSORS) -> tuple[SensorRecord, ...]:
+        """Return the panel's sensors, or its relays for `GET_RELAYS`, read page by page (PROTOCOL.md, Pagination)."""
         found: list[SensorRecord] = []
-        while len(found) < _MAX_SENSORS:
-            first = len(found) + 1
-            page = sensor_page(await self.ask(GET_SENSORS, [first, first + PAGE - 1]))
-            if page.first != first and page.count:
-                raise CommandRefused(f"{self._who} sent sensors from {page.first} on, not from {first} on")
-            found += page.sensors
-            if not page.count or len(found) >= page.total:
+        while len(found) < _MAX_RECORDS:
+            part = await self.page(code, len(found) + 1)
+            found += map(sensor_record, part.records)
+            if not part.records or len(found) >= part.total:
                 break
         return tuple(found)
+
+    async def relays(self) -> tuple[SensorRecord, ...]:
+        return await self.records(GET_RELAYS)
 
     async def sensors(self) -> tuple[SensorRecord, ...]:
         """Return the panel's sensors, one with several nodes as `name#1`, `name#2`..."""
         return tuple(node for record in await self.records() for node in expand(record))
+
+    async def page(self, code: int, first: int, size: int = PAGE) -> Page:
+        """Read one page of a list. One that is cut off is asked for again; an empty one is the list's end."""
+        for attempt in range(1, _PAGE_ATTEMPTS + 1):
+            try:
+                found = page(await self.ask(code, page_request(first, size)))
+            except TruncatedAnswer:
+                if attempt == _PAGE_ATTEMPTS:
+                    raise
+            else:
+                break
+        if found.records and found.first != first:
+            raise CommandRefused(f"{self._who} sent records from {found.first} on, not from {first} on")
+        return found

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from typing import cast
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, cast
 
-from bridge.g90.control import PanelControl
+from bridge.g90.control import ATTEMPT_S, RETRIES, PanelControl
 from bridge.g90.wire.commands import (
     CommandRefused,
     PanelCommandError,
@@ -17,57 +18,61 @@ from bridge.g90.wire.commands import (
 from bridge.g90.wire.constants import LOCAL_PORT
 from bridge.g90.wire.frames import MessageError
 
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
 
 class LocalControl(PanelControl):
-    """Local control of the panel at `host`. `timeout`: seconds for each of the 1 + `retries` attempts."""
+    """Local control of the panel at `host`. `timeout`: seconds between its 1 + `retries` attempts."""
 
-    def __init__(self, host: str, port: int = LOCAL_PORT, *, timeout: float = 2.0, retries: int = 3) -> None:
+    def __init__(
+        self, host: str, port: int = LOCAL_PORT, *, timeout: float = ATTEMPT_S, retries: int = RETRIES
+    ) -> None:
         super().__init__(f"{host}:{port}", timeout, retries)
-        self._host = host
+        self.host = host
         self._port = port
 
     async def point_at(self, address: str, port: int) -> None:
         """Make the panel connect to `address`, an IPv4 address; it sends no response. Raises `FieldError`."""
         datagram = point_datagram(address, port)
-        async with self._one_at_a_time:
-            exchange = await self._open(None)
-            try:
-                exchange.send(datagram)
-            finally:
-                exchange.close()
+        async with self._one_at_a_time, self._open(None, datagram) as exchange:
+            await exchange.send()
 
-    async def _attempt(self, code: int, data: list[object] | None) -> list[object]:
-        """Send the command from a new port, so that a late response to an earlier attempt is not taken for this one."""
-        exchange = await self._open(code)
-        try:
-            exchange.send(local_request(code, data))
-            return await exchange.answer
-        finally:
-            exchange.close()
+    @asynccontextmanager
+    async def _exchange(self, code: int, data: list[object] | None) -> AsyncIterator[_Exchange]:
+        """A new port for each request: a late response to an earlier one is not taken for this one's."""
+        async with self._open(code, local_request(code, data)) as exchange:
+            yield exchange
 
-    async def _open(self, code: int | None) -> _Exchange:
+    @asynccontextmanager
+    async def _open(self, code: int | None, datagram: bytes) -> AsyncIterator[_Exchange]:
         loop = asyncio.get_running_loop()
         try:
             async with asyncio.timeout(self._timeout):
-                remote = (self._host, self._port)
-                _, exchange = await loop.create_datagram_endpoint(lambda: _Exchange(code), remote_addr=remote)
+                remote = (self.host, self._port)
+                _, exchange = await loop.create_datagram_endpoint(lambda: _Exchange(code, datagram), remote_addr=remote)
         except (OSError, ValueError, OverflowError) as error:  # also an invalid host name or port
-            raise PanelCommandError(f"cannot reach {self._host}:{self._port}: {error}") from error
-        return exchange
+            reason = str(error) or "timed out"
+            raise PanelCommandError(f"cannot reach {self.host}:{self._port}: {reason}") from error
+        try:
+            yield exchange
+        finally:
+            exchange.close()
 
 
 class _Exchange(asyncio.DatagramProtocol):
     """One request and its response. The socket is connected, so the kernel drops datagrams of other senders."""
 
-    def __init__(self, code: int | None) -> None:
+    def __init__(self, code: int | None, datagram: bytes) -> None:
         self._code = code
+        self._datagram = datagram
         self.answer: asyncio.Future[list[object]] = asyncio.get_running_loop().create_future()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.DatagramTransport", transport)
 
-    def send(self, datagram: bytes) -> None:
-        self._transport.sendto(datagram)
+    async def send(self) -> None:
+        self._transport.sendto(self._datagram)
 
     def close(self) -> None:
         self._transport.close()

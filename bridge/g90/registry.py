@@ -9,23 +9,23 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
-from functools import partial
 from ipaddress import IPv4Network, IPv6Network, ip_address
 from typing import TYPE_CHECKING, Final, Protocol
 
 from bridge.common.backoff import Backoff
 from bridge.common.errors import BridgeError
 from bridge.common.text import clean
-from bridge.g90.state.panel import Options, PanelState
-from bridge.g90.state.reducer import Step, heard, next_due, reduce, silent, tick
+from bridge.g90.state.model import Elapsed, Heard, Now, Options, PanelState, Silent, Step, evolve
+from bridge.g90.state.reducer import reduce
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from bridge.g90.wire.events import PanelEvent, Report
+    from bridge.g90.state.model import Input
+    from bridge.g90.wire.events import PanelEvent
 
 _log = logging.getLogger(__name__)
 _SEEN_EVERY: Final = timedelta(minutes=10)
@@ -70,6 +70,9 @@ class PanelHandler(Protocol):
     async def panel_refused(self, reason: Refused, guid: str | None, address: str) -> None:
         """Handle a refusal; a `BridgeError` is logged and not retried."""
 
+    def panel_greeted(self, guid: str, address: str) -> None:
+        """Handle the first hello of a connection, after the panel's state has it."""
+
 
 @dataclass(slots=True)
 class RegisteredPanel:
@@ -80,7 +83,8 @@ class RegisteredPanel:
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     heard: float = field(default_factory=time.monotonic)
     """When it was last heard, or when the server started: seconds of the monotonic clock."""
-    due: datetime | None = None
+    dialled: float = float("-inf")
+    """The same of its own connections alone, not of its answers."""
 
 
 class PanelRegistry:
@@ -134,56 +138,73 @@ class PanelRegistry:
         await self._refuse(Refused.UNATTRIBUTED, None, address)
         return None
 
-    def is_quiet(self, panel: RegisteredPanel, address: str, firmware: str | None) -> bool:
+    def is_quiet(self, panel: RegisteredPanel, address: str, firmware: str | None = None) -> bool:
         """Return whether a sign of life leaves the state unchanged; if so, record it."""
         state = panel.state
-        now = self._clock()
         if not state.online or state.address != address or firmware not in (None, state.firmware):
             return False
-        if state.connected_since is None or state.last_seen is None or now - state.last_seen >= _SEEN_EVERY:
+        if state.connected_since is None or state.last_seen is None or self._clock() - state.last_seen >= _SEEN_EVERY:
             return False
-        panel.heard = time.monotonic()
+        panel.heard = panel.dialled = time.monotonic()
         return True
 
     async def alive(self, panel: RegisteredPanel, address: str, firmware: str | None = None) -> None:
-        """Record a sign of life."""
+        """Record a sign of life on a connection of the panel."""
         if not self.is_quiet(panel, address, firmware):
-            panel.heard = time.monotonic()
-            await self.step(panel, lambda state: heard(state, self._clock(), address, firmware))
+            panel.heard = panel.dialled = time.monotonic()
+            await self.take(panel, Heard(address, firmware))
 
-    async def report(self, panel: RegisteredPanel, report: Report) -> None:
-        """Process one report. Raises `MessageError` if its meaning is unknown."""
-        options = panel.config.options
-        await self.step(panel, lambda state: reduce(state, report, self._clock(), options))
+    async def answered(self, panel: RegisteredPanel, address: str) -> None:
+        """Record a sign of life of a panel that we asked; while it dials us, that says enough."""
+        panel.heard = time.monotonic()
+        if not self.dials(panel) and not (panel.state.online and panel.state.address == address):
+            await self.take(panel, Heard(address))
 
-    async def step(self, panel: RegisteredPanel, take: Callable[[PanelState], Step]) -> None:
-        """Run one step of a panel: give its events to the handler, then replace its state."""
+    def greeted(self, panel: RegisteredPanel, address: str) -> None:
+        """Handle the first hello of a connection."""
+        self._handler.panel_greeted(panel.config.guid, address)
+
+    def dials(self, panel: RegisteredPanel) -> bool:
+        """Return whether the panel was heard recently on a connection of its own."""
+        return time.monotonic() - panel.dialled < self._offline_after
+
+    async def take(self, panel: RegisteredPanel, message: Input) -> Step:
+        """Take one input: give its events to the handler, then replace the panel's state.
+
+        Raises `MessageError` for a report without a known meaning.
+        """
         async with panel.lock:
-            step = take(panel.state)
-            if step.state is panel.state and not step.events:
-                return
+            return await self._step(panel, message)
+
+    async def _step(self, panel: RegisteredPanel, message: Input) -> Step:
+        step = reduce(panel.state, message, self.now(), panel.config.options)
+        if step.state is not panel.state or step.events:
             await self._store(step)
             self._moved(panel.state, step.state)
-            panel.state, panel.due = step.state, next_due(step.state)
+            panel.state = step.state
+        return step
 
     async def sweep(self) -> None:
         """Run what is due for any panel: timers, and going offline."""
-        now, late = self._clock(), time.monotonic() - self._offline_after
+        now = time.monotonic()
         for panel in list(self.panels.values()):
-            if panel.due and panel.due <= now:
-                await self.step(panel, partial(tick, now=now, options=panel.config.options))
-            if panel.heard < late and panel.state.online is not False:
-                await self._fall_silent(panel, now, late)
+            if panel.state.due is not None and panel.state.due <= now:
+                await self.take(panel, Elapsed())
+            if panel.heard < now - self._offline_after and panel.state.online is not False:
+                await self._fall_silent(panel, now - self._offline_after)
 
-    async def _fall_silent(self, panel: RegisteredPanel, now: datetime, late: float) -> None:
-        # The panel can send something while this waits for its lock.
-        await self.step(panel, lambda state: silent(state, now) if panel.heard < late else Step(state))
+    def now(self) -> Now:
+        return Now(time.monotonic(), self._clock())
+
+    async def _fall_silent(self, panel: RegisteredPanel, late: float) -> None:
+        async with panel.lock:
+            if panel.heard < late:  # it may have sent something while this waited
+                await self._step(panel, Silent())
 
     def _panel(self, config: PanelConfig, state: PanelState | None) -> RegisteredPanel:
-        state = replace(state or PanelState(guid=config.guid), name=config.name)
+        state = evolve(state or PanelState(guid=config.guid), name=config.name)
         self._moved(None, state)
-        # Due at once, however far in the future it seems: the clock may have been set back since.
-        return RegisteredPanel(config, state, due=self._clock() if next_due(state) else None)
+        return RegisteredPanel(config, state)
 
     def _moved(self, before: PanelState | None, after: PanelState) -> None:
         """Update the index of addresses."""
@@ -195,11 +216,12 @@ class PanelRegistry:
             self._at.setdefault(after.address, set()).add(after.guid)
 
     async def _store(self, step: Step) -> None:
-        backoff = Backoff()
+        backoff = None
         while True:
             try:
                 await self._handler.panel_changed(step.state, step.events)
             except BridgeError as error:
+                backoff = backoff or Backoff()
                 pause = backoff.fail()
                 _log.error("panel %s: cannot store its report, retrying in %.0f s: %s", step.state.guid, pause, error)
                 await asyncio.sleep(pause)

@@ -6,7 +6,7 @@ import asyncio
 import time
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
@@ -14,14 +14,13 @@ from bridge.common.errors import ConfigError
 from bridge.g90.connection import Connection
 from bridge.g90.connections import Connections
 from bridge.g90.registry import PanelConfig, PanelHandler, PanelRegistry
-from bridge.g90.state.reducer import shifted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Mapping
 
-    from bridge.g90.state.panel import PanelState
-    from bridge.g90.state.reducer import Step
+    from bridge.g90.state.model import PanelState
     from bridge.g90.upstream import Upstream
+    from bridge.g90.wire.messages import CommandResponse
 
 _SWEEP_S: Final = 0.5
 _CLOSE_S: Final = 2.0
@@ -98,16 +97,6 @@ class PanelServer:
         finally:
             await self._close(server)
 
-    async def apply(self, guid: str, take: Callable[[PanelState], Step]) -> None:
-        """Apply a step that did not come over the panel's connection, such as the response to a local request."""
-        if panel := self.registry.panels.get(guid):
-            await self.registry.step(panel, take)
-
-    async def clock_was_set(self, jump: timedelta) -> None:
-        """Let what waits for a moment wait as long as before, by a clock that was set by `jump`."""
-        for guid in list(self.registry.panels):
-            await self.apply(guid, lambda state: shifted(state, jump))
-
     @property
     def states(self) -> dict[str, PanelState]:
         return {guid: panel.state for guid, panel in self.registry.panels.items()}
@@ -121,6 +110,9 @@ class PanelServer:
 
     def closed(self, connection: Connection) -> None:
         self.connections.remove(connection)
+
+    def responded(self, guid: str, response: CommandResponse) -> None:
+        self.connections.responded(guid, response)
 
     def announced(self, local: tuple[str, int]) -> tuple[str, int]:
         return self._announce or local

@@ -1,6 +1,7 @@
 """A simulated panel on real sockets, for `simulate panel`, the demo and tests: connects to a server and answers UDP.
 
-It reports each event as a panel does, as 0x22 and as 0x21, and can split its bytes or send them in one piece.
+It reports each event as a panel does, as 0x22 and as 0x21, and keeps a history of them. It can split its bytes or send
+them in one piece, be cut off, have a wrong clock, and answer late, in part or not at all.
 """
 
 from __future__ import annotations
@@ -11,9 +12,19 @@ import logging
 import re
 import time
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, cast
 
+from bridge.g90.wire.answers import (
+    GET_ALERT_FLAGS,
+    GET_HISTORY,
+    GET_RELAYS,
+    SWITCH_RELAY,
+    AlertFlag,
+    history_data,
+    page_data,
+    switched,
+)
 from bridge.g90.wire.commands import GET_HOST_INFO, GET_SENSORS, GET_STATUS, SET_STATUS, body, local_response, unwrap
 from bridge.g90.wire.constants import AlertType, ArmCode, NoticeKind, SensorCode, SensorType, Source, StateCode
 from bridge.g90.wire.events import Alert, Form, Notice, Report
@@ -37,6 +48,9 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 _CHUNK: Final = 64 * 1024
+_MOST_RECORDS: Final = 100
+_LISTS: Final = (GET_SENSORS, GET_RELAYS, GET_HISTORY)
+_OUTPUT: Final = 128
 _POINT: Final = re.compile(rb"AT\^IWT=1,78=([0-9.]+)&[0-9.]+&([0-9]+),IWT")
 _STATES: Final = {
     ArmCode.ARMED_AWAY: StateCode.ARMED_AWAY,
@@ -49,8 +63,14 @@ _STATES: Final = {
 class SimulatedSensor:
     index: int
     name: str
-    type: SensorType = SensorType.DOOR
+    type: int = SensorType.DOOR
     nodes: int = 1
+    flags: int = 33
+
+    @property
+    def record(self) -> list[object]:
+        """The sensor in the panel's list."""
+        return [self.name, self.index, 0, int(self.type), 0, 0, self.flags, 0, 0, 16, self.nodes, 0, ""]
 
 
 class PanelSimulator:
@@ -60,6 +80,15 @@ class PanelSimulator:
     of an event, and a ping, in one piece.
     """
 
+    clock = 0.0
+    """How far the panel's clock is ahead, in seconds."""
+    delay = 0.0
+    """Seconds until it answers over UDP."""
+    lose = 0
+    """How many of the next requests over UDP get no answer."""
+    truncate = 0
+    """How many of the next pages are cut off."""
+
     def __init__(
         self,
         guid: str = "GB7F20C14D05A91",
@@ -67,6 +96,7 @@ class PanelSimulator:
         cloud: tuple[str, int] | None = None,
         local: tuple[str, int] | None = None,
         sensors: Sequence[SimulatedSensor] = (),
+        relays: Sequence[SimulatedSensor] = (),
         interval: float = 60.0,
         chop: int | None = None,
         glue: bool = False,
@@ -75,7 +105,15 @@ class PanelSimulator:
         self.cloud = cloud
         self.local = local
         self.sensors = {sensor.index: sensor for sensor in sensors}
+        self.relays = {relay.index: replace(relay, type=_OUTPUT) for relay in relays}
+        self.switched_on: set[tuple[int, int]] = set()
+        """Index and channel of the relays that are on."""
         self.arm_state = ArmCode.DISARMED
+        self.history: deque[Alert] = deque(maxlen=_MOST_RECORDS)
+        """Newest first."""
+        self.flags = AlertFlag(1023)
+        self._back = asyncio.Event()
+        self._back.set()
         self.received: deque[FromCloud] = deque(maxlen=100)
         self.answered = asyncio.Event()
         """Set once the server sent a message on the current connection."""
@@ -93,9 +131,25 @@ class PanelSimulator:
             if self.local:
                 tasks.create_task(self._answer_locally(self.local))
             while True:
+                await self._back.wait()
                 if self.cloud:
                     await self._one_connection(self.cloud)
                 await asyncio.sleep(1)
+
+    def cut(self) -> None:
+        """Lose the connection, and what is reported, until `rejoin`."""
+        self._back.clear()
+        if self._writer:
+            self._writer.close()
+
+    def rejoin(self) -> None:
+        """Connect again after `cut`."""
+        self._back.set()
+
+    async def gap(self, seconds: float) -> None:
+        self.cut()
+        await asyncio.sleep(seconds)
+        self.rejoin()
 
     async def arm(self, state: ArmCode) -> None:
         """Arm or disarm, and report it."""
@@ -124,12 +178,23 @@ class PanelSimulator:
             self._alert(AlertType.ALARM, index, state, source),
         )
 
+    async def alarmed(self) -> None:
+        """Report that the panel is in alarm, without a reason."""
+        self.arm_state = ArmCode.ALARMED
+        await self.report(Notice(kind=NoticeKind.ARM_DISARM, value=ArmCode.ALARMED))
+
     async def sos(self) -> None:
         """Press SOS on the panel itself."""
         await self.report(self._alert(AlertType.PANEL_SOS, 0, source=Source.PANEL))
 
     async def report(self, *reports: Report) -> None:
-        """Send reports, an alert both as JSON and as a status change. Raises `ConnectionError` if not connected."""
+        """Send reports, an alert both as JSON and as a status change. Raises `ConnectionError` if not connected.
+
+        While the connection is `cut`, they are in the history alone.
+        """
+        self.history.extendleft(report for report in reports if isinstance(report, Alert))
+        if not self._back.is_set():
+            return
         messages = [build_report(report, as_json=True) for report in reports]
         messages += [build_report(report, as_json=False) for report in reports if isinstance(report, Alert)]
         await self.send([b"".join([*messages, PING])] if self._glue else messages)
@@ -163,7 +228,7 @@ class PanelSimulator:
             sensor_type=sensor.type if sensor else None,
             name=sensor.name if sensor else "",
             guid=self.guid,
-            time=int(time.time()),
+            time=int(time.time() + self.clock),
         )
 
     async def _one_connection(self, cloud: tuple[str, int]) -> None:
@@ -215,23 +280,38 @@ class PanelSimulator:
 
     async def _do(self, code: int, request: object) -> list[object] | None:
         """Carry out a command; return the data of the response, None if it fails."""
-        match code, request:
-            case 100, _ if code == GET_STATUS:
-                return [int(self.arm_state), "", "Simulated panel", "206", "206"]
-            case 101, [_, [1 | 2 | 3 as state]] if code == SET_STATUS:
+        plain: dict[int, list[object]] = {
+            GET_STATUS: [int(self.arm_state), "", "Simulated panel", "206", "206"],
+            GET_ALERT_FLAGS: [int(self.flags)],
+            GET_HOST_INFO: [self.guid, "Simulated panel", "1.2", "1.1", "206", "206", 3, 3, 0, 2, "4100", 70, 90],
+        }
+        match request:
+            case [_, [1 | 2 | 3 as state]] if code == SET_STATUS:
                 self.arm_state = ArmCode(state)
                 return [state]
-            case 102, [_, [int(first), int(last)]] if code == GET_SENSORS:
-                return self._page(first, last)
-            case 206, _ if code == GET_HOST_INFO:
-                return [self.guid, "Simulated panel", "1.2", "1.1", "206", "206", 3, 3, 0, 2, "4100", 70, 90]
-        return None
+            case [_, [int(first), int(last)]] if code in _LISTS:
+                return self._page(code, first, last)
+            case [_, list(data)] if code == SWITCH_RELAY:
+                return self._switch(data)
+        return plain.get(code)
 
-    def _page(self, first: int, last: int) -> list[object]:
-        every = list(self.sensors.values())
-        page = every[first - 1 : last]
-        records = [[s.name, s.index, 0, int(s.type), 0, 0, 33, 0, 0, 16, s.nodes, 0, ""] for s in page]
-        return [[len(every), first, len(page)], *records]
+    def _page(self, code: int, first: int, last: int) -> list[object]:
+        lists = {GET_SENSORS: self.sensors, GET_RELAYS: self.relays}
+        every: list[object] = [each.record for each in lists.get(code, {}).values()]
+        if code == GET_HISTORY:
+            every = [history_data(alert) for alert in self.history]
+        found = page_data(every, first, last)
+        if self.truncate and len(found) > 1:
+            self.truncate -= 1
+            found.pop()
+        return found
+
+    def _switch(self, data: object) -> list[object] | None:
+        index, channel, on = switched(data)
+        if index not in self.relays:
+            return None
+        (self.switched_on.add if on else self.switched_on.discard)((index, channel))
+        return []
 
     async def _answer_locally(self, local: tuple[str, int]) -> None:
         loop = asyncio.get_running_loop()
@@ -240,12 +320,17 @@ class PanelSimulator:
         self.local = transport.get_extra_info("sockname")[:2]
         self.listening.set()
         try:
-            while True:
-                request, sender = await requests.get()
-                with contextlib.suppress(MessageError, ConnectionError):
-                    if answer := await self._local(request):
-                        transport.sendto(answer, sender)
-                    await self._after_local(request)
+            async with asyncio.TaskGroup() as tasks:
+                while True:
+                    request, sender = await requests.get()
+                    await asyncio.sleep(self.delay)
+                    with contextlib.suppress(MessageError):
+                        answer = await self._local(request)
+                        if self.lose:
+                            self.lose -= 1
+                        elif answer:
+                            transport.sendto(answer, sender)
+                        tasks.create_task(self._after_local(request))
         finally:
             transport.close()
 
@@ -263,8 +348,9 @@ class PanelSimulator:
         return None
 
     async def _after_local(self, request: bytes) -> None:
-        if request.startswith(b"ISTART[%d," % SET_STATUS) and self._writer and self.arm_state in _STATES:
-            await self.arm(self.arm_state)
+        if request.startswith(b"ISTART[%d," % SET_STATUS) and self.arm_state in _STATES:
+            with contextlib.suppress(ConnectionError):
+                await self.arm(self.arm_state)
 
 
 class _Datagrams(asyncio.DatagramProtocol):

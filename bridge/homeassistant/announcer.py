@@ -8,7 +8,7 @@ import logging
 from collections.abc import Mapping, Sequence
 
 from bridge.common.models import NamedAlarm
-from bridge.g90.state.panel import PanelState
+from bridge.g90.state.model import PanelState
 from bridge.homeassistant.devices import bridge_device, removal, transmitter_device, transmitter_id
 from bridge.homeassistant.entity import Names, Payload
 from bridge.homeassistant.panel import ControlOptions, panel_device, panel_id
@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 
 _BETWEEN_S = 0.2
 """Devices are published again one after the other: Home Assistant is still starting."""
-_NOT_CONTROLLED = ControlOptions(possible=False)
+_NOT_CONTROLLED = ControlOptions(possible=False, readable=False)
 
 
 class Announcer:

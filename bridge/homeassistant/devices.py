@@ -29,7 +29,7 @@ from bridge.transmitters.topics import Reach, Topics
 _BRIDGE_EVENTS: Final = (
     "command_rejected", "retained_command_ignored", "store_failed", "store_recovered", "store_damaged",
     "unauthorized", "heartbeat_disabled", "unknown_panel", "wrong_address", "unattributed", "panel_locked",
-    "clock_wrong", "clock_right",
+    "alarm_unmatched", "clock_wrong", "clock_right",
 )  # fmt: skip
 _ALARM_RESULTS: Final = ("accepted", "duplicate", "rejected", "unauthorized", "undelivered", "expired", "invalid")
 

@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, Self, TypeVar
 
 import aiomqtt
 import paho.mqtt.client as paho
@@ -31,6 +31,10 @@ TIMEOUT_S = 10.0
 """Bounds the wait for each answer of the broker, in seconds."""
 _CONNECT_TIMEOUT_S = 4.0
 _TAKEN_OVER = 0x8E
+_LARGEST_PACKET = 1024 * 1024
+"""Bytes; no command comes near it. Brokers hold back what is larger with MQTT 5, but not with 3.1.1."""
+_PORTION = 64 * 1024
+"""Bytes received at once; the buffer for them is allocated before."""
 _DISCONNECTED = (
     "it disconnected before the login; see its log, mqtt.port and mqtt.tls (does it want a client certificate?)"
 )
@@ -77,6 +81,14 @@ class BrokerError(BridgeError):
     """The broker cannot be reached, or refuses the connection; the text says what to do."""
 
 
+class _Beginning(bytearray):
+    """The beginning of a packet, at most `_LARGEST_PACKET` bytes of it."""
+
+    def __iadd__(self, data: bytes) -> Self:  # type: ignore[override,misc]
+        self.extend(data[: max(_LARGEST_PACKET - len(self), 0)])
+        return self
+
+
 class Client(aiomqtt.Client):
     """aiomqtt with what it leaves out: DUP flags, session present, acknowledgement by hand."""
 
@@ -87,9 +99,21 @@ class Client(aiomqtt.Client):
         self._left = False
         self._thread = threading.get_ident()
         self.session_present = False
+        self._recv = self._client._sock_recv  # noqa: SLF001 - paho bounds nothing
+        self._client._sock_recv = self._receive_bounded  # type: ignore[method-assign]  # noqa: SLF001
         self._client.manual_ack_set(True)  # noqa: FBT003 - paho has it so
         self._client.connect_timeout = _CONNECT_TIMEOUT_S
         self.pending_calls_threshold = 100
+
+    def _receive_bounded(self, bufsize: int) -> bytes:
+        """Receive a portion; of a packet past the limit only the beginning is kept.
+
+        Such a message is acknowledged and its command rejected. To hang up would bring it again at each reconnect.
+        """
+        packet = self._client._in_packet  # noqa: SLF001
+        if packet["have_remaining"] and not isinstance(packet["packet"], _Beginning):
+            packet["packet"] = _Beginning()
+        return self._recv(min(bufsize, _PORTION))
 
     def _on_connect(  # messages that arrive before aiomqtt knows of the connection go to the inbox
         self,
@@ -205,6 +229,7 @@ def make_client(
     if modern:
         properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
         properties.SessionExpiryInterval = broker.session_expiry_s
+        properties.MaximumPacketSize = _LARGEST_PACKET
     return Client(
         inbox,
         hostname=broker.host,
@@ -261,13 +286,13 @@ def failed(code: ReasonCode | int) -> bool:
 
 def explain(error: BaseException) -> str:
     """Return what is wrong with the connection to the broker, and which setting to look at."""
-    code = getattr(error, "rc", None)
+    code = next((each.rc for each in (error, error.__cause__) if isinstance(each, aiomqtt.MqttCodeError)), None)
     value = code.value if isinstance(code, ReasonCode) else None
     if value in _LOGIN_REFUSED:
         return "it refuses the user name or password (mqtt.username, mqtt.password)"
     if value == _TAKEN_OVER:
         return "another client took over the client id: two bridges run with the same mqtt.client_id"
-    text = clean(error)
+    text = clean(error.__cause__ if isinstance(error.__cause__, aiomqtt.MqttCodeError) else error)
     if "CERTIFICATE_VERIFY_FAILED" in text:
         return f"its certificate is not trusted (mqtt.tls.ca_file): {text}"
     return text or type(error).__name__

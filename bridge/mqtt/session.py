@@ -45,6 +45,8 @@ log = logging.getLogger(__name__)
 _GOODBYE_S = 1.0
 _STEADY_S = 10.0
 """A connection that lasted so long resets the backoff: two bridges that share a client id back off."""
+_SHORT_CONNECTIONS = 3
+"""In a row: brokers do not always say that another client has taken over."""
 _LONGEST_TURN_S = 300.0
 """Whatever a turn waits for, a name server, the broker or the next try to connect, is bounded well below this."""
 _LONGEST_REST_S = 30.0
@@ -132,6 +134,8 @@ class Session:
         """For the event that is next."""
         self._stopping = False
         self._connected_at = math.inf
+        self._short = 0
+        """Connections in a row that lasted less than `_STEADY_S`."""
 
     def stop(self) -> None:
         """Let `run`, which is to be cancelled now, not begin another connection."""
@@ -147,11 +151,16 @@ class Session:
             except (aiomqtt.MqttError, BrokerError, OSError, ValueError) as error:
                 if self._stopping:
                     return
-                if self._connected_for() >= _STEADY_S:
+                lasted = self._connected_for()
+                if lasted >= _STEADY_S:
                     backoff.reset()
+                self._short = self._short + 1 if 0 <= lasted < _STEADY_S else 0
                 wait = backoff.fail()
                 where = f"{self._broker.host}:{self._broker.port}"
-                log.warning("broker %s: %s; next try in %.0f s", where, explain(error), wait)
+                text = explain(error)
+                if self._short >= _SHORT_CONNECTIONS:
+                    text += f"; is another client connected with mqtt.client_id {self._broker.client_id}?"
+                log.warning("broker %s: %s; next try in %.0f s", where, text, wait)
                 await asyncio.sleep(wait)
 
     def _connected_for(self) -> float:

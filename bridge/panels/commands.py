@@ -1,27 +1,28 @@
-"""Commands to panels: arm and disarm by MQTT, and their results (TOPICS.md, Panel commands).
+"""Commands to panels: arm, disarm and switch by MQTT, and their results (TOPICS.md, Panel commands).
 
-A panel carries out one command at a time, so those of one panel wait for each other; the number that waits is bounded.
+A panel carries out one command at a time, so those of one panel wait for each other; how many and how long is bounded.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 
 from bridge.common.clock import Clock
 from bridge.common.models import Reply
 from bridge.common.payloads import CommandError
 from bridge.common.text import clean
-from bridge.g90.control import PanelControl
+from bridge.g90.registry import PanelRegistry
+from bridge.g90.state.model import Commanded, Relay, Switched
 from bridge.g90.wire.commands import CommandTimeout, PanelCommandError
 from bridge.mqtt.client import Incoming
 from bridge.mqtt.outgoing import Outgoing
 from bridge.mqtt.routes import Route
 from bridge.panels.code_lock import LOCK_S, MAX_WRONG, Verdict
 from bridge.panels.known import ControlledPanel, KnownPanels
-from bridge.panels.topics import Action, PanelCommand, PanelTopics, SetOutcome, set_response
+from bridge.panels.topics import Action, PanelCommand, PanelTopics, SetOutcome, Switch, set_response
 
 log = logging.getLogger(__name__)
 
@@ -30,8 +31,11 @@ MOST_WAITING = 4
 
 Each action has its own count, so that a flood of commands to arm does not prevent disarming.
 """
+MAX_WAIT_S = 30.0
+"""A command that waited longer is not carried out: by now it may be unwanted."""
 _TOO_MANY_CODES = f"{MAX_WRONG} wrong codes in a row; commands that need the code are refused for {LOCK_S:.0f} seconds"
 _NOT_CONTROLLED = 'this panel is not controlled; see control = "local" in its configuration'
+_Result = tuple[SetOutcome, str | None]
 _TOO_MANY_WAIT = f"{MOST_WAITING} such commands to this panel are waiting; this one is refused"
 
 
@@ -53,27 +57,38 @@ class PanelCommands:
         self._panels = panels
         self._clock = clock
         self._emit = emit
-        self._accepted: asyncio.Queue[tuple[PanelControl, PanelCommand]] = asyncio.Queue()
-        self._waiting: Counter[tuple[str, Action]] = Counter()
+        self._accepted: asyncio.Queue[tuple[ControlledPanel, PanelCommand, float]] = asyncio.Queue()
+        self._waiting: Counter[tuple[str, str]] = Counter()
+        self._turns: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
 
     @property
     def routes(self) -> tuple[Route, ...]:
         return tuple(Route(pattern, self.handle, qos=0) for pattern in self._topics.commands)
 
-    async def run(self) -> None:
+    async def run(self, registry: PanelRegistry) -> None:
         """Carry out commands until cancelled."""
         async with asyncio.TaskGroup() as tasks:
             while True:
-                control, command = await self._accepted.get()
-                tasks.create_task(self._execute(control, command), name=f"{command.action} for panel {command.guid}")
+                panel, command, since = await self._accepted.get()
+                work = self._execute(panel, command, since, registry)
+                tasks.create_task(work, name=f"{command.action} for panel {command.guid}")
 
     async def handle(self, batch: Sequence[Incoming]) -> None:
         """Take commands, but none that waited in the broker: it would disarm a panel that was armed since."""
         for message in batch:
-            if message.mid is None:
-                self._take(message)
-            else:  # QoS 1: queued for the subscription of an earlier version
+            if message.mid is not None or message.duplicate:  # QoS 1: queued for the subscription of an earlier version
                 log.warning("ignored a command on %s that waited in the broker", clean(message.topic))
+            elif self._topics.leaf(message.topic) == "refresh":
+                self._refresh(message)
+            else:
+                self._take(message)
+
+    def _refresh(self, message: Incoming) -> None:
+        guid = self._topics.guid(message.topic) or ""
+        if guid in self._panels.configured:
+            self._panels.configured[guid].reader.refresh()
+        else:
+            self._refuse_unknown(message, guid)
 
     def _take(self, message: Incoming) -> None:
         """Accept or refuse a command; its result goes to `set/response` and to its response topic."""
@@ -92,13 +107,15 @@ class PanelCommands:
             self._end(command, SetOutcome.FAILED, "this panel is not configured")
         elif panel.control is None:
             self._end(command, SetOutcome.DISABLED, _NOT_CONTROLLED)
+        elif command.relay is not None and self._relay(command) is None:
+            self._end(command, SetOutcome.FAILED, f"the panel has no relay {clean(command.relay, 40)}")
         elif fault := self._code_fault(panel, command):
             self._end(command, SetOutcome.WRONG_CODE, fault)
         elif self._waiting[guid, command.action] >= MOST_WAITING:
             self._end(command, SetOutcome.FAILED, _TOO_MANY_WAIT)
         else:
             self._waiting[guid, command.action] += 1
-            self._accepted.put_nowait((panel.control, command))
+            self._accepted.put_nowait((panel, command, asyncio.get_running_loop().time()))
 
     def _refuse_unknown(self, message: Incoming, guid: str) -> None:
         """Refuse without a retained response, which nothing would remove."""
@@ -108,12 +125,44 @@ class PanelCommands:
             payload = set_response(None, SetOutcome.FAILED, reason, self._clock.now())
             self._outgoing.publish_reply(message.reply, payload)
 
-    async def _execute(self, control: PanelControl, command: PanelCommand) -> None:
+    async def _execute(
+        self, panel: ControlledPanel, command: PanelCommand, since: float, registry: PanelRegistry
+    ) -> None:
         try:
-            outcome, error = await _carry_out(control, command.action)
+            async with self._turns[command.guid]:
+                waited = asyncio.get_running_loop().time() - since
+                result: _Result = SetOutcome.FAILED, f"it waited for {waited:.0f} s, and is not carried out"
+                if waited <= MAX_WAIT_S:
+                    result = await self._carry_out(panel, command, registry)
         finally:
             self._waiting[command.guid, command.action] -= 1
-        self._end(command, outcome, error)
+        self._end(command, *result)
+
+    async def _carry_out(self, panel: ControlledPanel, command: PanelCommand, registry: PanelRegistry) -> _Result:
+        control = panel.control
+        assert control is not None  # noqa: S101 - checked when it was accepted
+        steps = {Action.ARM_AWAY: control.arm_away, Action.ARM_HOME: control.arm_home, Action.DISARM: control.disarm}
+        try:
+            async with asyncio.timeout(control.patience):
+                if control is panel.reader.control:
+                    await panel.reader.check(registry)
+                if isinstance(command.action, Action):
+                    await steps[command.action]()
+                elif relay := self._relay(command):
+                    await control.switch(relay.index, relay.channel, on=command.action is Switch.ON)
+        except TimeoutError:
+            return SetOutcome.TIMEOUT, f"the panel did not answer within {control.patience:g} s"
+        except CommandTimeout as error:
+            return SetOutcome.TIMEOUT, str(error)
+        except PanelCommandError as error:
+            return SetOutcome.FAILED, str(error)
+        done = Switched(command.relay, on=command.action is Switch.ON) if command.relay else Commanded()
+        await panel.reader.commanded(registry, done)
+        return SetOutcome.DONE, None
+
+    def _relay(self, command: PanelCommand) -> Relay | None:
+        state = self._panels.states.get(command.guid)
+        return state.relays.get(command.relay or "") if state else None
 
     def _end(self, command: PanelCommand, outcome: SetOutcome, error: str | None) -> None:
         log.info("panel %s: %s: %s%s", command.guid, command.action, outcome, f" ({error})" if error else "")
@@ -138,14 +187,3 @@ class PanelCommands:
         log.warning("panel %s: %s", command.guid, _TOO_MANY_CODES)
         self._emit("panel_locked", guid=command.guid, reason=_TOO_MANY_CODES)
         return f"the code is missing or wrong; {_TOO_MANY_CODES}"
-
-
-async def _carry_out(control: PanelControl, action: Action) -> tuple[SetOutcome, str | None]:
-    steps = {Action.ARM_AWAY: control.arm_away, Action.ARM_HOME: control.arm_home, Action.DISARM: control.disarm}
-    try:
-        await steps[action]()
-    except CommandTimeout as error:
-        return SetOutcome.TIMEOUT, str(error)
-    except PanelCommandError as error:
-        return SetOutcome.FAILED, str(error)
-    return SetOutcome.DONE, None

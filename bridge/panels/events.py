@@ -9,9 +9,13 @@ import asyncio
 import json
 import logging
 import math
+import time
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from datetime import UTC, datetime
+from functools import partial
+from types import MappingProxyType
 from typing import Any
 
 from bridge.common.backoff import Backoff
@@ -19,12 +23,22 @@ from bridge.common.clock import Clock
 from bridge.common.errors import DamagedError, StoreError
 from bridge.common.models import AlarmIdentity, Command, Request
 from bridge.g90.registry import Refused
-from bridge.g90.state.panel import PanelState
+from bridge.g90.state.model import Now, PanelState, evolve
+from bridge.g90.state.storage import from_json, to_json
 from bridge.g90.wire.events import EventType, PanelEvent
 from bridge.mqtt.outgoing import Outgoing
-from bridge.panels.forwarding import Forwarded, ForwardingStep, Rule, Sending, expire, forward, until_due
+from bridge.panels.forwarding import (
+    Forwarded,
+    ForwardingStep,
+    Rule,
+    Sending,
+    expire,
+    fits,
+    forward,
+    is_too_old,
+    until_due,
+)
 from bridge.panels.known import KnownPanels
-from bridge.panels.reading import ReadRequests
 from bridge.panels.topics import PanelTopics, state_payloads
 from bridge.sos_access.prepare import prepare_leniently
 from bridge.store.outbox import Outbox
@@ -33,6 +47,9 @@ from bridge.store.records import CommandEntry
 log = logging.getLogger(__name__)
 
 _LONGEST_WAIT_S = 60.0
+_URGENT = frozenset({EventType.ALARM, EventType.SOS, EventType.TAMPER})
+_ARMINGS = frozenset({EventType.ARMED_AWAY, EventType.ARMED_HOME, EventType.DISARMED})
+MISSED_MAX_AGE_S = 600.0
 
 
 class Panels:
@@ -44,21 +61,28 @@ class Panels:
         outbox: Outbox,
         outgoing: Outgoing,
         panels: KnownPanels,
-        reads: ReadRequests,
         *,
         rules: Sequence[Rule],
         clock: Clock,
         accept_unknown: bool,
         emit: Callable[..., None],
         on_state: Callable[[PanelState], None] = lambda _: None,
+        max_ages: Mapping[str, float] = MappingProxyType({}),
+        missed_max_age: float = MISSED_MAX_AGE_S,
     ) -> None:
-        """`emit` publishes on `bridge/event`; `on_state` takes each state of a panel, after it is stored."""
+        """`emit` publishes on `bridge/event`; `on_state` takes each state of a panel, after it is stored.
+
+        `max_ages`: of each transmitter's alarms, `missed_max_age`: of missed alarms that are over; in seconds.
+        """
         self._topics = topics
         self._outbox = outbox
         self._outgoing = outgoing
         self._panels = panels
-        self._reads = reads
         self._rules = rules
+        self._max_ages = max_ages
+        self._missed_max_age = missed_max_age
+        self._unmatched: dict[str, str] = {}
+        """What no rule took since a panel was armed or disarmed, by GUID."""
         self._clock = clock
         self._accept_unknown = accept_unknown
         self._emit = emit
@@ -75,15 +99,15 @@ class Panels:
         for guid, content in (await self._outbox.panels()).items():
             self._active[guid] = tuple(Forwarded.from_json(entry) for entry in content["forwarded"])
             if guid in known.configured or self._accept_unknown:
-                state = PanelState.from_json(content["state"])
+                state = from_json(content["state"], self._moment())
                 name = known.configured[guid].config.name if guid in known.configured else None
-                known.states[guid] = replace(state, name=name)
+                known.states[guid] = evolve(state, name=name)
                 self._declare(known.states[guid])
         for guid, panel in known.configured.items():
             if guid not in known.states:
                 self._on_state(PanelState(guid=guid, name=panel.config.name))
-        # Not connected yet in this life: their first sign of life makes us ask what was missed.
-        return {guid: replace(state, connected_since=None) for guid, state in known.states.items()}
+            panel.reader.on_problem = partial(self._redeclare, guid)
+        return {guid: evolve(state, connected_since=None) for guid, state in known.states.items()}
 
     async def run(self) -> None:
         """Restore in time what rules raised, until cancelled."""
@@ -110,45 +134,92 @@ class Panels:
     async def panel_changed(self, state: PanelState, events: tuple[PanelEvent, ...]) -> None:
         """Store and publish. Raises StoreError where it could not be stored: it is offered again."""
         guid = state.guid
+        forwarded: list[tuple[PanelEvent, tuple[str, ...]]] = []
         async with self._locks[guid]:
             step = ForwardingStep(self._active.get(guid, ()))
             for event in events:
-                taken = forward(self._rules, step.active, event, state.name, self._clock.moment())
+                rules = [rule for rule in self._rules if not self._is_too_old(event, rule.transmitter)]
+                taken = forward(rules, step.active, event, state.name, self._clock.moment())
                 step = ForwardingStep(taken.active, step.sendings + taken.sendings)
+                to = tuple(each.transmitter for each in taken.sendings if each.request is Request.ALARM)
+                forwarded.append((event, to))
             await self._keep(guid, state, step)
             before = self._panels.states.get(guid) or PanelState(guid=guid)
             self._panels.states[guid] = state
-        for event in events:
-            log.info("panel %s: %s%s", state.name or guid, event.type, f" ({event.name})" if event.name else "")
-            self._outgoing.publish(self._topics.of(guid, "event"), json.dumps(event.as_json()))
+        for event, to in forwarded:
+            self._publish(state, event, to)
         self._declare(state)
         self._retract(before, state)
-        connected = state.connected_since is not None and state.connected_since != before.connected_since
-        if guid in self._panels.configured and (
-            connected or any(event.type == EventType.SENSOR_CHANGED for event in events)
-        ):
-            self._reads.put(guid)
+        if guid in self._panels.configured and any(event.type is EventType.SENSOR_CHANGED for event in events):
+            self._panels.configured[guid].reader.refresh()
+
+    def panel_greeted(self, guid: str, address: str) -> None:
+        if guid in self._panels.configured:
+            self._panels.configured[guid].reader.greeted(address)
+
+    def problems(self, guid: str) -> list[str]:
+        """Return what is wrong with a panel."""
+        panel = self._panels.configured.get(guid)
+        found = (panel and panel.reader.problem, self._unmatched.get(guid))
+        return [problem for problem in found if problem]
+
+    def _publish(self, state: PanelState, event: PanelEvent, to: tuple[str, ...]) -> None:
+        """Publish an event; another form of one that was published is for the rules alone."""
+        guid = state.guid
+        if event.type in _ARMINGS:
+            self._unmatched.pop(guid, None)
+        if event.type in _URGENT and self._max_ages and not to:
+            self._not_forwarded(state, event)
+        elif event.again and to:
+            self._unmatched.pop(guid, None)
+        if event.again:
+            return
+        log.info("panel %s: %s%s", state.name or guid, event.type, f" ({event.name})" if event.name else "")
+        payload = event.as_json() | ({"forwarded": to} if event.type in _URGENT else {})
+        self._outgoing.publish(self._topics.of(guid, "event"), json.dumps(payload))
+
+    def _not_forwarded(self, state: PanelState, event: PanelEvent) -> None:
+        """Report an alarm that goes to no receiver."""
+        what = f"{event.type}{f' of sensor {event.sensor} ({event.name})' if event.sensor is not None else ''}"
+        if any(fits(rule, event) for rule in self._rules):
+            log.warning("panel %s: %s was missed at %s and is too old to forward", state.guid, what, event.at)
+            return
+        log.warning("panel %s: no rule forwards %s", state.guid, what)
+        self._unmatched[state.guid] = f"no rule forwards {what}"
+        about = {"sensor": event.sensor, "name": event.name, "sensor_type": event.sensor_type}
+        known = {name: value for name, value in about.items() if value is not None}
+        self._emit("alarm_unmatched", guid=state.guid, event=event.type.value, **known)
+
+    def _is_too_old(self, event: PanelEvent, transmitter: str) -> bool:
+        max_age = self._max_ages.get(transmitter, math.inf)
+        return is_too_old(event, self._clock.now(), max_age, self._missed_max_age)
 
     async def panel_refused(self, reason: Refused, guid: str | None, address: str) -> None:
         self._emit(str(reason), guid=guid, address=address)
 
     async def _keep(self, guid: str, state: PanelState, step: ForwardingStep) -> None:
-        content = {"state": state.as_json(), "forwarded": [entry.as_json() for entry in step.active]}
+        content = {"state": to_json(state, self._moment()), "forwarded": [entry.as_json() for entry in step.active]}
         entries = {sending.key: CommandEntry(_command(sending, self._clock)) for sending in step.sendings}
         await self._outbox.keep_panel(guid, content, entries)
         self._active[guid] = step.active
         if _now() + until_due(step.active, self._clock.age_s) < self._looks_at:
             self._due.set()
 
+    def _moment(self) -> Now:
+        return Now(time.monotonic(), self._clock.now())
+
+    def _redeclare(self, guid: str) -> None:
+        self._declare(self._panels.states.get(guid) or PanelState(guid=guid))
+
     def _declare(self, state: PanelState) -> None:
-        for leaf, payload in state_payloads(state).items():
+        for leaf, payload in state_payloads(state, self.problems(state.guid)).items():
             self._outgoing.state(self._topics.of(state.guid, leaf), payload)
         self._on_state(state)
 
     def _retract(self, before: PanelState, state: PanelState) -> None:
-        """Clear the topics of sensors that there are no more."""
-        for leaf in state_payloads(before).keys() - state_payloads(state).keys():
-            if leaf.startswith("sensor/"):
+        """Clear the topics of sensors and relays that there are no more."""
+        for leaf in state_payloads(before, []).keys() - state_payloads(state, []).keys():
+            if leaf.startswith(("sensor/", "relay/")):
                 self._outgoing.state(self._topics.of(state.guid, leaf), "")
 
     def _until_due(self) -> float:
@@ -167,7 +238,7 @@ class Panels:
 def check_stored(content: dict[str, Any]) -> None:
     """Raise DamagedError where what the store holds of a panel cannot be read back."""
     try:
-        PanelState.from_json(content["state"])
+        from_json(content["state"], Now(time.monotonic(), datetime.now(UTC)))
         for entry in content["forwarded"]:
             Forwarded.from_json(entry)
     except (LookupError, TypeError) as error:

@@ -12,6 +12,7 @@ import re
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields, replace
 from datetime import datetime, timedelta
+from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any, Final
 
@@ -21,17 +22,20 @@ from bridge.g90.wire.constants import SENSOR_TYPE_NAMES
 from bridge.g90.wire.events import PANEL_EVENTS, EventType, PanelEvent
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
 Age = Callable[[Moment, datetime], float]
 """Returns the least age of a moment in seconds, by the monotonic clock and the wall clock: `Clock.age_s`."""
 
 _E = EventType
+_OTHER_TYPE: Final = re.compile(r"type_\d{1,5}")
 _PLACEHOLDER: Final = re.compile(r"\{([^{}]*)\}")
 _PLACEHOLDERS: Final = frozenset({"sensor", "name", "sensor_type", "source", "event", "panel", "guid", "action"})
 _TEMPLATES: Final = ("transmitter_area", "section", "section_text", "detector", "detector_text", "additional_info")
 _DOOR_EVENTS: Final = frozenset({_E.DOOR_OPENED, _E.DOOR_CLOSED})
 _DOOR_TYPES: Final = frozenset({"door", "wired"})
+_ALARM_TYPES: Final = (None, "smoke", "gas", "water")
+_IMPORTANT: Final = (_E.SOS, _E.TAMPER, _E.PANEL_OFFLINE, _E.AC_POWER_LOST)
 _URGENT_TYPES: Final = frozenset({"smoke", "gas", "water"})
 _FIXED_TYPES: Final = {_E.REMOTE_BUTTON: "remote", _E.RFID: "rfid", _E.DOORBELL: "doorbell"}
 
@@ -152,10 +156,23 @@ def forward(
     for rule in taken.values():
         raised = _raise(rule, event, panel_name)
         sendings.append(raised)
-        if rule.restore_on is not None:
-            entry = _entry(rule, event, raised, moment)
+        if rule.restore_on is None:
+            continue
+        entry = _entry(rule, event, raised, moment)
+        if entry.restore_on in event.ended_by:
+            sendings.append(_restore(entry, event.at))
+        else:
             kept = (*(a for a in kept if a.identity != entry.identity), entry)
     return ForwardingStep(kept, tuple(sendings))
+
+
+def is_too_old(event: PanelEvent, now: datetime, max_age: float, missed_max_age: float) -> bool:
+    """Return whether an event that was missed is no longer worth an alarm (TOPICS.md, Missed alarms).
+
+    `max_age` is the transmitter's, and `missed_max_age` that of an alarm that is over; in seconds.
+    """
+    age = (now - event.at).total_seconds()
+    return event.missed and age > (min(missed_max_age, max_age) if event.over else max_age)
 
 
 def expire(active: tuple[Forwarded, ...], now: datetime, age: Age) -> ForwardingStep:
@@ -184,7 +201,35 @@ def parse_event(text: str) -> EventType:
     try:
         return EventType(text.strip().lower())
     except ValueError:
-        raise ConfigError(f"forward: unknown event {text!r}; known events: {', '.join(EventType)}") from None
+        raise ConfigError(f"forward: unknown event {text!r}{_meant(text, EventType)}") from None
+
+
+def check_rule(rule: Rule, panels: Collection[str] | None) -> None:
+    """Raise `ConfigError` for a rule that names an unknown sensor type or panel; `panels` None: any may exist."""
+    kind = rule.sensor_type
+    if kind is not None and kind not in SENSOR_TYPE_NAMES and not _OTHER_TYPE.fullmatch(kind):
+        raise ConfigError(f"forward: unknown sensor_type {kind!r}{_meant(kind, SENSOR_TYPE_NAMES)}")
+    if panels is not None and rule.panel is not None and rule.panel not in panels:
+        raise ConfigError(f"forward: unknown panel {rule.panel!r}{_meant(rule.panel, panels)}")
+
+
+def uncovered(rules: Sequence[Rule], guid: str) -> tuple[str, ...]:
+    """Return what an operator should hear of a panel and no rule forwards."""
+    own = [rule for rule in rules if rule.panel in (None, guid) and rule.sensor is None]
+
+    def covered(event: EventType, kind: str | None) -> bool:
+        return any(rule.event is event and rule.sensor_type in (None, kind) for rule in own)
+
+    alarms = [f"alarm ({kind or 'other'})" for kind in _ALARM_TYPES if not covered(_E.ALARM, kind)]
+    return (*alarms, *(str(event) for event in _IMPORTANT if not covered(event, None)))
+
+
+def _meant(text: str, known: Iterable[str]) -> str:
+    """Return what was probably meant, else what there is."""
+    names = sorted(map(str, known))
+    close = get_close_matches(text.strip().lower(), [name.lower() for name in names], n=1)
+    meant = next((name for name in names if name.lower() in close), None)
+    return f"; did you mean {meant!r}?" if meant else f"; known: {', '.join(names) or 'none'}"
 
 
 def parse_restore_on(text: str, seconds: Callable[[str], float]) -> EventType | timedelta:
@@ -242,7 +287,8 @@ def _raise(rule: Rule, event: PanelEvent, panel_name: str | None) -> Sending:
     texts = {name: _filled(template, values) for name, template in templates.items() if template}
     urgent = _is_urgent(event) if rule.urgent is None else rule.urgent
     alarm = Alarm(rule.event_code, event.at, **{name: text for name, text in texts.items() if text}, urgent=urgent)
-    return Sending(rule.transmitter, Request.ALARM, alarm, f"{event.key}>{rule.transmitter}", rule.event_code)
+    key = f"{event.key}>{rule.transmitter}>{rule.event_code}"
+    return Sending(rule.transmitter, Request.ALARM, alarm, key, rule.event_code)
 
 
 def _is_urgent(event: PanelEvent) -> bool:
@@ -280,8 +326,6 @@ def _reference_faults(rule: Rule, panels: Collection[str] | None, transmitters: 
     lines = []
     if rule.transmitter not in transmitters:
         lines.append(f"unknown transmitter {rule.transmitter}")
-    if panels is not None and rule.panel is not None and rule.panel not in panels:
-        lines.append(f"unknown panel {rule.panel}")
     if panels is not None and not panels:
         lines.append("no panel is configured")
     return lines
@@ -289,9 +333,7 @@ def _reference_faults(rule: Rule, panels: Collection[str] | None, transmitters: 
 
 def _event_faults(rule: Rule) -> list[str]:
     lines = []
-    if rule.sensor_type is not None and rule.sensor_type not in SENSOR_TYPE_NAMES:
-        lines.append(f"unknown sensor type {rule.sensor_type}; known types: {', '.join(sorted(SENSOR_TYPE_NAMES))}")
-    elif rule.event in _DOOR_EVENTS and rule.sensor_type not in (None, *_DOOR_TYPES):
+    if rule.event in _DOOR_EVENTS and rule.sensor_type not in (None, *_DOOR_TYPES):
         lines.append(f"a {rule.sensor_type} sensor does not open or close")
     elif rule.sensor_type not in (None, _FIXED_TYPES.get(rule.event, rule.sensor_type)):
         lines.append(f"{rule.event} does not come from a {rule.sensor_type} sensor")

@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from bridge.g90.control import PanelControl
+from bridge.g90.reader import PanelReader
 from bridge.g90.registry import PanelConfig
-from bridge.g90.state.panel import PanelState
+from bridge.g90.state.model import PanelState
 from bridge.panels.code_lock import CodeLock
 
 
@@ -18,6 +19,7 @@ class ControlledPanel:
     config: PanelConfig
     control: PanelControl | None
     lock: CodeLock
+    reader: PanelReader
 
 
 class KnownPanels:

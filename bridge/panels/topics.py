@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from enum import StrEnum
+from enum import IntEnum, StrEnum
 
 from bridge.common.models import Reply, Secret
 from bridge.common.payloads import CommandError, payload_object
 from bridge.common.text import present, timestamp
-from bridge.g90.state.panel import PanelState, Sensor
+from bridge.g90.state.model import PanelState, Sensor
+from bridge.g90.wire.answers import GsmStatus, WifiStatus
 
 _LONGEST_PAYLOAD = 1000
 
@@ -21,6 +23,13 @@ class Action(StrEnum):
     ARM_AWAY = "ARM_AWAY"
     ARM_HOME = "ARM_HOME"
     DISARM = "DISARM"
+
+
+class Switch(StrEnum):
+    """What a relay can be commanded to do."""
+
+    ON = "ON"
+    OFF = "OFF"
 
 
 class SetOutcome(StrEnum):
@@ -38,9 +47,11 @@ class PanelCommand:
     """A parsed command (TOPICS.md, Panel commands)."""
 
     guid: str
-    action: Action
+    action: Action | Switch
     code: Secret | None = None
     reply: Reply | None = None
+    relay: str | None = None
+    """The number of the relay to switch."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,36 +65,41 @@ class PanelTopics:
 
     @property
     def commands(self) -> tuple[str, ...]:
-        return (self.of("+", "set"),)
+        return tuple(self.of("+", leaf) for leaf in ("set", "relay/+/set", "refresh"))
 
     @property
     def states(self) -> tuple[str, ...]:
         """The filters of all retained topics; none of them matches a command topic."""
-        leaves = ("availability", "state", "info", "sensor/+/state", "sensor/+/info", "set/response")
-        return tuple(self.of("+", leaf) for leaf in leaves)
+        leaves = ("availability", "state", "info", "set/response")
+        parts = ("sensor/+/state", "sensor/+/info", "relay/+/state", "relay/+/info")
+        return tuple(self.of("+", leaf) for leaf in (*leaves, *parts))
 
     def guid(self, topic: str) -> str | None:
         """Return the panel that `topic` belongs to, None if it is not a panel's topic."""
         parts = topic.removeprefix(f"{self.base}/").split("/")
         return parts[1] if parts[0] == "panel" and len(parts) > 1 else None
 
-    def matches(self, topic: str) -> bool:
-        return self.guid(topic) is not None
+    def leaf(self, topic: str) -> str:
+        """Return what follows the panel in its topic."""
+        return topic.removeprefix(f"{self.base}/").partition("/")[2].partition("/")[2]
 
     def parse(self, topic: str, payload: bytes, reply: Reply | None = None) -> PanelCommand:
         """Parse a command. Raises CommandError with a reason for its sender, never with a code."""
-        guid = self.guid(topic) or ""
+        guid, parts = self.guid(topic) or "", self.leaf(topic).split("/")
+        relay = parts[1] if parts[0] == "relay" else None
+        actions = list(Switch) if relay else list(Action)
         try:
             text = payload[:_LONGEST_PAYLOAD].decode().strip()
         except UnicodeDecodeError:
             raise CommandError("the payload is not UTF-8 text") from None
         code = None
-        if text.startswith("{"):
+        if text.startswith("{") and not relay:
             text, code = _object(text)
-        if text not in list(Action):
+        action = next((action for action in actions if action == text), None)
+        if action is None:
             # Without the payload: it may be a code, or contain one.
-            raise CommandError(f"the payload is not an action; use one of: {', '.join(Action)}")
-        return PanelCommand(guid, Action(text), code, reply)
+            raise CommandError(f"the payload is not an action; use one of: {', '.join(actions)}")
+        return PanelCommand(guid, action, code, reply, relay)
 
 
 def _object(text: str) -> tuple[str, Secret | None]:
@@ -101,9 +117,9 @@ def set_response(action: str | None, outcome: SetOutcome, error: str | None, com
     return json.dumps(present({"action": action, "outcome": outcome, "error": error, "completed_at": completed_at}))
 
 
-def state_payloads(state: PanelState) -> dict[str, str]:
+def state_payloads(state: PanelState, problems: Sequence[str] = ()) -> dict[str, str]:
     """Return what a panel's retained topics hold, by the topic's last part; the unknown is absent."""
-    found = {"info": json.dumps(info_payload(state))}
+    found = {"info": json.dumps(info_payload(state, problems))}
     if state.online is not None:
         found["availability"] = "online" if state.online else "offline"
     if state.state is not None:
@@ -111,10 +127,15 @@ def state_payloads(state: PanelState) -> dict[str, str]:
     for sensor in state.sensors.values():
         found[f"sensor/{sensor.index}/state"] = "ON" if sensor.on else "OFF"
         found[f"sensor/{sensor.index}/info"] = json.dumps(sensor_payload(sensor))
+    for number, relay in state.relays.items():
+        if relay.on is not None:
+            found[f"relay/{number}/state"] = "ON" if relay.on else "OFF"
+        found[f"relay/{number}/info"] = json.dumps({"index": relay.index, "channel": relay.channel, "name": relay.name})
     return found
 
 
-def info_payload(state: PanelState) -> dict[str, object]:
+def info_payload(state: PanelState, problems: Sequence[str] = ()) -> dict[str, object]:
+    info = state.info
     found: dict[str, object] = {
         "guid": state.guid,
         "name": state.name,
@@ -123,14 +144,27 @@ def info_payload(state: PanelState) -> dict[str, object]:
         "address": state.address,
         "connected_since": state.connected_since,
         "last_seen": state.last_seen,
+        "last_read": state.last_read,
+        "upstream_connected": state.upstream_connected,
+        "changed_by": state.changed_by,
         "ac_power": state.ac_power,
         "battery_low": state.battery_low,
         "wifi": state.wifi,
-        "battery_mv": state.battery_mv,
-        "gsm_signal": state.gsm_signal,
-        "wifi_signal": state.wifi_signal,
+        "problems": list(problems) or None,
     }
+    if info:
+        found |= {
+            "battery_mv": info.battery_mv,
+            "gsm_signal": info.gsm_signal,
+            "gsm_status": _status_name(GsmStatus, info.gsm_status),
+            "wifi_signal": info.wifi_signal,
+            "wifi_status": _status_name(WifiStatus, info.wifi_status),
+        }
     return present(found)
+
+
+def _status_name(names: type[IntEnum], status: int | None) -> str | None:
+    return next((known.name.lower() for known in names if known == status), None)
 
 
 def sensor_payload(sensor: Sensor) -> dict[str, object]:
@@ -138,7 +172,9 @@ def sensor_payload(sensor: Sensor) -> dict[str, object]:
         "index": sensor.index,
         "name": sensor.name,
         "type": sensor.type_name,
+        "enabled": sensor.enabled,
         "tamper": bool(sensor.tamper),
         "battery_low": bool(sensor.battery_low),
+        "open_while_arming": sensor.open_while_arming,
         "last_activity": timestamp(sensor.last_activity) if sensor.last_activity else None,
     }

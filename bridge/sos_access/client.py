@@ -229,12 +229,19 @@ class SOSAccessClient:
             response = response_class.from_broken(answer) if lenient else response_class.from_xml(answer)
         except MalformedMessage as error:  # it quotes the peer
             raise MalformedMessage(
-                error.reason, f"malformed response from {peer_name(address)}: {self._masked(str(error))}"
+                error.reason, f"malformed response from {peer_name(address)}: {self.masked(str(error))}"
             ) from None
-        warning = None if response.warning is None else self._masked(response.warning)
-        return replace(response, info=self._masked(response.info, response), warning=warning)
+        warning = None if response.warning is None else self.masked(response.warning)
+        return replace(response, info=self.masked(response.info, response), warning=warning)
 
-    def _masked(self, text: str, response: Response | None = None) -> str:
+    def check_answers(self, request: AnyRequest, response: Response) -> None:
+        """Raise `MalformedMessage` if `response` answers another message."""
+        try:
+            check_reference(request, response)
+        except MalformedMessage as error:  # it quotes the peer
+            raise MalformedMessage(error.reason, self.masked(str(error))) from None
+
+    def masked(self, text: str, response: Response | None = None) -> str:
         """Return a peer's text without known passwords and without the new password of `response`."""
         given = response.new_authentication if isinstance(response, NewAuthResponse) else None
         for password in (self.authentication, *self.other_passwords, *([given] if given else [])):
@@ -258,7 +265,7 @@ class SOSAccessClient:
             sent_at = self._now()
             try:
                 response = await self._attempt(data, response_class, receiver)
-                check_reference(request, response)
+                self.check_answers(request, response)
             except SOSAccessError as error:
                 error.receiver, error.attempts = receiver, attempt
                 _log.warning("%s to %s, attempt %d: %s", request.ROOT, self._name(receiver), attempt, error)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sqlite3
+import tempfile
 from pathlib import Path
 
 from bridge.common.errors import DamagedError, StoreError
@@ -83,8 +85,27 @@ def damage(path: Path, found: str) -> DamagedError:
 def connect_unwritable(path: Path) -> sqlite3.Connection:
     """Open a database on a disk that takes no writes, to read it. Raises as `Store.open`.
 
-    Its log is read without the index file beside it, which could not be made: that needs the database for itself.
+    Its log is read without the index file beside it, which could not be made: that needs the database for itself. A
+    read-only disk refuses the lock for that, so there it is a copy elsewhere that is opened.
     """
+    try:
+        return _open_exclusively(path)
+    except DamagedError:
+        raise
+    except StoreError:
+        if not os.statvfs(path).f_flag & os.ST_RDONLY:
+            raise
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            for each in (path, path.with_name(f"{path.name}-wal")):
+                if each.exists():
+                    shutil.copyfile(each, Path(folder) / each.name)
+            return _open_exclusively(Path(folder) / path.name)  # the files live as long as they are open
+    except OSError as error:
+        raise StoreError(f"the store {path}: {error.strerror}") from None
+
+
+def _open_exclusively(path: Path) -> sqlite3.Connection:
     try:
         connection = sqlite3.connect(
             f"{path.absolute().as_uri()}?mode=rw", uri=True, isolation_level=None, check_same_thread=False

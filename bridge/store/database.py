@@ -16,7 +16,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self, TypeVar
@@ -78,10 +78,9 @@ class Store:
         self._damage: DamagedError | None = None
         self._damaged = asyncio.Event()
         self._memory: sqlite3.Connection | None = None
-        self._is_connected = True
-        """Whether `_connection` is one that writes, not only one to read what a full disk has."""
         self._write_back_at = 0.0
         self._connection = self._connect()
+        """To the disk; None where that could only be read, at the start."""
         self._thread = threading.Thread(target=self._serve, name="store", daemon=True)
         self._thread.start()
 
@@ -158,7 +157,8 @@ class Store:
         if self._memory is not None:
             log.critical("%s; what has changed since is lost", self.failure)
             self._memory.close()
-        self._connection.close()
+        if self._connection is not None:
+            self._connection.close()
 
     def _perform(self, jobs: list[_Job]) -> None:
         try:
@@ -175,7 +175,7 @@ class Store:
     def _translated(self, error: Exception) -> Exception:
         return fault(self.path, error) if isinstance(error, sqlite3.Error) else error
 
-    def _connect(self) -> sqlite3.Connection:
+    def _connect(self) -> sqlite3.Connection | None:
         try:
             return connect(self.path)
         except DamagedError:
@@ -183,21 +183,19 @@ class Store:
         except StoreError as error:
             if not (self._may_stand_by and self.path.is_file() and self.path.stat().st_size):
                 raise
-            connection = connect_unwritable(self.path)
-            try:
-                self._memory = standby.copy(connection)
-            except sqlite3.Error:
-                connection.close()
-                raise error from None
-            self._is_connected = False
+            with closing(connect_unwritable(self.path)) as connection:
+                try:
+                    self._memory = standby.copy(connection)
+                except sqlite3.Error:
+                    raise error from None
             self.failure = error
-            return connection
+            return None
 
     def _stand_by(self, error: Exception) -> bool:
         """Go on in memory because of `error`; return whether that is so now."""
-        if not (self._may_stand_by and self._memory is None and isinstance(error, sqlite3.Error)):
+        if self._connection is None or self._memory is not None or not self._may_stand_by:
             return False
-        if not is_unwritable(error):
+        if not (isinstance(error, sqlite3.Error) and is_unwritable(error)):
             return False
         try:
             self._memory = standby.copy(self._connection)
@@ -211,10 +209,10 @@ class Store:
         """Write what has changed in memory to the disk, if that takes it."""
         self._write_back_at = time.monotonic() + _WRITE_BACK_S
         try:
-            self._reconnect()
-            self._connection.execute(f"PRAGMA busy_timeout = {_WRITE_BACK_BUSY_MS}")
-            standby.write_back(memory, self._connection)
-            self._connection.execute(f"PRAGMA busy_timeout = {_BUSY_MS}")
+            self._connection = connection = self._connection or connect(self.path)
+            connection.execute(f"PRAGMA busy_timeout = {_WRITE_BACK_BUSY_MS}")
+            standby.write_back(memory, connection)
+            connection.execute(f"PRAGMA busy_timeout = {_BUSY_MS}")
         except sqlite3.Error as error:
             self._failed(fault(self.path, error))
         except StoreError as error:
@@ -223,17 +221,6 @@ class Store:
             self._memory = None
             memory.close()
             self._failed(None)
-
-    def _reconnect(self) -> None:
-        if self._is_connected:
-            return
-        self._connection.close()
-        try:
-            self._connection = connect(self.path)
-            self._is_connected = True
-        except StoreError:
-            self._connection = connect_unwritable(self.path)
-            raise
 
     def _failed(self, failure: StoreError | None) -> None:
         with suppress(RuntimeError):  # the loop is closed, so nobody waits
@@ -252,6 +239,7 @@ class Store:
     def _transact(self, jobs: list[_Job]) -> list[_Settled]:
         """Run `jobs` in one transaction. A job that fails is rolled back alone; if the commit fails, all are."""
         connection, write = self._memory or self._connection, any(job.write for job in jobs)
+        assert connection is not None  # noqa: S101 - there is always one of them
         alone = len(jobs) == 1
         try:
             if write:

@@ -11,22 +11,21 @@ import asyncio
 import json
 import logging
 import sqlite3
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, TypeVar
 
-from bridge.common.clock import Cutoff
 from bridge.common.errors import DamagedError, StoreError
-from bridge.common.models import ActiveAlarm, Moment, Outcome, Request, Result
+from bridge.common.models import Moment, Outcome, Request, Result
 from bridge.store.arrivals import Arrivals, Wakes
 from bridge.store.database import Store
 from bridge.store.deliveries import Deliveries
+from bridge.store.reader import OutboxReader
 from bridge.store.records import (
     CommandEntry,
-    Counts,
     Entry,
     InvalidEntry,
     PendingResult,
@@ -37,12 +36,8 @@ from bridge.store.records import (
     insert_command,
     insert_result,
     is_repeated,
-    read_active,
     read_deliveries,
-    read_panel,
-    read_pending_result,
     read_queued,
-    read_time,
     take_delivery,
     update_active,
 )
@@ -51,35 +46,6 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-_SAME_ALARM = """
-    e.event_code = c.event_code
-    AND (c.area || c.section || c.detector = '' OR e.area || e.section || e.detector = ''
-         OR (e.area = c.area AND e.section = c.section AND e.detector = c.detector))
-"""
-# A restore never overtakes its alarm, nor a new alarm the restore before it (sos_access/PROTOCOL.md, Order of alarms).
-# The order of the index avoids a sort, which would compare all pending commands with each other.
-_NEXT_ALARM = f"""
-    SELECT * FROM command c WHERE transmitter = :transmitter AND state = 'pending' AND request NOT IN ('ping', 'auth')
-    AND id NOT IN (SELECT value FROM json_each(:later))
-    AND NOT EXISTS (
-        SELECT 1 FROM command e WHERE e.transmitter = c.transmitter AND e.state = 'pending' AND e.id < c.id
-        AND e.id NOT IN (SELECT value FROM json_each(:ended))
-        AND e.request <> c.request AND e.request IN ('alarm', 'restore') AND {_SAME_ALARM})
-    ORDER BY id LIMIT 1
-"""  # noqa: S608 - built from constants
-_NEXT_OTHER = """
-    SELECT * FROM command WHERE transmitter = :transmitter AND state = 'pending' AND request IN ('ping', 'auth')
-    AND id NOT IN (SELECT value FROM json_each(:later))
-    ORDER BY id LIMIT 1
-"""
-_HELD = (
-    "UPDATE command SET undelivered = 1, error = ? WHERE transmitter = ? AND state = 'pending' AND undelivered = 0"
-    " AND request IN ('alarm', 'restore')"
-)
-_OWED_UNDELIVERED = """
-    SELECT * FROM command WHERE undelivered = 1 AND transmitter IN (SELECT value FROM json_each(?))
-    ORDER BY id LIMIT 1000
-"""
 _ALARMS = (Request.ALARM, Request.RESTORE)
 
 
@@ -93,11 +59,11 @@ class _Added:
     """The numbers of commands by the keys of the panels' events."""
 
 
-class Outbox:
+class Outbox(OutboxReader):
     """The queue of every transmitter, over one Store. Every method may raise StoreError."""
 
     def __init__(self, store: Store, max_commands: int = 100_000, history: timedelta = timedelta(days=30)) -> None:
-        self._store = store
+        super().__init__(store)
         self._max_commands = max_commands
         self._history = history
         self.wakes = Wakes()
@@ -212,67 +178,15 @@ class Outbox:
                     self._arrivals.add(queued)
         self.wakes.wake_all()
 
-    async def line_state(self, transmitter: str) -> str | None:
-        """Return what `keep_line_state` stored last."""
-        sql = "SELECT state FROM line WHERE transmitter = ?"
-        row = await self._store.read(lambda db: db.execute(sql, (transmitter,)).fetchone())
-        return str(row["state"]) if row else None
-
     async def keep_line_state(self, transmitter: str, state: str) -> None:
         """Store what a line has to know after a restart, as JSON."""
         sql = "INSERT OR REPLACE INTO line (transmitter, state) VALUES (?, ?)"
         await self._store.write(lambda db: db.execute(sql, (transmitter, state)))
 
-    async def next(
-        self, transmitter: str, later: Collection[int] = (), *, ended: Collection[int] = (), alarms: bool = True
-    ) -> Queued | None:
-        """Return the command to send now: alarms in order, then pings and rotations.
-
-        `later` are ids to skip. `ended` are skipped as well and hold nothing back: only their result is not stored yet.
-        """
-        values = {
-            "transmitter": transmitter,
-            "later": json.dumps([*later, *ended]),
-            "ended": json.dumps(list(ended)),
-        }
-
-        def work(db: sqlite3.Connection) -> Queued | None:
-            for sql in (_NEXT_ALARM, _NEXT_OTHER) if alarms else (_NEXT_OTHER,):
-                row = db.execute(sql, values).fetchone()
-                if row is not None:
-                    return read_queued(row)
-            return None
-
-        return await self._store.read(work)
-
-    async def _queued(self, sql: str, values: Mapping[str, Any] | Sequence[Any] = ()) -> list[Queued]:
-        return await self._store.read(lambda db: [read_queued(row) for row in db.execute(sql, values)])
-
-    async def older_than(self, transmitter: str, cutoff: Cutoff) -> list[Queued]:
-        """Return the pending alarms that are certainly older than `cutoff`, oldest first, at most 1000."""
-        sql = (
-            "SELECT * FROM command WHERE transmitter = :transmitter AND state = 'pending'"
-            " AND request IN ('alarm', 'restore') AND CASE WHEN boot = :boot THEN steady < :steady"
-            " ELSE :steady > 0 OR (sure AND accepted_at < :wall) END ORDER BY id LIMIT 1000"
-        )
-        return await self._queued(sql, {"transmitter": transmitter, **asdict(cutoff)})
-
-    async def first(self, transmitter: str) -> Queued | None:
-        """Return the oldest pending alarm."""
-        sql = (
-            "SELECT * FROM command WHERE transmitter = ? AND state = 'pending' AND request IN ('alarm', 'restore')"
-            " ORDER BY id LIMIT 1"
-        )
-        found = await self._queued(sql, (transmitter,))
-        return found[0] if found else None
-
-    async def failed(
-        self, queued: Queued, *, attempts: int, error: str, unauthorized: Result | None = None, held: bool = False
-    ) -> None:
+    async def failed(self, queued: Queued, *, attempts: int, error: str, unauthorized: Result | None = None) -> None:
         """Keep a command for another round, with the error; its `undelivered` event is pending from now on.
 
-        `unauthorized` is a result to publish once, while the command stays pending. With `held`, the alarms behind it
-        wait as well, so they are undelivered, too.
+        `unauthorized` is a result to publish once, while the command stays pending.
         """
 
         def work(db: sqlite3.Connection) -> None:
@@ -284,8 +198,6 @@ class Outbox:
                 " unauthorized = CASE WHEN ? THEN 1 WHEN unauthorized THEN 2 ELSE 0 END WHERE id = ?",
                 (attempts, error, refused, queued.id),
             )
-            if held:
-                db.execute(_HELD, (error, queued.command.transmitter))
             if unauthorized and before and not before["unauthorized"]:
                 insert_result(db, queued.command.transmitter, queued.id, unauthorized, queued.command.reply)
 
@@ -319,42 +231,10 @@ class Outbox:
         await self._store.write(work)
         self._arrivals.end(queued)
 
-    async def fact(self, name: str) -> str | None:
-        """Return what `keep_fact` stored under this name."""
-        row = await self._store.read(lambda db: db.execute("SELECT value FROM fact WHERE name = ?", (name,)).fetchone())
-        return str(row["value"]) if row else None
-
     async def keep_fact(self, name: str, value: str) -> None:
         """Store what a later start has to know."""
         sql = "INSERT OR REPLACE INTO fact (name, value) VALUES (?, ?)"
         await self._store.write(lambda db: db.execute(sql, (name, value)))
-
-    async def counts(self, transmitter: str) -> Counts:
-        sql = (
-            "SELECT state, count(*) AS n, min(accepted_at) AS oldest, sum(unauthorized = 1) AS unauthorized,"
-            " sum(undelivered > 0) AS undelivered"
-            " FROM command WHERE transmitter = ? AND request IN ('alarm', 'restore') GROUP BY state"
-        )
-        rows = await self._store.read(lambda db: db.execute(sql, (transmitter,)).fetchall())
-        by_state = {row["state"]: row for row in rows}
-        pending, rejected = by_state.get("pending"), by_state.get("rejected")
-        return Counts(
-            pending=pending["n"] if pending else 0,
-            oldest_at=read_time(pending["oldest"]) if pending else None,
-            rejected=rejected["n"] if rejected else 0,
-            unauthorized=pending["unauthorized"] if pending else 0,
-            undelivered=pending["undelivered"] if pending else 0,
-        )
-
-    async def active(self, transmitter: str) -> list[ActiveAlarm]:
-        """Return the active alarms, oldest first."""
-        sql = "SELECT * FROM active WHERE transmitter = ? ORDER BY since, event_code, section, detector, area"
-        return await self._store.read(lambda db: [read_active(row) for row in db.execute(sql, (transmitter,))])
-
-    async def owed_results(self, after: int = 0) -> list[PendingResult]:
-        """Return the unpublished results with ids above `after`, in order, at most 500."""
-        sql = "SELECT * FROM history WHERE published = 0 AND id > ? ORDER BY id LIMIT 500"
-        return await self._store.read(lambda db: [read_pending_result(row) for row in db.execute(sql, (after,))])
 
     async def published(self, results: Sequence[PendingResult]) -> None:
         """Note that the broker has these results, and so needs no acknowledgement of their commands any more."""
@@ -364,20 +244,6 @@ class Outbox:
         values = [(result.id,) for result in results]
         sql = "UPDATE history SET published = 1, mid = NULL WHERE id = ?"
         await self._store.write(lambda db: db.executemany(sql, values))
-
-    async def last_result(self, transmitter: str, requests: Collection[Request]) -> str | None:
-        """Return the payload of the last published result of these requests."""
-        sql = (
-            "SELECT result FROM history WHERE transmitter = ? AND published"
-            " AND request IN (SELECT value FROM json_each(?)) ORDER BY id DESC LIMIT 1"
-        )
-        values = (transmitter, json.dumps(list(requests)))
-        row = await self._store.read(lambda db: db.execute(sql, values).fetchone())
-        return str(row["result"]) if row else None
-
-    async def owed_undelivered(self, transmitters: Iterable[str]) -> list[Queued]:
-        """Return commands whose `undelivered` event is not published, oldest first, at most 1000."""
-        return await self._queued(_OWED_UNDELIVERED, [json.dumps(list(transmitters))])
 
     async def told_undelivered(self, queued: Queued) -> None:
         await self._store.write(lambda db: db.execute("UPDATE command SET undelivered = 2 WHERE id = ?", (queued.id,)))
@@ -392,34 +258,21 @@ class Outbox:
         if mids:
             await self._store.write(lambda db: forget_deliveries(db, mids))
 
-    async def unconfigured(self, transmitters: Iterable[str]) -> dict[str, int]:
-        """Return how many alarms are pending for transmitters other than these, by name."""
-        sql = (
-            "SELECT transmitter, count(*) AS n FROM command WHERE state = 'pending' AND request IN ('alarm', 'restore')"
-            " AND transmitter NOT IN (SELECT value FROM json_each(?)) GROUP BY transmitter ORDER BY transmitter"
-        )
-        values = (json.dumps(list(transmitters)),)
-        return await self._store.read(lambda db: {row["transmitter"]: row["n"] for row in db.execute(sql, values)})
-
     async def prune(self, now: datetime) -> None:
-        """Delete published results past the history's age or number."""
+        """Delete published results past the history's age or number, and the oldest rejected alarms past theirs."""
         before, bound = (now - self._history).timestamp(), self._max_commands
 
         def work(db: sqlite3.Connection) -> None:
             db.execute("DELETE FROM history WHERE published AND completed_at < ?", (before,))
             db.execute("DELETE FROM forwarded WHERE at < ?", (before,))
             db.execute("DELETE FROM history WHERE published AND id <= (SELECT max(id) FROM history) - ?", (bound,))
+            db.execute(
+                "DELETE FROM command WHERE state = 'rejected' AND id NOT IN"
+                " (SELECT id FROM command WHERE state = 'rejected' ORDER BY id DESC LIMIT ?)",
+                (bound,),
+            )
 
         await self._store.write(work)
-
-    async def list(self, transmitter: str | None = None) -> list[Queued]:
-        """Return all pending and rejected commands, in order."""
-        sql = "SELECT * FROM command WHERE ? IS NULL OR transmitter = ? ORDER BY id"
-        return await self._queued(sql, (transmitter, transmitter))
-
-    async def get(self, number: int) -> Queued | None:
-        found = await self._queued("SELECT * FROM command WHERE id = ?", (number,))
-        return found[0] if found else None
 
     async def retry(self, number: int, now: datetime, moment: Moment) -> bool:
         """Make a rejected command pending, as if accepted `now`; return False if there is none."""
@@ -468,15 +321,6 @@ class Outbox:
         if self._unsaved.keys() & entries.keys():
             raise StoreError(f"{self.failure}; the alarms of panel {guid} are sent, but not stored yet")
         return changed
-
-    async def panels(self) -> dict[str, Any]:
-        """Return the stored content of each panel, by GUID."""
-        sql = "SELECT guid, content FROM panel"
-        return await self._store.read(lambda db: {row["guid"]: read_panel(row) for row in db.execute(sql)})
-
-    async def change_mark(self) -> int:
-        """Return a number that changes when another program writes to the store."""
-        return int(await self._store.read(lambda db: db.execute("PRAGMA data_version").fetchone()[0]))
 
 
 def _pending_numbers(db: sqlite3.Connection, transmitter: str) -> set[int]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import secrets
+import threading
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -34,7 +35,7 @@ class _Password:
 
 
 class Passwords:
-    """Which passwords to send with. Methods that write block until the file is on disk."""
+    """Which passwords to send with. Methods that write block until the file is on disk; any thread may call them."""
 
     def __init__(self, path: Path, configured: Secret, receivers: Sequence[str] = ("primary",)) -> None:
         """Read `path` if it exists. A damaged file raises nothing: `problem` says so, the configured one is tried."""
@@ -43,6 +44,8 @@ class Passwords:
         self._path = path
         self._configured = configured
         self._receivers = frozenset(receivers)
+        self._lock = threading.Lock()
+        """Exchanges that end at the same time write from threads of their own."""
         self._salt = secrets.token_hex(16)
         self._passwords = [_Password(configured)]
         self.reconfigured = False
@@ -71,21 +74,39 @@ class Passwords:
 
     def check_writable(self) -> None:
         """Raise StoreError if a new password could not be stored now; ask for none before this."""
-        self._save(self._passwords)
+        with self._lock:
+            self._save(self._passwords)
 
     def add(self, new: Secret) -> None:
         """Store `new`, which a receiver issued, before anything is sent with it. Raises StoreError."""
-        self._save([_Password(new), *(each for each in self._passwords if each.value != new)])
+        with self._lock:
+            self._save([_Password(new), *(each for each in self._passwords if each.value != new)])
 
     def confirm(self, receiver: str, used: Secret) -> None:
         """Store that `receiver` accepted `used`; what is older than what all receivers take is deleted.
 
         Raises StoreError.
         """
+        with self._lock:
+            self._change(self._confirmed(receiver, used))
+
+    def refuse(self, receiver: str, used: Secret) -> None:
+        """Store that `receiver` refused `used`. Raises StoreError."""
+        with self._lock:
+            self._change(
+                [
+                    _Password(each.value, each.taken - {receiver}, each.refused | {receiver})
+                    if each.value == used
+                    else each
+                    for each in self._passwords
+                ]
+            )
+
+    def _confirmed(self, receiver: str, used: Secret) -> list[_Password]:
         passwords = self._passwords
         if all(each.value != used for each in passwords):
             if used != self._configured:
-                return
+                return passwords
             passwords = [*passwords, _Password(used)]
         passwords = [
             _Password(each.value, each.taken | {receiver}, each.refused - {receiver}) if each.value == used else each
@@ -93,20 +114,8 @@ class Passwords:
         ]
         for number, each in enumerate(passwords):
             if each.taken >= self._receivers:
-                passwords = passwords[: number + 1]
-                break
-        self._change(passwords)
-
-    def refuse(self, receiver: str, used: Secret) -> None:
-        """Store that `receiver` refused `used`. Raises StoreError."""
-        self._change(
-            [
-                _Password(each.value, each.taken - {receiver}, each.refused | {receiver})
-                if each.value == used
-                else each
-                for each in self._passwords
-            ]
-        )
+                return passwords[: number + 1]
+        return passwords
 
     def _change(self, passwords: list[_Password]) -> None:
         if passwords == self._passwords:

@@ -21,6 +21,8 @@ _TABLES = {
     "fact": ("name",),
 }
 """The primary key of each table."""
+_LEFT_FREE = 1000
+"""Numbers of results that are not given in memory."""
 _OLD_RESULTS = (
     " WHERE published = 0 OR id IN (SELECT max(id) FROM history WHERE published GROUP BY transmitter, request)"
 )
@@ -38,6 +40,8 @@ def copy(disk: sqlite3.Connection) -> sqlite3.Connection:
         for table in _TABLES.keys() & stored:
             _copy_table(disk, memory, table)
         _raise_sequences(disk, memory)
+        # Another program may write a result to the disk meanwhile: `sosbridge outbox drop`.
+        memory.execute("UPDATE sqlite_sequence SET seq = seq + ? WHERE name = 'history'", (_LEFT_FREE,))
         for table, key in _TABLES.items():
             _note_changes(memory, table, key)
         memory.execute("COMMIT")

@@ -15,6 +15,9 @@ log = logging.getLogger(__name__)
 _ROUTES_EACH_S = 600.0
 """So often the times in what is published of the routes are brought up to date."""
 
+_AFTER_S = 0.001
+"""More than what a sum of times is rounded by."""
+
 
 class Reporter(Protocol):
     """Publishes what happens on a line."""
@@ -66,7 +69,7 @@ class Changes:
         if self._line.heartbeat is None or self._link is False:
             return float("inf")
         last = state.routes.last_success
-        return (state.started if last is None else last) + self._line.heartbeat
+        return (state.started if last is None else last) + self._line.heartbeat + _AFTER_S
 
     def _routes(self, state: LineState, now: float) -> None:
         link = state.routes.link_up(self._line.heartbeat, state.started, now)

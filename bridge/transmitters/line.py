@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from bridge.common.clock import Clock
@@ -14,14 +14,14 @@ from bridge.common.models import Command, PreparedAlarm, Request, Secret
 from bridge.common.text import clean
 from bridge.sos_access.client import Exchange, SOSAccessClient
 from bridge.sos_access.connection import Connection
-from bridge.sos_access.messages import RESPONSE_TO, AnyRequest, Response, check_reference
+from bridge.sos_access.messages import RESPONSE_TO, AnyRequest, Response
 from bridge.sos_access.peer import Peer
 from bridge.sos_access.race import Entrant, Observer, Outcome, RaceFailed, race
 from bridge.sos_access.status import ReceiverName, SOSAccessError, TransportError, error_for
 from bridge.store.passwords import Passwords
+from bridge.transmitters.attempts import Attempt
 from bridge.transmitters.logins import Login
 from bridge.transmitters.network import Network
-from bridge.transmitters.rounds import Attempt
 from bridge.transmitters.routes import SERVING, Answer, Route
 from bridge.transmitters.schedule import Try
 
@@ -86,6 +86,8 @@ class Line:
     max_age: timedelta = timedelta(hours=24)
     owns_passwords: bool = True
     """Whether this program stores which password worked; only one program may."""
+    _confirmed: dict[str, Secret | None] = field(default_factory=dict)
+    """The password that each receiver accepted last, as it is stored."""
 
     def message(self, command: Command, *, minimal: bool = False) -> AnyRequest:
         """Return the message for `command`, `minimal` with its mandatory elements only. Raises FieldError."""
@@ -168,11 +170,15 @@ class Line:
         if not self.owns_passwords:
             return
         for each in sent.logins:
+            if each.accepted and self._confirmed.get(each.receiver) == each.password:
+                continue
             change = self.passwords.confirm if each.accepted else self.passwords.refuse
             try:
                 await asyncio.to_thread(change, each.receiver, each.password)
             except StoreError as error:  # they stay on disk as they were; the message was delivered
                 log.error("%s: %s", self.name, error)
+            else:
+                self._confirmed[each.receiver] = each.password if each.accepted else None
 
     async def _asked(self, tried: Try, request: AnyRequest, watch: Watch) -> Sent:
         outcome, connection = await self._dial(tried.route)
@@ -232,7 +238,7 @@ class Line:
     async def _answer(self, connection: Connection, request: AnyRequest) -> Response:
         raw = await connection.exchange(request.to_xml())
         response = self.client.read(RESPONSE_TO[type(request)], raw, connection.peer.address, lenient=True)
-        check_reference(request, response)
+        self.client.check_answers(request, response)
         return response
 
     def _exchange(self, response: Response, route: Route, sent_at: datetime) -> Exchange[Response]:

@@ -9,7 +9,7 @@ from dataclasses import replace
 from bridge.sos_access.connection import Dialer
 from bridge.sos_access.peer import Peer
 from bridge.sos_access.tls import TlsPolicy, tls_context
-from bridge.transmitters.rounds import Attempt
+from bridge.transmitters.attempts import Attempt
 from bridge.transmitters.routes import Route
 
 Key = tuple[object, ...]

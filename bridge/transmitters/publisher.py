@@ -52,6 +52,8 @@ class Publisher:
         self._reachability = {name: Reachability(topics.reach(name)) for name in topics.transmitters}
         self._problems = {name: Problems() for name in topics.transmitters}
         self._bridge_problems = Problems()
+        self._unconfigured = False
+        """Whether alarms wait for transmitters that are not configured; none are added while the bridge runs."""
         self._published: list[PendingResult] = []
         self._published_undelivered: list[Queued] = []
 
@@ -79,23 +81,24 @@ class Publisher:
             problems.raise_(problem)
         for problem in change.cleared:
             problems.clear(problem.kind, problem.receiver, problem.path)
-        self._publish_problems(self._topics.of(transmitter, "problem"), problems)
-
-    def link(self, transmitter: str, up: bool) -> None:  # noqa: FBT001 - a state, set by one caller
-        self._outgoing.state(self._topics.of(transmitter, "link"), "ON" if up else "OFF")
-        self.problem(transmitter, "link_down", None if up else "no receiver took a message")
+        self._publish_line_problems(transmitter)
 
     def problem(
         self, transmitter: str, kind: str, text: str | None, *, receiver: str | None = None, path: str | None = None
     ) -> None:
         """Raise a transmitter's problem with the `text` for people, or clear it with None."""
         _set(self._problems[transmitter], kind, text, receiver=receiver, path=path)
-        self._publish_problems(self._topics.of(transmitter, "problem"), self._problems[transmitter])
+        self._publish_line_problems(transmitter)
 
     def bridge_problem(self, kind: str, text: str | None, *, panel: str | None = None) -> None:
         """Raise a problem of the bridge with the `text` for people, or clear it with None."""
         _set(self._bridge_problems, kind, text, panel=panel)
         self._publish_problems(self._topics.bridge_problem, self._bridge_problems)
+
+    def _publish_line_problems(self, transmitter: str) -> None:
+        """Publish a transmitter's problems, once its routes are known: before, OFF would say that all is well."""
+        if self._reachability[transmitter].is_known:
+            self._publish_problems(self._topics.of(transmitter, "problem"), self._problems[transmitter])
 
     def _publish_problems(self, topic: str, problems: Problems) -> None:
         found = problems.as_json()
@@ -123,7 +126,7 @@ class Publisher:
 
     async def restore(self) -> None:
         """Declare what was published last before this start: a broker that lost its store gets it again."""
-        self._publish_problems(self._topics.bridge_problem, self._bridge_problems)
+        await self._look_for_unconfigured()
         kinds = ((Request.ALARM, Request.RESTORE), (Request.PING,), (Request.AUTH,))
         for name in self._topics.transmitters:
             for requests in kinds:
@@ -131,6 +134,16 @@ class Publisher:
                 if payload is not None:
                     self._outgoing.state(self._topics.response(name, requests[0]), payload)
             await self._refresh(name)
+
+    async def _look_for_unconfigured(self) -> None:
+        """Raise or clear the problem of alarms that nobody sends."""
+        found = await self._outbox.unconfigured(self._topics.transmitters)
+        words = ", ".join(f"{count} for {clean(name)}" for name, count in found.items())
+        text = f"alarms wait for transmitters that are not configured: {words}" if found else None
+        if text is not None and not self._unconfigured:
+            log.error("%s; configure them, or drop the alarms (sosbridge outbox)", text)
+        self._unconfigured = text is not None
+        self.bridge_problem("unconfigured_waiting", text)
 
     async def run(self) -> None:
         """Publish what changes until cancelled."""
@@ -161,6 +174,8 @@ class Publisher:
             for name in names:
                 await self._refresh(name)
             await self._publish_undelivered()
+            if self._unconfigured:
+                await self._look_for_unconfigured()
         except StoreError:
             self._changed |= names
             raise
@@ -178,7 +193,7 @@ class Publisher:
             self._outgoing.state(self._topics.of(name, leaf), payload)
         for kind, text in _queue_problems(counts).items():
             _set(self._problems[name], kind, text)
-        self._publish_problems(self._topics.of(name, "problem"), self._problems[name])
+        self._publish_line_problems(name)
 
     async def _publish_results(self) -> None:
         if self._waiting_results:

@@ -55,6 +55,11 @@ class Reachability:
         self._started: float | None = None
 
     @property
+    def is_known(self) -> bool:
+        """Whether `update` was called."""
+        return self._started is not None
+
+    @property
     def _keys(self) -> Iterator[tuple[str, str]]:
         yield from (("receiver", name) for name in self._reach.receivers)
         yield from (("path", name) for name in self._reach.paths)

@@ -9,11 +9,11 @@ import random
 from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from enum import Enum, auto
 
 from bridge.sos_access.status import Status
-from bridge.transmitters.logins import Login, Logins
-from bridge.transmitters.routes import SERVING, Answer, Rank, Route, Routes, answer_of
+from bridge.transmitters.attempts import Attempt, Ending
+from bridge.transmitters.logins import Logins
+from bridge.transmitters.routes import SERVING, Answer, Rank, Route, Routes
 from bridge.transmitters.supervision import Supervision
 from bridge.transmitters.waiting import REFUSED_LONGEST_S, Queue, Round, State, Waiting
 
@@ -24,37 +24,6 @@ SLOW_S = 30.0
 _JITTER = 0.25
 _ONCE_MORE = (Status.INVALID_LENGTH, Status.WRONG_CONTENT)
 """A message with the mandatory elements only may do where these were answered."""
-
-
-class Ending(Enum):
-    """What an attempt means for its alarm."""
-
-    DELIVERED = auto()
-    REJECTED = auto()
-    GOES_ON = auto()
-    """The round has routes left, or the alarm goes once more with its mandatory elements only."""
-    ROUND_FAILED = auto()
-    UNAUTHORIZED = auto()
-    """The round failed, and where a receiver answered it refused the password."""
-
-
-@dataclass(frozen=True, slots=True)
-class Attempt:
-    """How one attempt on one route ended; `status` where there was an answer."""
-
-    route: Route
-    status: int | None = None
-    error: str = ""
-    connected: bool = True
-    login: Login = Login.ALL
-    took_s: float | None = None
-    """The time to connect."""
-
-    @property
-    def answer(self) -> Answer:
-        if self.status is not None:
-            return answer_of(self.status)
-        return Answer.FAILED if self.connected else Answer.UNCONNECTED
 
 
 @dataclass(slots=True)

@@ -14,11 +14,12 @@ from bridge.common.models import Outcome, Request
 from bridge.common.text import clean
 from bridge.sos_access.messages import AnyRequest, NewAuthResponse
 from bridge.store.outbox import Outbox
+from bridge.transmitters.attempts import Attempt, Ending
 from bridge.transmitters.changes import Reporter
 from bridge.transmitters.line import Line, Sent, Watch
 from bridge.transmitters.logins import Login
 from bridge.transmitters.results import Item, heartbeat_result, outcome_of, result
-from bridge.transmitters.rounds import Attempt, Ending, LineState
+from bridge.transmitters.rounds import LineState
 from bridge.transmitters.routes import Answer, Route
 from bridge.transmitters.schedule import Ask, Connect, Ping, Report, Send, Try
 
@@ -205,7 +206,7 @@ class Sender:
 
     async def _ping(self, route: Route, *, heartbeat: bool) -> None:
         tries = (Try(route, Login.ALL, 0.0),)
-        sent = await self.line.ask(tries, self.line.client.ping_request(), _Watch(self))
+        sent = await self.line.ask(tries, self.line.client.ping_request(), _Watch(self, waited_for=False))
         attempt = sent.attempts[-1]
         self.state.ping_ended(attempt, now(), heartbeat=heartbeat)
         if heartbeat:
@@ -234,10 +235,11 @@ class Sender:
 class _Watch(Watch):
     """Notes in the line's state how an exchange goes on."""
 
-    def __init__(self, sender: Sender, number: int | None = None) -> None:
-        """`number`: of an alarm."""
+    def __init__(self, sender: Sender, number: int | None = None, *, waited_for: bool = True) -> None:
+        """`number`: of an alarm; `waited_for`: a stop waits for the answer."""
         self._sender = sender
         self._number = number
+        self._waited_for = waited_for
 
     def connecting(self, route: Route) -> None:
         self._sender.state.connecting(route, now())
@@ -248,7 +250,7 @@ class _Watch(Watch):
     def sending(self, route: Route) -> None:
         if self._number is not None:
             self._sender.state.sent(self._number, route)
-        if (task := asyncio.current_task()) is not None:
+        if self._waited_for and (task := asyncio.current_task()) is not None:
             self._sender.on_its_way.add(task)
 
     def lost(self, attempt: Attempt) -> None:

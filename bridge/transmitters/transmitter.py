@@ -16,10 +16,11 @@ from bridge.common.pulse import Pulse
 from bridge.store.outbox import Outbox
 from bridge.store.records import Queued
 from bridge.transmitters import kept
+from bridge.transmitters.attempts import Attempt
 from bridge.transmitters.changes import Changes, Reporter
 from bridge.transmitters.line import Line
 from bridge.transmitters.results import Item
-from bridge.transmitters.rounds import Attempt, LineState
+from bridge.transmitters.rounds import LineState
 from bridge.transmitters.routes import Route, Routes
 from bridge.transmitters.schedule import Wait, next_step
 from bridge.transmitters.sending import RETRY_S, Sender, now

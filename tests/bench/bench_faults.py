@@ -10,6 +10,7 @@ import argparse
 import asyncio
 import contextlib
 import resource
+import sys
 import time
 from collections.abc import Callable, Coroutine
 from functools import partial
@@ -83,7 +84,16 @@ async def primary_silent() -> None:
         told("an urgent one meanwhile", urgent, 2)
 
 
-async def outage(what: str, minutes: float) -> None:
+async def outages(*minutes: float) -> None:
+    """All at once: they mostly wait."""
+    async with asyncio.TaskGroup() as tasks:
+        for what in ("away", "drop"):
+            for each in minutes:
+                tasks.create_task(waits_in_outage(what, each), name=f"{what} {each}")
+                tasks.create_task(new_after_outage(what, each), name=f"{what} {each}, then a new one")
+
+
+async def waits_in_outage(what: str, minutes: float) -> None:
     async with Site.open() as site:
         await site.both(what)
         await site.publish("r0", code="BA")
@@ -92,7 +102,10 @@ async def outage(what: str, minutes: float) -> None:
         back = time.perf_counter()
         await site.took("r0")
         waited = min(receiver.accepted["r0"] for receiver in _with(site, "r0")) - back
-        told(f"both {what} for {minutes:g} min, then are back: what waited", waited, 6)
+        told(f"both {_WORDS[what]} for {minutes:g} min, then are back: what waited", waited, 6)
+
+
+async def new_after_outage(what: str, minutes: float) -> None:
     async with Site.open() as site:
         await site.both(what)
         await site.publish("r0", code="BA")
@@ -100,7 +113,10 @@ async def outage(what: str, minutes: float) -> None:
         await site.both("listen")
         await site.publish("new")
         [took] = await site.took("new")
-        told(f"both {what} for {minutes:g} min, then are back: a new alarm", took, 1)
+        told(f"both {_WORDS[what]} for {minutes:g} min, then are back: a new alarm", took, 1)
+
+
+_WORDS = {"away": "refuse", "drop": "drop"}
 
 
 def _with(site: Site, reference: str) -> list[Receiver]:
@@ -112,10 +128,14 @@ async def sixty_refused() -> None:
         for receiver in (site.primary, site.secondary):
             receiver.answer, receiver.answer_s = refusing("ZZ", 99), 0.25
         await site.publish(*numbered(60, "z"), code="ZZ")
-        await asyncio.sleep(40)
+        await asyncio.sleep(20)
+        await site.publish("urgent", urgent=True)
+        await asyncio.sleep(70)
         await site.publish("r0")
+        [took] = await site.took("urgent")
+        told("60 alarms refused with 99 after 250 ms, 20 s later an urgent one", took, 3)
         [took] = await site.took("r0")
-        told("60 alarms refused with 99 after 250 ms, then a fire alarm", took, 3)
+        told("90 s later one that is not urgent", took, 3)
 
 
 async def unauthorized() -> None:
@@ -164,18 +184,31 @@ async def idle_route() -> None:
         told("a route that is not in use dies, checked each 30 s: reported", at - began, 90)
 
 
+async def path_cut() -> None:
+    """In a process of its own, which may make network namespaces: as root, or in a user namespace."""
+    for options in (["-n"], ["-Urn"]):
+        command = ["unshare", *options, sys.executable, "-P", "-m", "bench.paths"]
+        process = await asyncio.create_subprocess_exec(*command, stderr=asyncio.subprocess.PIPE)
+        _, error = await process.communicate()
+        if process.returncode == 0:
+            return
+    reason = error.decode().strip().splitlines()[-1:]
+    row("first path cut (network namespaces)", "", f"not possible here: {' '.join(reason)}")
+
+
 def faults(*, quick: bool) -> dict[str, Callable[[], Coroutine[None, None, None]]]:
-    minutes = [0.25] if quick else [1, 5]
     found: dict[str, Callable[[], Coroutine[None, None, None]]] = {
         "refuses": primary_refuses,
         "dead": primary_found_dead,
         "drops": primary_drops,
         "silent": primary_silent,
+        "outages": partial(outages, *((0.25,) if quick else (1, 5))),
+        "sixty": sixty_refused,
+        "unauthorized": unauthorized,
+        "full": disk_full,
+        "urgent": urgent,
+        "path": path_cut,
     }
-    for what in ("away", "drop"):
-        for each in minutes:
-            found[f"outage {what} {each:g}"] = partial(outage, what, each)
-    found |= {"sixty": sixty_refused, "unauthorized": unauthorized, "full": disk_full, "urgent": urgent}
     return found if quick else found | {"idle": idle_route}
 
 

@@ -58,6 +58,9 @@ class Nobody:
     async def panel_refused(self, reason: Any, guid: Any, address: Any) -> None:
         pass
 
+    def panel_greeted(self, guid: Any, address: Any) -> None:
+        pass
+
 
 async def serve_ours(pipe: Connection, panels: int) -> None:
     start = rss()

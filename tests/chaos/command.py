@@ -12,6 +12,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from chaos.course import Run
+from chaos.equal import EqualAlarms, equal_alarms
+from chaos.paths import paths_cut
 from chaos.rotation import Rotations, rotations
 from chaos.table import faulty, table
 
@@ -27,9 +29,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         flush=True,
     )
     rotated = Rotations() if options.no_rotations else asyncio.run(rotations(folder))
+    equal = EqualAlarms() if options.no_equal else asyncio.run(equal_alarms(folder / "equal", options.seed))
+    cut = "not run" if options.no_paths else paths_cut()
     ledger = asyncio.run(Run(folder, options).run())
-    print(table(ledger, rotated), flush=True)
-    faults = faulty(ledger, rotated)
+    print(table(ledger, rotated, equal), flush=True)
+    print(f"| two network paths, cut in turn | {cut} |", flush=True)
+    faults = faulty(ledger, rotated, equal)
+    faults += [f"network paths: {cut}"] if cut.startswith("failed") else []
     for fault in faults:
         print(fault, file=sys.stderr)
     if faults:
@@ -45,6 +51,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--seed", type=int, default=1, help="the same seed makes the same schedule (default: 1)")
     parser.add_argument("--rate", type=float, default=20.0, help="alarms a second, in the mean (default: 20)")
     parser.add_argument("--no-rotations", action="store_true", help="leave out the rotations killed at each step")
+    parser.add_argument("--no-equal", action="store_true", help="leave out the alarms that are all equal")
+    parser.add_argument("--no-paths", action="store_true", help="leave out the network paths that are cut")
     parser.add_argument("--transmitters", type=int, default=6, help="default: 6")
     parser.add_argument("--panels", type=int, default=3, help="each as busy as a transmitter (default: 3)")
     parser.add_argument("--kill-each", type=float, default=4.0, metavar="S", help="in the mean (default: 4)")

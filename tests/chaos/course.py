@@ -10,10 +10,11 @@ from contextlib import suppress
 from pathlib import Path
 
 from chaos import faults, machine, network
-from chaos.ledger import Ledger, now
+from chaos.ledger import RECEIVERS, Ledger, now
 from chaos.load import Listener, Publisher
 from chaos.machine import Clock, Disk
 from chaos.network import Wire
+from chaos.packet_ids import PacketIds
 from chaos.panels import Panel
 from chaos.product import PASSWORD, Product, code, configuration, forwarding, store_of
 from chaos.receivers import Station
@@ -35,10 +36,11 @@ class Run:
         self.ledger = Ledger()
         self.transmitters = [f"t{number}" for number in range(1, options.transmitters + 1)]
         accounts = Accounts({code(name): PASSWORD for name in self.transmitters})
-        self.receivers = [Station(accounts, self.ledger) for _ in range(2)]
+        self.receivers = [Station(accounts, self.ledger, name) for name in RECEIVERS]
         self.broker = Mosquitto(folder)
         to_broker = Wire("network of the broker", lambda: self.broker.port)
-        self.wires = [to_broker, *map(_wire_to, self.receivers, ("primary", "secondary"))]
+        to_broker.ids = PacketIds()
+        self.wires = [to_broker, *map(_wire_to, self.receivers)]
         self.product = Product(folder, self.ledger)
         self.disk = Disk(store_of(folder).parent)
         self.clock = Clock(folder)
@@ -52,6 +54,7 @@ class Run:
             Panel(name, Wire(f"network of the panels: {name}", lambda: listen), self.ledger, self._dice(name))
             for name in names
         ]
+        self.ledger.accounts = {line: {code(names.get(line, line))} for line in (*self.transmitters, *names)}
         text = configuration(folder, _BASE, ports[0], ports[1:], self.transmitters) + forwarding(listen, names)
         self.product.config.write_text(text, "utf-8")
 
@@ -106,11 +109,14 @@ class Run:
     async def _settle(self) -> None:
         """Start the bridge afresh, so that no line waits any longer than it must, and let every alarm end.
 
-        What the broker has lost is published again, as whoever sent it would.
+        What the broker has lost is published again, as whoever sent it would. A commanded ping has refused passwords
+        tried again at once, as a person would.
         """
         self.product.kill()
         self.clock.set("+0")
         self.product.start()
+        for name in self.transmitters:
+            await self.publisher.ping(name)
         end, quiet_since = now() + _SETTLES_WITHIN_S, now()
         while self.ledger.open() and now() < end:
             self.listener.heard.clear()
@@ -123,8 +129,8 @@ class Run:
         await self.product.stop()
 
 
-def _wire_to(receiver: Station, name: str) -> Wire:
-    return Wire(f"network of the {name}", lambda: receiver.address[1], to_receiver=True)
+def _wire_to(receiver: Station) -> Wire:
+    return Wire(f"network of the {receiver.name}", lambda: receiver.address[1], receiver=receiver.name)
 
 
 async def _end(tasks: Sequence[asyncio.Task[None]]) -> None:

@@ -6,8 +6,8 @@ import asyncio
 import random
 from collections.abc import Iterator, Sequence
 
-from chaos.ledger import Ledger
-from chaos.load import Listener
+from chaos.ledger import Ledger, now
+from chaos.load import EVENTS, Listener
 from chaos.product import Product
 from chaos.receivers import RESPONSE_TIMEOUT_S, Station
 from support.brokers import Mosquitto
@@ -19,9 +19,14 @@ _STOPPED = 0.2
 """How often the bridge is not killed but told to end."""
 _BROKER_EACH_S = 15.0
 _REFUSED = (Status.NOT_AUTHORIZED, Status.NOT_AUTHORIZED_6)
+_UNSEEN = ("dead", "resetting", "silent")
+"""Faults that let attempts fail which the receiver does not note."""
 FAULTS: dict[str, Fault | None] = {
     "dead": None,
     "resetting": None,
+    "silent": None,
+    "refuses one event code": None,
+    "refuses passwords": Fault(status=Status.NOT_AUTHORIZED),
     "slow": Fault(delay=0.3),
     "too slow": Fault(delay=RESPONSE_TIMEOUT_S + 1),
     "hangs up before": Fault(drop=True),
@@ -66,6 +71,7 @@ async def trouble_receivers(receivers: Sequence[Station], ledger: Ledger, dice: 
     for name in _shuffled(list(FAULTS), dice):
         chosen = dice.choice(([receivers[0]], [receivers[1]], receivers))
         ledger.faults[f"receiver: {name}"] += 1
+        begun = now()
         try:
             for receiver in chosen:
                 await _begin(receiver, name, dice)
@@ -73,6 +79,8 @@ async def trouble_receivers(receivers: Sequence[Station], ledger: Ledger, dice: 
         finally:
             for receiver in chosen:
                 await _end(receiver, name)
+                if name in _UNSEEN:
+                    ledger.troubles[receiver.name].append((begun, now()))
         await asyncio.sleep(dice.uniform(0, 1.5))
 
 
@@ -88,7 +96,11 @@ async def _begin(receiver: Station, name: str, dice: random.Random) -> None:
         await receiver.stop()
     elif name == "resetting":
         receiver.reset = True
-    elif fault is not None and fault.status is not None:
+    elif name == "silent":
+        receiver.silent = True
+    elif name == "refuses one event code":
+        receiver.refuses = dice.choice(EVENTS)
+    elif fault is not None and name.startswith("status"):
         # A few only: a refused password holds a line for a minute, and what is rejected is not sent again.
         receiver.faults.add(fault, 1 if fault.status in _REFUSED else dice.randint(1, 5))
     elif fault is not None:
@@ -97,6 +109,7 @@ async def _begin(receiver: Station, name: str, dice: random.Random) -> None:
 
 async def _end(receiver: Station, name: str) -> None:
     receiver.faults.clear()
-    receiver.reset = False
+    receiver.reset = receiver.silent = False
+    receiver.refuses = ""
     if name == "dead":
         await receiver.start()

@@ -5,8 +5,9 @@ Times are those of this process's monotonic clock, so a clock that is set back d
 
 from __future__ import annotations
 
+import math
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Literal
@@ -15,10 +16,12 @@ now = time.monotonic
 
 HAS_IT = (0, 10)
 """The statuses with which a receiver says that it has the alarm."""
-NOT_TAKEN = (5, 98, 99)
-"""Those with which it says that it has not: the alarm is tried again on its own, and those behind it go on."""
-REJECTED = (1, 2, 3, 7, 9, 100, 101)
-"""Those with which it says that it never will."""
+UNAUTHORIZED = (4, 6)
+"""Those with which it refuses the password; it is not asked again for a while."""
+SERVING = (0, 9, 10, 101)
+"""Those that show that it took the password."""
+INVALID = (1, 2, 3, 7, 100)
+"""Those with which it says that it never will take this message; the alarm ends only if every receiver says so."""
 
 _SEEN_LATE_S = 1.0
 """A receiver here may see a request so long after it was sent, and its sender may be dead by then."""
@@ -26,6 +29,10 @@ RESTORED = " restored"
 """What a restore of a panel's alarm has behind the reference of the alarm."""
 _NO_CLOCK = "no-clock-"
 """How the references begin that the bridge makes where there is none and its clock is wrong."""
+
+RECEIVERS = ("primary", "secondary")
+_HELD_BACK_S = 1.0
+"""After a fault has ended, what it held back may still fail."""
 
 Reason = Literal["response lost", "process killed", "process stopped", "published twice", "no reason"]
 
@@ -36,6 +43,7 @@ class Attempt:
 
     begun: float
     status: int | None
+    receiver: str = "primary"
     answered: bool = False
     ended: float = 0.0
 
@@ -53,6 +61,7 @@ class Alarm:
     number: int
     subject: str = ""
     """What it is about: a restore is about the same as its alarm, and never overtakes it."""
+    urgent: bool = False
     published: list[float] = field(default_factory=list)
     acknowledged: float | None = None
     attempts: list[Attempt] = field(default_factory=list)
@@ -80,9 +89,9 @@ class Alarm:
         return bool(self.outcomes)
 
     @property
-    def set_back(self) -> bool:
-        """Whether receivers said that they do not take it now: then those behind it may overtake it."""
-        return any(each.status in NOT_TAKEN for each in self.attempts)
+    def refused_for_good(self) -> bool:
+        """Whether every receiver has said that it never takes it."""
+        return {each.receiver for each in self.attempts if each.status in INVALID} >= set(RECEIVERS)
 
 
 @dataclass(slots=True)
@@ -100,7 +109,17 @@ class PanelAlarm(Alarm):
     def outcomes(self) -> list[str]:
         if self.treated:
             return ["accepted"]
-        return ["rejected"] if any(each.status in REJECTED for each in self.attempts) else []
+        return ["rejected"] if self.refused_for_good else []
+
+
+@dataclass(frozen=True, slots=True)
+class Arrived:
+    """An alarm at a receiver, under which reference, of which account."""
+
+    reference: str | None
+    account: str
+    receiver: str
+    status: int | None
 
 
 class Ledger:
@@ -114,32 +133,54 @@ class Ledger:
         """What was acknowledged until then may be lost with what the broker held: its loss, and not the bridge's."""
         self.cuts: list[tuple[float, float]] = []
         """From when to when answers of receivers may have been lost on their way."""
+        self.troubles: dict[str, list[tuple[float, float]]] = defaultdict(list)
+        """From when to when a receiver, or the network to it, let attempts fail that it does not note, by receiver."""
+        self._locked: dict[tuple[str, str], list[tuple[float, float]]] = defaultdict(list)
+        """From when to when a receiver was not asked as it had refused the password, by account and receiver."""
+        self._invalid: dict[str, Alarm] = {}
+        """The alarm of an account that was last called invalid: what comes without a name may be that."""
         self.faults: Counter[str] = Counter()
+        self.accounts: dict[str, set[str]] = {}
+        """By line, a transmitter or a panel: the transmitter codes under which its alarms go out."""
         self.strange: list[str] = []
         """What nobody published or expected."""
         self.unnamed: set[str] = set()
         """What tells one result from another, of alarms of panels."""
 
-    def new(self, transmitter: str, number: int, subject: str) -> Alarm:
-        alarm = Alarm(f"{transmitter}-{number}", transmitter, number, subject)
+    def new(self, transmitter: str, number: int, subject: str, *, urgent: bool = False) -> Alarm:
+        alarm = Alarm(f"{transmitter}-{number}", transmitter, number, subject, urgent)
         self.alarms[alarm.reference] = alarm
         return alarm
 
-    def of_panel(self, panel: str, number: int, subject: str, restores: Alarm | None = None) -> PanelAlarm:
+    def of_panel(
+        self, panel: str, number: int, subject: str, restores: Alarm | None = None, *, urgent: bool = False
+    ) -> PanelAlarm:
         """Note what an event of a panel has to become; `restores` is the alarm that it ends."""
         reference = f"{restores.reference}{RESTORED}" if restores else f"{panel}-{number}"
-        alarm = PanelAlarm(reference, panel, number, subject, [now()])
+        alarm = PanelAlarm(reference, panel, number, subject, urgent, [now()])
         self.alarms[reference] = alarm
         return alarm
 
-    def arrived(self, reference: str | None, status: int | None, begun: float) -> Attempt:
-        attempt = Attempt(begun, status)
-        alarm = self.alarms.get(reference or "")
+    def arrived(self, arrived: Arrived, begun: float) -> Attempt:
+        """Note an alarm at a receiver; without a name: one that goes out with its mandatory elements only."""
+        attempt = Attempt(begun, arrived.status, arrived.receiver)
+        alarm = self.alarms.get(arrived.reference) if arrived.reference else self._invalid.get(arrived.account)
         if alarm is None:
-            self.strange.append(f"an alarm that nobody sent: {reference}")
-        else:
-            alarm.attempts.append(attempt)
+            self.strange.append(f"an alarm that nobody sent: {arrived.reference}")
+            return attempt
+        alarm.attempts.append(attempt)
+        if arrived.status in INVALID:
+            self._invalid[arrived.account] = alarm
         return attempt
+
+    def logged_in(self, account: str, receiver: str, status: int | None) -> None:
+        """Note whether a receiver has refused the password of an account, in any message."""
+        locks = self._locked[account, receiver]
+        if status in UNAUTHORIZED:
+            if not locks or locks[-1][1] < math.inf:
+                locks.append((now(), math.inf))
+        elif status in SERVING and locks:
+            locks[-1] = locks[-1][0], min(locks[-1][1], now())
 
     def told(self, reference: str | None, outcome: str, key: str) -> None:
         alarm = self.alarms.get(reference or "")
@@ -205,35 +246,82 @@ class Ledger:
     def _was_cut(self, attempt: Attempt) -> bool:
         return any(begun <= attempt.ended and attempt.begun <= end for begun, end in self.cuts)
 
-    def overtaken(self) -> list[Alarm]:
-        """Return the alarms that a receiver had after a later one of the same transmitter, without an excuse.
+    def rejected_early(self) -> list[Alarm]:
+        """Return the alarms that ended as rejected though a receiver never said that it does not take them."""
+        return [each for each in self.alarms.values() if _rejected(each) and not each.refused_for_good]
 
-        Those that were set back may be overtaken, and so may those that wait behind one about the same.
+    def overtaken(self) -> list[Alarm]:
+        """Return the alarms that a receiver had after a later one of the same line, against the order of alarms.
+
+        Urgent alarms go first, then those never tried, then those whose first round failed; within each, and among
+        those about the same in any case, the earlier one.
         """
-        waiting = self._waiting()
+        chained = self._chained()
+        urgent_from = self._urgent_from()
         found: list[Alarm] = []
-        soonest: dict[tuple[str, ...], float] = {}
+        soonest = dict[str, dict[bool, float]]()
+        same = dict[tuple[str, str], float]()
         for alarm in sorted(self.alarms.values(), key=lambda each: -each.number):
-            if alarm.first is None:
+            first = alarm.first
+            if first is None:
                 continue
-            lines = [(alarm.transmitter,)] if alarm.in_order else []
-            for line in (*lines, (alarm.transmitter, alarm.subject)):
-                later = soonest.get(line, alarm.first)
-                excused = len(alarm.published) > 1 or (len(line) == 1 and alarm.reference in waiting)
-                if alarm.first > later and not excused and alarm not in found:
-                    found.append(alarm)
-                soonest[line] = min(alarm.first, later)
+            urgent = urgent_from[alarm.reference] <= first
+            line = soonest.setdefault(alarm.transmitter, {True: math.inf, False: math.inf})
+            subject = alarm.transmitter, alarm.subject
+            late = first > same.get(subject, math.inf)
+            if alarm.in_order and alarm.reference not in chained:
+                late = late or self._is_late(alarm, first, line, urgent_from[alarm.reference])
+            if late and len(alarm.published) == 1:
+                found.append(alarm)
+            same[subject] = min(first, same.get(subject, math.inf))
+            if alarm.in_order:
+                line[urgent] = min(first, line[urgent])
         return found
 
-    def _waiting(self) -> set[str]:
-        """Return the references of the alarms that were set back, and of those behind them about the same."""
+    def _is_late(self, alarm: Alarm, first: float, later: dict[bool, float], urgent_from: float) -> bool:
+        """Return whether one of those `later`, urgent or not, came before `alarm` without an excuse."""
+        if first > later[False] and not self._round_failed(alarm, later[False]):
+            return True
+        return first > later[True] >= urgent_from and not self._hung(alarm, later[True])
+
+    def _round_failed(self, alarm: Alarm, until: float) -> bool:
+        """Return whether an attempt at each receiver may have failed before `until`: then it has been tried."""
+        return all(self._failed(alarm, receiver, until) for receiver in RECEIVERS)
+
+    def _hung(self, alarm: Alarm, until: float) -> bool:
+        """Return whether an exchange may have hung, beside which an urgent alarm goes."""
+        return any(self._failed(alarm, receiver, until) for receiver in RECEIVERS)
+
+    def _failed(self, alarm: Alarm, receiver: str, until: float) -> bool:
+        begun = alarm.published[0]
+        tried = (each for each in alarm.attempts if each.receiver == receiver and each.begun <= until)
+        if any(not (each.treated and each.answered) for each in tried):
+            return True
+        locks = (self._locked[account, receiver] for account in self.accounts.get(alarm.transmitter, ()))
+        spans = (*self.troubles[receiver], *(lock for each in locks for lock in each))
+        return any(start <= until and begun <= end + _HELD_BACK_S for start, end in spans)
+
+    def _urgent_from(self) -> dict[str, float]:
+        """Return since when each alarm was urgent: what another has to follow inherits its urgency."""
+        found: dict[str, float] = {}
+        behind: dict[tuple[str, str], float] = {}
+        for alarm in sorted(self.alarms.values(), key=lambda each: -each.number):
+            subject = alarm.transmitter, alarm.subject
+            own = alarm.published[0] if alarm.urgent else math.inf
+            found[alarm.reference] = behind[subject] = min(own, behind.get(subject, math.inf))
+        return found
+
+    def _chained(self) -> set[str]:
+        """Return the alarms that had to wait for one about the same, which had been tried."""
         found: set[str] = set()
         before: dict[tuple[str, str], Alarm] = {}
         for alarm in sorted(self.alarms.values(), key=lambda each: each.number):
             last = before.get((alarm.transmitter, alarm.subject))
-            behind = last is not None and last.reference in found and (last.first or now()) > alarm.published[0]
-            if alarm.set_back or behind:
-                found.add(alarm.reference)
+            ended = math.inf if last is None or last.first is None else max(each.begun for each in last.treated)
+            if last is not None and ended > alarm.published[0]:
+                tried = self._round_failed(last, ended) or any(not each.answered for each in last.treated)
+                if tried or last.reference in found:
+                    found.add(alarm.reference)
             before[alarm.transmitter, alarm.subject] = alarm
         return found
 

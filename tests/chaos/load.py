@@ -6,6 +6,7 @@ import asyncio
 import json
 import random
 from collections.abc import Sequence
+from contextlib import suppress
 
 import aiomqtt
 from chaos.ledger import Alarm, Ledger, now
@@ -15,7 +16,8 @@ from paho.mqtt.properties import Properties
 _AGAIN_S = 0.1
 _WAITING_AT_MOST = 60
 """Alarms of one transmitter without a result: no more are sent then, or a run would never come to its end."""
-_EVENTS = ("BA", "FA", "PA", "TA")
+EVENTS = ("BA", "FA", "PA", "TA")
+_URGENT = "TA"
 
 
 def _client(port: int, name: str) -> aiomqtt.Client:
@@ -80,6 +82,28 @@ class Listener:
         self.heard.set()
 
 
+class Equal:
+    """Publishes one and the same alarm again and again, and counts what the broker acknowledged."""
+
+    def __init__(self, port: int, base: str, transmitter: str) -> None:
+        self.acknowledged = 0
+        self._port = port
+        self._topic = f"{base}/transmitter/{transmitter}/alarm/raise"
+        self._client: asyncio.Future[aiomqtt.Client] = asyncio.get_running_loop().create_future()
+
+    async def run(self) -> None:
+        """Keep connected; its broker does not fail."""
+        async with _client(self._port, "sender") as client:
+            self._client.set_result(client)
+            async for _ in client.messages:
+                pass
+
+    async def publish(self) -> None:
+        client = await self._client
+        await client.publish(self._topic, "TA", qos=1)
+        self.acknowledged += 1
+
+
 class Publisher:
     """Publishes with QoS 1, one after the other for each transmitter, and knows what the broker acknowledged.
 
@@ -114,7 +138,9 @@ class Publisher:
             waiting = [alarm for alarm in waiting if not alarm.ended]
             if len(waiting) < _WAITING_AT_MOST:
                 number += 1
-                alarm = self._ledger.new(transmitter, number, _subject(number))
+                subject = _subject(number)
+                urgent = subject.startswith(_URGENT) and number % 2 == 0
+                alarm = self._ledger.new(transmitter, number, subject, urgent=urgent)
                 waiting.append(alarm)
                 await self.publish(alarm)
             burst = dice.random() < 0.5
@@ -123,7 +149,7 @@ class Publisher:
     async def publish(self, alarm: Alarm) -> None:
         """Publish until the broker acknowledges it. Even numbers raise, and the next one restores."""
         event, section = alarm.subject.split()
-        content = {"event_code": event, "section": section, "reference": alarm.reference}
+        content = {"event_code": event, "section": section, "reference": alarm.reference, "urgent": alarm.urgent}
         topic = f"{self._base}/transmitter/{alarm.transmitter}/alarm/{'restore' if alarm.number % 2 else 'raise'}"
         while True:
             await self._connected.wait()
@@ -137,6 +163,13 @@ class Publisher:
                 alarm.acknowledged = now()
                 return
 
+    async def ping(self, transmitter: str) -> None:
+        """Command a ping; a lost one is not repeated."""
+        await self._connected.wait()
+        assert self._client is not None
+        with suppress(aiomqtt.MqttError):
+            await self._client.publish(f"{self._base}/transmitter/{transmitter}/ping", "settle", qos=1)
+
     async def publish_all(self, alarms: Sequence[Alarm]) -> None:
         for alarm in alarms:
             await self.publish(alarm)
@@ -144,4 +177,4 @@ class Publisher:
 
 def _subject(number: int) -> str:
     pair = number // 2
-    return f"{_EVENTS[pair % len(_EVENTS)]} {pair % 7}"
+    return f"{EVENTS[pair % len(EVENTS)]} {pair % 7}"

@@ -73,19 +73,30 @@ def _mount(*arguments: str) -> str:
 
 
 async def trouble_disk(disk: Disk, product: Product, ledger: Ledger, dice: random.Random) -> None:
-    """Fill the disk under the running bridge, or let the bridge find it read-only, as after a fault of the card."""
+    """Fill the disk under the running bridge, or let the bridge find it full or read-only, as after a fault.
+
+    A full disk is no reason for it to end.
+    """
     while True:
         await asyncio.sleep(dice.uniform(0.5, 1.5) * _EACH_S)
-        if disk.lacks or dice.random() < 0.6:
+        chance = dice.random()
+        if disk.lacks or chance < 0.4:
             ledger.faults["disk: full"] += 1
-            product.trouble(begins=True)
             disk.fill(product)
             try:
-                await _wait(product, dice.uniform(1, 5))
+                await asyncio.sleep(dice.uniform(1, 5))
             finally:
                 disk.free(product)
-                product.trouble(begins=False)
-            await product.recovers()
+        elif chance < 0.7:
+            ledger.faults["disk: full at start"] += 1
+            async with product.control:
+                product.kill()
+                disk.fill(product)
+                product.start()
+            try:
+                await asyncio.sleep(dice.uniform(3, 8))
+            finally:
+                disk.free(product)
         else:
             ledger.faults["disk: read-only"] += 1
             async with product.control:
@@ -98,13 +109,6 @@ async def trouble_disk(disk: Disk, product: Product, ledger: Ledger, dice: rando
                     product.end()
                     disk.protect("rw")
                     product.start()
-
-
-async def _wait(product: Product, seconds: float) -> None:
-    """Wait, and start the bridge again where it gives up, as a service manager does."""
-    for _ in range(int(seconds / 0.5)):
-        await asyncio.sleep(0.5)
-        await product.recovers()
 
 
 class Clock:

@@ -8,6 +8,7 @@ import random
 from collections.abc import Callable
 
 from chaos.ledger import Ledger, now
+from chaos.packet_ids import PacketIds, packets
 from support.brokers import free_port
 
 _EACH_S = 15.0
@@ -16,11 +17,14 @@ _LATE_S = 1.0
 
 
 class Wire:
-    """Relays `port` to the port that `target` names. `to_receiver`: answers get lost in it."""
+    """Relays `port` to the port that `target` names. `receiver` is the one whose answers get lost in it, if any."""
 
-    def __init__(self, name: str, target: Callable[[], int], *, to_receiver: bool = False) -> None:
+    ids: PacketIds | None = None
+    """Renumbers the messages of a broker."""
+
+    def __init__(self, name: str, target: Callable[[], int], *, receiver: str = "") -> None:
         self.name = name
-        self.to_receiver = to_receiver
+        self.receiver = receiver
         self.port = free_port()
         self._target = target
         self._server: asyncio.Server | None = None
@@ -64,17 +68,21 @@ class Wire:
                 await self._passable.wait()
                 answers, there = await asyncio.open_connection("127.0.0.1", self._target())
                 async with asyncio.TaskGroup() as tasks:
-                    tasks.create_task(self._pump(reader, there))
-                    tasks.create_task(self._pump(answers, writer))
+                    tasks.create_task(self._pump(reader, there, packets(self.ids.to_broker) if self.ids else bytes))
+                    tasks.create_task(self._pump(answers, writer, packets(self.ids.to_client) if self.ids else bytes))
             finally:
                 writer.transport.abort()
-                if there is not None:
+                if there is not None and self.ids:
+                    there.close()  # the broker reads the acknowledgements that were renumbered
+                elif there is not None:
                     there.transport.abort()
 
-    async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _pump(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, change: Callable[[bytes], bytes]
+    ) -> None:
         while data := await reader.read(4096):
             await self._passable.wait()
-            writer.write(data)
+            writer.write(change(data))
             await writer.drain()
         await self._passable.wait()
         writer.write_eof()
@@ -99,5 +107,6 @@ async def trouble(wire: Wire, ledger: Ledger, dice: random.Random) -> None:
             elif dice.random() < 0.5:
                 await wire.hang_up()
             wire.release()
-            if wire.to_receiver:
+            if wire.receiver:
                 ledger.cuts.append((begun, now() + _LATE_S))
+                ledger.troubles[wire.receiver].append((begun, now() + _LATE_S))

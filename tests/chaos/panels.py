@@ -38,6 +38,8 @@ _KINDS = {
     "BA": (SensorType.DOOR, AlertType.SENSOR_ACTIVITY, SensorCode.OPEN),
 }
 """By the event code that its rule gives: the sensor, and what it does."""
+_URGENT = ("FA", "PA")
+"""The bridge takes smoke and SOS as urgent."""
 
 
 @dataclass
@@ -130,7 +132,7 @@ class Panel:
             name, state, sensor.opened = sensor.opened.reference, SensorCode.CLOSED, None
         else:
             sensor.made = []
-            made = [self._note(subject)]
+            made = [self._note(subject, urgent=sensor.code in _URGENT)]
             name = made[0].reference
             if sensor.code == "PA":  # restored after a time: how much comes before that is not known here
                 made.append(self._note(subject, made[0]))
@@ -152,9 +154,9 @@ class Panel:
         )
         return _Event(sensor, told, self._dice.choice((0, 0, 1)), made)
 
-    def _note(self, subject: str, restores: PanelAlarm | None = None) -> PanelAlarm:
+    def _note(self, subject: str, restores: PanelAlarm | None = None, *, urgent: bool = False) -> PanelAlarm:
         self._number += 1
-        return self._ledger.of_panel(self.name, self._number, subject, restores)
+        return self._ledger.of_panel(self.name, self._number, subject, restores, urgent=urgent)
 
     async def _tell(self, events: Sequence[_Event]) -> None:
         """Tell events until the bridge has heard them, and now and then all of them once more."""

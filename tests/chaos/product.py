@@ -108,26 +108,14 @@ class Product:
         self._ledger = ledger
         self.control = asyncio.Lock()
         """Held by whoever starts and ends it."""
-        self.troubled = False
-        """Its disk is full or read-only now."""
-        self.excused = False
-        """It was, in this life: then it may have ended by itself."""
         self._process: subprocess.Popen[bytes] | None = None
         self.program = command()
         self._ending = False
         self.environment = {k: v for k, v in os.environ.items() if not k.startswith(("SOSBRIDGE_", "PYTHON"))}
 
-    async def recovers(self) -> None:
-        """Start it again if it has ended by itself, for a reason that is known."""
-        async with self.control:
-            if self.excused and self._process is not None and not self.alive:
-                self.end()
-                self._ledger.stops.append(now())
-                self.start()
-
     def start(self) -> None:
         assert self._process is None, "it runs already"
-        self._ending, self.excused = False, self.troubled
+        self._ending = False
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
                 [*self.program, "--config", str(self.config), "run"],
@@ -148,10 +136,6 @@ class Product:
             hard = resource.prlimit(self._process.pid, resource.RLIMIT_FSIZE)[1]
             resource.prlimit(self._process.pid, resource.RLIMIT_FSIZE, (size, hard))
 
-    def trouble(self, *, begins: bool) -> None:
-        self.troubled = begins
-        self.excused = self.excused or begins
-
     @property
     def alive(self) -> bool:
         return self._process is not None and self._process.poll() is None
@@ -160,7 +144,7 @@ class Product:
         """End it as a power cut does."""
         if self._process is None:
             return
-        if not (self.alive or self._ending or self.excused):
+        if not (self.alive or self._ending):
             self._ledger.strange.append(f"the bridge ended by itself with status {self._process.returncode}")
         self.end()
         self._ledger.kills.append(now())
@@ -180,5 +164,5 @@ class Product:
         status = await asyncio.to_thread(self._process.wait, _ENDS_WITHIN_S)
         self._process = None
         self._ledger.stops.append(now())
-        if not self.excused and status not in (0, -signal.SIGTERM):  # the latter: it had only just been started
+        if status not in (0, -signal.SIGTERM):  # the latter: it had only just been started
             self._ledger.strange.append(f"the bridge was stopped and ended with status {status}")

@@ -1,4 +1,4 @@
-"""Receivers that note every request in the ledger, and reset connections where a fault asks for it."""
+"""Receivers that note every request in the ledger, and show faults that the simulated receiver does not have."""
 
 from __future__ import annotations
 
@@ -6,23 +6,32 @@ import asyncio
 import socket
 import struct
 
-from chaos.ledger import RESTORED, Attempt, Ledger, now
+from chaos.ledger import RESTORED, Arrived, Attempt, Ledger, now
 
 from bridge.sos_access.messages import AlarmRequest
-from bridge.sos_access.simulator.receiver import Accounts, Arrival, Receiver
+from bridge.sos_access.simulator.receiver import Accounts, Arrival, Fault, Receiver
+from bridge.sos_access.status import Status
 
 RESPONSE_TIMEOUT_S = 3.0
 """How long the bridge waits for an answer, as it is configured here."""
+_SILENT_S = 60.0
+"""Longer than any transmitter waits."""
 _SURELY_READ_S = 2.0
 """An answer that went out within this time was read in time, also on a busy machine."""
 
 
 class Station(Receiver):
-    """One receiver; `reset` makes it end connections with a reset, before it treats anything."""
+    """One receiver, by its name in the configuration."""
 
-    def __init__(self, accounts: Accounts, ledger: Ledger, port: int = 0) -> None:
-        super().__init__(accounts, port=port, ping_interval_min=0)
+    def __init__(self, accounts: Accounts, ledger: Ledger, name: str, host: str = "127.0.0.1") -> None:
+        super().__init__(accounts, host, ping_interval_min=0)
+        self.name = name
         self.reset = False
+        """It ends connections with a reset, before it treats anything."""
+        self.silent = False
+        """It accepts connections and what comes on them, and says nothing."""
+        self.refuses = ""
+        """The event code that it does not take: an operator has not set it up."""
         self._ledger = ledger
         self._begun: dict[asyncio.Task[object] | None, float] = {}
         self._attempts: dict[asyncio.Task[object] | None, tuple[Attempt, bool]] = {}
@@ -32,6 +41,9 @@ class Station(Receiver):
             sock = writer.get_extra_info("socket")
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             writer.transport.abort()
+            return
+        if self.silent:
+            await asyncio.sleep(_SILENT_S)
             return
         task = asyncio.current_task()
         self._begun[task] = now()
@@ -46,11 +58,20 @@ class Station(Receiver):
                 attempt.ended = now()
                 attempt.answered = answered and sent and attempt.ended - begun < _SURELY_READ_S
 
+    def _fault_of(self, raw: bytes) -> Fault:
+        fault = super()._fault_of(raw)
+        refused = self.refuses and f"<eventcode>{self.refuses}</eventcode>".encode() in raw
+        return Fault(status=Status.OTHER_ERROR) if refused else fault
+
     async def _note(self, arrival: Arrival) -> None:
         task = asyncio.current_task()
         if isinstance(arrival.request, AlarmRequest):
-            attempt = self._ledger.arrived(_name(arrival.request), arrival.status, self._begun[task])
+            code = arrival.request.transmitter_code
+            arrived = Arrived(_name(arrival.request), code, self.name, arrival.status)
+            attempt = self._ledger.arrived(arrived, self._begun[task])
             self._attempts[task] = attempt, arrival.answered
+        if arrival.request is not None and arrival.answered:
+            self._ledger.logged_in(arrival.request.transmitter_code, self.name, arrival.status)
         await super()._note(arrival)
         self.arrivals.clear()  # the ledger has it; an hour of them would fill the memory
 

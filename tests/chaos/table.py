@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
+from chaos.equal import EqualAlarms
 from chaos.ledger import Alarm, Ledger, PanelAlarm
 from chaos.rotation import Rotations
 
 _SHOWN = 5
 
 
-def table(ledger: Ledger, rotations: Rotations) -> str:
+def table(ledger: Ledger, rotations: Rotations, equal: EqualAlarms | None = None) -> str:
     """Return the table, ready for a README."""
     alarms = ledger.alarms.values()
     twice = Counter(reason for _, reason in ledger.twice())
@@ -24,7 +25,7 @@ def table(ledger: Ledger, rotations: Rotations) -> str:
         "delivered": sum(alarm.first is not None for alarm in alarms),
         "made of events of panels": len(ledger.panels),
         "told by their panel more than once": sum(alarm.tellings > 1 for alarm in ledger.panels),
-        "rejected by a receiver, set aside": sum("rejected" in alarm.outcomes for alarm in alarms),
+        "rejected by both receivers": sum("rejected" in alarm.outcomes for alarm in alarms),
         "**lost**": len(ledger.lost()),
         "**lost** events of panels": sum(isinstance(alarm, PanelAlarm) for alarm in ledger.lost()),
         "sent twice": f"{sum(twice.values())} ({why})" if twice else "0",
@@ -37,18 +38,25 @@ def table(ledger: Ledger, rotations: Rotations) -> str:
         **{f"faults of {name}": count for name, count in sorted(_by_kind(ledger.faults).items())},
     }
     rows |= {"rotations, each killed at another step": rotations.killed, "locked out": len(rotations.wrong)}
+    if equal is not None:
+        rows |= {
+            "equal alarms; **lost**": f"{equal.acknowledged}; {equal.lost}",
+            "packet ids given again": equal.reused,
+        }
     return "\n".join(["| | |", "|---|---|", *(f"| {name} | {value} |" for name, value in rows.items())])
 
 
-def faulty(ledger: Ledger, rotations: Rotations) -> list[str]:
+def faulty(ledger: Ledger, rotations: Rotations, equal: EqualAlarms | None = None) -> list[str]:
     """Say what is wrong; nothing if all went as promised."""
     found = [
         _named("lost", ledger.lost()),
         _named("sent twice without a reason", [each for each, reason in ledger.twice() if reason == "no reason"]),
         _named("overtaken by a later one", ledger.overtaken()),
+        _named("rejected before each receiver had refused it", ledger.rejected_early()),
         _named("without a result", ledger.open()),
         _named("ended more than once", ledger.told_twice()),
         _results_of_panels(ledger),
+        f"{equal.lost} of {equal.acknowledged} equal alarms lost" if equal and equal.lost else "",
         "" if ledger.alarms else "no alarm was sent",
         *ledger.strange[:_SHOWN],
         *rotations.wrong,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from chaos.ledger import Alarm, Ledger, PanelAlarm
+from chaos.ledger import RECEIVERS, Alarm, Arrived, Ledger, PanelAlarm
 from chaos.rotation import Rotations
 from chaos.table import faulty, table
 
@@ -13,20 +13,30 @@ def ledger() -> Ledger:
     return Ledger()
 
 
-def sent(ledger: Ledger, number: int, *, at: float, published: int = 1, subject: str = "") -> Alarm:
-    alarm = ledger.new("t1", number, subject or str(number))
+def sent(
+    ledger: Ledger, number: int, *, at: float, published: int = 1, subject: str = "", urgent: bool = False
+) -> Alarm:
+    alarm = ledger.new("t1", number, subject or str(number), urgent=urgent)
     alarm.published = [at] * published
     alarm.acknowledged = at
     return alarm
 
 
-def had(ledger: Ledger, alarm: Alarm, at: float, status: int | None = 0, *, answered: bool = True) -> None:
-    attempt = ledger.arrived(alarm.reference, status, at)
+def had(
+    ledger: Ledger, alarm: Alarm, at: float, status: int | None = 0, *, answered: bool = True, by: str = "primary"
+) -> None:
+    attempt = ledger.arrived(Arrived(alarm.reference, "IK00001", by, status), at)
     attempt.ended, attempt.answered = at, answered
 
 
-def delivered(ledger: Ledger, number: int, *, at: float, subject: str = "") -> Alarm:
-    alarm = sent(ledger, number, at=0, subject=subject)
+def refused(ledger: Ledger, alarm: Alarm, at: float, status: int = 98) -> None:
+    """Let a whole round fail."""
+    for receiver in RECEIVERS:
+        had(ledger, alarm, at, status, by=receiver)
+
+
+def delivered(ledger: Ledger, number: int, *, at: float, subject: str = "", urgent: bool = False) -> Alarm:
+    alarm = sent(ledger, number, at=0, subject=subject, urgent=urgent)
     had(ledger, alarm, at)
     ledger.told(alarm.reference, "accepted", str(number))
     return alarm
@@ -53,8 +63,23 @@ def test_an_acknowledged_alarm_that_no_receiver_has_is_lost(ledger: Ledger) -> N
 
 def test_a_rejected_alarm_was_answered(ledger: Ledger) -> None:
     alarm = sent(ledger, 1, at=1)
+    refused(ledger, alarm, 2, status=7)
+    ledger.told(alarm.reference, "rejected", "")
+    assert faulty(ledger, Rotations()) == []
+
+
+def test_an_alarm_that_one_receiver_refused_is_not_rejected(ledger: Ledger) -> None:
+    alarm = sent(ledger, 1, at=1)
     had(ledger, alarm, 2, status=7)
     ledger.told(alarm.reference, "rejected", "")
+    assert ledger.rejected_early() == [alarm]
+
+
+def test_an_alarm_without_a_name_is_the_one_that_was_called_invalid(ledger: Ledger) -> None:
+    alarm = sent(ledger, 1, at=1)
+    refused(ledger, alarm, 2, status=3)
+    ledger.arrived(Arrived(None, "IK00001", "primary", 0), 3)
+    ledger.told(alarm.reference, "accepted", "")
     assert faulty(ledger, Rotations()) == []
 
 
@@ -92,15 +117,56 @@ def test_a_later_alarm_that_comes_first_breaks_the_order(ledger: Ledger) -> None
     assert ledger.overtaken() == [early]
 
 
-def test_an_alarm_that_was_answered_and_not_taken_may_be_overtaken(ledger: Ledger) -> None:
-    early = delivered(ledger, 1, at=3)
-    had(ledger, early, 1, status=98)
+def test_an_alarm_whose_round_failed_may_be_overtaken(ledger: Ledger) -> None:
+    refused(ledger, delivered(ledger, 1, at=3), 1, status=42)
     delivered(ledger, 2, at=2)
     assert ledger.overtaken() == []
 
 
-def test_so_may_its_restore(ledger: Ledger) -> None:
-    had(ledger, delivered(ledger, 1, at=3, subject="BA"), 1, status=98)
+def test_not_one_that_a_single_receiver_refused(ledger: Ledger) -> None:
+    early = delivered(ledger, 1, at=3)
+    had(ledger, early, 1, status=98)
+    delivered(ledger, 2, at=2)
+    assert ledger.overtaken() == [early]
+
+
+def test_nor_one_that_was_refused_only_later(ledger: Ledger) -> None:
+    early = delivered(ledger, 1, at=3)
+    refused(ledger, early, 2.5)
+    delivered(ledger, 2, at=2)
+    assert ledger.overtaken() == [early]
+
+
+def test_a_receiver_that_is_away_or_refuses_the_password_fails_a_round(ledger: Ledger) -> None:
+    delivered(ledger, 1, at=3)
+    delivered(ledger, 2, at=2)
+    ledger.accounts["t1"] = {"IK00001"}
+    ledger.troubles["primary"].append((0.5, 1))
+    assert ledger.overtaken()
+    ledger.logged_in("IK00001", "secondary", 4)
+    assert ledger.overtaken(), "it refused the password long after all that"
+    ledger.troubles["secondary"].append((0.5, 1))
+    assert not ledger.overtaken()
+
+
+def test_an_urgent_alarm_overtakes_the_others_and_no_urgent_one(ledger: Ledger) -> None:
+    delivered(ledger, 1, at=5)
+    early = delivered(ledger, 2, at=4, urgent=True)
+    delivered(ledger, 3, at=3, urgent=True)
+    assert ledger.overtaken() == [early]
+    ledger.troubles["primary"].append((1, 2))
+    assert ledger.overtaken() == [], "it goes beside an exchange that hangs"
+
+
+def test_an_alarm_is_as_urgent_as_what_waits_for_it(ledger: Ledger) -> None:
+    delivered(ledger, 1, at=5)
+    delivered(ledger, 2, at=3, subject="BA")
+    delivered(ledger, 3, at=4, subject="BA", urgent=True)
+    assert ledger.overtaken() == []
+
+
+def test_what_waits_behind_a_refused_one_may_be_overtaken(ledger: Ledger) -> None:
+    refused(ledger, delivered(ledger, 1, at=3, subject="BA"), 1)
     delivered(ledger, 2, at=4, subject="BA")
     delivered(ledger, 3, at=2)
     assert ledger.overtaken() == []
@@ -108,8 +174,8 @@ def test_so_may_its_restore(ledger: Ledger) -> None:
 
 def test_but_a_restore_never_overtakes_its_alarm(ledger: Ledger) -> None:
     early = delivered(ledger, 1, at=3, subject="BA")
-    had(ledger, early, 1, status=98)
-    delivered(ledger, 2, at=2, subject="BA")
+    refused(ledger, early, 1)
+    delivered(ledger, 2, at=2, subject="BA", urgent=True)
     assert ledger.overtaken() == [early]
 
 
@@ -146,7 +212,7 @@ def test_an_event_told_to_a_bridge_that_is_dead_is_not_lost_by_it(ledger: Ledger
 
 
 def test_a_panels_alarm_that_a_receiver_rejects_was_answered(ledger: Ledger) -> None:
-    had(ledger, told(ledger, 1, at=None), 1, status=7)
+    refused(ledger, told(ledger, 1, at=None), 1, status=7)
     assert faulty(ledger, Rotations()) == []
 
 
@@ -202,7 +268,7 @@ def test_what_a_panel_told_is_not_published_again_for_it(ledger: Ledger) -> None
 
 def test_what_nobody_sent_is_strange(ledger: Ledger) -> None:
     delivered(ledger, 1, at=1)
-    ledger.arrived("x", 0, 1)
+    ledger.arrived(Arrived("x", "IK00001", "primary", 0), 1)
     ledger.told("y", "accepted", "")
     assert len(faulty(ledger, Rotations())) == 2
 

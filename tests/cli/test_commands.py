@@ -210,9 +210,9 @@ def test_the_outbox_says_what_is_urgent_undelivered_or_unauthorized(tmp_path: Pa
     asyncio.run(fill())
     assert call(["outbox", "list"]) == 0
     rows = [line.split("\t") for line in capsys.readouterr().out.splitlines()]
-    assert [(row[3], row[5], row[8]) for row in rows] == [
-        ("FA", "undelivered", "urgent"),
-        ("BA", "unauthorized", "-"),
+    assert [(row[3], row[5], row[7]) for row in rows] == [
+        ("FA", "undelivered, urgent", "no answer"),
+        ("BA", "unauthorized", "answered 4"),
         ("PA", "pending", "-"),
     ]
     assert call(["outbox", "show", "1"]) == 0

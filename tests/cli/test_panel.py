@@ -53,6 +53,18 @@ def at(simulator: PanelSimulator) -> str:
     return "{}:{}".format(*simulator.local)
 
 
+def test_panels_are_discovered(capsys: pytest.CaptureFixture[str]) -> None:
+    async def scenario() -> None:
+        async with simulated() as simulator:
+            words = ("discover", "--wait", "0.3", "--to")
+            assert await panel.run(parsed(panel, *words, at(simulator), load_settings=settings())) == 0
+            out = capsys.readouterr().out
+            assert re.search(rf"127\.0\.0\.1 +{GUID} +Simulated panel, firmware 206/206", out)
+        assert await panel.run(parsed(panel, *words, at(simulator), load_settings=settings())) == 1
+
+    run(scenario())
+
+
 def test_a_panel_is_asked_and_commanded_by_host_or_guid(capsys: pytest.CaptureFixture[str]) -> None:
     async def scenario() -> None:
         async with simulated() as simulator:

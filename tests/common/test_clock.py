@@ -109,15 +109,6 @@ def test_a_receiver_proves_nothing_against_ours(machine: Machine, offset: float 
     assert clock.offsets == ({} if offset is None else {"primary": offset})
 
 
-def test_a_clock_that_is_set_has_jumped(machine: Machine) -> None:
-    machine.error = -DAY
-    clock = machine.clock()
-    machine.true += timedelta(hours=5)
-    machine.error = timedelta()
-    assert clock.jump() == DAY
-    assert clock.jump() == timedelta()
-
-
 def test_its_time_is_aware(machine: Machine) -> None:
     assert machine.clock().now() == NOW
     assert machine.clock().now().tzinfo is not None

@@ -45,7 +45,9 @@ def fault(*given: Any) -> str:  # noqa: ANN401 - what load takes
 
 def test_the_contracts_example_means_what_it_says(contract: Path) -> None:
     found = load(contract)
-    assert [warning.split(":")[1][:11] for warning in found.warnings] == [" heartbeat ", " tls_verify"]
+    assert [warning.split(":")[1][:11] for warning in found.warnings] == [" heartbeat ", " tls_verify", " no rule fo"]
+    missing = "alarm (other), alarm (gas), alarm (water), sos, tamper, panel_offline, ac_power_lost"
+    assert found.warnings[-1] == f"panel House: no rule forwards {missing}"
     mqtt = found.mqtt
     assert (mqtt.host, mqtt.port, mqtt.protocol, mqtt.base_topic, mqtt.client_id) == (
         "localhost", 1883, "5", "sosbridge", "sosbridge",

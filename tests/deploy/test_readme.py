@@ -93,7 +93,9 @@ def _refused(folder: Path) -> str:
 
 
 def _taken_over(_: Path) -> str:
-    return explain(aiomqtt.MqttCodeError(ReasonCode(PacketTypes.DISCONNECT, "Session taken over")))
+    error = aiomqtt.MqttError("Disconnected during message iteration")
+    error.__cause__ = aiomqtt.MqttCodeError(ReasonCode(PacketTypes.DISCONNECT, "Session taken over"))
+    return explain(error)
 
 
 @pytest.mark.parametrize(

@@ -4,19 +4,36 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from random import Random
+from typing import Any
 
 from fuzz.target import MARK, Target
 
 from bridge.common.clock import Clock
-from bridge.g90.control import PanelControl
+from bridge.g90.connections import Connections
+from bridge.g90.control import Exchange, PanelControl
 from bridge.g90.control_cloud import CloudControl
-from bridge.g90.state.panel import PanelState
-from bridge.g90.state.reducer import Step, heard, reduce, silent, tick
-from bridge.g90.state.responses import with_info, with_sensors, with_status
+from bridge.g90.state.model import (
+    Elapsed,
+    FlagsRead,
+    Heard,
+    HistoryRead,
+    InfoRead,
+    Input,
+    Now,
+    PanelState,
+    RelaysRead,
+    SensorsRead,
+    Silent,
+    StatusRead,
+    Step,
+)
+from bridge.g90.state.reducer import reduce
+from bridge.g90.state.storage import from_json, to_json
+from bridge.g90.wire.answers import GET_HISTORY, history_record
 from bridge.g90.wire.commands import PanelCommandError, answer_data, unwrap
 from bridge.g90.wire.events import Alert, EventType, Notice
 from bridge.g90.wire.frames import FrameBuffer, FrameError, MessageError
@@ -28,6 +45,8 @@ from bridge.panels.topics import PanelTopics, state_payloads
 
 GUID = "GB7F20C14D05A91"
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
+MOMENT = Now(1000.0, NOW)
+LATER = Now(1060.0, NOW + timedelta(minutes=1))
 _RULES = tuple(
     Rule(event=event, transmitter="home", event_code="BA", restore_on=EventType.DISARMED, section_text="{panel} {name}")
     for event in EventType
@@ -86,17 +105,17 @@ class _Life:
         match reading.message:
             case Alert() | Notice() as report:
                 try:
-                    self._step(reduce(self.state, report, NOW))
+                    self._step(reduce(self.state, report, MOMENT))
                 except MessageError as error:
                     _line(error)
-                self._step(tick(self.state, NOW + timedelta(minutes=1)))
+                self._step(reduce(self.state, Elapsed(), LATER))
             case Hello() | Discovery() as hello:
                 assert set(hello.guid) <= set("-_ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789")
-                self._step(heard(self.state, NOW, "192.0.2.1", hello.firmware))
+                self._step(reduce(self.state, Heard("192.0.2.1", hello.firmware), MOMENT))
             case Unreadable(reason):
                 _line(reason)
             case _:
-                self._step(silent(self.state, NOW))
+                self._step(reduce(self.state, Silent(), MOMENT))
 
     def _step(self, step: Step) -> None:
         self.state = step.state
@@ -110,11 +129,15 @@ class _Life:
 
     def end(self) -> None:
         """The state can be stored, and published."""
-        if self.state.last_seen or self.state.reported or self.state.sensors:
-            assert PanelState.from_json(json.loads(json.dumps(self.state.as_json()))) == self.state
+        if self.state.last_seen or self.state.ledger or self.state.sensors:
+            assert _stored(self.state) == self.state
             for leaf, payload in state_payloads(self.state).items():
                 assert _TOPICS.of(GUID, leaf).isprintable(), leaf
                 payload.encode()
+
+
+def _stored(state: PanelState) -> PanelState:
+    return from_json(json.loads(json.dumps(to_json(state, MOMENT))), MOMENT)
 
 
 def _line(text: object) -> None:
@@ -147,27 +170,35 @@ class _Answers(PanelControl):
         super().__init__("192.0.2.1:12901", timeout=60, retries=0)
         self._datagram = datagram
 
-    async def _attempt(self, code: int, data: list[object] | None) -> list[object]:
+    @asynccontextmanager
+    async def _exchange(self, code: int, data: list[object] | None) -> AsyncIterator[Exchange]:
         found = answer_data(code, unwrap(self._datagram))
         if found is None:
             raise PanelCommandError("the answer to another command")
-        return found
+        yield _Given(found)
 
 
-class _Wire:
+class _Given:
+    def __init__(self, found: list[object]) -> None:
+        self.answer: asyncio.Future[list[object]] = asyncio.get_running_loop().create_future()
+        self.answer.set_result(found)
+
+    async def send(self) -> None:
+        pass
+
+
+class _Wire(Connections):
     """A panel's connection whose every answer has the same body."""
 
     def __init__(self, body: bytes) -> None:
+        super().__init__()
         self._body = body
-        self.on_response: Callable[[CommandResponse], None] | None = None
 
-    async def between(self) -> None:
-        pass
+    def newest(self, guid: str) -> Any:  # noqa: ANN401 - this stands for a connection
+        return self
 
     def write(self, data: bytes) -> None:
-        request = _request(data)
-        assert self.on_response is not None
-        self.on_response(CommandResponse(*request, self._body))
+        self.responded(GUID, CommandResponse(*_request(data), self._body))
 
 
 def _request(data: bytes) -> tuple[int, int]:
@@ -186,7 +217,7 @@ def local(data: bytes) -> str:
 
 async def _ask(data: bytes) -> list[str]:
     found = []
-    ways: tuple[PanelControl, ...] = (_Answers(data), CloudControl(GUID, lambda: _Wire(data[6:-5]), timeout=60))
+    ways: tuple[PanelControl, ...] = (_Answers(data), CloudControl(GUID, _Wire(data[6:-5]), timeout=60))
     for control in ways:
         state = PanelState(guid=GUID)
         for ask in (control.status, control.host_info, control.sensors, control.disarm):
@@ -201,16 +232,40 @@ async def _ask(data: bytes) -> list[str]:
     return found
 
 
+async def _history(control: PanelControl) -> Input:
+    found = await control.page(GET_HISTORY, 1)
+    return HistoryRead(tuple(history_record(each) for each in found.records), MOMENT.steady)
+
+
+async def _sensors(control: PanelControl) -> Input:
+    return SensorsRead(await control.records())
+
+
+async def _relays(control: PanelControl) -> Input:
+    return RelaysRead(await control.relays())
+
+
+async def _flags(control: PanelControl) -> Input:
+    return FlagsRead(await control.alert_flags())
+
+
+async def _info(control: PanelControl) -> Input:
+    return InfoRead(await control.host_info())
+
+
+async def _status(control: PanelControl) -> Input:
+    return StatusRead(await control.status(), MOMENT.steady)
+
+
 async def _told(control: PanelControl, state: PanelState) -> str:
     """Take answers into the state, as far as they can be read."""
     try:
-        state = with_sensors(state, await control.records())
-        state = with_info(state, await control.host_info())
-        state = with_status(state, await control.status(), NOW).state
+        for read in (_history, _sensors, _relays, _flags, _info, _status):
+            state = reduce(state, await read(control), MOMENT).state
     except (PanelCommandError, MessageError) as error:
         _line(error)
-    json.dumps(state_payloads(replace(state))).encode()
-    assert PanelState.from_json(json.loads(json.dumps(state.as_json()))) == state
+    json.dumps(state_payloads(state)).encode()
+    assert _stored(state) == state
     return f"{len(state.sensors)} sensors"
 
 
@@ -237,6 +292,9 @@ _JSON = (b"[170,[", b"[208,[", b"[1,[", b"[5,[", b"[6,[", b"[4,[", b"]]\0", b'"'
 _ANSWERS = (
     b"[100,",
     b"[102,",
+    b"[117,",
+    b"[138,",
+    b"[200,",
     b"[206,",
     b"[101]",
     b"fail",

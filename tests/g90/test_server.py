@@ -41,7 +41,7 @@ from bridge.g90.wire.messages import CommandResponse, build_response
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from bridge.g90.state.panel import PanelState
+    from bridge.g90.state.model import PanelState
     from bridge.g90.wire.events import PanelEvent
 
 ANNOUNCE = ("192.0.2.10", 5678)
@@ -220,6 +220,35 @@ def test_messages_without_a_meaning_are_skipped_and_a_few_of_them_logged(caplog:
 
     run(scenario())
     assert caplog.text.count(": skipped ") == 3
+
+
+@pytest.mark.parametrize("named", [GUID + " ", GUID + "X", "not/a/guid", ""])
+def test_an_alert_with_an_odd_guid_is_the_panels_that_said_hello(named: str) -> None:
+    async def scenario() -> None:
+        recorder = Recorder()
+        body = b'[208,[3,1200,1,254,"Attic smoke","%b",1767225600,0,[""]]]\0' % named.encode()
+        frame = struct.pack("<BBBBiHH", 0x22, 0x10, 0, 0x20, 12 + len(body), 1, 0) + body
+        async with serving(recorder) as server, dialled(server.address) as panel:
+            await panel.send(HELLO + frame)
+            await recorder.told("alarm")
+            assert [event.sensor for event in recorder.events if event.type == "alarm"] == [1200]
+
+    run(scenario())
+
+
+def test_a_name_in_gbk_whose_last_byte_is_a_backslash_is_a_name() -> None:
+    async def scenario() -> None:
+        recorder = Recorder()
+        name = "\u8aa0".encode("gbk")  # ends in 0x5C
+        assert name.endswith(b"\\")
+        body = b'[208,[3,9,1,254,"%b","%b",1767225600,0,[""]]]\0' % (name, GUID.encode())
+        frame = struct.pack("<BBBBiHH", 0x22, 0x10, 0, 0x20, 12 + len(body), 1, 0) + body
+        async with serving(recorder) as server, dialled(server.address) as panel:
+            await panel.send(HELLO + frame)
+            await recorder.told("alarm")
+            assert recorder.events[-1].name == "\u8aa0"
+
+    run(scenario())
 
 
 def test_a_second_connection_or_a_port_probe_cuts_nobody_off() -> None:
@@ -557,3 +586,25 @@ def test_a_flood_while_an_alarm_is_stored_stays_in_the_panels_socket(caplog: pyt
 
     run(scenario())
     assert caplog.text.count(": skipped ") == 3
+
+
+def test_the_same_status_change_again_is_no_event_but_after_another_report_it_may_be_one() -> None:
+    async def scenario() -> None:
+        recorder = Recorder()
+        opened, closed = (status(4, 7, 1, state, name="Front door") for state in (1, 0))
+        async with serving(recorder) as server, dialled(server.address) as panel:
+            await panel.send(HELLO)
+            await panel.receive(42)
+            for frame in (opened, opened, opened, closed, opened, opened):
+                await panel.send(frame)
+                await panel.send(PING)
+                await panel.receive(8)
+            assert recorder.types() == ["panel_online", "door_opened", "door_closed", "door_opened"]
+            unset = status(4, 4, 10, 0, name="Key fob", time=0)
+            for frame in (unset, unset):
+                await panel.send(frame)
+                await panel.send(PING)
+                await panel.receive(8)
+            assert recorder.types()[4:] == ["remote_button"] * 2
+
+    run(scenario())

@@ -1,8 +1,10 @@
-"""The vendor's cloud behind the bridge: bytes both ways as they are, and an answer of ours while it is away."""
+"""The vendor's cloud behind the bridge: whole messages both ways, and an answer of ours where it gives none."""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import socket
 import struct
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
@@ -10,9 +12,12 @@ from typing import TYPE_CHECKING
 from support.g90 import (
     ARMED_AWAY,
     COMMAND_STATUS,
+    DISCOVERY,
+    DISCOVERY_ANSWER,
     GUID,
     HELLO,
     HELLO_ANSWER,
+    NEW_YEAR,
     NOTIFICATION,
     PATIENCE,
     PING,
@@ -70,7 +75,7 @@ async def next_one(queue: asyncio.Queue[Client]) -> Client:
         return await queue.get()
 
 
-def test_bytes_go_both_ways_in_order_and_unmodified_and_we_only_listen() -> None:
+def test_messages_go_both_ways_in_order_and_whole_and_we_only_listen() -> None:
     async def scenario() -> None:
         recorder = Recorder()
         async with (
@@ -82,12 +87,84 @@ def test_bytes_go_both_ways_in_order_and_unmodified_and_we_only_listen() -> None
             sent = HELLO + bytes.fromhex("77 10 00 20 0b 00 00 00 01 02 03") + ARMED_AWAY + NOTIFICATION + PING
             await panel.send(sent, 5)
             assert await cloud.receive(len(sent)) == sent
-            back = b"any bytes, even those that are no message" * 100
-            await cloud.send(HELLO_ANSWER[:20])
-            assert await panel.receive(20) == HELLO_ANSWER[:20]
-            await cloud.send(HELLO_ANSWER[20:] + back, 700)
-            assert await panel.receive(len(HELLO_ANSWER) - 20 + len(back)) == HELLO_ANSWER[20:] + back
+            back = struct.pack("<BBBBi", 0x78, 0x20, 0, 0x10, 4008) + bytes(4000)
+            await cloud.send(COMMAND_STATUS + back[:20])
+            assert await panel.receive(len(COMMAND_STATUS)) == COMMAND_STATUS
+            await cloud.send(back[20:], 700)
+            assert await panel.receive(len(back)) == back
             await recorder.told("panel_online", "armed_away", "alarm")
+            assert recorder.states[GUID].upstream_connected
+
+    run(scenario())
+
+
+def test_the_vendors_address_never_reaches_the_panel() -> None:
+    async def scenario() -> None:
+        async with (
+            vendor() as (upstream, queue),
+            serving(Recorder(), upstream=upstream, announce=("192.0.2.77", 5699)) as server,
+            dialled(server.address) as panel,
+        ):
+            cloud = await next_one(queue)
+            await panel.send(HELLO + DISCOVERY)
+            await cloud.receive(len(HELLO) + len(DISCOVERY))
+            await cloud.send(HELLO_ANSWER + DISCOVERY_ANSWER)
+            answer = await panel.receive(len(HELLO_ANSWER) + len(DISCOVERY_ANSWER))
+            assert answer[:38] + answer[42:54] == HELLO_ANSWER[:38] + DISCOVERY_ANSWER[:12]
+            assert struct.unpack("<i", answer[38:42]) == (5699,)
+            assert answer[54:70].rstrip(b"\0") == b"192.0.2.77"
+            assert struct.unpack("<2i", answer[78:86]) == (5699, NEW_YEAR)
+
+    run(scenario())
+
+
+def test_an_upstream_that_takes_no_connection_delays_no_alarm() -> None:
+    async def scenario() -> None:
+        recorder = Recorder()
+        with contextlib.ExitStack() as sockets:
+            full, *fillers = [sockets.enter_context(socket.socket()) for _ in range(4)]
+            full.bind(("127.0.0.1", 0))
+            full.listen(0)
+            for filler in fillers:  # the backlog: further SYNs are swallowed
+                filler.setblocking(False)  # noqa: FBT003 - positional alone
+                filler.connect_ex(full.getsockname())
+            upstream = upstream_at(full.getsockname()[1], connect_timeout=1)
+            async with serving(recorder, upstream=upstream) as server, dialled(server.address) as panel:
+                begun = asyncio.get_running_loop().time()
+                await panel.send(HELLO + SMOKE_ALARM)
+                await recorder.told("alarm")
+                assert asyncio.get_running_loop().time() - begun < 0.5
+                assert (await panel.receive(42))[:26] == HELLO_ANSWER[:26]
+
+    run(scenario())
+
+
+def test_an_upstream_that_never_answers_is_answered_for_and_remembered() -> None:
+    async def scenario() -> None:
+        async with vendor() as (found, queue):
+            upstream = upstream_at(found.port, patience=0.2)
+            async with serving(Recorder(), upstream=upstream) as server:
+                async with dialled(server.address) as panel:
+                    cloud = await next_one(queue)
+                    await panel.send(HELLO + PING)
+                    assert (await panel.receive(42 + 8))[-8:] == PING
+                    await cloud.receive(len(HELLO) + 8)
+                    await cloud.send(HELLO_ANSWER + PING + COMMAND_STATUS)  # too late, but for the command
+                    assert await panel.receive(len(COMMAND_STATUS)) == COMMAND_STATUS
+                async with dialled(server.address) as panel:
+                    cloud = await next_one(queue)
+                    begun = asyncio.get_running_loop().time()
+                    await panel.send(PING)
+                    assert await panel.receive(8) == PING
+                    assert asyncio.get_running_loop().time() - begun < 0.15
+                    await cloud.receive(8)
+                    await cloud.send(PING)  # in time: it is back
+                    await cloud.send(COMMAND_STATUS)
+                    assert await panel.receive(len(COMMAND_STATUS)) == COMMAND_STATUS
+                    await panel.send(PING)
+                    await cloud.receive(8)
+                    await cloud.send(struct.pack("<BBBBi", 1, 0x10, 0, 0, 9) + b"!")
+                    assert (await panel.receive(9))[-1:] == b"!"
 
     run(scenario())
 
@@ -105,6 +182,7 @@ def test_while_the_upstream_is_away_we_answer_and_when_it_is_back_it_does() -> N
                 assert await cloud.receive(8 + len(HELLO)) == PING + HELLO
                 await cloud.send(PING)
                 assert await panel.receive(8) == PING
+            assert (await panel.receive(42))[:26] == HELLO_ANSWER[:26]  # asked for and not answered
             await panel.send(PING[:3])
             await asyncio.sleep(0.2)
             await panel.send(PING[3:])
@@ -131,7 +209,7 @@ def test_a_lost_upstream_is_dialled_again_at_a_messages_beginning() -> None:
     run(scenario())
 
 
-def test_an_upstream_lost_inside_a_message_makes_the_panel_dial_again() -> None:
+def test_half_a_message_of_the_upstream_never_reaches_the_panel() -> None:
     async def scenario() -> None:
         async with (
             vendor() as (upstream, queue),
@@ -139,15 +217,20 @@ def test_an_upstream_lost_inside_a_message_makes_the_panel_dial_again() -> None:
             dialled(server.address) as panel,
         ):
             cloud = await next_one(queue)
-            await cloud.send(HELLO_ANSWER[:20])
-            assert await panel.receive(20) == HELLO_ANSWER[:20]
+            await panel.send(PING)
+            await cloud.receive(8)
+            await cloud.send(COMMAND_STATUS[:20])
+            asked = asyncio.create_task(cloud_control(server, GUID).ask(100))
+            await panel.send(HELLO)
+            await cloud.receive(len(HELLO))
+            asked.cancel()
             cloud.writer.close()
-            assert await panel.closed() == b""
+            assert (await panel.receive(8 + 42))[:8] == PING
 
     run(scenario())
 
 
-def test_a_command_of_ours_waits_for_the_end_of_the_upstreams_message() -> None:
+def test_a_command_of_ours_and_its_response_beside_the_upstream() -> None:
     async def scenario() -> None:
         async with (
             vendor() as (upstream, queue),
@@ -157,13 +240,9 @@ def test_a_command_of_ours_waits_for_the_end_of_the_upstreams_message() -> None:
             cloud = await next_one(queue)
             await panel.send(HELLO)
             await cloud.receive(len(HELLO))
-            await cloud.send(HELLO_ANSWER[:20])
-            await panel.receive(20)
+            await cloud.send(HELLO_ANSWER)
+            await panel.receive(42)
             asked = asyncio.create_task(cloud_control(server, GUID).ask(100))
-            await panel.send(PING)
-            await cloud.receive(8)
-            await cloud.send(HELLO_ANSWER[20:])
-            assert await panel.receive(22) == HELLO_ANSWER[20:]
             command = await panel.receive(len(COMMAND_STATUS))
             assert command[12:] == COMMAND_STATUS[12:]
             answer = build_response(CommandResponse(int.from_bytes(command[10:12], "little"), 100, b"[100,[3]]"))
@@ -184,7 +263,7 @@ def test_a_cloud_that_falls_silent_is_given_up_and_we_answer() -> None:
                 await cloud.receive(len(HELLO))
                 await cloud.closed()
                 await panel.send(PING)
-                assert await panel.receive(8) == PING
+                assert (await panel.receive(42 + 8))[-8:] == PING
 
     run(scenario())
 
@@ -198,7 +277,7 @@ def test_a_cloud_that_takes_no_bytes_is_given_up_and_no_alarm_waits_for_it() -> 
             async with serving(recorder, upstream=upstream) as server, dialled(server.address) as panel:
                 await next_one(queue)
                 await panel.send(HELLO + big * 300 + SMOKE_ALARM + PING)
-                assert await panel.receive(8) == PING
+                assert (await panel.receive(42 + 8))[-8:] == PING
                 assert recorder.types() == ["panel_online", "alarm"]
 
     run(scenario())

@@ -25,9 +25,10 @@ from support.g90 import (
     STREAM,
 )
 
-from bridge.g90.state.panel import PanelState
+from bridge.g90.state.model import Now, PanelState
 from bridge.g90.state.reducer import reduce
-from bridge.g90.wire import commands, messages
+from bridge.g90.state.storage import from_json, to_json
+from bridge.g90.wire import answers, commands, messages
 from bridge.g90.wire.constants import AlertType, ArmCode
 from bridge.g90.wire.events import Alert, Form, Notice
 from bridge.g90.wire.frames import FrameBuffer, FrameError, MessageError
@@ -44,6 +45,7 @@ from bridge.g90.wire.messages import (
 )
 from bridge.g90.wire.session import PanelSession, ReceivedMessage, Unreadable
 
+MOMENT = Now(1000.0, NOW)
 SMOKE = Alert(
     form=Form.STATUS, type=AlertType.ALARM, event=9, state=254, sensor_type=4, name="Kitchen smoke", time=NEW_YEAR
 )
@@ -255,10 +257,10 @@ def test_arbitrary_bytes_are_read_skipped_or_the_end_and_the_same_in_any_pieces(
     for message in outcome([data])[0]:
         if isinstance(message, Alert | Notice):
             try:
-                state = reduce(state, message, NOW).state
+                state = reduce(state, message, MOMENT).state
             except MessageError:
                 continue
-    assert PanelState.from_json(state.as_json()) == state
+    assert from_json(to_json(state, MOMENT), MOMENT) == state
 
 
 @settings(max_examples=300, deadline=None)
@@ -267,7 +269,7 @@ def test_arbitrary_answers_over_udp_are_data_or_an_error_that_is_ours(text: byte
     for datagram in (text, b"ISTART" + text + b"IEND\0", b"ISTART[102,[[1,1,1]," + text + b"]]IEND\0"):
         try:
             data = commands.answer_data(102, commands.unwrap(datagram))
-            for read in (commands.host_status, commands.host_info, commands.sensor_page):
+            for read in (commands.host_status, commands.host_info, answers.page):
                 read(data or [])
         except (MessageError, commands.CommandRefused):
             continue
@@ -298,8 +300,9 @@ def test_what_a_panel_answers_is_read() -> None:
         90,
     )
     record = ["Rem\x07ote", 3, 0, 10, 0, 0, 33, 0, 0, 16, 2, 0, ""]
-    page = commands.sensor_page([[12, 11, 1], record])
-    assert (page.total, page.first, page.sensors[0].type_name) == (12, 11, "remote")
-    assert [node.name for node in commands.expand(page.sensors[0])] == ["Rem\\x07ote#1", "Rem\\x07ote#2"]
-    with pytest.raises(commands.CommandRefused):
-        commands.sensor_page([[1, 1, 2], record])
+    page = answers.page([[12, 11, 1], record])
+    sensor = commands.sensor_record(page.records[0])
+    assert (page.total, page.first, sensor.type_name) == (12, 11, "remote")
+    assert [node.name for node in commands.expand(sensor)] == ["Rem\\x07ote#1", "Rem\\x07ote#2"]
+    with pytest.raises(answers.TruncatedAnswer):
+        answers.page([[1, 1, 2], record])

@@ -8,6 +8,7 @@ import pytest
 from support.g90 import GUID, NEW_YEAR, NOW
 
 from bridge.common.errors import FieldError
+from bridge.g90.wire.answers import TruncatedAnswer, page
 from bridge.g90.wire.commands import (
     CommandRefused,
     HostInfo,
@@ -19,7 +20,7 @@ from bridge.g90.wire.commands import (
     local_request,
     local_response,
     point_datagram,
-    sensor_page,
+    sensor_record,
     unwrap,
 )
 from bridge.g90.wire.constants import (
@@ -40,7 +41,7 @@ from bridge.g90.wire.constants import (
 )
 from bridge.g90.wire.events import Alert, EventType, Form, Notice, PanelEvent
 from bridge.g90.wire.frames import MessageError, basic, versioned
-from bridge.g90.wire.messages import valid_guid
+from bridge.g90.wire.messages import is_guid
 from bridge.g90.wire.reports import build_notification, build_status, load_json, parse_notification
 
 NUMBERS: dict[type[IntEnum], list[int]] = {
@@ -154,7 +155,7 @@ def test_an_answer_is_data_another_commands_or_a_refusal() -> None:
 
 def test_a_host_info_has_thirteen_fields() -> None:
     fields: list[object] = [GUID, "TSV018", "1.2", "1.1", "206", "206", 0, 0, 0, 0, "4100", 70, "9" * 10]
-    assert host_info(fields) == HostInfo(GUID, "TSV018", "206/206", 4100, 70, None)
+    assert host_info(fields) == HostInfo(GUID, "TSV018", "206/206", 4100, 70, None, 0, 0)
     with pytest.raises(CommandRefused):
         host_info(fields[:-1])
 
@@ -167,13 +168,14 @@ def test_a_status_that_is_none_is_refused(state: object) -> None:
 
 
 def test_a_page_of_sensors() -> None:
-    page = sensor_page([[9, 1, 1], RECORD])
-    assert (page.total, page.first, page.count) == (9, 1, 1)
-    assert page.sensors == (SensorRecord(7, "Hall", 8),)
-    assert page.sensors[0].nodes == 1
-    for wrong in ([[9, 1, 2], RECORD], [[9, 1, 1], RECORD[:10]], [[9, 1, 1], ["Hall", -1, *RECORD[2:]]]):
+    found = page([[9, 1, 1], RECORD])
+    assert (found.total, found.first, found.records) == (9, 1, (RECORD,))
+    assert sensor_record(RECORD) == SensorRecord(7, "Hall", 8, nodes=1, flags=0)
+    with pytest.raises(TruncatedAnswer):
+        page([[9, 1, 2], RECORD])
+    for wrong in (RECORD[:10], ["Hall", -1, *RECORD[2:]]):
         with pytest.raises(CommandRefused):
-            sensor_page(wrong)
+            sensor_record(wrong)
 
 
 def test_a_sensor_with_nodes_is_several() -> None:
@@ -189,9 +191,8 @@ def test_a_panel_is_pointed_at_an_address() -> None:
 
 @pytest.mark.parametrize("guid", ["", "GB 1", "a/b", "+", "x" * 200])
 def test_a_guid_that_cannot_be_one(guid: str) -> None:
-    assert valid_guid(GUID) == GUID
-    with pytest.raises(MessageError):
-        valid_guid(guid)
+    assert is_guid(GUID)
+    assert not is_guid(guid)
 
 
 def test_a_status_without_source_and_time_has_zeros() -> None:

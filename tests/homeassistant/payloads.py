@@ -9,7 +9,7 @@ import json
 from pathlib import Path
 
 from bridge.common.models import Alarm, NamedAlarm
-from bridge.g90.state.panel import PanelState, Sensor
+from bridge.g90.state.model import PanelState, Relay, Sensor
 from bridge.g90.wire.constants import SensorType
 from bridge.g90.wire.events import EventType
 from bridge.homeassistant.devices import bridge_device, transmitter_device
@@ -28,7 +28,10 @@ PANEL = PanelState(
         1: Sensor(index=1, name="Front door", type=SensorType.DOOR),
         9: Sensor(index=9, name="Kitchen smoke", type=SensorType.SMOKE, tamper=True, battery_low=True),
         11: Sensor(index=11, name="Keypad", type=SensorType.RFID),
+        13: Sensor(index=13, name="Turned off", type=SensorType.DOOR, flags=0),
+        14: Sensor(index=14, name="Siren", type=129),
     },
+    relays={"12-2": Relay(index=12, channel=2, name="Lamp#2", type=128)},
 )
 REACH = Reach({"primary": "a.example:1", "secondary": "b.example:1"}, {"fixed": "eth0", "mobile": "wwan0"})
 CONTROLLED = ControlOptions(possible=True)

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 from homeassistant.payloads import BURGLARY, CONTROLLED, NAMES, PANEL, SNAPSHOTS, devices, written
 
-from bridge.g90.state.panel import PanelState, Sensor
+from bridge.g90.state.model import Now, Sensor
+from bridge.g90.state.storage import from_json, to_json
 from bridge.g90.wire.constants import SensorType
 from bridge.homeassistant.devices import removal, transmitter_device, transmitter_id
 from bridge.homeassistant.entity import Payload
@@ -75,7 +77,16 @@ def test_a_payload_is_as_it_was_when_somebody_looked(name: str) -> None:
                 "mains": ("binary_sensor", "Mains power", "plug"),
                 "battery": ("binary_sensor", "Panel battery", "battery"),
                 "wifi": ("binary_sensor", "Wi-Fi", "connectivity"),
+                "upstream": ("binary_sensor", "Vendor's cloud", "connectivity"),
+                "problem": ("binary_sensor", "Problem", "problem"),
                 "last_contact": ("sensor", "Last contact", "timestamp"),
+                "battery_voltage": ("sensor", "Battery voltage", "voltage"),
+                "gsm_signal": ("sensor", "GSM signal", None),
+                "gsm_status": ("sensor", "GSM status", "enum"),
+                "wifi_signal": ("sensor", "Wi-Fi signal", None),
+                "wifi_status": ("sensor", "Wi-Fi status", "enum"),
+                "relay_12_2": ("switch", "Lamp#2", "outlet"),
+                "refresh": ("button", "Refresh", None),
                 "keypad": ("event", "Keypad", None),
                 "remote": ("event", "Remote", None),
                 "doorbell": ("event", "Doorbell", "doorbell"),
@@ -176,7 +187,8 @@ def test_a_component_that_is_gone_leaves_a_marker() -> None:
 def test_a_sensor_that_reported_a_flag_once_keeps_its_entity() -> None:
     quiet, attic = Sensor(index=1, type=1), Sensor(index=9, name="Attic", type=4, tamper=False, battery_low=False)
     told = replace(PANEL, sensors={1: quiet, 9: attic})
-    kept = components(panel_device(NAMES, PanelState.from_json(json.loads(json.dumps(told.as_json()))), CONTROLLED))
+    moment = Now(0.0, datetime.now(UTC))
+    kept = components(panel_device(NAMES, from_json(json.loads(json.dumps(to_json(told, moment))), moment), CONTROLLED))
     assert {key for key in kept if key.startswith("sensor_")} == {
         "sensor_1",
         "sensor_9",

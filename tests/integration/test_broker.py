@@ -29,6 +29,8 @@ async def _interrupt(site: Site, meanwhile: Callable[[], object]) -> list[Seen]:
     assert (await site.do("alarm/raise", ""))["outcome"] == "invalid"  # has an event
     await site.mqtt.holds(STATE, "ON")
     await site.mqtt.holds("transmitter/home/outbox", lambda outbox: outbox["pending"] == 0)
+    await site.checked()
+    await site.mqtt.holds("transmitter/home/receiver/secondary/state", "ON")
     before = await site.retained()
     mark = site.mqtt.mark
     await proxy.cut()
@@ -62,6 +64,9 @@ async def test_a_broker_that_lost_its_store_gets_all_states_and_no_event(site: S
     expected = ["bridge/info", "bridge/health"]
     leaves = ("alarm/response", "alarm/active", "alarm/burglary/state", "alarm/fire/state", "link", "outbox", "problem")
     expected += [f"transmitter/home/{leaf}" for leaf in leaves]
+    expected += ["bridge/problem", "bridge/problem/info", "transmitter/home/problem/info"]
+    for receiver in ("primary", "secondary"):
+        expected += [f"transmitter/home/receiver/{receiver}/{leaf}" for leaf in ("state", "info")]
     assert sorted(topics[:-1]) == sorted(expected)
     assert all(seen.retain for seen in published)
 
@@ -188,3 +193,39 @@ async def test_a_result_on_its_way_when_the_connection_breaks_comes_with_the_nex
     await proxy.open()
     await site.mqtt.wait("bridge/state", lambda value: value == "online", after=mark)
     await site.result(lambda value: value["reference"] == "second", kind="ping", after=mark, within=WAIT_S / 2)
+
+
+def _peak(site: Site) -> int:
+    """Return the most memory that the bridge ever had, in bytes."""
+    assert site.bridge.process is not None
+    status = Path(f"/proc/{site.bridge.process.pid}/status").read_text()
+    return int(status.split("VmHWM:")[1].split()[0]) * 1024
+
+
+@live
+@pytest.mark.parametrize("protocol", ["5", "3.1.1"])
+async def test_a_message_of_a_size_that_nobody_needs_hurts_nobody(site: Site, protocol: str) -> None:
+    site.settings["mqtt"]["protocol"] = protocol
+    await site.start()
+    before = (await site.mqtt.wait("bridge/health")).value["rss_bytes"]
+    await site.send("alarm/raise", "x" * 30_000_000)
+    assert (await site.do("alarm/raise", {"event_code": "FA", "reference": "after"}))["outcome"]
+    result = await site.result(lambda value: value.get("reference") == "after")
+    assert result["outcome"] == "accepted"
+    assert _peak(site) - before < 15_000_000
+    assert (await site.do("ping"))["outcome"] == "accepted"
+    assert site.bridge.log.count("connected to broker") == 1
+
+
+@live
+async def test_a_second_client_of_the_same_id_is_suspected(site: Site) -> None:
+    await site.start()
+    other = f"{site.base}-other"
+    second = subprocess.Popen(  # noqa: ASYNC220 - it comes back each time that the bridge takes the id over
+        ["mosquitto_sub", "-p", str(site.broker.port), "-i", site.base, "-t", other], stderr=subprocess.DEVNULL
+    )
+    try:
+        await site.bridge.logs("is another client connected with mqtt.client_id")
+    finally:
+        second.kill()
+        second.wait()

@@ -112,7 +112,6 @@ async def _active(site: Site, count: int) -> list[tuple[str, str | None, str | N
 
 
 INVALID: tuple[tuple[str, str | bytes, str], ...] = (
-    ("alarm/raise", '{"event_code": "BA", "colour": "red"}', "colour"),
     ("alarm/raise", "", "empty"),
     ("alarm/raise", b"\xff\xfe", "UTF-8"),
     ("alarm/raise", "X" * 200, "event_code"),
@@ -120,7 +119,6 @@ INVALID: tuple[tuple[str, str | bytes, str], ...] = (
     ("alarm/raise", '{"event_code": "BA"', "JSON"),
     ("alarm/raise", '["BA"]', "event code"),
     ("alarm/raise", '{"event_code": "BA", "event_code": "FA"}', "duplicate field"),
-    ("alarm/raise", '{"event_code": "BA", "section": ["1"]}', "section"),
     ("alarm/restore", '{"event_code": "B\\u0000A"}', "event_code"),
     ("alarm/burglary/set", "MAYBE", "ON"),
     ("alarm/burglary/set", "", "ON"),
@@ -148,6 +146,27 @@ async def test_a_wrong_command_is_answered_in_words(site: Site) -> None:
         assert "mood" in result["error"]
     assert site.arrivals == []
     assert (await site.do("alarm/raise", "BA"))["outcome"] == "accepted"
+
+
+BROKEN_DETAILS: tuple[tuple[str, str], ...] = (
+    ('{"event_code": "BA", "colour": "red"}', "colour"),
+    ('{"event_code": "BA", "section": ["1"]}', "section"),
+    ('{"event_code": "BA", "section": "123456789"}', "section"),
+    ('{"event_code": "BA", "transmitter_time": "now"}', "transmitter_time"),
+    ('{"event_code": "BA", "position": "57.7N"}', "position"),
+    ('{"event_code": "BA", "reference": "' + "x" * 51 + '"}', "reference"),
+)
+
+
+@live
+async def test_a_broken_detail_does_not_drop_an_alarm(site: Site) -> None:
+    await site.start()
+    for payload, word in BROKEN_DETAILS:
+        result = await site.do("alarm/raise", payload)
+        assert result["outcome"] == "accepted"
+        assert any(word in warning for warning in result["warnings"]), result
+    assert (await site.do("alarm/raise", '"BA"'))["event_code"] == "BA"
+    assert len(site.received()) == len(BROKEN_DETAILS) + 1
 
 
 @live

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -48,6 +49,7 @@ async def test_receivers_down_then_up(site: Site) -> None:
     listed = (await site.bridge.command("outbox", "list")).stdout.splitlines()
     assert [line.split("\t")[1:4] for line in listed] == [["home", "alarm", "BA"]] * 5
     await site.mqtt.wait_all(UNDELIVERED, 5)
+    await asyncio.sleep(1)  # until it is noted on disk that these are published
     await site.restart()  # it does not forget either
     await site.primary.start()
     assert sorted(map(str, await _references(site, 5))) == ["None", "r0", "r1", "r2", "r3", "r4"]
@@ -123,7 +125,9 @@ async def test_an_alarm_refused_for_a_whole_round_lets_others_go_on(site: Site) 
     await site.send("alarm/raise", _numbered(1, "FA"))
     await site.send("alarm/restore", _numbered(2))  # does not overtake its alarm
     await site.send("alarm/restore", _numbered(3, "FA"))
-    assert await _references(site, 4) == ["r1", "r3", "r0", "r2"]
+    taken = await _references(site, 4)
+    assert taken[0] == "r1"
+    assert taken.index("r0") < taken.index("r2")
     assert [seen.value["reference"] for seen in site.mqtt.of(UNDELIVERED)] == ["r0"]
     await site.mqtt.holds("transmitter/home/alarm/active", [])
     results = [seen.value for seen in site.mqtt.of("transmitter/home/alarm/response")]
@@ -146,8 +150,8 @@ async def test_a_rejected_alarm_is_set_aside_and_can_be_sent_again(site: Site) -
     assert results[0].value["error"]
     await site.mqtt.holds(OUTBOX, lambda outbox: (outbox["pending"], outbox["rejected"]) == (0, 1))
     [line] = (await site.bridge.command("outbox", "list")).stdout.splitlines()
-    number, *_, state, _attempts, _error = line.split("\t")
-    assert state == "rejected"
+    number, *columns = line.split("\t")
+    assert "rejected" in columns
     shown = await site.bridge.command("outbox", "show", number)
     assert '"reference": "r0"' in shown.stdout
     assert PASSWORD not in shown.stdout

@@ -132,6 +132,7 @@ async def test_the_response_is_lost(site: Site, lost: tuple[str, ...]) -> None:
 @live
 async def test_the_first_message_with_the_new_password_fails(site: Site, fault: Fault) -> None:
     await site.start()
+    await site.checked()
     await site.send("auth/rotate")
     await site.bridge.logs("it is stored")
     for name in STATIONS:

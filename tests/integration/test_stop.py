@@ -47,6 +47,20 @@ async def test_sigterm_while_a_receiver_hangs(site: Site) -> None:
 
 
 @live
+async def test_sigterm_waits_for_an_answer_on_its_way(site: Site) -> None:
+    await site.start()
+    await site.checked()
+    site.primary.faults.add(Fault(delay=2), 1)
+    await site.send("alarm/raise", "BA")
+    await site.mqtt.holds("transmitter/home/outbox", lambda outbox: outbox["pending"] == 1)
+    await asyncio.sleep(0.3)
+    assert await site.bridge.stop(5) == 0
+    await site.start()
+    assert (await site.result())["outcome"] == "accepted"
+    assert len(site.arrivals) == 1, "it was sent twice"
+
+
+@live
 async def test_sigterm_while_the_broker_is_a_black_hole(site: Site) -> None:
     reached = asyncio.Event()
 

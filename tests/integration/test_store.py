@@ -186,6 +186,22 @@ async def test_damage_that_is_met_while_running(site: Site) -> None:
 
 
 @live
+async def test_what_waits_for_a_transmitter_that_is_not_configured_is_a_problem(site: Site) -> None:
+    await site.start()
+    await site.primary.stop()
+    await site.secondary.stop()
+    await site.send("alarm/raise", "BA")
+    await site.mqtt.wait("transmitter/home/outbox", lambda value: value["pending"] == 1)
+    assert await site.bridge.stop() == 0
+    site.home["name"] = "cottage"
+    await site.start()
+    told = await site.mqtt.wait("bridge/problem/info", lambda value: value)
+    assert told.value[0]["kind"] == "unconfigured_waiting"
+    assert "1 for home" in told.value[0]["text"]
+    assert await site.bridge.stop() == 0
+
+
+@live
 async def test_started_on_a_store_of_a_newer_version(site: Site) -> None:
     await site.start()
     assert await site.bridge.stop() == 0

@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import time
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
 import pytest
-from support.panels import GUID, OTHER, Joined, event, joined, now, run
+from support.panels import GUID, OTHER, Joined, event, joined, run
 
 from bridge.g90.control_local import LocalControl
-from bridge.g90.state.panel import PanelState, Sensor
-from bridge.g90.state.reducer import reduce
-from bridge.g90.state.responses import with_status
+from bridge.g90.state import plan
+from bridge.g90.state.model import Heard, PanelState, SensorsRead, StatusRead
 from bridge.g90.wire.commands import CommandRefused, CommandTimeout, HostStatus, PanelCommandError, SensorRecord
 from bridge.g90.wire.constants import ArmCode, NoticeKind
-from bridge.g90.wire.events import EventType, Notice, PanelEvent
+from bridge.g90.wire.events import EventType, Notice
+from bridge.panels import commands
 from bridge.panels.commands import MOST_WAITING
 
 CODE = "73519-code"
+ARMED = Notice(kind=NoticeKind.ARM_DISARM, value=ArmCode.ARMED_AWAY)
 CONNECTED = PanelState(guid=GUID, online=True, arm=EventType.ARMED_AWAY)
 
 
@@ -29,7 +32,7 @@ def texts(site: Joined, caplog: pytest.LogCaptureFixture) -> str:
 
 
 @pytest.mark.parametrize(("action", "asked"), [("ARM_AWAY", 1), ("ARM_HOME", 2), ("DISARM", 3)])
-def test_a_command_is_done_when_the_panel_took_it_and_the_state_waits_for_its_word(
+def test_a_command_is_done_when_the_panel_took_it_and_its_state_is_read(
     tmp_path: Path, action: str, asked: int
 ) -> None:
     async def scenario() -> None:
@@ -38,8 +41,9 @@ def test_a_command_is_done_when_the_panel_took_it_and_the_state_waits_for_its_wo
             [response] = await site.outgoing.responded()
             assert datetime.fromisoformat(response.pop("completed_at")).tzinfo
             assert response == {"action": action, "outcome": "done"}
-            assert site.control.asked == [(101, [asked])]
-            assert site.outgoing.states == {}
+            assert site.control.asked[0] == (101, [asked])
+            await site.read()
+            assert site.outgoing.states[f"b/panel/{GUID}/state"] == "disarmed"  # as it was read after the command
 
     run(scenario())
 
@@ -76,7 +80,7 @@ def test_a_flood_of_orders_to_arm_is_refused_and_keeps_nobody_from_disarming(tmp
             site.control.free.set()
             outcomes = [each["outcome"] for each in await site.outgoing.responded(2 + MOST_WAITING + 1)]
             assert outcomes[2:] == ["done"] * (MOST_WAITING + 1)
-            assert [asked for _, asked in site.control.asked] == [[1]] * MOST_WAITING + [[3]]
+            assert [asked for code, asked in site.control.asked if code == 101] == [[1]] * MOST_WAITING + [[3]]
             await site.take("ARM_AWAY")
             assert (await site.outgoing.responded(2 + MOST_WAITING + 2))[-1]["outcome"] == "done"
 
@@ -86,18 +90,14 @@ def test_a_flood_of_orders_to_arm_is_refused_and_keeps_nobody_from_disarming(tmp
 def test_a_panel_is_asked_once_more_at_most_while_it_is_being_asked(tmp_path: Path) -> None:
     async def scenario() -> None:
         async with joined(tmp_path) as site:
-
-            async def twice() -> bool:
-                return [code for code, _ in site.control.asked].count(100) >= 2  # the last that is asked for
-
             site.control.free.clear()
+            site.panels.panel_greeted(GUID, "192.0.2.1")
+            await asyncio.sleep(0.01)
             for wifi in (True, False, True, False):
                 await site.panels.panel_changed(replace(CONNECTED, wifi=wifi), (event(EventType.SENSOR_CHANGED),))
             site.control.free.set()
-            await site.take("DISARM")
-            await site.outgoing.responded()
-            await site.until(twice)
-            assert [code for code, _ in site.control.asked].count(102) == 2
+            await site.read()
+            assert sorted(code for code, _ in site.control.asked) == [100, 100, 102, 117, 138, 200, 206]
 
     run(scenario())
 
@@ -122,7 +122,7 @@ def test_a_panel_that_is_not_configured_is_not_commanded(tmp_path: Path) -> None
             await site.outgoing.responded()
             [(_, response)] = [each for each in site.outgoing.published if OTHER in each[0]]
             assert response["outcome"] == "failed"
-            assert site.control.asked == [(101, [1])]
+            assert site.control.asked[0] == (101, [1])
 
     run(scenario())
 
@@ -156,7 +156,7 @@ def test_a_code_is_asked_for_to_disarm_and_to_arm_by_setting(tmp_path: Path, cap
                 await site.take(payload if isinstance(payload, str) else json.dumps(payload))
             outcomes = [each["outcome"] for each in await site.outgoing.responded(4)]
             assert outcomes == ["wrong_code", "wrong_code", "done", "done"]
-            assert site.control.asked == [(101, [3]), (101, [1])]
+            assert [each for each in site.control.asked if each[0] == 101] == [(101, [3]), (101, [1])]
             assert CODE not in texts(site, caplog)
         async with joined(tmp_path, code=CODE, code_for_arm=True) as site:
             await site.take("ARM_HOME")
@@ -202,21 +202,21 @@ def test_what_a_connected_panel_says_of_itself_becomes_its_state(tmp_path: Path)
     async def scenario() -> None:
         async with joined(tmp_path) as site:
             site.control.listed = (SensorRecord(9, "Kitchen smoke", 4),)
-            state = replace(CONNECTED, connected_since=now(), sensors={5: Sensor(index=5, name="Gone")})
-            site.server.states[GUID] = state
-            await site.panels.panel_changed(state, (event(EventType.PANEL_ONLINE),))
-            for _ in range(3):
-                last = await site.server.taken.get()
-            assert sorted(code for code, _ in site.control.asked) == [100, 102, 206]
-            assert site.control.asked[-1] == (100, None)
-            assert (last.arm, last.battery_mv) == (EventType.DISARMED, 4100)
+            site.control.outputs = (SensorRecord(12, "Lamp", 128),)
+            panel = site.registry.panels[GUID]
+            for message in (Heard("192.0.2.1"), ARMED, SensorsRead((SensorRecord(5, "Gone", 1),))):
+                await site.registry.take(panel, message)
+            site.panels.panel_greeted(GUID, "192.0.2.1")
+            await site.read()
+            assert site.control.asked[0] == (100, None)
+            assert sorted({code for code, _ in site.control.asked}) == [100, 102, 117, 138, 200, 206]
             prefix = f"b/panel/{GUID}"
             assert site.outgoing.states[f"{prefix}/state"] == "disarmed"
+            assert json.loads(site.outgoing.states[f"{prefix}/info"])["battery_mv"] == 4100
             assert json.loads(site.outgoing.states[f"{prefix}/sensor/9/info"])["name"] == "Kitchen smoke"
+            assert json.loads(site.outgoing.states[f"{prefix}/relay/12/info"])["name"] == "Lamp"
             assert site.outgoing.states[f"{prefix}/sensor/5/state"] == ""
-            assert [each["type"] for each in site.outgoing.of("event")] == ["panel_online", "disarmed"]
-            await site.panels.panel_changed(last, ())
-            assert len(site.control.asked) == 3
+            assert [each["type"] for each in site.outgoing.of("event")] == ["panel_online", "armed_away", "disarmed"]
 
     run(scenario())
 
@@ -224,32 +224,82 @@ def test_what_a_connected_panel_says_of_itself_becomes_its_state(tmp_path: Path)
 def test_a_panel_that_was_online_before_a_restart_is_asked_again_without_another_event(tmp_path: Path) -> None:
     async def scenario() -> None:
         async with joined(tmp_path) as site:
-            site.control.arm = ArmCode.ARMED_AWAY
-            await site.panels.panel_changed(replace(CONNECTED, connected_since=now()), ())
-            await site.server.taken.get()
+            for message in (Heard("192.0.2.1"), ARMED):
+                await site.registry.take(site.registry.panels[GUID], message)
         async with joined(tmp_path) as site:
-            assert site.control.asked == []
-            state = site.restored[GUID]
             site.control.arm = ArmCode.ARMED_AWAY
-            site.server.states[GUID] = state
-            await site.panels.panel_changed(replace(state, connected_since=now()), ())
-            await site.server.taken.get()
-            assert site.control.asked
+            site.panels.panel_greeted(GUID, "192.0.2.1")
+            await site.read()
             assert site.outgoing.of("event") == []
-            assert {code for code, _ in site.control.asked} == {100, 102, 206}
 
     run(scenario())
 
 
-def test_a_panel_that_does_not_tell_changes_nothing(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_panel_that_does_not_answer_changes_nothing_and_is_a_problem(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(plan, "FIRST_RETRY_S", 0.01)
+
     async def scenario() -> None:
         async with joined(tmp_path) as site:
             site.control.fault = CommandTimeout("no answer")
-            await site.panels.panel_changed(replace(CONNECTED, connected_since=now()), ())
-            await site.take("ARM_AWAY")
-            await site.outgoing.responded()
+            for message in (Heard("192.0.2.1"), ARMED):
+                await site.registry.take(site.registry.panels[GUID], message)
+            site.panels.panel_greeted(GUID, "192.0.2.1")
+            await site.until(site.has("info", lambda info: info.get("problems") == ["no answer"]))
             assert site.outgoing.states[f"b/panel/{GUID}/state"] == "armed_away"
-            assert "status and sensors are not read: no answer" in caplog.text
+            assert "cannot be read: no answer" in caplog.text
+            site.control.fault = None
+            site.panels.panel_greeted(GUID, "192.0.2.1")
+            await site.until(site.has("info", lambda info: "problems" not in info))
+
+    run(scenario())
+
+
+def test_a_relay_is_switched_and_keeps_what_we_switched(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with joined(tmp_path) as site:
+            site.control.outputs = (SensorRecord(12, "Strip", 128, nodes=2),)
+            site.panels.panel_greeted(GUID, "192.0.2.1")
+            await site.read()
+            site.control.asked.clear()
+            await site.take("ON", leaf="relay/12-2/set")
+            await site.outgoing.responded(1)
+            assert site.control.asked[0] == (137, [12, 0, 1])
+            assert site.outgoing.states[f"b/panel/{GUID}/relay/12-2/state"] == "ON"
+            assert f"b/panel/{GUID}/relay/12/state" not in site.outgoing.states
+            await site.take("OFF", leaf="relay/13/set")
+            await site.take("DISARM", leaf="relay/12/set")
+            assert [each["outcome"] for each in await site.outgoing.responded(3)] == ["done", "failed", "failed"]
+
+    run(scenario())
+
+
+def test_a_refresh_reads_everything_and_a_command_that_waited_in_the_broker_is_not_obeyed(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with joined(tmp_path) as site:
+            await site.take("DISARM", mid=7)
+            await site.take("", leaf="refresh")
+            await site.read()
+            assert sorted(code for code, _ in site.control.asked) == [100, 102, 117, 138, 200, 206]
+
+    run(scenario())
+
+
+def test_a_command_that_waited_too_long_is_not_carried_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(commands, "MAX_WAIT_S", 0.05)
+
+    async def scenario() -> None:
+        async with joined(tmp_path) as site:
+            site.control.free.clear()
+            await site.take("ARM_AWAY")
+            await site.take("DISARM")
+            await asyncio.sleep(0.1)
+            site.control.free.set()
+            done, late = await site.outgoing.responded(2)
+            assert (done["outcome"], late["outcome"]) == ("done", "failed")
+            assert "it waited for" in late["error"]
+            assert (101, [3]) not in site.control.asked
 
     run(scenario())
 
@@ -260,14 +310,23 @@ def test_an_address_that_cannot_be_is_an_error_of_the_command(host: str, port: i
         run(LocalControl(host, port, timeout=1, retries=0).status())
 
 
-def test_a_state_that_was_read_does_not_swallow_a_later_event() -> None:
+def test_a_state_that_was_read_does_not_swallow_a_later_event(tmp_path: Path) -> None:
     """Disarmed when it connected, armed, disarmed again: all within the seconds in which forms of one event agree."""
-    state = with_status(PanelState(guid=GUID), HostStatus(ArmCode.DISARMED, "G90"), now()).state
-    told: list[PanelEvent] = []
-    for code in (ArmCode.ARMED_AWAY, ArmCode.DISARMED):
-        step = reduce(state, Notice(kind=NoticeKind.ARM_DISARM, value=code), now())
-        state, told = step.state, [*told, *step.events]
-    assert [each.type.value for each in told] == ["armed_away", "disarmed"]
-    # But what was read and is then reported is one event.
-    state = with_status(state, HostStatus(ArmCode.ARMED_HOME, "G90"), now()).state
-    assert reduce(state, Notice(kind=NoticeKind.ARM_DISARM, value=ArmCode.ARMED_HOME), now()).events == ()
+
+    async def scenario() -> None:
+        async with joined(tmp_path) as site:
+            panel = site.registry.panels[GUID]
+
+            def read(arm: ArmCode) -> StatusRead:
+                return StatusRead(HostStatus(arm, "G90"), time.monotonic())
+
+            await site.registry.take(panel, read(ArmCode.DISARMED))
+            for code in (ArmCode.ARMED_AWAY, ArmCode.DISARMED):
+                await site.registry.take(panel, Notice(kind=NoticeKind.ARM_DISARM, value=code))
+            assert [each["type"] for each in site.outgoing.of("event")] == ["armed_away", "disarmed"]
+            # But what was read and is then reported is one event.
+            await site.registry.take(panel, read(ArmCode.ARMED_HOME))
+            await site.registry.take(panel, Notice(kind=NoticeKind.ARM_DISARM, value=ArmCode.ARMED_HOME))
+            assert [each["type"] for each in site.outgoing.of("event")][2:] == ["armed_home"]
+
+    run(scenario())

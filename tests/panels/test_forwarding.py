@@ -17,12 +17,15 @@ from bridge.panels.forwarding import (
     Age,
     Forwarded,
     Rule,
+    check_rule,
     expire,
     faults,
     fits,
     forward,
+    is_too_old,
     parse_event,
     parse_restore_on,
+    uncovered,
     until_due,
 )
 
@@ -244,8 +247,6 @@ def test_what_an_earlier_version_stored_is_restored_too(due: str | None, after: 
     ("rule", "fault"),
     [
         (replace(FIRE, transmitter="nowhere"), "unknown transmitter nowhere"),
-        (replace(FIRE, panel=OTHER), f"unknown panel {OTHER}"),
-        (replace(FIRE, sensor_type="smok"), "unknown sensor type smok"),
         (replace(FIRE, event=EventType.DOOR_OPENED), "does not open or close"),
         (replace(FIRE, event=EventType.RFID), "does not come from a smoke sensor"),
         (replace(FIRE, event=EventType.PANEL_OFFLINE), "has no sensor"),
@@ -266,6 +267,60 @@ def test_rules_that_can_never_do_what_they_say_are_told(rule: Rule, fault: str) 
     (line,) = faults([rule], panels={GUID}, transmitters={"home"})
     assert fault in line
     assert line.startswith("forward: rule 1 ")
+
+
+@pytest.mark.parametrize(
+    ("rule", "fault"),
+    [
+        (replace(FIRE, panel=OTHER), f"unknown panel '{OTHER}'; did you mean '{GUID}'?"),
+        (replace(FIRE, sensor_type="smok"), "unknown sensor_type 'smok'; did you mean 'smoke'?"),
+        (replace(FIRE, sensor_type="x"), "known: beam, button, door"),
+    ],
+)
+def test_a_rule_that_names_what_there_is_not_is_an_error(rule: Rule, fault: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        check_rule(rule, {GUID})
+    assert fault in str(caught.value)
+    check_rule(replace(rule, sensor_type="type_16"), None)
+
+
+def test_what_no_rule_covers_is_listed() -> None:
+    every = Rule(event=EventType.ALARM, transmitter="home", event_code="BA")
+    assert uncovered([FIRE], GUID)[:3] == ("alarm (other)", "alarm (gas)", "alarm (water)")
+    assert uncovered([every], GUID) == ("sos", "tamper", "panel_offline", "ac_power_lost")
+    assert "alarm (other)" in uncovered([replace(every, panel=OTHER)], GUID)
+
+
+def test_the_nearest_event_is_suggested() -> None:
+    with pytest.raises(ConfigError, match="did you mean 'disarmed'"):
+        parse_event("disarm")
+
+
+@pytest.mark.parametrize(
+    ("age", "ended_by", "sent"),
+    [(300, (), 1), (4000, (), 0), (300, (EventType.DISARMED,), 1), (700, (EventType.DISARMED,), 0)],
+)
+def test_how_old_a_missed_alarm_may_be(age: float, ended_by: tuple[EventType, ...], sent: int) -> None:
+    missed = replace(SMOKE, missed=True, ended_by=ended_by)
+    now = SMOKE.at + timedelta(seconds=age)
+    assert is_too_old(missed, now, 3600, 600) is not bool(sent)
+    assert not is_too_old(SMOKE, now, 3600, 600)
+
+
+def test_an_alarm_that_is_over_is_restored_at_once_and_once() -> None:
+    step = forward([FIRE], (), replace(SMOKE, missed=True, ended_by=(EventType.DISARMED,)))
+    assert [each.request for each in step.sendings] == ["alarm", "restore"]
+    assert step.active == ()
+
+
+def test_a_better_rule_sends_too_and_the_same_rule_once() -> None:
+    burglary = replace(FIRE, sensor_type=None, event_code="BA")
+    (first,) = forward([FIRE, burglary], (), replace(SMOKE, sensor_type=None)).sendings
+    again = replace(SMOKE, again=True, identity=replace(SMOKE, sensor_type=None).key)
+    (better,) = forward([FIRE, burglary], (), again).sendings
+    (same,) = forward([burglary], (), again).sendings
+    assert (first.raised_code, better.raised_code) == ("BA", "FA")
+    assert (first.key != better.key, first.key == same.key) == (True, True)
 
 
 def test_a_rule_behind_a_wider_one_is_told_and_a_narrower_one_before_it_is_not() -> None:

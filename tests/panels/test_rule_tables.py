@@ -13,7 +13,7 @@ from bridge.common.errors import ConfigError
 from bridge.common.models import Request
 from bridge.g90.wire.constants import SENSOR_TYPE_NAMES
 from bridge.g90.wire.events import EventType, PanelEvent
-from bridge.panels.forwarding import Forwarded, Rule, faults, fits, forward, parse_event
+from bridge.panels.forwarding import Forwarded, Rule, check_rule, faults, fits, forward, parse_event
 
 ALARM = PanelEvent(guid=GUID, type=EventType.ALARM, at=NOW, sensor=9, name="Hall", sensor_type="motion")
 RULE = Rule(event=EventType.ALARM, transmitter="home", event_code="BA")
@@ -80,14 +80,14 @@ def test_a_sensor_without_a_name_has_no_detector_text() -> None:
 def test_keys_name_the_transmitter_and_a_restore_has_its_own() -> None:
     step = forward([replace(RULE, restore_on=EventType.DISARMED)], (), ALARM)
     (raised,) = step.sendings
-    assert raised.key == f"{ALARM.key}>home"
+    assert raised.key == f"{ALARM.key}>home>BA"
     (restore,) = forward([], step.active, replace(ALARM, type=EventType.DISARMED, sensor=None)).sendings
-    assert (restore.key, restore.request) == (f"{ALARM.key}>home>restore", Request.RESTORE)
+    assert (restore.key, restore.request) == (f"{ALARM.key}>home>BA>restore", Request.RESTORE)
     assert restore.raised_code == "BA"
 
 
 def test_stored_alarm_is_the_same_after_a_restart() -> None:
-    rule = replace(RULE, restore_on=timedelta(minutes=5), **dict.fromkeys(TEXTS, "1"), urgent=True)
+    rule = replace(RULE, restore_on=timedelta(minutes=5), urgent=True, **dict.fromkeys(TEXTS, "1"))  # type: ignore[arg-type]
     (active,) = forward([rule], (), ALARM).active
     stored = json.loads(json.dumps(active.as_json()))
     assert stored["alarm"] | {"transmitter_time": None} == {
@@ -111,7 +111,7 @@ def test_event_names_in_any_case(text: str) -> None:
 def test_unknown_event_is_refused_with_the_known_ones() -> None:
     with pytest.raises(ConfigError) as caught:
         parse_event("fire")
-    assert str(caught.value) == f"forward: unknown event 'fire'; known events: {', '.join(EventType)}"
+    assert str(caught.value) == f"forward: unknown event 'fire'; known: {', '.join(sorted(EventType))}"
 
 
 PLACEHOLDERS = "action, event, guid, name, panel, sensor, sensor_type, source"
@@ -152,14 +152,22 @@ def test_what_a_fault_says(rule: Rule, line: str) -> None:
     assert said(rule) == [line]
 
 
-def test_an_unknown_sensor_type_is_a_fault_that_names_the_known_ones() -> None:
+def refused(rule: Rule, panels: set[str] | None = None) -> str:
+    with pytest.raises(ConfigError) as caught:
+        check_rule(rule, panels)
+    return str(caught.value)
+
+
+def test_an_unknown_sensor_type_is_refused_with_the_known_ones() -> None:
     known = ", ".join(sorted(SENSOR_TYPE_NAMES))
-    assert said(replace(RULE, sensor_type="fire")) == [f"unknown sensor type fire; known types: {known}"]
+    assert refused(replace(RULE, sensor_type="zzz")) == f"forward: unknown sensor_type 'zzz'; known: {known}"
 
 
 def test_panels_of_rules() -> None:
     assert said(RULE, {GUID}) == said(replace(RULE, panel=GUID), {GUID}) == said(replace(RULE, panel=OTHER)) == []
-    assert said(replace(RULE, panel=OTHER), {GUID}) == [f"unknown panel {OTHER}"]
+    check_rule(replace(RULE, panel=GUID), {GUID})
+    check_rule(replace(RULE, panel=OTHER), None)
+    assert refused(replace(RULE, panel=OTHER), {GUID}).startswith(f"forward: unknown panel '{OTHER}'")
     assert said(RULE, set()) == ["no panel is configured"]
 
 

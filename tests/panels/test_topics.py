@@ -10,7 +10,7 @@ from support.panels import GUID
 
 from bridge.common.models import Secret
 from bridge.common.payloads import CommandError
-from bridge.g90.state.panel import PanelState, Sensor
+from bridge.g90.state.model import PanelState, Sensor
 from bridge.g90.wire.events import EventType
 from bridge.panels.topics import Action, PanelCommand, PanelTopics, state_payloads
 
@@ -63,7 +63,7 @@ def test_payloads_are_those_of_the_contract() -> None:
     }
     told = json.loads(payloads["sensor/9/info"])
     assert datetime.fromisoformat(told.pop("last_activity")) == MOMENT
-    flags = {"tamper": False, "battery_low": True}
+    flags = {"enabled": True, "tamper": False, "battery_low": True, "open_while_arming": False}
     assert told == {"index": 9, "name": "Kitchen smoke", "type": "smoke", **flags}
     assert json.loads(payloads["sensor/3/info"])["type"] is None
 

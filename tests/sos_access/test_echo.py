@@ -44,7 +44,7 @@ def asked(answer: str, folder: Path, *, rotated: bool = False, auth: bool = Fals
                 passwords.add(Secret(NEW))
             client = SOSAccessClient("IK1", "SV301", OLD, "OPER", address, use_single_receiver=True)
             line = Line("home", client, passwords, {Route("primary"): Peer(address)}, Network(), Clock())
-            request = client.new_auth_request() if auth else client.ping_request()
+            request = client.new_auth_request() if auth else client.ping_request("r1")
             try:
                 return repr((await line.exchange(request)).response)
             except SOSAccessError as error:
@@ -57,6 +57,7 @@ def asked(answer: str, folder: Path, *, rotated: bool = False, auth: bool = Fals
     "answer",
     [
         answer_of("0", f"welcome {OLD}"),
+        answer_of("0", "OK").replace("<status>", f"<reference>{OLD}</reference><status>"),
         answer_of("3", f"value {OLD} {OLD} is wrong"),
         answer_of("4", f"password {OLD}, expected another"),
         answer_of("98", f"failed at authentication={OLD}"),

@@ -37,8 +37,7 @@ def test_a_full_outbox_refuses_what_is_new_and_says_so(tmp_path: Path) -> None:
         assert (told["outcome"], told["event_code"], told["reference"]) == ("invalid", "PA", "9")
         assert "full (2 commands)" in told["error"]
         assert (owed.reply, owed.transmitter) == (reply, HOME)
-        first = await outbox.next(HOME)
-        assert first
+        first, _ = await outbox.pending(HOME)
         await outbox.complete(first, result(first))
         await outbox.add([entry(command(code="PA"))])
         assert len(await outbox.list()) == 2
@@ -126,7 +125,7 @@ def test_a_rejected_alarm_is_set_aside_and_a_rejected_ping_is_not(tmp_path: Path
     async def then(outbox: Outbox) -> None:
         [aside] = await outbox.list(HOME)
         assert (aside.state, aside.error, aside.attempts) == ("rejected", "unknown code", 2)
-        assert await outbox.next(HOME) is None
+        assert await outbox.pending(HOME) == []
         assert await outbox.older_than(HOME, clock(lambda: NOW + timedelta(days=9)).cutoff(timedelta())) == []
         assert await outbox.counts(HOME) == Counts(rejected=1)
 

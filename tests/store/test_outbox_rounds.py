@@ -43,26 +43,9 @@ def test_a_failed_round_is_told_once(tmp_path: Path) -> None:
         with_outbox(tmp_path, step)
 
 
-def test_what_waits_behind_a_dead_line_is_told_too(tmp_path: Path) -> None:
-    async def body(outbox: Outbox) -> None:
-        first, *_ = await put(outbox, command(), command(code="FA"), command(Request.PING))
-        await outbox.failed(first, attempts=2, error="no route")
-        assert [owed.id for owed in await outbox.owed_undelivered([HOME])] == [1]
-        await outbox.failed(first, attempts=2, error="no route", held=True)
-        owed = await outbox.owed_undelivered([HOME])
-        assert [(each.id, each.attempts, each.error) for each in owed] == [(1, 4, "no route"), (2, 0, "no route")]
-        for each in owed:
-            await outbox.told_undelivered(each)
-        await outbox.failed(first, attempts=2, error="no route", held=True)
-        assert await outbox.owed_undelivered([HOME]) == []
-
-    with_outbox(tmp_path, body)
-
-
 def test_a_refused_password_is_a_result_once(tmp_path: Path) -> None:
     async def refuse(outbox: Outbox) -> None:
-        queued = await outbox.next(HOME)
-        assert queued
+        [queued] = await outbox.pending(HOME)
         told = result(queued, Outcome.UNAUTHORIZED, status=1)
         await outbox.failed(queued, attempts=1, error="code 1", unauthorized=told)
 
@@ -119,8 +102,7 @@ def test_retry_puts_a_rejected_command_back_as_new(tmp_path: Path) -> None:
         assert not await outbox.retry(queued.id + 1, LATER, moment(LATER))
 
     async def then(outbox: Outbox) -> None:
-        found = await outbox.next(HOME)
-        assert found
+        [found] = await outbox.pending(HOME)
         assert (found.command.accepted_at, found.state, found.error) == (LATER, "pending", "")
         assert not found.undelivered
         assert not found.unauthorized
@@ -205,8 +187,8 @@ def test_a_command_that_cannot_be_read_is_told_in_words(tmp_path: Path) -> None:
         [queued] = await put(outbox, command())
         await outbox._store.write(lambda db: db.execute("UPDATE command SET body = '[]'"))
         with pytest.raises(StoreError, match=f"command {queued.id} cannot be read"):
-            await outbox.next(HOME)
+            await outbox.pending(HOME)
         assert await outbox.drop(queued.id, NOW)
-        assert await outbox.next(HOME) is None
+        assert await outbox.pending(HOME) == []
 
     with_outbox(tmp_path, body)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -162,3 +163,16 @@ def test_the_file_is_private_and_no_text_shows_a_password(kept: Kept) -> None:
     assert "1" * 15 not in kept.path.read_text() or SECOND.reveal() in kept.path.read_text()
     for text in (repr(passwords), str(vars(passwords))):
         assert "2" * 15 not in text
+
+
+def test_exchanges_that_end_at_once_lose_no_password(kept: Kept) -> None:
+    passwords = kept.open()
+    passwords.add(SECOND)
+    with ThreadPoolExecutor(8) as threads:
+        for number in range(40):
+            threads.submit(passwords.confirm, BOTH[number % 2], CONFIGURED)
+            threads.submit(passwords.refuse, BOTH[number % 2], CONFIGURED)
+            if number == 20:
+                threads.submit(passwords.add, THIRD)
+    assert kept.tried()[0] == "3"
+    assert "2" in kept.tried()

@@ -361,7 +361,7 @@ def test_damage_that_is_met_while_running_is_noticed(tmp_path: Path) -> None:
             assert not waiting.done()
             await store.write(lambda db: db.execute("UPDATE command SET request = 'odd'"))
             with pytest.raises(DamagedError):
-                await outbox.next(HOME)
+                await outbox.pending(HOME)
             assert "command 1 cannot be read" in str(await waiting)
 
     asyncio.run(body())

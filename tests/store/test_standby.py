@@ -18,6 +18,7 @@ from bridge.common.models import Command, Outcome, Request
 from bridge.mqtt.client import Incoming
 from bridge.store.database import Store
 from bridge.store.deliveries import delivery_of
+from bridge.store.lock import hold
 from bridge.store.outbox import Outbox
 
 FULL = "PRAGMA max_page_count = 1"
@@ -34,7 +35,7 @@ async def service(path: Path) -> AsyncIterator[tuple[Store, Outbox]]:
 
 async def set_limit(store: Store, pragma: str) -> None:
     """Let the disk be full, or have room again: the connection to it is not the one in use while it is full."""
-    await store.read(lambda _: store._connection.execute(pragma).fetchone())
+    await store.read(lambda _: store._connection and store._connection.execute(pragma).fetchone())
 
 
 async def until(check: Callable[[], bool]) -> None:
@@ -224,3 +225,35 @@ def test_a_start_on_a_full_disk_sends_what_waits(small_disk: Path, *, unclean: b
             assert len(await outbox.active(HOME)) == 1
 
     asyncio.run(body())
+
+
+@pytest.mark.parametrize("unclean", [False, True])
+def test_a_start_on_a_read_only_disk_sends_what_waits(small_disk: Path, *, unclean: bool) -> None:
+    def remount(how: str) -> None:
+        subprocess.run(["mount", "-o", f"remount,{how}", small_disk], check=True)
+
+    async def body() -> None:
+        with hold(small_disk / "store.sqlite"):
+            await _leave(small_disk, unclean=unclean)
+        remount("ro")
+        with hold(small_disk / "store.sqlite"):
+            async with service(small_disk) as (_, outbox):
+                assert outbox.failure is not None
+                [waiting] = await outbox.pending(HOME)
+                await outbox.complete(waiting, result(waiting))
+                remount("rw")
+                await until(lambda: outbox.failure is None)
+                assert await outbox.list() == []
+
+    asyncio.run(body())
+
+
+async def _leave(folder: Path, *, unclean: bool) -> None:
+    """Leave a store with one alarm, as a stop or as a crash leaves it."""
+    store = await Store.open(folder / "store.sqlite", standby=True)
+    await Outbox(store).add([entry(command())])
+    parts = {name: (folder / name).read_bytes() for name in ("store.sqlite", "store.sqlite-wal")}
+    await store.close()
+    if unclean:
+        for name, content in parts.items():
+            (folder / name).write_bytes(content)

@@ -7,7 +7,6 @@ import asyncio
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from bridge.g90.control_cloud import CloudControl
@@ -18,7 +17,7 @@ from bridge.g90.wire.events import Alert, Form, PanelEvent
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine
 
-    from bridge.g90.state.panel import PanelState
+    from bridge.g90.state.model import PanelState
     from bridge.g90.wire.constants import AlertType
 
 T = TypeVar("T")
@@ -87,6 +86,7 @@ class Recorder:
     events: list[PanelEvent] = field(default_factory=list)
     states: dict[str, PanelState] = field(default_factory=dict)
     refused: list[tuple[Refused, str | None, str]] = field(default_factory=list)
+    greeted: list[tuple[str, str]] = field(default_factory=list)
     changed: asyncio.Condition = field(default_factory=asyncio.Condition)
 
     async def panel_changed(self, state: PanelState, events: tuple[PanelEvent, ...]) -> None:
@@ -99,6 +99,9 @@ class Recorder:
         async with self.changed:
             self.refused.append((reason, guid, address))
             self.changed.notify_all()
+
+    def panel_greeted(self, guid: str, address: str) -> None:
+        self.greeted.append((guid, address))
 
     async def until(self, holds: Callable[[Recorder], bool]) -> None:
         async with asyncio.timeout(PATIENCE), self.changed:
@@ -180,4 +183,4 @@ async def dialled(address: tuple[str, int]) -> AsyncIterator[Client]:
 
 def cloud_control(server: PanelServer, guid: str, **options: Any) -> CloudControl:
     """Return the control of a panel over its connection to `server`."""
-    return CloudControl(guid, partial(server.connections.newest, guid), **options)
+    return CloudControl(guid, server.connections, **options)

@@ -144,6 +144,12 @@ class Site:
         self.launch()
         await self.mqtt.wait("bridge/state", lambda value: value == "online", after=mark)
 
+    async def checked(self) -> None:
+        """Wait until the bridge has checked both receivers, as it does after a start."""
+        async with asyncio.timeout(WAIT_S):
+            while self.primary.checks or self.secondary.checks:  # noqa: ASYNC110 - no event is set for it
+                await asyncio.sleep(0.05)
+
     async def listen(self) -> None:
         """Record from now on, before the bridge is started."""
         if not self.mqtt.connected.is_set():

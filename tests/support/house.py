@@ -144,6 +144,8 @@ class House(Site):
         """Wait until the bridge has read what the panel tells of itself."""
         topic = f"panel/{simulator.guid}/info"
         await self.mqtt.wait(topic, lambda info: "battery_mv" in info, after=after)
+        for index in simulator.sensors:
+            await self.mqtt.wait(f"panel/{simulator.guid}/sensor/{index}/info")
 
     async def back(self, guid: str = GUID) -> None:
         """Kill the bridge, start it again, and wait until the panel has dialled it."""

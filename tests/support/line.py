@@ -82,7 +82,7 @@ class FakeDialer(Dialer):
         return self.answers.popleft() if self.answers else 0
 
     async def connect(self, peer: Peer) -> Connection:
-        receiver, now = peer.address[0], asyncio.get_running_loop().time()
+        receiver, now = _named(peer), asyncio.get_running_loop().time()
         self.connects.append((now, receiver))
         how = self.behaviour(receiver, None)
         if how == DEAD:
@@ -99,7 +99,7 @@ class FakeConnection(Connection):
         self._fake = dialer
 
     async def exchange(self, data: bytes) -> bytes:
-        request, receiver = parse_request(data), self.peer.address[0]
+        request, receiver = parse_request(data), _named(self.peer)
         self._fake.sent.append(Document(asyncio.get_running_loop().time(), receiver, request))
         status = self._fake.behaviour(receiver, request)
         if isinstance(status, str):
@@ -117,6 +117,10 @@ class FakeConnection(Connection):
 
     def abort(self) -> None:
         pass
+
+
+def _named(peer: Peer) -> str:
+    return f"{peer.address[0]} over {peer.interface}" if peer.interface else peer.address[0]
 
 
 class Recorder:
@@ -168,6 +172,7 @@ class Bench:
         dialer: FakeDialer | None = None,
         network: Network | None = None,
         own_clock: Clock | None = None,
+        paths: Sequence[str] = ("",),
     ) -> None:
         self.dialer = dialer or FakeDialer()
         self.outbox = outbox
@@ -177,7 +182,8 @@ class Bench:
         client = SOSAccessClient("IK1", "SV301", OLD, "OPER", ("localhost", 1), use_single_receiver=True)
         self.passwords = Passwords(folder / "passwords" / HOME, OLD, receivers)
         self.line = Line(
-            HOME, client, self.passwords, {Route(name): Peer((name, 1)) for name in receivers},
+            HOME, client, self.passwords,
+            {Route(name, path): Peer((name, 1), interface=path or None) for path in paths for name in receivers},
             network or Network(self.dialer), self.clock, heartbeat, max_age=timedelta(hours=1),
         )  # fmt: skip
         self.transmitter = Transmitter(self.line, outbox, self.recorder, self.clock)

@@ -115,12 +115,3 @@ async def put(outbox: Outbox, *commands: Command) -> list[Queued]:
     """Add commands, one by one, and return them as queued."""
     await outbox.add([entry(each) for each in commands])
     return (await outbox.list())[-len(commands) :]
-
-
-async def drain(outbox: Outbox, transmitter: str = HOME) -> list[Queued]:
-    """Complete everything in the order `next` gives it."""
-    sent = []
-    while queued := await outbox.next(transmitter):
-        await outbox.complete(queued, result(queued))
-        sent.append(queued)
-    return sent

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -14,14 +15,15 @@ from typing import Any, TypeVar, cast
 from bridge.common.clock import Clock
 from bridge.common.errors import StoreError
 from bridge.common.models import Reply, Secret
-from bridge.g90.control import PanelControl
-from bridge.g90.registry import PanelConfig
-from bridge.g90.server import PanelServer
-from bridge.g90.state.panel import PanelState
-from bridge.g90.state.reducer import Step
-from bridge.g90.wire.commands import HostInfo, HostStatus, PanelCommandError, SensorRecord
+from bridge.g90.control import Exchange, PanelControl
+from bridge.g90.reader import PanelReader
+from bridge.g90.registry import PanelConfig, PanelRegistry
+from bridge.g90.state.model import PanelState
+from bridge.g90.state.plan import Reads
+from bridge.g90.wire.answers import history_data, page_data
+from bridge.g90.wire.commands import PanelCommandError, SensorRecord
 from bridge.g90.wire.constants import ArmCode
-from bridge.g90.wire.events import EventType, PanelEvent
+from bridge.g90.wire.events import Alert, EventType, PanelEvent
 from bridge.mqtt.client import Incoming
 from bridge.mqtt.outgoing import Outgoing
 from bridge.panels.code_lock import CodeLock
@@ -29,7 +31,6 @@ from bridge.panels.commands import PanelCommands
 from bridge.panels.events import Panels
 from bridge.panels.forwarding import Rule
 from bridge.panels.known import ControlledPanel, KnownPanels
-from bridge.panels.reading import PanelReader, ReadRequests
 from bridge.panels.topics import PanelTopics
 from bridge.store.database import Store
 from bridge.store.outbox import Outbox
@@ -130,44 +131,48 @@ class FakeControl(PanelControl):
         self.fault: PanelCommandError | None = None
         self.arm = ArmCode.DISARMED
         self.listed: tuple[SensorRecord, ...] = ()
+        self.outputs: tuple[SensorRecord, ...] = ()
+        self.past: list[Alert] = []
         self.free = asyncio.Event()
         self.free.set()
 
-    async def _attempt(self, code: int, data: list[object] | None) -> list[object]:
+    @asynccontextmanager
+    async def _exchange(self, code: int, data: list[object] | None) -> AsyncIterator[Exchange]:
         await self.free.wait()
         self.asked.append((code, data))
         if self.fault:
             raise self.fault
-        return []
+        exchange = _Answered()
+        exchange.answer.set_result(self._answer(code, data))
+        yield exchange
 
-    async def status(self) -> HostStatus:
-        await self.ask(100)
-        return HostStatus(self.arm, "Fake")
+    def _answer(self, code: int, data: list[object] | None) -> list[object]:
+        lists: dict[int, list[object]] = {
+            102: [_record(each) for each in self.listed],
+            138: [_record(each) for each in self.outputs],
+            200: [history_data(each) for each in self.past],
+        }
+        if code in lists:
+            first, last = cast("list[int]", data)
+            return page_data(lists[code], first, last)
+        plain: dict[int, list[object]] = {
+            100: [int(self.arm), "", "Fake", "206", "206"],
+            117: [1023],
+            206: [GUID, "Fake", "1.2", "1.1", "206", "206", 3, 3, 0, 2, "4100", 70, 90],
+        }
+        return plain.get(code, [])
 
-    async def host_info(self) -> HostInfo:
-        await self.ask(206)
-        return HostInfo(GUID, "Fake", "206/206", 4100, 70, 90)
 
-    async def records(self) -> tuple[SensorRecord, ...]:
-        await self.ask(102)
-        return self.listed
+class _Answered:
+    def __init__(self) -> None:
+        self.answer: asyncio.Future[list[object]] = asyncio.get_running_loop().create_future()
+
+    async def send(self) -> None:
+        pass
 
 
-class FakeServer:
-    """Takes steps as the registry does."""
-
-    def __init__(self, panels: Panels) -> None:
-        self._panels = panels
-        self.states: dict[str, PanelState] = {}
-        self.taken = asyncio.Queue[PanelState]()
-
-    async def apply(self, guid: str, take: Callable[[PanelState], Step]) -> None:
-        before = self.states.get(guid) or PanelState(guid=guid)
-        step = take(before)
-        if step.state is not before or step.events:
-            await self._panels.panel_changed(step.state, step.events)
-            self.states[guid] = step.state
-        self.taken.put_nowait(self.states.get(guid, before))
+def _record(sensor: SensorRecord) -> list[object]:
+    return [sensor.name, sensor.index, 0, sensor.type, 0, 0, 33, 0, 0, 16, sensor.nodes, 0, ""]
 
 
 class BrokenOutbox(Outbox):
@@ -188,7 +193,7 @@ class Joined:
     panels: Panels
     outbox: BrokenOutbox
     outgoing: Published
-    server: FakeServer
+    registry: PanelRegistry
     control: FakeControl
     restored: dict[str, PanelState]
     events: list[tuple[str, dict[str, object]]]
@@ -210,11 +215,31 @@ class Joined:
             while not await ready():  # noqa: ASYNC110 - the store has no event
                 await asyncio.sleep(0.01)
 
-    async def take(self, payload: str, guid: str = GUID) -> None:
+    async def read(self) -> None:
+        """Wait until the panel was read whole."""
+        async with asyncio.timeout(WAIT_S):
+            await asyncio.sleep(0.02)
+            plan = self.known.configured[GUID].reader
+            while plan._plan.next(time.monotonic()) is not None:  # noqa: ASYNC110 - a plan has no event
+                await asyncio.sleep(0.01)
+            await asyncio.sleep(0.05)
+
+    def has(self, leaf: str, holds: Callable[[Any], bool]) -> Callable[[], Awaitable[bool]]:
+        """Return whether a JSON topic of the panel holds something, for `until`."""
+
+        async def ready() -> bool:
+            return holds(json.loads(self.outgoing.states.get(f"b/panel/{GUID}/{leaf}", "{}")))
+
+        return ready
+
+    @property
+    def state(self) -> PanelState:
+        return self.registry.panels[GUID].state
+
+    async def take(self, payload: str, guid: str = GUID, leaf: str = "set", mid: int | None = None) -> None:
         """Command a panel by MQTT."""
-        message = Incoming(
-            f"b/panel/{guid}/set", payload.encode(), retained=False, duplicate=False, mid=None, reply=None
-        )
+        topic = f"b/panel/{guid}/{leaf}"
+        message = Incoming(topic, payload.encode(), retained=False, duplicate=False, mid=mid, reply=None)
         await self.commands.handle([message])
 
 
@@ -237,22 +262,24 @@ async def joined(
             config=PanelConfig(guid=GUID, name="House"),
             control=control if controlled else None,
             lock=CodeLock(Secret(code) if code else None, code_for_arm),
+            reader=PanelReader(GUID, control, reads=Reads.AT_HELLO),
         )
-        topics, known, reads, clock = PanelTopics("b"), KnownPanels({GUID: panel}), ReadRequests(), clock or Clock()
+        topics, known, clock = PanelTopics("b"), KnownPanels({GUID: panel}), clock or Clock()
 
         def emit(kind: str, **details: object) -> None:
             events.append((kind, details))
 
         commands = PanelCommands(topics, outgoing, known, clock=clock, emit=emit)
         panels = Panels(
-            topics, outbox, outgoing, known, reads, rules=rules, clock=clock, accept_unknown=accept_unknown, emit=emit
-        )
+            topics, outbox, outgoing, known, rules=rules, clock=clock, accept_unknown=accept_unknown, emit=emit,
+            max_ages=dict.fromkeys(TRANSMITTERS, 3600.0),
+        )  # fmt: skip
         restored = await panels.restore()
-        server = FakeServer(panels)
-        reader = PanelReader(reads, known, cast("PanelServer", server), clock)
-        tasks = [asyncio.create_task(each.run()) for each in (panels, commands, reader)]
+        registry = PanelRegistry(panels, {GUID: panel.config}, restored, accept_unknown=accept_unknown, clock=clock.now)
+        works = (panels.run(), commands.run(registry), panel.reader.run(registry))
+        tasks = [asyncio.create_task(each) for each in works]
         try:
-            yield Joined(panels, outbox, outgoing, server, control, restored, events, commands, known)
+            yield Joined(panels, outbox, outgoing, registry, control, restored, events, commands, known)
         finally:
             for task in tasks:
                 task.cancel()

@@ -8,8 +8,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from bridge.common.models import AlarmIdentity
+from bridge.transmitters.attempts import Attempt, Ending
 from bridge.transmitters.logins import Login
-from bridge.transmitters.rounds import Attempt, Ending, LineState
+from bridge.transmitters.rounds import LineState
 from bridge.transmitters.routes import Answer, Route, Routes
 from bridge.transmitters.schedule import Ask, Connect, Ping, Report, Send, Step, Try, Wait, next_step
 from bridge.transmitters.supervision import Supervision

@@ -86,6 +86,23 @@ def test_sixty_refused_alarms_do_not_starve_a_new_one_or_flood_the_receivers(tmp
     on_bench(tmp_path, body, receivers=BOTH)
 
 
+@pytest.mark.parametrize("cut", [DEAD, DROPS])
+def test_a_network_path_that_is_cut_is_left(tmp_path: Path, cut: str) -> None:
+    async def body(each: Bench) -> None:
+        assert await raised(each) < 0.3
+        assert each.dialer.sent[-1].receiver == "primary over fixed"
+        each.dialer.behaves = lambda receiver, request: cut if receiver.endswith("fixed") else 0
+        took = [await raised(each) for _ in range(5)]
+        assert took[0] < 6
+        assert max(took[1:]) < 0.3
+        [found] = {document.receiver for document in each.dialer.sent[-4:]}
+        assert found.endswith("over mobile")
+        last = (await each.outbox.owed_results())[-1].fields
+        assert (last["path"], last["receiver"] in BOTH) == ("mobile", True)
+
+    on_bench(tmp_path, body, receivers=BOTH, paths=("fixed", "mobile"))
+
+
 def test_a_receiver_that_refuses_the_password_is_failed_over(tmp_path: Path) -> None:
     async def body(each: Bench) -> None:
         behave(each, always(4, pings=4), always(0))

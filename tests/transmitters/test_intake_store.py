@@ -16,7 +16,6 @@ from bridge.common.clock import Clock
 from bridge.common.errors import StoreError
 from bridge.common.models import Reply
 from bridge.mqtt.client import Incoming
-from bridge.store.deliveries import Deliveries
 from bridge.store.outbox import Outbox
 from bridge.transmitters.intake import CommandHandler
 from bridge.transmitters.topics import Topics
@@ -42,18 +41,6 @@ class Failing(Outbox):
         self._may_fail("add")
         return await super().add(*given, **more)
 
-    async def known(self, *given: Any) -> Any:  # noqa: ANN401 - passed on
-        self._may_fail("known")
-        return await super().known(*given)
-
-    async def note(self, *given: Any) -> Any:  # noqa: ANN401 - passed on
-        self._may_fail("note")
-        return await super().note(*given)
-
-    async def forget_deliveries(self) -> None:
-        self._may_fail("forget_deliveries")
-        await super().forget_deliveries()
-
 
 class Heard:
     """Stands for what publishes: events and answers."""
@@ -75,8 +62,7 @@ class Bench:
     def __init__(self, outbox: Failing, time: Clock) -> None:
         self.outbox = outbox
         self.heard = Heard()
-        self.deliveries = Deliveries(outbox)
-        self.handler = CommandHandler(Topics("b", {HOME: {}}), outbox, self.deliveries, self.heard, time)  # type: ignore[arg-type]
+        self.handler = CommandHandler(Topics("b", {HOME: {}}), outbox, self.heard, time)  # type: ignore[arg-type]
 
     async def take(self, *messages: Incoming) -> None:
         await self.handler.handle(messages)
@@ -94,20 +80,6 @@ def on_bench(folder: Path, body: Callable[[Bench], Awaitable[None]], time: Clock
             await body(Bench(Failing(plain._store), time or Clock()))
 
     asyncio.run(run())
-
-
-def test_a_message_that_comes_again_is_stored_once_and_in_a_new_session_anew(tmp_path: Path) -> None:
-    """The broker of a new session numbers from the beginning: the same number is another message."""
-
-    async def body(bench: Bench) -> None:
-        await bench.take(message())
-        await bench.take(message(duplicate=True))
-        assert len(await bench.outbox.list()) == 1
-        await bench.deliveries.new_session()
-        await bench.take(message(duplicate=True))
-        assert len(await bench.outbox.list()) == 2
-
-    on_bench(tmp_path, body)
 
 
 def test_two_commands_of_one_millisecond_have_different_times(tmp_path: Path) -> None:
@@ -133,57 +105,13 @@ def test_two_commands_of_one_millisecond_have_different_times(tmp_path: Path) ->
     on_bench(tmp_path, body, clock(lambda: shown))
 
 
-def test_a_store_that_fails_is_named_and_the_commands_are_stored_when_it_recovers(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_commands_are_stored_when_a_store_that_fails_recovers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("bridge.common.backoff.FIRST_S", 0.01)
 
     async def body(bench: Bench) -> None:
         bench.outbox.fail("add", 2)
         await bench.take(message(mid=1), message(mid=2))
-        failed = ("store_failed", {"waiting": 2, "error": "the disk is full"})
-        assert bench.heard.events == [failed, failed, ("store_recovered", {"stored": 2})]
         assert len(await bench.outbox.list()) == 2
-
-    on_bench(tmp_path, body)
-
-
-def test_where_it_is_not_known_what_came_before_a_rejection_is_reported_again(tmp_path: Path) -> None:
-    async def body(bench: Bench) -> None:
-        wrong = message(payload=b"?" * 40)
-        await bench.take(wrong)
-        await bench.take(message(payload=b"?" * 40, duplicate=True))
-        assert [kind for kind, _ in bench.heard.events] == ["command_rejected"]
-        bench.outbox.fail("known")
-        await bench.take(message(payload=b"?" * 40, duplicate=True))
-        assert [kind for kind, _ in bench.heard.events] == ["command_rejected"] * 2
-
-    on_bench(tmp_path, body)
-
-
-def test_a_delivery_counts_as_new_while_the_store_fails(tmp_path: Path) -> None:
-    """A command twice is better than none."""
-
-    async def body(bench: Bench) -> None:
-        again = bench.deliveries.of(message(duplicate=True))
-        assert again is not None
-        bench.outbox.fail("note")
-        await bench.deliveries.note([again])
-        assert await bench.deliveries.repeated([again]) == []
-        await bench.deliveries.note([again])
-        assert await bench.deliveries.repeated([again]) == [again]
-        bench.outbox.fail("known")
-        assert await bench.deliveries.repeated([again]) == []
-
-    on_bench(tmp_path, body)
-
-
-def test_a_new_session_begins_where_the_store_fails(tmp_path: Path) -> None:
-    async def body(bench: Bench) -> None:
-        bench.outbox.fail("forget_deliveries")
-        await bench.deliveries.new_session()
-        await bench.take(message())
-        assert len(await bench.outbox.list()) == 1
 
     on_bench(tmp_path, body)
 

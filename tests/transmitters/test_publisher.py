@@ -47,6 +47,7 @@ class Owing:
         self.failures = 0
         self.looks = 0
         self.counted = Counts()
+        self.stray: dict[str, int] = {}
         self.noted = asyncio.Event()
         """Noting waits for it."""
         self.noted.set()
@@ -57,6 +58,9 @@ class Owing:
 
     async def counts(self, _: str) -> Counts:
         return self.counted
+
+    async def unconfigured(self, _: object) -> dict[str, int]:
+        return self.stray
 
     async def last_result(self, *_: object) -> None: ...
 
@@ -222,6 +226,8 @@ def test_a_problem_is_listed_since_it_began_until_it_is_cleared() -> None:
     async def scenario() -> None:
         async with publishing(Owing()) as (publisher, broker):
             publisher.problem("home", "unauthorized", "refused: 4", receiver="primary")
+            assert "b/transmitter/home/problem" not in broker.states, "the routes are not known yet"
+            publisher.routes("home", Routes(list(RECEIVERS)))
             [first] = broker.states["b/transmitter/home/problem/info"]
             assert broker.states["b/transmitter/home/problem"] == "ON"
             assert (first["kind"], first["text"], first["receiver"]) == ("unauthorized", "refused: 4", "primary")
@@ -252,7 +258,7 @@ def test_problems_of_the_bridge_are_listed_from_the_start() -> None:
             publisher.bridge_problem("store_failed", "disk full")
             assert broker.states["b/bridge/problem"] == "ON"
             assert broker.states["b/bridge/problem/info"][0]["kind"] == "store_failed"
-            assert broker.states["b/transmitter/home/problem"] == "OFF"
+            assert "b/transmitter/home/problem" not in broker.states
 
     run(scenario)
 
@@ -263,6 +269,7 @@ def test_what_the_outbox_shows_is_a_problem_until_it_is_gone() -> None:
         outbox.counted = Counts(pending=2, undelivered=1, rejected=3)
         info = "b/transmitter/home/problem/info"
         async with publishing(outbox) as (publisher, broker):
+            publisher.routes("home", Routes(list(RECEIVERS)))
             await until(lambda: broker.states.get(info))
             assert [each["kind"] for each in broker.states[info]] == ["rejected", "undelivered"]
             outbox.counted = Counts()
@@ -299,5 +306,20 @@ def test_routes_are_published_with_their_events_and_problems() -> None:
             publisher.routes("home", routes)
             assert broker.events[-1]["type"] == "receiver_up"
             assert broker.states["b/transmitter/home/problem"] == "OFF"
+
+    run(scenario)
+
+
+def test_what_waits_for_nobody_is_a_problem_of_the_bridge() -> None:
+    async def scenario() -> None:
+        outbox = Owing()
+        outbox.stray = {"former": 2}
+        async with publishing(outbox) as (publisher, broker):
+            await publisher.restore()
+            [problem] = broker.states["b/bridge/problem/info"]
+            assert (problem["kind"], "2 for former" in problem["text"]) == ("unconfigured_waiting", True)
+            outbox.stray = {}
+            publisher.changed("home")
+            await until(lambda: broker.states["b/bridge/problem"] == "OFF")
 
     run(scenario)

@@ -61,6 +61,11 @@ async def _failover(stage: Stage) -> None:
     await stage.primary.stop()
     await _alarm(stage, "raise", "FA", "demo-2")
     await _accepted(stage, "secondary", "demo-2")
+    await _see(stage, f"{_HOME}/receiver/primary/state", lambda value: value == "OFF", newest=True)
+    await _see(stage, f"{_HOME}/problem/info", lambda value: "receiver_down" in [each["kind"] for each in value])
+    _announce("   The primary is known to be dead: the alarm after that costs no attempt on it.")
+    await _alarm(stage, "raise", "GA", "demo-2b")
+    await _accepted(stage, "secondary", "demo-2b")
 
 
 async def _both_down(stage: Stage) -> None:
@@ -75,6 +80,7 @@ async def _back_again(stage: Stage) -> None:
     _announce("4. The primary receiver is up again. The alarm is delivered and the outbox is empty.")
     await stage.primary.start()
     await _accepted(stage, "primary", "demo-3")
+    await _see(stage, f"{_HOME}/receiver/primary/state", lambda value: value == "ON", newest=True)
     await _see(stage, f"{_HOME}/outbox", lambda value: value["pending"] == 0, newest=True)
 
 
@@ -82,7 +88,7 @@ async def _restored(stage: Stage) -> None:
     _announce("5. The burglary alarm is restored.")
     await _alarm(stage, "restore", "BA", "demo-4")
     await _accepted(stage, "primary", "demo-4")
-    await _see(stage, f"{_HOME}/alarm/active", lambda value: _codes(value) == ["FA", "PA"])
+    await _see(stage, f"{_HOME}/alarm/active", lambda value: _codes(value) == ["FA", "GA", "PA"])
 
 
 async def _alarm(stage: Stage, kind: str, code: str, reference: str) -> None:

@@ -31,7 +31,10 @@ from bridge.g90.wire.constants import (
 _EXAMPLE: Final = """commands, with --do or as lines on standard input:
   arm-away  arm-home  disarm  sos  power-lost  power-back  panel-battery-low  wifi-lost  wifi-back
   open N  close N  motion N  alarm N  tamper N  battery-low N  ring N     (N: sensor index, 0 to 255)
-  button N arm_away|arm_home|disarm|sos     wait SECONDS     quit
+  button N arm_away|arm_home|disarm|sos     alarmed (without a reason)
+  gap SECONDS: no connection      clock SECONDS: set it ahead, with - back
+  slow SECONDS, lose COUNT, truncate COUNT: how it answers over UDP
+  wait SECONDS     quit
 
 examples:
   sosbridge simulate panel --cloud 127.0.0.1:5678 --sensor 1:door:"Front door" --sensor 9:smoke:"Kitchen smoke"
@@ -84,6 +87,21 @@ def _add_panel(parser: argparse.ArgumentParser) -> None:
         metavar="N:TYPE:NAME",
         help="a sensor, for example 9:smoke:Kitchen; repeatable",
     )
+    parser.add_argument(
+        "--relay",
+        type=_relay,
+        action="append",
+        default=[],
+        metavar="N:NAME",
+        help="a relay, for example 12:Lamp; repeatable",
+    )
+
+
+def _relay(text: str) -> SimulatedSensor:
+    index, _, name = text.partition(":")
+    if not name:
+        raise argparse.ArgumentTypeError(f"{clean(text, 60)!r} is not N:NAME")
+    return SimulatedSensor(_index(index), name)
 
 
 def _add_sending(parser: argparse.ArgumentParser) -> None:
@@ -101,6 +119,7 @@ async def run(args: argparse.Namespace) -> int:
         cloud=args.cloud,
         local=args.local,
         sensors=args.sensor,
+        relays=args.relay,
         interval=args.interval,
         chop=args.chop,
         glue=args.glue,
@@ -189,6 +208,17 @@ def _button(text: str) -> int:
     return codes[text]
 
 
+def _sets(name: str, parse: Callable[[str], Any]) -> _Entry:
+    async def set_to(simulator: PanelSimulator, value: float) -> None:
+        setattr(simulator, name, value)
+
+    return (parse,), set_to
+
+
+def _clock(text: str) -> float:
+    return -seconds(text[1:]) if text.startswith("-") else seconds(text)
+
+
 _ACTS: Final[dict[str, _Entry]] = {
     "arm-away": ((), lambda panel: panel.arm(ArmCode.ARMED_AWAY)),
     "arm-home": ((), lambda panel: panel.arm(ArmCode.ARMED_HOME)),
@@ -207,6 +237,12 @@ _ACTS: Final[dict[str, _Entry]] = {
     "alarm": ((_index,), lambda panel, index: panel.alarm(index, SensorCode.ALARM)),
     "tamper": ((_index,), lambda panel, index: panel.alarm(index, SensorCode.TAMPER)),
     "button": ((_index, _button), lambda panel, index, code: panel.activity(index, code, Source.REMOTE)),
+    "alarmed": ((), PanelSimulator.alarmed),
+    "gap": ((seconds,), PanelSimulator.gap),
+    "clock": _sets("clock", _clock),
+    "slow": _sets("delay", seconds),
+    "lose": _sets("lose", count),
+    "truncate": _sets("truncate", count),
     "wait": ((seconds,), lambda _, pause: asyncio.sleep(pause)),
 }
 

@@ -43,7 +43,6 @@ _INFRARED: Final = {
     InfraredCode.TAMPER: SensorCode.TAMPER,
     InfraredCode.BATTERY_LOW: SensorCode.BATTERY_LOW,
 }
-_SOS_TYPES: Final = frozenset({SensorType.SOS_BUTTON, SensorType.REMOTE})
 _DOOR_LIKE: Final = frozenset({None, SensorType.DOOR, SensorType.WIRED})
 
 
@@ -120,11 +119,12 @@ def _trouble(alert: Alert, code: int) -> Interpretation | None:
 
 
 def _alarm(alert: Alert, sensor_type: int | None) -> Interpretation:
-    if sensor_type in _SOS_TYPES or alert.source == Source.REMOTE:
-        return Interpretation(_E.SOS, alert.event, alarms=True)
     code = _sensor_code(alert)
-    if trouble := _trouble(alert, code):
+    remote = sensor_type == SensorType.REMOTE or alert.source == Source.REMOTE  # whose button 3 is no tamper
+    if not remote and (trouble := _trouble(alert, code)):
         return trouble
+    if remote or sensor_type == SensorType.SOS_BUTTON:
+        return Interpretation(_E.SOS, alert.event, alarms=True)
     if sensor_type == SensorType.DOORBELL and code in (SensorCode.CLOSED, SensorCode.OPEN):
         return Interpretation(_E.DOORBELL, alert.event)
     event = _E.SOS if code == SensorCode.SOS else _E.ALARM

@@ -1,190 +1,298 @@
-"""Pure steps of a panel's state: (state, report) -> new state and events (PROTOCOL.md, Repeated reports).
+"""The reducer: (state, input, now) -> state and events. Pure.
 
-A repeated report changes nothing. A report is held for two seconds if another form may say more: an alarm without the
-sensor's type, which rules match on, or activity of what may be a door. Held events are part of the state, so a restart
-does not lose them.
+Theory of operation. A panel reports an event once, over whatever connection it has, in up to three forms; asked, it
+answers with its status and its history. Both are inputs here and become one state.
+
+    state of the panel     ends by
+    disarmed, armed_*      a report or record of arming; a status that differs; any alarm, ALARMED in any form
+    triggered              a report of arming; a record of arming that came after the alarm;
+                           a status that is neither ALARMED nor the arming of before the alarm
+
+    state of an event      ends by
+    (new)                  its first form: waiting if another form may say more that matters, else reported
+    waiting (`Entry.due`)  a form that knows more, the deadline, or an arming: reported
+    reported               never; a form that knows more is the event again, under its key, for the rules alone
+
+What waits: an alarm without its sensor's type and activity of what may be a door (2 s), ALARMED without a reason (5 s).
+`ledger` decides which reports are forms of one event. A report that is only another form changes no state: the first
+form did, and newer reports may have come since. Deadlines are of the steady clock.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
-from typing import Final
+from dataclasses import replace
+from functools import lru_cache
+from typing import TYPE_CHECKING, Final
 
-from bridge.g90.state.duplicates import WITHOUT_CLOCK, ReportedEvent, match, merge, remember, unread
-from bridge.g90.state.interpret import Interpretation, interpret, reported_type
-from bridge.g90.state.panel import Options, PanelState, Sensor
-from bridge.g90.state.updates import ARM_TYPES, apply, learn
-from bridge.g90.wire.constants import NoticeKind, SensorType, source_name, type_name
-from bridge.g90.wire.events import Alert, EventType, Form, Notice, PanelEvent, Report, slot
+from bridge.g90.state import history, ledger
+from bridge.g90.state.effects import apply, earlier, learn, locate, passed, taken
+from bridge.g90.state.interpret import ARM_EVENTS, Interpretation, interpret, reported_type
+from bridge.g90.state.model import (
+    Elapsed,
+    Entry,
+    Heard,
+    HistoryRead,
+    Input,
+    Now,
+    Options,
+    PanelState,
+    Silent,
+    StatusRead,
+    Step,
+    evolve,
+    read_at,
+    updated,
+)
+from bridge.g90.wire.constants import ArmCode, SensorType, source_name, type_name
+from bridge.g90.wire.events import A_CLOCK, Alert, EventType, Form, Notice, PanelEvent
+from bridge.g90.wire.frames import MessageError
+
+if TYPE_CHECKING:
+    from bridge.g90.state.history import Found
 
 _E = EventType
-HOLD: Final = timedelta(seconds=2)
-_WHY: Final = timedelta(seconds=5)
-"""How long to wait for the reason after a notice of an alarm."""
-_MAY_BE_DOOR: Final = (None, type_name(SensorType.DOOR), type_name(SensorType.WIRED))
-_URGENT: Final = frozenset({_E.ALARM, _E.SOS, _E.TAMPER})
-_TYPED: Final = _URGENT | {_E.LOW_BATTERY}
+BETTER_FORM_S: Final = 2.0
+"""The forms of one event come within a second."""
+REASON_S: Final = 5.0
+"""The report of an alarm's reason comes within two seconds of ALARMED, its record in the history a reading later."""
+_DRIFT_S: Final = 1.0
+"""Delays of reports are no change of the panel's clock."""
+_DOORS: Final = frozenset({SensorType.DOOR, SensorType.WIRED})
+_TYPED: Final = frozenset({_E.ALARM, _E.SOS, _E.TAMPER, _E.LOW_BATTERY})
 _DEFAULTS: Final = Options()
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
-    state: PanelState
-    events: tuple[PanelEvent, ...] = ()
+def reduce(state: PanelState, message: Input, now: Now, options: Options = _DEFAULTS) -> Step:
+    """Take one input; raise `MessageError` for a report that has no known meaning."""
+    match message:
+        case Alert() | Notice():
+            return _report(state, message, now, options)
+        case StatusRead():
+            return _status(state, message, now, options)
+        case HistoryRead():
+            return _history(state, message, now, options)
+        case Heard() | Silent():
+            return _heard(state, message, now) if isinstance(message, Heard) else _silent(state, now)
+        case Elapsed():
+            return _elapsed(state, now)
+    return Step(taken(state, message, now))
 
 
-def reduce(state: PanelState, report: Report, now: datetime, options: Options = _DEFAULTS) -> Step:
-    """Apply one report; raise `MessageError` if its meaning is unknown."""
-    known = _known(state, report)
-    sensor_type = reported_type(report) if isinstance(report, Alert) else None
-    sensor_type = known.type if sensor_type is None and known else sensor_type
-    meaning = interpret(report, sensor_type)
+# Reports, and records of the history that no report said
+
+
+def _report(state: PanelState, report: Alert | Notice, now: Now, options: Options, found: Found | None = None) -> Step:
+    sensor = locate(state, report)
+    known = None if sensor is None else state.sensors.get(sensor)
+    form, time, kind = Form.NOTICE, None, None
+    if isinstance(report, Alert):
+        form, time, kind = report.form, report.time, reported_type(report)
+    if kind is None and known:
+        kind = known.type
+    meaning = _meaning(report, sensor, kind)
     if meaning.event is None and meaning.sensor is None:
-        return Step(_alarmed(state, now) if meaning.alarms else state)
-    event = _event(state, report, meaning, sensor_type, now)
-    state = learn(state, meaning, event.name, sensor_type)
-    return _judge(state, report, meaning, event, options)
+        return _alarmed(state, form, now) if meaning.alarms else Step(state)
+    if found is None:
+        state = _synchronised(state, time, now)
+    state = learn(state, meaning, report.name, kind)
+    event = _event(state, report, meaning, kind, found or now)
+    if meaning.event is None:
+        return Step(apply(state, meaning, event, now, options))
+    due = now.steady + BETTER_FORM_S if found is None and _waits(form, event) else None
+    entry = Entry(ledger.slot_of(event), event, {form: time}, now.steady, meaning.alarms, due, time)
+    place = ledger.place_of(state.ledger, found.entry) if found else None
+    if place is None:
+        place = ledger.find(state.ledger, entry.slot, form, time, now.steady)
+    if place is None and meaning.alarms and not event.over:
+        place = ledger.unexplained(state.ledger, entry)
+    if place is not None:
+        return _known(state, place, entry, meaning, now, options)
+    return _new(state, entry, meaning, now, options, superseded=found is not None and found.superseded)
 
 
-def tick(state: PanelState, now: datetime, options: Options = _DEFAULTS) -> Step:
-    """Apply the passing of time: release held events, turn off sensors that are due."""
-    # An event held from the future was held before the clock was set back; it does not wait until then.
-    due = [t.held for t in state.reported if t.held and (t.held.at + HOLD <= now or t.held.at > now)]
-    reported = tuple(replace(t, held=None) if t.held in due else t for t in state.reported)
-    sensors = {index: _passed(sensor, now, options) for index, sensor in state.sensors.items()}
-    state = replace(state, reported=reported, sensors=sensors)
-    if state.alarm_due and (state.alarm_due <= now or state.alarm_due - now > _WHY):
-        state = replace(state, alarm_due=None)
-        due.append(PanelEvent(guid=state.guid, type=_E.ALARM, at=now, source="panel"))
-    return Step(state, tuple(due))
+def _new(
+    state: PanelState, entry: Entry, meaning: Interpretation, now: Now, options: Options, *, superseded: bool = False
+) -> Step:
+    early: tuple[PanelEvent, ...] = ()
+    if entry.slot[0] == ledger.ARMING and not superseded:
+        state, early = _released(state, None)
+    if not superseded:
+        state = apply(state, meaning, entry.event, now, options)
+    due = earlier(state.due, entry.due)
+    state = evolve(state, ledger=ledger.added(state.ledger, entry), contact=now.wall, due=due)
+    return Step(state, early if entry.due is not None else (*early, entry.event))
 
 
-def _passed(sensor: Sensor, now: datetime, options: Options) -> Sensor:
-    """Turn off a sensor that is due. After the clock was set back, cap its wait at the longest configured one."""
-    if sensor.off_at is None:
-        return sensor
-    if sensor.off_at <= now:
-        return replace(sensor, on=False, off_at=None)
-    longest = now + max(options.motion_off, options.door_off or timedelta(0))
-    return replace(sensor, off_at=longest) if sensor.off_at > longest else sensor
-
-
-def shifted(state: PanelState, jump: timedelta) -> Step:
-    """Apply a clock jump: shift all times so that pending waits keep their length."""
-    sensors = {index: replace(s, off_at=s.off_at + jump) if s.off_at else s for index, s in state.sensors.items()}
-    reported = tuple(
-        replace(t, received=t.received + jump, held=replace(t.held, at=t.held.at + jump) if t.held else None)
-        for t in state.reported
-    )
-    alarm_due = state.alarm_due + jump if state.alarm_due else None
-    after = replace(state, sensors=sensors, reported=reported, alarm_due=alarm_due)
-    return Step(state if after == state else after)
-
-
-def next_due(state: PanelState) -> datetime | None:
-    """Return when `tick` has something to do, None if never."""
-    moments = [s.off_at for s in state.sensors.values() if s.off_at]
-    moments += [t.held.at + HOLD for t in state.reported if t.held]
-    moments += [state.alarm_due] if state.alarm_due else []
-    return min(moments, default=None)
-
-
-def heard(state: PanelState, now: datetime, address: str, firmware: str | None = None) -> Step:
-    """Apply a sign of life from `address`; `panel_online` if the panel was not online."""
-    since = (state.connected_since if state.online else None) or now
-    firmware = firmware or state.firmware
-    seen = replace(state, online=True, last_seen=now, connected_since=since, address=address, firmware=firmware)
-    return Step(seen, () if state.online else (_own(state, _E.PANEL_ONLINE, now),))
-
-
-def silent(state: PanelState, now: datetime) -> Step:
-    """Apply that the panel was silent for too long: `panel_offline`, once."""
-    if state.online is False:
+def _known(state: PanelState, place: int, report: Entry, meaning: Interpretation, now: Now, options: Options) -> Step:
+    """Take another form of an event; an event comes of it only where it knows more, or ends the waiting."""
+    entry = state.ledger[place]
+    ((form, time),) = report.forms.items()
+    after = ledger.with_form(entry, form, time)
+    events: tuple[PanelEvent, ...] = ()
+    waits = entry.due is not None
+    if ledger.knows_more(report.event, entry.event) or (waits and report.due is None):
+        armings = tuple(later.event.type for later in state.ledger[place + 1 :] if later.slot[0] == ledger.ARMING)
+        ended_by = report.event.ended_by or (armings if meaning.alarms else ())
+        event = replace(report.event, at=entry.event.at, identity=entry.event.key, ended_by=ended_by)
+        due = report.due if waits else None
+        events = () if due is not None else (replace(event, again=not waits),)
+        after = replace(after, event=event, slot=report.slot, due=due)
+        if not any(ledger.outdates(later, report) for later in state.ledger[place + 1 :]):
+            state = apply(state, meaning, report.event, now, options)
+    if after is entry:
         return Step(state)
-    return Step(replace(state, online=False, connected_since=None), (_own(state, _E.PANEL_OFFLINE, now),))
+    return Step(evolve(state, ledger=ledger.replaced(state.ledger, place, after), contact=now.wall), events)
 
 
-def _known(state: PanelState, report: Report) -> Sensor | None:
-    index = report.sensor if isinstance(report, Notice) else report.event
-    return None if index is None else state.sensors.get(index)
+def _alarmed(state: PanelState, form: Form, now: Now) -> Step:
+    """Take the bare word that the panel is in alarm: about an alarm that is known, or one whose reason is to come."""
+    place = ledger.last_alarm(state.ledger, now.steady)
+    state = evolve(state, triggered=True, moved=now.steady)
+    if place is not None:
+        entry = ledger.with_form(state.ledger[place], form, None)
+        return Step(evolve(state, ledger=ledger.replaced(state.ledger, place, entry)))
+    event = PanelEvent(guid=state.guid, type=_E.ALARM, at=now.wall, source="panel", missed=form is Form.READ)
+    due = now.steady + REASON_S
+    entry = Entry(ledger.slot_of(event), event, {form: None}, now.steady, alarms=True, due=due)
+    return Step(evolve(state, ledger=ledger.added(state.ledger, entry), contact=now.wall, due=earlier(state.due, due)))
 
 
-def _own(state: PanelState, event: EventType, now: datetime) -> PanelEvent:
-    return PanelEvent(guid=state.guid, type=event, at=now, source="bridge")
+def _meaning(report: Alert | Notice, sensor: int | None, kind: int | None) -> Interpretation:
+    if isinstance(report, Notice):
+        return _meaning_of_notice(report.kind, sensor, report.value, kind)
+    return _meaning_of_alert((report.type, report.event, report.state, report.source, report.sensor_type), sensor, kind)
 
 
-def _alarmed(state: PanelState, now: datetime) -> PanelState:
-    """Apply a notice that the panel is in alarm; the reason comes in another report, before or after."""
-    why_known = any(t.slot.split(":")[0] in _URGENT and now - t.received <= WITHOUT_CLOCK for t in state.reported)
-    due = None if why_known or state.triggered else now + _WHY
-    return replace(_past(state), triggered=True, alarm_due=state.alarm_due or due)
+@lru_cache(maxsize=1024)
+def _meaning_of_alert(
+    fields: tuple[int, int, int, int | None, int | None], sensor: int | None, kind: int | None
+) -> Interpretation:
+    """Interpret an alert by the fields that its meaning depends on: the same few come all day."""
+    number, event, code, source, sensor_type = fields
+    alert = Alert(form=Form.STATUS, type=number, event=event, state=code, source=source, sensor_type=sensor_type)
+    meaning = interpret(alert, kind)
+    return meaning if meaning.sensor is None else replace(meaning, sensor=sensor)
 
 
-def _past(state: PanelState) -> PanelState:
-    """Forget arm states read by request: disarming after an alarm is an event of its own, not a repetition."""
-    return replace(state, reported=unread(state.reported))
+@lru_cache(maxsize=1024)
+def _meaning_of_notice(number: int, sensor: int | None, value: int | None, kind: int | None) -> Interpretation:
+    meaning = interpret(Notice(kind=number, sensor=sensor, value=value), kind)
+    if meaning.event is _E.SENSOR_ACTIVITY and kind in _DOORS:
+        return replace(meaning, event=_E.DOOR_OPENED)
+    return replace(meaning, on=None) if meaning.event is _E.DOOR_OPEN_WHEN_ARMING else meaning
 
 
 def _event(
-    state: PanelState, report: Report, meaning: Interpretation, sensor_type: int | None, now: datetime
+    state: PanelState, report: Alert | Notice, meaning: Interpretation, kind: int | None, when: Now | Found
 ) -> PanelEvent:
-    """Return the event of `report`; a change of state without an event becomes `door_closed`, never published."""
-    source = report.source if isinstance(report, Alert) else None
+    """Describe what `report` means; a mere change of state is described as a closing, and never reported."""
     index = meaning.sensor
-    known = None if index is None else state.sensors.get(index)
-    name = report.name or (known.name if known else "")
+    own = index is None
+    source, time = (source_name(report.source), report.time) if isinstance(report, Alert) else (None, None)
+    found = None if isinstance(when, Now) else when
     return PanelEvent(
         guid=state.guid,
         type=meaning.event or _E.DOOR_CLOSED,
-        at=now,
+        at=when.wall,
         sensor=index,
-        name=None if index is None else name or None,
-        sensor_type=None if index is None else type_name(sensor_type),
-        source=source_name(source) or ("panel" if index is None else "sensor"),
+        name=None if index is None else state.sensors[index].name or None,
+        sensor_type=None if own else type_name(kind),
+        source=source or ("panel" if own else "sensor"),
         action=meaning.action,
-        panel_time=report.time if isinstance(report, Alert) else None,
+        panel_time=time,
+        missed=found is not None,
+        ended_by=found.ended_by if found is not None and meaning.alarms else (),
     )
 
 
-def _judge(state: PanelState, report: Report, meaning: Interpretation, event: PanelEvent, options: Options) -> Step:
-    """Apply a new event, skip a repeated one, or release a held event that this form completes."""
-    form = report.form if isinstance(report, Alert) else Form.NOTICE
-    entry = ReportedEvent(
-        slot(event.type, event.sensor, event.action), event.sensor, (form,), event.panel_time, event.at
-    )
-    waits = _waits(report, event)
-    place = match(state.reported, entry)
-    if place is None:
-        state, early = _flushed(state) if event.type in ARM_TYPES else (state, ())
-        state = _past(state) if meaning.alarms else state
-        state = apply(state, meaning, event, options)
-        state = replace(state, reported=remember(state.reported, replace(entry, held=event if waits else None)))
-        return Step(state, early if waits or meaning.event is None else (*early, event))
-    merged = merge(state.reported[place], entry)
-    better = replace(event, at=merged.held.at) if merged.held and not waits else None
-    if better:
-        state = apply(state, meaning, event, options)
-        merged = replace(merged, held=None)
-    if merged is state.reported[place]:
+def _waits(form: Form, event: PanelEvent) -> bool:
+    """Whether another form of this report would say more that matters."""
+    if event.sensor is None or event.sensor_type is not None:
+        return False
+    if form is Form.NOTICE:
+        return event.type is _E.SENSOR_ACTIVITY
+    return form is Form.ALERT and event.type in _TYPED
+
+
+def _synchronised(state: PanelState, time: int | None, now: Now) -> PanelState:
+    """Note how far the panel's clock is from ours, where it has one."""
+    if time is None or time < A_CLOCK:
+        return state
+    offset = now.wall.timestamp() - time
+    known = state.clock_offset
+    return state if known is not None and abs(known - offset) <= _DRIFT_S else evolve(state, clock_offset=offset)
+
+
+# Answers
+
+
+def _status(state: PanelState, read: StatusRead, now: Now, options: Options) -> Step:
+    state = updated(read_at(state, now), product=read.status.product or state.product)
+    if state.moved > read.asked:
         return Step(state)
-    reported = (*state.reported[:place], merged, *state.reported[place + 1 :])
-    return Step(replace(state, reported=reported), (better,) if better else ())
+    if read.status.arm == ArmCode.ALARMED:
+        return Step(state) if state.triggered else _alarmed(state, Form.READ, now)
+    arm = ARM_EVENTS[read.status.arm]
+    if state.arm in (None, arm):
+        return Step(updated(state, arm=arm))
+    event = PanelEvent(guid=state.guid, type=arm, at=now.wall, source="status", missed=read.missed)
+    return _new(
+        state, Entry(ledger.slot_of(event), event, {Form.READ: None}, now.steady), Interpretation(arm), now, options
+    )
 
 
-def _waits(report: Report, event: PanelEvent) -> bool:
-    """Return whether to hold the event because another form of this report may say more."""
-    if isinstance(report, Notice):
-        return report.kind == NoticeKind.SENSOR_ACTIVITY and event.sensor_type in _MAY_BE_DOOR
-    untyped = event.sensor is not None and event.sensor_type is None
-    return untyped and report.form == Form.ALERT and event.type in _TYPED
+def _history(state: PanelState, read: HistoryRead, now: Now, options: Options) -> Step:
+    events: tuple[PanelEvent, ...] = ()
+    for found in history.news(state, read, now):
+        try:
+            step = _report(state, found.record, now, options, found)
+        except MessageError:
+            continue  # a record of a kind that has no known meaning
+        state, events = step.state, events + step.events
+    return Step(history.kept(state, read, now), events)
 
 
-def _flushed(state: PanelState) -> tuple[PanelState, tuple[PanelEvent, ...]]:
-    """Release held events before an arm change, because disarming restores what came before it.
+# The connection, and time
 
-    Arm states read by request are forgotten: the next report of that state is an event of its own.
-    """
-    held = tuple(t.held for t in state.reported if t.held)
-    reported = tuple(replace(t, held=None) for t in unread(state.reported))
-    return replace(state, reported=reported), held
+
+def _heard(state: PanelState, heard: Heard, now: Now) -> Step:
+    since = (state.connected_since if state.online else None) or now.wall
+    seen = evolve(
+        state,
+        online=True,
+        last_seen=now.wall,
+        connected_since=since,
+        address=heard.address,
+        firmware=heard.firmware or state.firmware,
+        contact=state.contact or now.wall,
+    )
+    return Step(seen, () if state.online else (_own(state, _E.PANEL_ONLINE, now),))
+
+
+def _silent(state: PanelState, now: Now) -> Step:
+    if state.online is False:
+        return Step(state)
+    return Step(evolve(state, online=False, connected_since=None), (_own(state, _E.PANEL_OFFLINE, now),))
+
+
+def _own(state: PanelState, event: EventType, now: Now) -> PanelEvent:
+    return PanelEvent(guid=state.guid, type=event, at=now.wall, source="bridge")
+
+
+def _elapsed(state: PanelState, now: Now) -> Step:
+    """Report what has waited long enough and turn off what nothing else turns off."""
+    if state.due is None or state.due > now.steady:
+        return Step(state)
+    state, events = _released(passed(state, now.steady), now.steady)
+    waits = [entry.due for entry in state.ledger if entry.due is not None]
+    waits += [sensor.off_at for sensor in state.sensors.values() if sensor.off_at is not None]
+    return Step(evolve(state, due=min(waits, default=None)), events)
+
+
+def _released(state: PanelState, until: float | None) -> tuple[PanelState, tuple[PanelEvent, ...]]:
+    """Report what waits until then; None: all of it, before an arming, which may end what it reports."""
+    out = [entry for entry in state.ledger if entry.due is not None and (until is None or entry.due <= until)]
+    if not out:
+        return state, ()
+    kept = tuple(replace(entry, due=None) if entry in out else entry for entry in state.ledger)
+    return evolve(state, ledger=kept), tuple(entry.event for entry in out)

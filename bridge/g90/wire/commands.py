@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from bridge.common.errors import BridgeError, FieldError
@@ -52,6 +52,9 @@ class HostInfo:
     gsm_signal: int | None
     """In percent, like `wifi_signal`."""
     wifi_signal: int | None
+    gsm_status: int | None = None
+    """A `GsmStatus`, as `wifi_status` is a `WifiStatus`."""
+    wifi_status: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,19 +65,12 @@ class SensorRecord:
     name: str
     type: int
     nodes: int = 1
+    flags: int | None = None
+    """`SensorFlag`s; None where the panel sends none."""
 
     @property
     def type_name(self) -> str | None:
         return type_name(self.type)
-
-
-@dataclass(frozen=True, slots=True)
-class SensorPage:
-    total: int
-    first: int
-    """Number of the page's first record, counted from 1."""
-    count: int
-    sensors: tuple[SensorRecord, ...]
 
 
 def body(code: int, data: list[object] | None) -> bytes:
@@ -130,27 +126,15 @@ def host_info(data: list[object]) -> HostInfo:
     if len(data) < _HOST_INFO_FIELDS:
         raise CommandRefused(f"the panel sent an invalid host info: {clean(data)}")
     guid, product, _wifi, _cloud, mcu, wifi = (clean(field) for field in data[:6])
-    battery, gsm_signal, wifi_signal = (_number(field) for field in data[10:13])
-    return HostInfo(guid, product, f"{mcu}/{wifi}", battery, gsm_signal, wifi_signal)
-
-
-def sensor_page(data: list[object]) -> SensorPage:
-    """Parse one page of the sensor list; raise `CommandRefused` if it is inconsistent."""
-    match data:
-        case [[int(total), int(first), int(count)], *records] if len(records) == count:
-            sensors = tuple(_record(record) for record in records)
-            return SensorPage(total, first, count, sensors)
-    raise CommandRefused(f"the panel sent an invalid page of sensors: {clean(data)}")
+    gsm_status, wifi_status, _, _, battery, gsm_signal, wifi_signal = (_number(field) for field in data[6:13])
+    return HostInfo(guid, product, f"{mcu}/{wifi}", battery, gsm_signal, wifi_signal, gsm_status, wifi_status)
 
 
 def expand(record: SensorRecord) -> tuple[SensorRecord, ...]:
     """Return a sensor with several nodes as `name#1`, `name#2`..., any other unchanged."""
     if record.nodes < 2:  # noqa: PLR2004 - several
         return (record,)
-    return tuple(
-        SensorRecord(record.index, f"{record.name}#{node}", record.type, record.nodes)
-        for node in range(1, min(record.nodes, _MAX_NODES) + 1)
-    )
+    return tuple(replace(record, name=f"{record.name}#{node}") for node in range(1, min(record.nodes, _MAX_NODES) + 1))
 
 
 def point_datagram(host: str, port: int) -> bytes:
@@ -162,10 +146,17 @@ def point_datagram(host: str, port: int) -> bytes:
     return f'ISTART[0,100,"AT^IWT=1,78={address}&{address}&{port},IWT"]IEND\0'.encode()
 
 
-def _record(record: object) -> SensorRecord:
+def sensor_record(record: object) -> SensorRecord:
+    """Read one record of the sensor or relay list; raise `CommandRefused` for anything else."""
     match record:
-        case [name, int(index), _room, int(kind), int(), _, _, _, _, _, nodes, *_] if 0 <= index <= LAST_SENSOR:
-            return SensorRecord(index, clean(name), kind, nodes if isinstance(nodes, int) else 1)
+        case [name, int(index), _room, int(kind), int(), _, flags, _, _, _, nodes, *_] if 0 <= index <= LAST_SENSOR:
+            return SensorRecord(
+                index,
+                clean(name),
+                kind,
+                nodes if isinstance(nodes, int) else 1,
+                flags if isinstance(flags, int) else None,
+            )
     raise CommandRefused(f"the panel sent an invalid sensor: {clean(record)}")
 
 

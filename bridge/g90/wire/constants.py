@@ -153,4 +153,4 @@ def type_name(kind: int | None) -> str | None:
 
 
 def source_name(source: int | None) -> str | None:
-    return None if source is None else _SOURCE_NAMES.get(source, f"source_{source}")
+    return None if source is None else _SOURCE_NAMES.get(source) or f"source_{source}"

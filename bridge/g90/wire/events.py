@@ -24,6 +24,8 @@ class Form(StrEnum):
     """0x22 with code 170."""
     READ = "read"
     """The response to a status request of the bridge."""
+    HISTORY = "history"
+    """A record of the panel's own history."""
 
 
 A_CLOCK: Final = 1_000_000_000
@@ -129,13 +131,28 @@ class PanelEvent:
     """The remote's button, the keypad's action, or the change of a sensor."""
     panel_time: int | None = None
     """Unix time by the panel's clock, in seconds."""
+    identity: str | None = None
+    """The key of the event that this one knows more about; None: it has its own."""
+    again: bool = False
+    """It was reported before under the same key; this form knows more."""
+    missed: bool = False
+    """It was found in an answer of the panel, not reported by it."""
+    ended_by: tuple[EventType, ...] = ()
+    """How the panel was armed or disarmed after it, for an alarm that was found later."""
+
+    @property
+    def over(self) -> bool:
+        """Whether it is an alarm that had ended when it was found."""
+        return bool(self.ended_by)
 
     @property
     def key(self) -> str:
         """The identity of the event: the same in every form, also after a restart."""
-        moment = self.panel_time
+        if self.identity is not None:
+            return self.identity
+        moment: float | None = self.panel_time
         if moment is None or moment < A_CLOCK:
-            moment = int(self.at.timestamp())
+            moment = self.at.timestamp()
         return f"{self.guid}:{slot(self.type, self.sensor, self.action)}:{moment}"
 
     def as_json(self) -> dict[str, object]:
@@ -144,4 +161,6 @@ class PanelEvent:
         for field in ("sensor", "name", "sensor_type", "source", "action", "panel_time"):
             if (value := getattr(self, field)) is not None:
                 payload[field] = value
+        if self.missed:
+            payload["missed"] = True
         return payload | {"at": self.at.isoformat()}

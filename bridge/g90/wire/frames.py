@@ -16,6 +16,7 @@ from bridge.g90.wire.constants import VERSION
 _BASIC: Final = struct.Struct("<BBBBi")
 _VERSIONED: Final = struct.Struct("<BBBBiHH")
 HEADER_SIZE: Final = _BASIC.size
+VERSIONED_SIZE: Final = _VERSIONED.size
 LONGEST: Final = 64 * 1024
 """Bounds the buffer of a connection; known messages have a few hundred bytes."""
 

@@ -10,7 +10,7 @@ from typing import Final
 from bridge.common.text import clean
 from bridge.g90.wire.constants import Direction, FrameCommand
 from bridge.g90.wire.events import Alert, Notice, Report
-from bridge.g90.wire.frames import Frame, MessageError, basic, versioned
+from bridge.g90.wire.frames import VERSIONED_SIZE, Frame, MessageError, basic, versioned
 from bridge.g90.wire.reports import build_notification, build_status, parse_notification, parse_status
 
 _IDENTITY: Final = struct.Struct("<15sx4i3sx")
@@ -144,6 +144,35 @@ def answer_discovery(host: str, port: int, now: int) -> bytes:
     return versioned(FrameCommand.HELLO, Direction.CLOUD_DISCOVERY, Direction.DEVICE, payload)
 
 
+def asks_for(message: object) -> str:
+    """Return the kind of answer that a panel's message asks for, empty if none."""
+    return {Ping: "ping", Hello: "hello", Discovery: "discovery"}.get(type(message), "")
+
+
+def answered_by(frame: Frame) -> tuple[str, bool]:
+    """Return the kind of answer that a message of a cloud server belongs to, and whether it is the answer's last."""
+    key = (frame.command, frame.source)
+    if key == (FrameCommand.HELLO, _D.DEVICE):
+        return "ping", True
+    if key == (FrameCommand.HELLO, _D.CLOUD_DISCOVERY):
+        return "discovery", True
+    hello = (FrameCommand.HELLO_ACK, FrameCommand.HELLO, FrameCommand.HELLO_INFO)
+    return ("hello", key[0] == FrameCommand.HELLO_INFO) if key[1] == _D.CLOUD and key[0] in hello else ("", False)
+
+
+def readdressed(frame: Frame, host: str, port: int) -> bytes:
+    """Return a message of a cloud server with `host` and `port` where it names the server."""
+    raw, start = frame.raw, VERSIONED_SIZE
+    match answered_by(frame):
+        case "hello", True if len(raw) >= start + _PORT.size:
+            return raw[:start] + _PORT.pack(port) + raw[start + _PORT.size :]
+        case "discovery", True if len(raw) >= start + _DISCOVERY_ANSWER.size:
+            _, *between, _, time = _DISCOVERY_ANSWER.unpack_from(raw, start)
+            address = _DISCOVERY_ANSWER.pack(host.encode("ascii"), *between, port, time)
+            return raw[:start] + address + raw[start + _DISCOVERY_ANSWER.size :]
+    return raw
+
+
 def build_command(request: CommandRequest) -> bytes:
     """Return a command to a panel (PROTOCOL.md, Cloud commands; experimental)."""
     payload = _COMMAND.pack(2, request.code, request.code, 5) + request.body + b"\0"
@@ -179,16 +208,15 @@ def _identity(payload: bytes) -> tuple[str, str]:
     if len(payload) < _IDENTITY.size:
         raise MessageError(f"a hello of {len(payload)} bytes, expected at least {_IDENTITY.size}")
     guid, *_flags, firmware = _IDENTITY.unpack_from(payload)
-    return valid_guid(guid.rstrip(b"\0").decode("ascii", "replace")), clean(
-        firmware.rstrip(b"\0").decode("ascii", "replace")
-    )
+    name = guid.rstrip(b"\0 ").decode("ascii", "replace")
+    if not is_guid(name):
+        raise MessageError(f"an invalid GUID: {clean(name)}")
+    return name, clean(firmware.rstrip(b"\0").decode("ascii", "replace"))
 
 
-def valid_guid(guid: str) -> str:
-    """Return `guid`; raise `MessageError` if it is invalid or does not fit into a topic."""
-    if not _GUID.fullmatch(guid):
-        raise MessageError(f"an invalid GUID: {clean(guid)}")
-    return guid
+def is_guid(text: str) -> bool:
+    """Return whether `text` is a GUID that fits into a topic."""
+    return bool(_GUID.fullmatch(text))
 
 
 def _response(payload: bytes) -> CommandResponse:

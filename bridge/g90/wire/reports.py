@@ -15,8 +15,8 @@ _STATE: Final = struct.Struct("<2B34xi")
 _SENSOR: Final = struct.Struct("<4B32si")
 _TAIL: Final = bytes(68)
 _NAME_BYTES: Final = 32
-LAST_SENSOR: Final = 999
-"""Bounds the size of a panel's state; known panels have a few hundred sensors at most."""
+LAST_SENSOR: Final = 0xFFFF
+"""Panels number sensors by two bytes at most."""
 _NOTIFICATION: Final = 170
 _ALERT: Final = 208
 
@@ -77,11 +77,21 @@ def build_notification(report: Report) -> bytes:
 
 
 def load_json(text: bytes) -> object:
-    """Parse JSON as panels write it: names can contain invalid UTF-8 and control characters."""
+    """Parse JSON as panels write it: names can be GBK or invalid UTF-8, and hold control characters."""
     try:
-        return json.loads(text.decode("utf-8", "replace"), strict=False)
+        return json.loads(_decoded(text), strict=False)
     except (ValueError, RecursionError) as error:
         raise MessageError(f"invalid JSON: {clean(repr(text))}") from error
+
+
+def _decoded(text: bytes) -> str:
+    """Return text of a panel: UTF-8, or else GBK, whose characters can hold a byte that looks like a backslash."""
+    for encoding in ("utf-8", "gbk"):
+        try:
+            return text.decode(encoding)
+        except UnicodeDecodeError:
+            continue
+    return text.decode("utf-8", "replace")
 
 
 def _notice(kind: int, data: list[object]) -> Notice:
@@ -125,4 +135,15 @@ def _moment(time: int) -> int | None:
 
 
 def _name(padded: bytes) -> str:
-    return clean(padded.split(b"\0", 1)[0].decode("utf-8", "replace"))
+    text = padded.split(b"\0", 1)[0]
+    cut = len(text) == _NAME_BYTES  # perhaps inside a character
+    return clean(text.decode("utf-8", "ignore") if cut and _is_cut(text) else _decoded(text))
+
+
+def _is_cut(text: bytes) -> bool:
+    """Return whether text is UTF-8 but for a last character that is cut off."""
+    try:
+        text.decode("utf-8")
+    except UnicodeDecodeError as error:
+        return error.reason == "unexpected end of data"
+    return True

@@ -2,7 +2,7 @@
 
 Feed what arrives, then read messages until there is none. A message that cannot be parsed is returned as `Unreadable`;
 only a stream that cannot be split into messages raises. The GUID is that of the last hello, or before the first hello
-that of the first alert (PROTOCOL.md, Attribution of reports).
+that of the first alert that has a valid one (PROTOCOL.md, Attribution of reports).
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from bridge.g90.wire.messages import (
     Ping,
     answer_discovery,
     answer_hello,
+    is_guid,
     parse,
-    valid_guid,
 )
 
 
@@ -52,9 +52,10 @@ class PanelSession:
     def feed(self, data: bytes) -> None:
         self._buffer.feed(data)
 
-    def is_whole_ping(self, data: bytes) -> bool:
-        """Return whether `data`, if fed now, is exactly one ping: most of what panels send."""
-        return data == PING and not self._buffer
+    @property
+    def at_boundary(self) -> bool:
+        """Whether what is fed next begins a message."""
+        return not self._buffer
 
     def read(self, now: int) -> ReceivedMessage | None:
         """Return the next message, None until it is complete. `now`: Unix time in seconds.
@@ -74,9 +75,8 @@ class PanelSession:
     def _identify(self, message: FromPanel) -> None:
         if isinstance(message, Hello | Discovery):
             self.guid = message.guid
-        elif isinstance(message, Alert) and message.guid:
-            guid = valid_guid(message.guid)
-            self.guid = self.guid or guid
+        elif isinstance(message, Alert) and message.guid and is_guid(message.guid):
+            self.guid = self.guid or message.guid
 
     def _answer(self, message: FromPanel, now: int) -> bytes:
         if isinstance(message, Ping):

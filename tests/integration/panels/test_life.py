@@ -78,7 +78,9 @@ async def test_what_happened_while_the_bridge_was_away_is_read_when_it_is_back(s
     await site.state("triggered")
     await site.arrived(1)
     site.bridge.kill()
-    panel.arm_state = ArmCode.DISARMED
+    panel.cut()
+    await panel.arm(ArmCode.DISARMED)
+    panel.rejoin()
     mark = site.mqtt.mark
     await site.resumed()
     await site.state("disarmed")

@@ -141,4 +141,6 @@ async def _topics(site: House) -> None:
     sensors = {index: json.loads(held[f"sensor/{index}/info"]) for index in NAMES}
     assert {index: each["name"] for index, each in sensors.items()} == NAMES
     assert (sensors[8]["type"], sensors[8]["tamper"], sensors[8]["battery_low"]) == ("motion", True, True)
-    assert sensors[9].keys() == {"index", "name", "type", "tamper", "battery_low", "last_activity"}
+    assert sensors[9].keys() == {
+        *("index", "name", "type", "enabled", "tamper", "battery_low", "open_while_arming", "last_activity")
+    }

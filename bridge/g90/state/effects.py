@@ -1,0 +1,234 @@
+"""What inputs change in a panel's state: sensors, arming, and what the panel lists of itself."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Final
+
+from bridge.g90.state.interpret import ARM_EVENTS, Interpretation, door_like
+from bridge.g90.state.model import (
+    Commanded,
+    FlagsRead,
+    InfoRead,
+    Input,
+    Now,
+    Options,
+    PanelState,
+    Relay,
+    RelaysRead,
+    Sensor,
+    SensorsRead,
+    Switched,
+    UpstreamLink,
+    evolve,
+    read_at,
+    updated,
+)
+from bridge.g90.wire.answers import AlertFlag, WifiStatus, channels
+from bridge.g90.wire.constants import SensorType
+from bridge.g90.wire.events import Alert, EventType, Form, Notice, PanelEvent
+
+if TYPE_CHECKING:
+    from bridge.g90.wire.commands import SensorRecord
+
+_E = EventType
+ARM_TYPES: Final = frozenset(ARM_EVENTS.values())
+DOOR_OFF_S: Final = 60.0
+"""How long a door counts as open whose closing is not reported."""
+SAME_ARMING_S: Final = 60.0
+"""A door is reported open at the start of an arming; the armed state may come after the exit delay."""
+SAME_ACTOR_S: Final = 10.0
+"""The arming follows the remote's report within seconds."""
+_ONE_BYTE: Final = 0x100
+_MOST_SENSORS: Final = 1000
+_FIELDS: Final[dict[EventType, dict[str, Any]]] = {
+    _E.AC_POWER_LOST: {"ac_power": False},
+    # The battery is charged from here on; nothing else says that it is good again.
+    _E.AC_POWER_RESTORED: {"ac_power": True, "battery_low": False},
+    _E.PANEL_BATTERY_LOW: {"battery_low": True},
+    _E.WIFI_CONNECTED: {"wifi": True},
+    _E.WIFI_DISCONNECTED: {"wifi": False},
+}
+_ARMED: Final = frozenset({_E.ARMED_AWAY, _E.ARMED_HOME})
+
+
+def locate(state: PanelState, report: Alert | Notice) -> int | None:
+    """Return the index of the sensor that a report is about. 0x21 has one byte for it; the name tells the rest."""
+    if isinstance(report, Notice):
+        return report.sensor
+    if report.form is not Form.STATUS or not report.name:
+        return report.event
+    known = state.sensors.get(report.event)
+    if known is None or known.name == report.name:
+        return report.event
+    same = (s.index for s in state.sensors.values() if s.index % _ONE_BYTE == report.event and s.name == report.name)
+    return next(same, report.event)
+
+
+def learn(state: PanelState, meaning: Interpretation, name: str, sensor_type: int | None) -> PanelState:
+    """Take a sensor's name and type from a report that has them; 0x21 cuts long names, which are kept whole."""
+    index = meaning.sensor
+    if index is None:
+        return state
+    known = state.sensors.get(index)
+    if known is None:
+        return _with(_without_spare(state), Sensor(index=index, name=name, type=sensor_type))
+    if not name or known.name.startswith(name):
+        name = known.name
+    if known.type is not None:
+        sensor_type = known.type
+    if name == known.name and sensor_type == known.type:
+        return state
+    return _with(state, evolve(known, name=name, type=sensor_type))
+
+
+def _without_spare(state: PanelState) -> PanelState:
+    """Return `state` with room for one more sensor: whoever sends us reports can make up indices."""
+    if len(state.sensors) < _MOST_SENSORS:
+        return state
+    spare = min(state.sensors.values(), key=lambda sensor: (sensor.flags is not None, sensor.on))
+    return evolve(state, sensors={index: sensor for index, sensor in state.sensors.items() if sensor is not spare})
+
+
+def apply(state: PanelState, meaning: Interpretation, event: PanelEvent, now: Now, options: Options) -> PanelState:
+    """Return `state` after a new event; its sensor is known by now."""
+    if event.type in ARM_TYPES:
+        return _armed(state, event, now)
+    if event.type in _FIELDS:
+        return evolve(state, **_FIELDS[event.type])
+    changes: dict[str, Any] = {}
+    if meaning.alarms:
+        changes = {"triggered": True, "moved": now.steady}
+    if event.type in (_E.REMOTE_BUTTON, _E.RFID):
+        changes["actor"] = (event.name or event.source, now.steady)
+    if event.sensor is not None:
+        sensor = _sensor(state, state.sensors[event.sensor], meaning, event, now, options)
+        changes["sensors"] = {**state.sensors, event.sensor: sensor}
+        if sensor.off_at is not None:
+            changes["due"] = earlier(state.due, sensor.off_at)
+    return evolve(state, **changes) if changes else state
+
+
+def passed(state: PanelState, steady: float) -> PanelState:
+    """Return `state` with the sensors off whose time is over."""
+    over = {i: evolve(s, on=False, off_at=None) for i, s in state.sensors.items() if _is_over(s, steady)}
+    return evolve(state, sensors={**state.sensors, **over}) if over else state
+
+
+def taken(state: PanelState, message: Input, now: Now) -> PanelState:
+    """Take what the panel carried out, or lists of itself."""
+    match message:
+        case Switched(number, on) if number in state.relays:
+            return updated(state, relays={**state.relays, number: replace(state.relays[number], on=on)})
+        case Commanded():
+            return evolve(state, actor=("mqtt", now.steady))
+        case UpstreamLink(connected):
+            return updated(state, upstream_connected=connected)
+        case SensorsRead() | RelaysRead() | FlagsRead() | InfoRead():
+            return updated(read_at(state, now), **_read(state, message))
+    return state
+
+
+def _read(state: PanelState, message: SensorsRead | RelaysRead | FlagsRead | InfoRead) -> dict[str, Any]:
+    """Return what an answer changes."""
+    match message:
+        case SensorsRead(records):
+            return {"sensors": {r.index: _listed(state, r) for r in records}}
+        case RelaysRead(records):
+            found = [_relay(state, r, *channel) for r in records for channel in channels(r)]
+            return {"relays": {relay.number: relay for relay in found}}
+        case FlagsRead(word):
+            return {"alert_flags": word}
+        case InfoRead(info):
+            # The panel's Wi-Fi is up from this status on, whatever it reaches.
+            wifi = state.wifi if info.wifi_status is None else info.wifi_status >= WifiStatus.SERVER_NOT_CONNECTED
+            return {"info": info, "wifi": wifi, "product": info.product or state.product}
+
+
+def earlier(one: float | None, other: float | None) -> float | None:
+    """Return the deadline that comes first."""
+    if one is None or other is None:
+        return other if one is None else one
+    return min(one, other)
+
+
+def _armed(state: PanelState, event: PanelEvent, now: Now) -> PanelState:
+    """Arming ends an alarm, tampers, and what only an alarm had set."""
+    armed = event.type in _ARMED
+    sensors = {index: _after_arming(s, now, armed=armed) for index, s in state.sensors.items()}
+    actor = state.actor
+    by = actor[0] if actor and now.steady - actor[1] <= SAME_ACTOR_S else event.source
+    return evolve(
+        state,
+        arm=event.type,
+        triggered=False,
+        changed_by=None if by == "status" else by,
+        actor=None,
+        sensors=sensors,
+        moved=now.steady,
+    )
+
+
+def _after_arming(sensor: Sensor, now: Now, *, armed: bool) -> Sensor:
+    on = sensor.on and (door_like(sensor.type) or sensor.off_at is not None)
+    since = sensor.open_since
+    if since is not None and not (armed and now.steady - since <= SAME_ARMING_S):
+        since = None
+    if on == sensor.on and not sensor.tamper and since == sensor.open_since:
+        return sensor
+    return evolve(sensor, tamper=_cleared(sensor.tamper), on=on, open_since=since)
+
+
+def _sensor(
+    state: PanelState, sensor: Sensor, meaning: Interpretation, event: PanelEvent, now: Now, options: Options
+) -> Sensor:
+    changes: dict[str, Any] = {"last_activity": event.at}
+    if event.type is _E.TAMPER:
+        changes["tamper"] = True
+    if event.type is _E.DOOR_OPEN_WHEN_ARMING:
+        changes["open_since"] = now.steady
+    if event.type is _E.LOW_BATTERY or sensor.battery_low is not None:
+        changes["battery_low"] = event.type is _E.LOW_BATTERY
+    if event.type is _E.SENSOR_CHANGED:
+        changes["tamper"] = _cleared(sensor.tamper)
+    if meaning.on is not None:
+        stays = _stays_on(state, sensor.type, event.type, options) if meaning.on else None
+        changes |= {"on": meaning.on, "off_at": None if stays is None else now.steady + stays}
+    return evolve(sensor, **changes)
+
+
+def _stays_on(state: PanelState, sensor_type: int | None, event: EventType, options: Options) -> float | None:
+    """Return after how many seconds a sensor goes off that may never report its end, None: when it reports it."""
+    if event in (_E.ALARM, _E.SOS):
+        return options.motion_off if sensor_type == SensorType.MOTION else None
+    if sensor_type == SensorType.MOTION or event is _E.SENSOR_ACTIVITY:
+        return options.motion_off
+    # Wired sensors send notices alone, and those on opening.
+    silent = sensor_type == SensorType.WIRED
+    if sensor_type == SensorType.DOOR and state.alert_flags is not None:
+        silent = not state.alert_flags & AlertFlag.DOOR_CLOSE
+    return options.door_off if options.door_off is not None or not silent else DOOR_OFF_S
+
+
+def _listed(state: PanelState, record: SensorRecord) -> Sensor:
+    known = state.sensors.get(record.index) or Sensor(index=record.index)
+    return evolve(known, name=record.name, type=record.type, flags=record.flags)
+
+
+def _relay(state: PanelState, record: SensorRecord, channel: int, name: str) -> Relay:
+    relay = Relay(index=record.index, channel=channel, name=name, type=record.type)
+    known = state.relays.get(relay.number)
+    return replace(relay, on=known.on) if known else relay
+
+
+def _is_over(sensor: Sensor, steady: float) -> bool:
+    return sensor.off_at is not None and sensor.off_at <= steady
+
+
+def _cleared(flag: bool | None) -> bool | None:  # noqa: FBT001 - a state
+    """Return that something is over, unless it was never reported."""
+    return None if flag is None else False
+
+
+def _with(state: PanelState, sensor: Sensor) -> PanelState:
+    return evolve(state, sensors={**state.sensors, sensor.index: sensor})

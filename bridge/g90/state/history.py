@@ -1,0 +1,174 @@
+"""The history as the ledger of what was missed: what is new in it, found by position and not by its times.
+
+A panel's clock may be off, and may be set. New is what lies above the records that were read before; where those are
+out of reach, above the oldest record that was reported; where nothing is known, what is younger than our last contact.
+A record among the new ones that was reported is no second event: the reducer sees it as one more form.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Final
+
+from bridge.g90.state import ledger
+from bridge.g90.state.interpret import interpret, reported_type
+from bridge.g90.state.model import READ_EVERY, Entry, HistoryRead, Now, PanelState, Signature, evolve
+from bridge.g90.wire.constants import AlertType, StateCode
+from bridge.g90.wire.events import A_CLOCK, Alert, EventType, Form
+from bridge.g90.wire.frames import MessageError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+REMEMBERED: Final = 50
+"""Five pages: as many records as are ever read at once."""
+_ARMINGS: Final = {
+    StateCode.ARMED_AWAY: EventType.ARMED_AWAY,
+    StateCode.ARMED_HOME: EventType.ARMED_HOME,
+    StateCode.DISARMED: EventType.DISARMED,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A record that is newer than what was known. A report may have said it all the same."""
+
+    record: Alert
+    entry: Entry | None
+    """What is known of it from a report."""
+    wall: datetime
+    """When it happened, as far as two clocks and its position say."""
+    ended_by: tuple[EventType, ...]
+    """How the panel was armed or disarmed after it."""
+    superseded: bool
+    """A report said something more recent: it is an event, and changes no state."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Record:
+    alert: Alert
+    entry: Entry | None
+    """What is known of it from reports or an earlier reading."""
+    alarms: bool
+
+
+def reaches(state: PanelState, read: HistoryRead, now: Now) -> bool:
+    """Whether the records reach down to what is known: further pages would hold nothing new."""
+    return _top(state, _records(state, read, now)) is not None
+
+
+def news(state: PanelState, read: HistoryRead, now: Now) -> list[Found]:
+    """Return what is new, oldest first."""
+    records = _records(state, read, now)
+    top = _top(state, records)
+    lower = state.history_at
+    if top is None:
+        records, lower = [r for r in records if _is_young(state, r.alert, now)], state.contact
+    elif known := records[top].entry:
+        lower = max(lower or known.event.at, known.event.at)
+    found = []
+    for place in range(len(records[:top]) - 1, -1, -1):
+        record = records[place]
+        if record.entry:
+            lower = max(lower or record.entry.event.at, record.entry.event.at)
+        wall = _moment(state, record.alert, now, lower)
+        later = [r.entry for r in records[:place] if r.entry]
+        later += _unlisted(state, records, read.asked, wall)
+        ended = [_ARMINGS[StateCode(r.alert.event)] for r in records[:place] if _is_arming(r.alert)]
+        ended += [entry.event.type for entry in later if entry.slot[0] == ledger.ARMING]
+        superseded = any(_says_more(entry, record) for entry in later)
+        found.append(Found(record.alert, record.entry, wall, tuple(ended), superseded))
+    return found
+
+
+def kept(state: PanelState, read: HistoryRead, now: Now) -> PanelState:
+    """Return `state` with the history known: the next reading finds what is new above it."""
+    entries = state.ledger
+    for record in reversed(_records(state, read, now)):
+        if record.entry in entries:
+            place = entries.index(record.entry)
+            entries = ledger.replaced(entries, place, ledger.with_form(record.entry, Form.HISTORY, record.alert.time))
+    read_now = tuple(signature(record) for record in read.records)
+    older = tuple(known for known in state.history if known not in read_now)
+    asked = now.ago(read.asked)
+    recent = state.history_at is not None and timedelta(0) <= asked - state.history_at < READ_EVERY
+    if recent and entries == state.ledger and read_now == state.history[: len(read_now)]:
+        return state
+    contact = max(state.contact or asked, asked)
+    history = (*read_now, *older)[:REMEMBERED]
+    return evolve(state, ledger=entries, history=history, history_at=asked, contact=contact)
+
+
+def signature(record: Alert) -> Signature:
+    return (record.type, record.event, record.source, record.state, record.time)
+
+
+def _records(state: PanelState, read: HistoryRead, now: Now) -> list[_Record]:
+    return [_looked_up(state, record, now) for record in read.records]
+
+
+def _looked_up(state: PanelState, alert: Alert, now: Now) -> _Record:
+    known = state.sensors.get(alert.event)
+    kind = reported_type(alert)
+    try:
+        meaning = interpret(alert, kind if kind is not None or known is None else known.type)
+    except MessageError:
+        return _Record(alert, None, alarms=False)
+    if meaning.event is None:
+        return _Record(alert, None, alarms=False)
+    slot = ledger.slot_for(meaning.event, meaning.sensor, meaning.action)
+    place = ledger.find(state.ledger, slot, Form.HISTORY, alert.time, now.steady)
+    return _Record(alert, None if place is None else state.ledger[place], meaning.alarms)
+
+
+def _top(state: PanelState, records: Sequence[_Record]) -> int | None:
+    """Return the place of the newest record that belongs to what is known, None where nothing is."""
+    read_before = frozenset(state.history)
+    best, length, start = None, 0, 0
+    for place, record in enumerate(records):
+        if signature(record.alert) not in read_before:
+            start = place + 1
+        elif place + 1 - start >= length:  # of two runs as long the older one
+            best, length = start, place + 1 - start
+    if best is not None:
+        return best
+    return next((place for place in range(len(records) - 1, -1, -1) if records[place].entry), None)
+
+
+def _moment(state: PanelState, alert: Alert, now: Now, lower: datetime | None) -> datetime:
+    """Return when a record happened: by the panel's clock, within what its position allows."""
+    if alert.time is None or alert.time < A_CLOCK:
+        return now.wall
+    wall = datetime.fromtimestamp(alert.time, UTC) + timedelta(seconds=state.clock_offset or 0.0)
+    return min(max(wall, lower or wall), now.wall)
+
+
+def _is_young(state: PanelState, alert: Alert, now: Now) -> bool:
+    """Whether a record is younger than our last contact. Without one there is nothing that we missed."""
+    if state.clock_offset is None and state.history_at is not None and not state.history:
+        return True  # nobody knows the panel's clock, and the history was empty
+    if state.contact is None or alert.time is None or alert.time < A_CLOCK:
+        return False
+    wall = datetime.fromtimestamp(alert.time, UTC) + timedelta(seconds=state.clock_offset or 0.0)
+    tolerance = timedelta(seconds=ledger.CLOCK_TOLERANCE_S)  # a panel's times are whole seconds
+    return state.contact - tolerance < wall <= now.wall + tolerance
+
+
+def _unlisted(state: PanelState, records: Sequence[_Record], asked: float, wall: datetime) -> list[Entry]:
+    """Return what was reported later than `wall` and is not in the history that was read."""
+    listed = [record.entry for record in records if record.entry]
+    return [e for e in state.ledger if e not in listed and (e.heard > asked or e.event.at > wall)]
+
+
+def _says_more(later: Entry, record: _Record) -> bool:
+    """Whether `later` decides what `record` would change: the arming, or the state of the same sensor."""
+    if later.slot[0] == ledger.ARMING:
+        return record.alarms or _is_arming(record.alert)
+    if _is_arming(record.alert):
+        return later.alarms
+    return later.slot[1] is not None and later.slot[1] == record.alert.event and not record.alarms
+
+
+def _is_arming(alert: Alert) -> bool:
+    return alert.type == AlertType.STATE_CHANGE and alert.event in _ARMINGS

@@ -1,0 +1,285 @@
+"""What is known of one panel, as frozen values, and the inputs and outputs of the reducer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+from bridge.g90.wire.answers import SensorFlag
+from bridge.g90.wire.constants import type_name
+from bridge.g90.wire.events import Alert, EventType, Form, Notice, PanelEvent
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from bridge.g90.wire.commands import HostInfo, HostStatus, SensorRecord
+
+T = TypeVar("T")
+Slot = tuple[str, int | None, str | None]
+"""What two reports must have in common to be one event, their time aside: kind, sensor, detail."""
+Signature = tuple[int, int, int | None, int, int | None]
+"""A record of the history without its name, which may change: type, event, source, state, time."""
+NOTHING: Final[Mapping[Any, Any]] = MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True)
+class Now:
+    """One moment by both clocks. Deadlines are of the steady clock, which nobody sets; people read the wall clock."""
+
+    steady: float
+    wall: datetime
+
+    def ago(self, steady: float) -> datetime:
+        """Return the wall clock's time of a moment of the steady clock."""
+        return self.wall - timedelta(seconds=self.steady - steady)
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How long a sensor stays on that may not report its end, in seconds. `door_off` None: as the alert flags say."""
+
+    motion_off: float = 30.0
+    door_off: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sensor:
+    index: int
+    name: str = ""
+    type: int | None = None
+    flags: int | None = None
+    """`SensorFlag`s; None until read."""
+    on: bool = False
+    off_at: float | None = None
+    """When it goes off by itself, by the steady clock."""
+    tamper: bool | None = None
+    """None: never reported; the same of `battery_low`."""
+    battery_low: bool | None = None
+    open_since: float | None = None
+    """When it was reported open while the panel was being armed, by the steady clock."""
+    last_activity: datetime | None = None
+
+    @property
+    def type_name(self) -> str | None:
+        return type_name(self.type)
+
+    @property
+    def enabled(self) -> bool:
+        return self.flags is None or bool(self.flags & SensorFlag.ENABLED)
+
+    @property
+    def open_while_arming(self) -> bool:
+        return self.open_since is not None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Relay:
+    """One channel of a socket, siren or other output."""
+
+    index: int
+    channel: int = 1
+    name: str = ""
+    type: int | None = None
+    on: bool | None = None
+    """As we switched it last: panels do not report it."""
+
+    @property
+    def number(self) -> str:
+        """What names it in topics: the index, and the channel from the second on."""
+        return str(self.index) if self.channel == 1 else f"{self.index}-{self.channel}"
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One physical event in the ledger, and the forms that it came in, each with its time by the panel's clock."""
+
+    slot: Slot
+    event: PanelEvent
+    """As well as it is known so far; its key is that of the first report."""
+    forms: Mapping[Form, int | None]
+    heard: float
+    """By the steady clock."""
+    alarms: bool = False
+    due: float | None = None
+    """Not reported yet: until then another form may say more."""
+    time: int | None = None
+    """By the panel's clock, in the first form that had one."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PanelState:
+    """Everything that the panel's topics publish, and what tells new events from old. None: not known yet."""
+
+    guid: str
+    name: str | None = None
+    """The user's name for it."""
+    firmware: str | None = None
+    address: str | None = None
+    connected_since: datetime | None = None
+    last_seen: datetime | None = None
+    online: bool | None = None
+    upstream_connected: bool | None = None
+    """Not stored."""
+    arm: EventType | None = None
+    """`armed_away`, `armed_home` or `disarmed`."""
+    triggered: bool = False
+    changed_by: str | None = None
+    actor: tuple[str, float] | None = None
+    """Who operated a remote or a keypad last, and when by the steady clock."""
+    ac_power: bool | None = None
+    battery_low: bool | None = None
+    wifi: bool | None = None
+    info: HostInfo | None = None
+    product: str | None = None
+    alert_flags: int | None = None
+    last_read: datetime | None = None
+    sensors: Mapping[int, Sensor] = field(default_factory=dict)
+    relays: Mapping[str, Relay] = field(default_factory=dict)
+    ledger: tuple[Entry, ...] = ()
+    history: tuple[Signature, ...] = ()
+    """The records read last, newest first."""
+    contact: datetime | None = None
+    """Since when nothing was missed: the last report or the last reading of the history."""
+    history_at: datetime | None = None
+    """When the history was read last: what is new in it happened later."""
+    clock_offset: float | None = None
+    """Our clock minus the panel's in seconds, as of the last report that had a time."""
+    moved: float = field(default=float("-inf"), compare=False)
+    """When a report last armed, disarmed or alarmed, by the steady clock."""
+    due: float | None = field(default=None, compare=False)
+    """No deadline comes before this, by the steady clock; None: nothing waits."""
+
+    @property
+    def state(self) -> str | None:
+        """The payload of the panel's `state` topic; None until anything reported it."""
+        if self.triggered:
+            return "triggered"
+        return self.arm.value if self.arm else None
+
+
+READ_EVERY: Final = timedelta(minutes=10)
+"""How old `last_read` may get while nothing else changes: it is stored and published with the state."""
+
+
+def read_at(state: PanelState, now: Now) -> PanelState:
+    """Return `state` with the moment of the last answer noted, unless that is recent."""
+    recent = state.last_read is not None and abs(now.wall - state.last_read) < READ_EVERY
+    return state if recent else evolve(state, last_read=now.wall)
+
+
+def evolve(value: T, **changes: Any) -> T:  # noqa: ANN401 - fields of any type
+    """Return a copy with `changes`, ten times as fast as `dataclasses.replace`, which sets each field by itself."""
+    copy: T = object.__new__(type(value))
+    copy.__dict__.update(value.__dict__)
+    copy.__dict__.update(changes)
+    return copy
+
+
+def updated(value: T, **changes: Any) -> T:  # noqa: ANN401 - fields of any type
+    """Return `value` itself where the changes are none."""
+    return evolve(value, **changes) if any(getattr(value, name) != new for name, new in changes.items()) else value
+
+
+# Inputs of the reducer beside the reports, `Alert` and `Notice`. `asked`: when the first attempt was sent, by the
+# steady clock: what a report changed later is newer than the answer.
+
+
+@dataclass(frozen=True, slots=True)
+class StatusRead:
+    status: HostStatus
+    asked: float
+    missed: bool = True
+    """False: it was asked for after a command of ours."""
+
+
+@dataclass(frozen=True, slots=True)
+class HistoryRead:
+    records: tuple[Alert, ...]
+    """Newest first, from the newest on."""
+    asked: float
+
+
+@dataclass(frozen=True, slots=True)
+class SensorsRead:
+    records: tuple[SensorRecord, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RelaysRead:
+    records: tuple[SensorRecord, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class FlagsRead:
+    word: int
+
+
+@dataclass(frozen=True, slots=True)
+class InfoRead:
+    info: HostInfo
+
+
+@dataclass(frozen=True, slots=True)
+class Switched:
+    """A relay did as we commanded."""
+
+    number: str
+    on: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Commanded:
+    """The panel carried out a command of ours to arm or disarm."""
+
+
+@dataclass(frozen=True, slots=True)
+class UpstreamLink:
+    """Whether the vendor's cloud is connected."""
+
+    connected: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """A sign of life. `firmware`: as a hello names it."""
+
+    address: str
+    firmware: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Silent:
+    """Nothing was heard for too long."""
+
+
+@dataclass(frozen=True, slots=True)
+class Elapsed:
+    """Time passed."""
+
+
+Input = (
+    Alert
+    | Notice
+    | StatusRead
+    | HistoryRead
+    | SensorsRead
+    | RelaysRead
+    | FlagsRead
+    | InfoRead
+    | Switched
+    | Commanded
+    | UpstreamLink
+    | Heard
+    | Silent
+    | Elapsed
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What an input led to; `state` is the very same object where nothing changed."""
+
+    state: PanelState
+    events: tuple[PanelEvent, ...] = ()

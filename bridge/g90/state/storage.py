@@ -1,0 +1,197 @@
+"""A panel's state as JSON, and back: moments of the steady clock are stored as what is left until them.
+
+Over a restart only the wall clock goes on. If it was set back meanwhile, no time passed as far as anybody can tell.
+"""
+
+from __future__ import annotations
+
+from dataclasses import fields, replace
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Final
+
+from bridge.common.errors import DamagedError
+from bridge.g90.state import ledger
+from bridge.g90.state.model import Entry, Now, PanelState, Relay, Sensor, Signature
+from bridge.g90.wire.commands import HostInfo
+from bridge.g90.wire.events import EventType, Form, PanelEvent
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from _typeshed import DataclassInstance
+
+_OLD_FAMILIES: Final = {"alarm": EventType.ALARM, "activity": EventType.SENSOR_ACTIVITY}
+_TIMES: Final = ("connected_since", "last_seen", "last_read", "contact", "history_at")
+_PLAIN: Final = (
+    "guid",
+    "name",
+    "firmware",
+    "address",
+    "online",
+    "triggered",
+    "changed_by",
+    "ac_power",
+    "battery_low",
+    "wifi",
+    "product",
+    "alert_flags",
+    "clock_offset",
+)
+
+
+def to_json(state: PanelState, now: Now) -> dict[str, object]:
+    """Return what `from_json` reads."""
+
+    def left(moment: float | None) -> float | None:
+        return None if moment is None else round(moment - now.steady, 3)
+
+    return {
+        **{name: getattr(state, name) for name in _PLAIN},
+        **{name: _text(getattr(state, name)) for name in _TIMES},
+        "arm": state.arm,
+        "info": state.info and _fields(state.info),
+        "sensors": [_sensor(sensor, left) for sensor in state.sensors.values()],
+        "relays": [_fields(relay) for relay in state.relays.values()],
+        "ledger": [_entry(entry, left) for entry in state.ledger],
+        "history": [list(record) for record in state.history],
+        "stored_at": now.wall.isoformat(),
+    }
+
+
+def from_json(stored: Mapping[str, Any], now: Now) -> PanelState:
+    """Return the state that `to_json` gave, or an earlier version; raise `DamagedError` for anything else."""
+    try:
+        return _earlier_version(stored, now) if "told" in stored else _state(stored, now)
+    except (LookupError, TypeError, ValueError, AttributeError) as error:
+        raise DamagedError(f"a stored panel state cannot be read: {error}") from error
+
+
+def _state(stored: Mapping[str, Any], now: Now) -> PanelState:
+    passed = max((now.wall - datetime.fromisoformat(stored["stored_at"])).total_seconds(), 0.0)
+
+    def moment(left: float | None) -> float | None:
+        return None if left is None else now.steady + left - passed
+
+    sensors = [_read_sensor(sensor, moment) for sensor in stored["sensors"]]
+    entries = tuple(_read_entry(entry, moment) for entry in stored["ledger"])
+    waits = [entry.due for entry in entries] + [sensor.off_at for sensor in sensors]
+    plain: dict[str, Any] = {name: stored[name] for name in _PLAIN}
+    return PanelState(
+        **plain | {name: _time(stored[name]) for name in _TIMES},
+        arm=EventType(stored["arm"]) if stored["arm"] else None,
+        info=HostInfo(**stored["info"]) if stored["info"] else None,
+        sensors={sensor.index: sensor for sensor in sensors},
+        relays={relay.number: relay for relay in (Relay(**relay) for relay in stored["relays"])},
+        ledger=entries,
+        history=tuple(_signature(record) for record in stored["history"]),
+        due=min((due for due in waits if due is not None), default=None),
+    )
+
+
+def _sensor(sensor: Sensor, left: Callable[[float | None], float | None]) -> dict[str, object]:
+    changed = {"off_at": left(sensor.off_at), "open_since": left(sensor.open_since)}
+    return _fields(sensor) | changed | {"last_activity": _text(sensor.last_activity)}
+
+
+def _read_sensor(stored: Mapping[str, Any], moment: Callable[[float | None], float | None]) -> Sensor:
+    off_at, open_since = moment(stored["off_at"]), moment(stored["open_since"])
+    changed = {"off_at": off_at, "open_since": open_since, "last_activity": _time(stored["last_activity"])}
+    return Sensor(**{**stored, **changed})
+
+
+def _entry(entry: Entry, left: Callable[[float | None], float | None]) -> dict[str, object]:
+    return {
+        "event": _event(entry.event),
+        "forms": dict(entry.forms),
+        "heard": left(entry.heard),
+        "alarms": entry.alarms,
+        "due": left(entry.due),
+    }
+
+
+def _read_entry(stored: Mapping[str, Any], moment: Callable[[float | None], float | None]) -> Entry:
+    event = _read_event(stored["event"])
+    forms = {Form(form): time for form, time in stored["forms"].items()}
+    heard = moment(float(stored["heard"]))
+    assert heard is not None  # noqa: S101 - of a number
+    time = next((time for time in forms.values() if time is not None), None)
+    return Entry(ledger.slot_of(event), event, forms, heard, bool(stored["alarms"]), moment(stored["due"]), time)
+
+
+def _event(event: PanelEvent) -> dict[str, object]:
+    return _fields(event) | {"at": event.at.isoformat()}
+
+
+def _read_event(stored: Mapping[str, Any]) -> PanelEvent:
+    ended_by = tuple(EventType(each) for each in stored.get("ended_by", ()))
+    read = {"type": EventType(stored["type"]), "at": datetime.fromisoformat(stored["at"]), "ended_by": ended_by}
+    return PanelEvent(**{**stored, **read})
+
+
+def _earlier_version(stored: Mapping[str, Any], now: Now) -> PanelState:
+    """Return a state of the first version, which knew neither history nor relays. What waited is due at once."""
+    held = [_read_event(told["held"]) for told in stored["told"] if told["held"]]
+    if stored["alarm_due"]:
+        held.append(PanelEvent(guid=stored["guid"], type=EventType.ALARM, at=now.wall, source="panel"))
+    sensors = {sensor["index"]: _old_sensor(sensor, now) for sensor in stored["sensors"]}
+    entries = [_old_entry(told, stored["guid"], now) for told in stored["told"] if not told["held"]]
+    known = [_typed(entry, sensors) for entry in entries]
+    waiting = [Entry(ledger.slot_of(e), e, {}, now.steady, alarms=True, due=now.steady) for e in held]
+    signals = (stored[name] for name in ("battery_mv", "gsm_signal", "wifi_signal"))
+    plain: dict[str, Any] = {name: stored.get(name) for name in _PLAIN}
+    return PanelState(
+        **plain | {name: _time(stored.get(name)) for name in ("connected_since", "last_seen")},
+        contact=_time(stored["last_seen"]),
+        arm=EventType(stored["arm"]) if stored["arm"] else None,
+        info=HostInfo(stored["guid"], stored["product"] or "", "", *signals),
+        sensors=sensors,
+        ledger=(*known, *waiting),
+        due=now.steady,
+    )
+
+
+def _old_sensor(stored: Mapping[str, Any], now: Now) -> Sensor:
+    off_at = now.steady if stored["off_at"] else None
+    return Sensor(**{**stored, "off_at": off_at, "last_activity": _time(stored["last_activity"])})
+
+
+def _old_entry(told: Mapping[str, Any], guid: str, now: Now) -> Entry:
+    family, _, action = told["slot"].split(":", 2)
+    kind = _OLD_FAMILIES.get(family) or EventType(family)
+    received = datetime.fromisoformat(told["received"])
+    times = told.get("times") or [told["panel_time"]] * len(told["forms"])
+    event = PanelEvent(
+        guid=guid,
+        type=kind,
+        at=received,
+        sensor=told["sensor"],
+        action=action or None,
+        panel_time=told["panel_time"],
+    )
+    heard = now.steady - max((now.wall - received).total_seconds(), 0.0)
+    forms = {Form(form): time for form, time in zip(told["forms"], times, strict=True)}
+    return Entry(ledger.slot_of(event), event, forms, heard, alarms=family == "alarm", time=told["panel_time"])
+
+
+def _typed(entry: Entry, sensors: Mapping[int, Sensor]) -> Entry:
+    """Return `entry` with its sensor's type, which was reported with it: a later form says nothing more."""
+    sensor = None if entry.event.sensor is None else sensors.get(entry.event.sensor)
+    return replace(entry, event=replace(entry.event, sensor_type=sensor.type_name)) if sensor else entry
+
+
+def _fields(value: DataclassInstance) -> dict[str, Any]:
+    """Return the fields as they are. `asdict` copies each time and its zone deeply, which takes eight times as long."""
+    return {field.name: getattr(value, field.name) for field in fields(value)}
+
+
+def _signature(stored: list[Any]) -> Signature:
+    kind, event, source, state, time = stored
+    return (kind, event, source, state, time)
+
+
+def _text(moment: datetime | None) -> str | None:
+    return moment.isoformat() if moment else None
+
+
+def _time(text: str | None) -> datetime | None:
+    return datetime.fromisoformat(text) if text else None

@@ -1,0 +1,134 @@
+"""What the outbox holds: the queries, for lines, the publisher and the command line."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from bridge.common.clock import Cutoff
+from bridge.common.models import ActiveAlarm, Request
+from bridge.store.database import Store
+from bridge.store.records import (
+    Counts,
+    PendingResult,
+    Queued,
+    read_active,
+    read_panel,
+    read_pending_result,
+    read_queued,
+    read_time,
+)
+
+_OWED_UNDELIVERED = """
+    SELECT * FROM command WHERE undelivered = 1 AND transmitter IN (SELECT value FROM json_each(?))
+    ORDER BY id LIMIT 1000
+"""
+
+
+class OutboxReader:
+    """Reads the outbox of a Store. Every method may raise StoreError."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    async def line_state(self, transmitter: str) -> str | None:
+        """Return what `keep_line_state` stored last."""
+        sql = "SELECT state FROM line WHERE transmitter = ?"
+        row = await self._store.read(lambda db: db.execute(sql, (transmitter,)).fetchone())
+        return str(row["state"]) if row else None
+
+    async def _queued(self, sql: str, values: Mapping[str, Any] | Sequence[Any] = ()) -> list[Queued]:
+        return await self._store.read(lambda db: [read_queued(row) for row in db.execute(sql, values)])
+
+    async def older_than(self, transmitter: str, cutoff: Cutoff) -> list[Queued]:
+        """Return the pending alarms that are certainly older than `cutoff`, oldest first, at most 1000."""
+        sql = (
+            "SELECT * FROM command WHERE transmitter = :transmitter AND state = 'pending'"
+            " AND request IN ('alarm', 'restore') AND CASE WHEN boot = :boot THEN steady < :steady"
+            " ELSE :steady > 0 OR (sure AND accepted_at < :wall) END ORDER BY id LIMIT 1000"
+        )
+        return await self._queued(sql, {"transmitter": transmitter, **asdict(cutoff)})
+
+    async def first(self, transmitter: str) -> Queued | None:
+        """Return the oldest pending alarm."""
+        sql = (
+            "SELECT * FROM command WHERE transmitter = ? AND state = 'pending' AND request IN ('alarm', 'restore')"
+            " ORDER BY id LIMIT 1"
+        )
+        found = await self._queued(sql, (transmitter,))
+        return found[0] if found else None
+
+    async def fact(self, name: str) -> str | None:
+        """Return what `keep_fact` stored under this name."""
+        row = await self._store.read(lambda db: db.execute("SELECT value FROM fact WHERE name = ?", (name,)).fetchone())
+        return str(row["value"]) if row else None
+
+    async def counts(self, transmitter: str) -> Counts:
+        sql = (
+            "SELECT state, count(*) AS n, min(accepted_at) AS oldest, sum(unauthorized = 1) AS unauthorized,"
+            " sum(undelivered > 0) AS undelivered"
+            " FROM command WHERE transmitter = ? AND request IN ('alarm', 'restore') GROUP BY state"
+        )
+        rows = await self._store.read(lambda db: db.execute(sql, (transmitter,)).fetchall())
+        by_state = {row["state"]: row for row in rows}
+        pending, rejected = by_state.get("pending"), by_state.get("rejected")
+        return Counts(
+            pending=pending["n"] if pending else 0,
+            oldest_at=read_time(pending["oldest"]) if pending else None,
+            rejected=rejected["n"] if rejected else 0,
+            unauthorized=pending["unauthorized"] if pending else 0,
+            undelivered=pending["undelivered"] if pending else 0,
+        )
+
+    async def active(self, transmitter: str) -> list[ActiveAlarm]:
+        """Return the active alarms, oldest first."""
+        sql = "SELECT * FROM active WHERE transmitter = ? ORDER BY since, event_code, section, detector, area"
+        return await self._store.read(lambda db: [read_active(row) for row in db.execute(sql, (transmitter,))])
+
+    async def owed_results(self, after: int = 0) -> list[PendingResult]:
+        """Return the unpublished results with ids above `after`, in order, at most 500."""
+        sql = "SELECT * FROM history WHERE published = 0 AND id > ? ORDER BY id LIMIT 500"
+        return await self._store.read(lambda db: [read_pending_result(row) for row in db.execute(sql, (after,))])
+
+    async def last_result(self, transmitter: str, requests: Collection[Request]) -> str | None:
+        """Return the payload of the last published result of these requests."""
+        sql = (
+            "SELECT result FROM history WHERE transmitter = ? AND published"
+            " AND request IN (SELECT value FROM json_each(?)) ORDER BY id DESC LIMIT 1"
+        )
+        values = (transmitter, json.dumps(list(requests)))
+        row = await self._store.read(lambda db: db.execute(sql, values).fetchone())
+        return str(row["result"]) if row else None
+
+    async def owed_undelivered(self, transmitters: Iterable[str]) -> list[Queued]:
+        """Return commands whose `undelivered` event is not published, oldest first, at most 1000."""
+        return await self._queued(_OWED_UNDELIVERED, [json.dumps(list(transmitters))])
+
+    async def unconfigured(self, transmitters: Iterable[str]) -> dict[str, int]:
+        """Return how many alarms are pending for transmitters other than these, by name."""
+        sql = (
+            "SELECT transmitter, count(*) AS n FROM command WHERE state = 'pending' AND request IN ('alarm', 'restore')"
+            " AND transmitter NOT IN (SELECT value FROM json_each(?)) GROUP BY transmitter ORDER BY transmitter"
+        )
+        values = (json.dumps(list(transmitters)),)
+        return await self._store.read(lambda db: {row["transmitter"]: row["n"] for row in db.execute(sql, values)})
+
+    async def list(self, transmitter: str | None = None) -> list[Queued]:
+        """Return all pending and rejected commands, in order."""
+        sql = "SELECT * FROM command WHERE ? IS NULL OR transmitter = ? ORDER BY id"
+        return await self._queued(sql, (transmitter, transmitter))
+
+    async def get(self, number: int) -> Queued | None:
+        found = await self._queued("SELECT * FROM command WHERE id = ?", (number,))
+        return found[0] if found else None
+
+    async def panels(self) -> dict[str, Any]:
+        """Return the stored content of each panel, by GUID."""
+        sql = "SELECT guid, content FROM panel"
+        return await self._store.read(lambda db: {row["guid"]: read_panel(row) for row in db.execute(sql)})
+
+    async def change_mark(self) -> int:
+        """Return a number that changes when another program writes to the store."""
+        return int(await self._store.read(lambda db: db.execute("PRAGMA data_version").fetchone()[0]))
