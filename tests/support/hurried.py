@@ -10,5 +10,6 @@ from bridge.transmitters import supervision
 _EACH_S = 0.2
 
 supervision.HEARTBEATS_PER_LEVEL = 450  # of 90 s
+supervision.PING_GAP_S = 0.1
 status._HEALTH_S = maintenance._PRUNE_S = maintenance._OTHERS_WRITE_S = _EACH_S
 cli.main()
