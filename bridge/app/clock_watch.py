@@ -22,7 +22,7 @@ _ZONE_TOLERANCE_S = 60.0
 _FACT = "synchronised machine"
 
 
-class Reporter(Protocol):
+class ClockReporter(Protocol):
     """Takes what is found."""
 
     def emit(self, kind: str, **details: object) -> None: ...
@@ -32,7 +32,7 @@ class Reporter(Protocol):
 class ClockWatch:
     """Looks at the clock each second."""
 
-    def __init__(self, clock: Clock, outbox: Outbox, reporter: Reporter) -> None:
+    def __init__(self, clock: Clock, outbox: Outbox, reporter: ClockReporter) -> None:
         self._clock = clock
         self._outbox = outbox
         self._reporter = reporter

@@ -40,10 +40,10 @@ class Owner(Protocol):
     def panel_time(self) -> Callable[[], int]:
         """Return the Unix time to send to panels, in seconds; 0 if unknown."""
 
-    def opened(self, connection: Connection) -> bool:
+    def opened(self, connection: CloudConnection) -> bool:
         """Accept a new connection; return False if there are too many."""
 
-    def closed(self, connection: Connection) -> None: ...
+    def closed(self, connection: CloudConnection) -> None: ...
 
     def responded(self, guid: str, response: CommandResponse) -> None:
         """Take a panel's response to a command."""
@@ -55,7 +55,7 @@ class Owner(Protocol):
         """Run `work` as a task that the server owns; return None if the server is stopping."""
 
 
-class Connection(asyncio.Protocol):
+class CloudConnection(asyncio.Protocol):
     """One connection. `panel` is set by the first hello of a known panel."""
 
     def __init__(self, owner: Owner) -> None:

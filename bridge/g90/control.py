@@ -45,7 +45,7 @@ _MAX_RECORDS: Final = 1000
 _PAGE_ATTEMPTS: Final = 3
 
 
-class Exchange(Protocol):
+class PanelExchange(Protocol):
     """One request and its response, which may answer any of its attempts."""
 
     answer: asyncio.Future[list[object]]
@@ -89,7 +89,7 @@ class PanelControl(ABC):
                 raise CommandTimeout(f"{self._who} did not answer command {code} in {attempts}") from None
 
     @abstractmethod
-    def _exchange(self, code: int, data: list[object] | None) -> AbstractAsyncContextManager[Exchange]:
+    def _exchange(self, code: int, data: list[object] | None) -> AbstractAsyncContextManager[PanelExchange]:
         """Prepare one request."""
 
     async def status(self) -> HostStatus:

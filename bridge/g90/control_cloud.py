@@ -31,10 +31,10 @@ class CloudControl(PanelControl):
         self._sequence = 0
 
     @asynccontextmanager
-    async def _exchange(self, code: int, data: list[object] | None) -> AsyncIterator[_Exchange]:
+    async def _exchange(self, code: int, data: list[object] | None) -> AsyncIterator[_CloudExchange]:
         self._sequence = (self._sequence + 1) % _SEQUENCES
         request = CommandRequest(self._sequence, code, body(code, data))
-        exchange = _Exchange(self._guid, self._connections, request)
+        exchange = _CloudExchange(self._guid, self._connections, request)
         self._connections.listeners[self._guid] = exchange.take
         try:
             yield exchange
@@ -43,7 +43,7 @@ class CloudControl(PanelControl):
             exchange.answer.cancel()
 
 
-class _Exchange:
+class _CloudExchange:
     def __init__(self, guid: str, connections: Connections, request: CommandRequest) -> None:
         self._guid = guid
         self._connections = connections

@@ -39,18 +39,20 @@ class LocalControl(PanelControl):
             await exchange.send()
 
     @asynccontextmanager
-    async def _exchange(self, code: int, data: list[object] | None) -> AsyncIterator[_Exchange]:
+    async def _exchange(self, code: int, data: list[object] | None) -> AsyncIterator[_UdpExchange]:
         """A new port for each request: a late response to an earlier one is not taken for this one's."""
         async with self._open(code, local_request(code, data)) as exchange:
             yield exchange
 
     @asynccontextmanager
-    async def _open(self, code: int | None, datagram: bytes) -> AsyncIterator[_Exchange]:
+    async def _open(self, code: int | None, datagram: bytes) -> AsyncIterator[_UdpExchange]:
         loop = asyncio.get_running_loop()
         try:
             async with asyncio.timeout(self._timeout):
                 remote = (self.host, self._port)
-                _, exchange = await loop.create_datagram_endpoint(lambda: _Exchange(code, datagram), remote_addr=remote)
+                _, exchange = await loop.create_datagram_endpoint(
+                    lambda: _UdpExchange(code, datagram), remote_addr=remote
+                )
         except (OSError, ValueError, OverflowError) as error:  # also an invalid host name or port
             reason = str(error) or "timed out"
             raise PanelCommandError(f"cannot reach {self.host}:{self._port}: {reason}") from error
@@ -60,7 +62,7 @@ class LocalControl(PanelControl):
             exchange.close()
 
 
-class _Exchange(asyncio.DatagramProtocol):
+class _UdpExchange(asyncio.DatagramProtocol):
     """One request and its response. The socket is connected, so the kernel drops datagrams of other senders."""
 
     def __init__(self, code: int | None, datagram: bytes) -> None:

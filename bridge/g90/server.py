@@ -11,7 +11,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
 from bridge.common.errors import ConfigError
-from bridge.g90.connection import Connection
+from bridge.g90.connection import CloudConnection
 from bridge.g90.connections import Connections
 from bridge.g90.registry import PanelConfig, PanelHandler, PanelRegistry
 
@@ -85,7 +85,7 @@ class PanelServer:
         """Serve until cancelled. Raises `ConfigError` if it cannot listen."""
         loop = asyncio.get_running_loop()
         try:
-            server = await loop.create_server(lambda: Connection(self), *self._listen, backlog=self._limits.burst)
+            server = await loop.create_server(lambda: CloudConnection(self), *self._listen, backlog=self._limits.burst)
         except OSError as error:
             raise ConfigError(f"panels: cannot listen on {self._listen[0]}:{self._listen[1]}: {error}") from error
         self.address: tuple[str, int] = server.sockets[0].getsockname()[:2]
@@ -101,14 +101,14 @@ class PanelServer:
     def states(self) -> dict[str, PanelState]:
         return {guid: panel.state for guid, panel in self.registry.panels.items()}
 
-    def opened(self, connection: Connection) -> bool:
+    def opened(self, connection: CloudConnection) -> bool:
         """Accept a new connection; return False if there are too many."""
         if self._tasks is None or self._crowded(connection.address) or not self._make_room():
             return False
         self.connections.add(connection)
         return True
 
-    def closed(self, connection: Connection) -> None:
+    def closed(self, connection: CloudConnection) -> None:
         self.connections.remove(connection)
 
     def responded(self, guid: str, response: CommandResponse) -> None:

@@ -14,7 +14,7 @@ from bridge.homeassistant.entity import Names, Payload
 from bridge.homeassistant.panel import ControlOptions, panel_device, panel_id
 from bridge.mqtt.client import Incoming
 from bridge.mqtt.outgoing import Outgoing
-from bridge.mqtt.routes import Route
+from bridge.mqtt.routes import TopicRoute
 from bridge.transmitters.topics import Reach
 
 log = logging.getLogger(__name__)
@@ -39,8 +39,8 @@ class Announcer:
         self._started = asyncio.Event()
 
     @property
-    def route(self) -> Route:
-        return Route(self.names.birth_topic, self.handle_status, retained=True)
+    def route(self) -> TopicRoute:
+        return TopicRoute(self.names.birth_topic, self.handle_status, retained=True)
 
     def is_stale(self, topic: str) -> bool:
         """Return whether a retained discovery topic is ours and announces a device that does not exist."""

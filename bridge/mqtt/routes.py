@@ -18,7 +18,7 @@ Handle = Callable[[Sequence[Incoming]], Awaitable[None]]
 
 
 @dataclass(frozen=True, slots=True)
-class Route:
+class TopicRoute:
     """Messages whose topic matches `filter` go to `handle`; no two routes match the same topic."""
 
     filter: str
@@ -32,7 +32,7 @@ class Route:
 class Router:
     """Hands messages to the handlers of their topics."""
 
-    def __init__(self, routes: Iterable[Route], emit: Callable[..., None]) -> None:
+    def __init__(self, routes: Iterable[TopicRoute], emit: Callable[..., None]) -> None:
         """Messages of a batch are handled in the order of `routes`; `emit` publishes on `bridge/event`."""
         self.filters: dict[int, list[str]] = {}
         """What to subscribe to, by QoS."""
@@ -48,7 +48,7 @@ class Router:
         """Whether a route matches `topic`."""
         return self._route(topic) is not None
 
-    def _route(self, topic: str) -> Route | None:
+    def _route(self, topic: str) -> TopicRoute | None:
         return next(self._routes.iter_match(topic), None)  # type: ignore[no-untyped-call]
 
     async def dispatch(self, batch: Iterable[Incoming]) -> None:

@@ -19,7 +19,7 @@ from bridge.g90.state.model import Commanded, Relay, Switched
 from bridge.g90.wire.commands import CommandTimeout, PanelCommandError
 from bridge.mqtt.client import Incoming
 from bridge.mqtt.outgoing import Outgoing
-from bridge.mqtt.routes import Route
+from bridge.mqtt.routes import TopicRoute
 from bridge.panels.code_lock import LOCK_S, MAX_WRONG, Verdict
 from bridge.panels.known import ControlledPanel, KnownPanels
 from bridge.panels.topics import Action, PanelCommand, PanelTopics, SetOutcome, Switch, set_response
@@ -62,8 +62,8 @@ class PanelCommands:
         self._turns: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
 
     @property
-    def routes(self) -> tuple[Route, ...]:
-        return tuple(Route(pattern, self.handle, qos=0) for pattern in self._topics.commands)
+    def routes(self) -> tuple[TopicRoute, ...]:
+        return tuple(TopicRoute(pattern, self.handle, qos=0) for pattern in self._topics.commands)
 
     async def run(self, registry: PanelRegistry) -> None:
         """Carry out commands until cancelled."""

@@ -20,7 +20,7 @@ class Entrant:
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class RaceOutcome:
     """How connecting ended for the entrant with this index."""
 
     index: int
@@ -35,14 +35,14 @@ class Observer:
     began: Callable[[int], object] = int
     late: Callable[[int], object] = int
     """It takes so long that the next one begins."""
-    lost: Callable[[Outcome], object] = id
+    lost: Callable[[RaceOutcome], object] = id
     """It ended after the race was won: with an error, or connected and closed again."""
 
 
 class RaceFailed(TransportError):  # noqa: N818 - named as its siblings in status
     """No entrant could connect; `outcomes` are in the order of failing."""
 
-    def __init__(self, outcomes: Sequence[Outcome]) -> None:
+    def __init__(self, outcomes: Sequence[RaceOutcome]) -> None:
         super().__init__("; ".join(dict.fromkeys(str(each.error) for each in outcomes)))
         self.outcomes = tuple(outcomes)
 
@@ -54,7 +54,7 @@ class Winner:
     index: int
     connection: Connection
     took_s: float
-    failed: tuple[Outcome, ...] = ()
+    failed: tuple[RaceOutcome, ...] = ()
 
 
 async def race(dialer: Dialer, entrants: Sequence[Entrant], observer: Observer | None = None) -> Winner:
@@ -72,7 +72,7 @@ class _Race:
     entrants: Sequence[Entrant]
     observer: Observer
     tasks: dict[asyncio.Task[Connection], tuple[int, float]] = field(default_factory=dict)
-    failed: list[Outcome] = field(default_factory=list)
+    failed: list[RaceOutcome] = field(default_factory=list)
 
     async def run(self) -> Winner:
         try:
@@ -121,13 +121,13 @@ class _Race:
                 task.add_done_callback(self._lost)
         return winner
 
-    def _outcome(self, task: asyncio.Task[Connection]) -> Outcome:
+    def _outcome(self, task: asyncio.Task[Connection]) -> RaceOutcome:
         index, began = self.tasks.pop(task)
         took_s = asyncio.get_running_loop().time() - began
         error = task.exception()
         if error is not None and not isinstance(error, TransportError):
             raise error
-        return Outcome(index, took_s, error)
+        return RaceOutcome(index, took_s, error)
 
     def _lost(self, task: asyncio.Task[Connection]) -> None:
         if task.cancelled():

@@ -15,7 +15,7 @@ from bridge.common.models import Command, Outcome, Request, Result
 from bridge.common.payloads import CommandError
 from bridge.common.text import clean
 from bridge.mqtt.client import Incoming
-from bridge.mqtt.routes import Route
+from bridge.mqtt.routes import TopicRoute
 from bridge.store.deliveries import delivery_of
 from bridge.store.outbox import Outbox
 from bridge.store.records import CommandEntry, Entry, InvalidEntry
@@ -37,8 +37,8 @@ class CommandHandler:
         self._last_stamp = datetime.fromtimestamp(0).astimezone()
 
     @property
-    def routes(self) -> tuple[Route, ...]:
-        return tuple(Route(pattern, self.handle) for pattern in self._topics.commands)
+    def routes(self) -> tuple[TopicRoute, ...]:
+        return tuple(TopicRoute(pattern, self.handle) for pattern in self._topics.commands)
 
     async def handle(self, batch: Sequence[Incoming]) -> None:
         """Store what `batch` commands; returns once the outbox has it."""

@@ -16,7 +16,7 @@ from bridge.sos_access.client import Exchange, SOSAccessClient
 from bridge.sos_access.connection import Connection
 from bridge.sos_access.messages import RESPONSE_TO, AnyRequest, Response
 from bridge.sos_access.peer import Peer
-from bridge.sos_access.race import Entrant, Observer, Outcome, RaceFailed, race
+from bridge.sos_access.race import Entrant, Observer, RaceFailed, RaceOutcome, race
 from bridge.sos_access.status import ReceiverName, SOSAccessError, TransportError, error_for
 from bridge.store.passwords import Passwords
 from bridge.transmitters.attempts import Attempt
@@ -45,7 +45,7 @@ class Watch:
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class AnswerVerdict:
     """A password that a receiver accepted or refused."""
 
     receiver: str
@@ -61,7 +61,7 @@ class Sent:
     exchange: Exchange[Response] | None = None
     path: str = ""
     """The network path of the answer."""
-    logins: tuple[Verdict, ...] = ()
+    logins: tuple[AnswerVerdict, ...] = ()
 
     @property
     def faults(self) -> list[str]:
@@ -102,7 +102,7 @@ class Line:
         """Race connections on `tries`, and send `request` on the first, and on that one only."""
         entrants = [Entrant(self.peers[each.route], each.race_after_s) for each in tries]
 
-        def lost(outcome: Outcome) -> None:
+        def lost(outcome: RaceOutcome) -> None:
             watch.lost(self._connected(tries[outcome.index].route, outcome))
 
         def late(index: int) -> None:
@@ -117,7 +117,7 @@ class Line:
             return Sent(tuple(self._connected(tries[each.index].route, each) for each in error.outcomes))
         failed = tuple(self._connected(tries[each.index].route, each) for each in winner.failed)
         tried = tries[winner.index]
-        self._connected(tried.route, Outcome(0, winner.took_s))
+        self._connected(tried.route, RaceOutcome(0, winner.took_s))
         sent = await self._converse(tried, request, winner.connection, winner.took_s, watch)
         return replace(sent, attempts=failed + sent.attempts)
 
@@ -187,16 +187,16 @@ class Line:
             return Sent((connected,))
         return await self._converse(tried, request, connection, outcome.took_s, watch)
 
-    async def _dial(self, route: Route) -> tuple[Outcome, Connection | None]:
+    async def _dial(self, route: Route) -> tuple[RaceOutcome, Connection | None]:
         loop = asyncio.get_running_loop()
         began = loop.time()
         try:
             connection = await self.network.dialer.connect(self.peers[route])
         except TransportError as error:
-            return Outcome(0, loop.time() - began, error), None
-        return Outcome(0, loop.time() - began), connection
+            return RaceOutcome(0, loop.time() - began, error), None
+        return RaceOutcome(0, loop.time() - began), connection
 
-    def _connected(self, route: Route, outcome: Outcome) -> Attempt:
+    def _connected(self, route: Route, outcome: RaceOutcome) -> Attempt:
         """Return how connecting ended, which others at the same address learn as well."""
         attempt = Attempt(route, took_s=outcome.took_s)
         if outcome.error is not None:
@@ -213,7 +213,7 @@ class Line:
         self.client.other_passwords = self.passwords.candidates(route.receiver)
         candidates = self.client.other_passwords[: 1 if tried.login is Login.LIKELIEST else None]
         attempt = Attempt(route, error="no password")
-        logins: list[Verdict] = []
+        logins: list[AnswerVerdict] = []
         found: Exchange[Response] | None = None
         for password in candidates:
             sent_at = self.clock.now()
@@ -228,7 +228,7 @@ class Line:
             attempt = _attempt(tried, response, took_s)
             refused = attempt.answer is Answer.UNAUTHORIZED
             if refused or response.status in SERVING:
-                logins.append(Verdict(route.receiver, password, not refused))
+                logins.append(AnswerVerdict(route.receiver, password, not refused))
             if not refused:
                 break
         if attempt.status is None:

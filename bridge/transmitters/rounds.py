@@ -15,7 +15,7 @@ from bridge.transmitters.attempts import Attempt, Ending
 from bridge.transmitters.logins import Logins
 from bridge.transmitters.routes import SERVING, Answer, Rank, Route, Routes
 from bridge.transmitters.supervision import Supervision
-from bridge.transmitters.waiting import REFUSED_LONGEST_S, Queue, Round, State, Waiting
+from bridge.transmitters.waiting import REFUSED_LONGEST_S, AlarmState, Queue, Round, Waiting
 
 ROUNDS_S = (1.0, 2.0, 4.0, 5.0)
 """From the start of one round to the next while no route serves; the last one repeats."""
@@ -45,7 +45,7 @@ class Outage:
 
 
 @dataclass(slots=True)
-class Sending:
+class InFlight:
     """An alarm on its way; `route` once the document goes out."""
 
     since: float
@@ -63,7 +63,7 @@ class LineState:
     queue: Queue = field(default_factory=Queue)
     commands: deque[tuple[int, bool]] = field(default_factory=deque)
     """Commanded pings (True) and rotations (False), by number."""
-    sending: dict[int, Sending] = field(default_factory=dict)
+    sending: dict[int, InFlight] = field(default_factory=dict)
     busy: bool = False
     """Whether a ping, a check or a rotation is on its way: one at a time, beside the alarms."""
     outage: Outage = field(default_factory=Outage)
@@ -103,10 +103,10 @@ class LineState:
         assert alarm is not None  # noqa: S101 - the decision named it
         if alarm.round is None:
             alarm.round = Round(now)
-            if alarm.state is State.HELD and not self.routes.serving:
+            if alarm.state is AlarmState.HELD and not self.routes.serving:
                 self._next_round(now)
-        self.queue.put(alarm, State.SENDING)
-        self.sending[number] = Sending(now)
+        self.queue.put(alarm, AlarmState.SENDING)
+        self.sending[number] = InFlight(now)
 
     def alarm_attempted(self, number: int, attempts: Iterable[Attempt], now: float) -> Ending:
         """Note how an attempt ended: the connections that failed, and the exchange if there was one.
@@ -146,7 +146,7 @@ class LineState:
         if all(receiver in alarm.invalid_at for receiver in self.routes.receivers):
             return self._invalid(alarm)
         if self.left(alarm, now):
-            self.queue.put(alarm, State.DUE if alarm.tried else State.NEW)
+            self.queue.put(alarm, AlarmState.DUE if alarm.tried else AlarmState.NEW)
             return Ending.GOES_ON
         return self._round_failed(alarm, now)
 
@@ -169,7 +169,7 @@ class LineState:
             return Ending.REJECTED
         alarm.minimal = True
         alarm.invalid_at.clear()
-        self.queue.put(alarm, State.DUE if alarm.tried else State.NEW)
+        self.queue.put(alarm, AlarmState.DUE if alarm.tried else AlarmState.NEW)
         return Ending.GOES_ON
 
     def _round_failed(self, alarm: Waiting, now: float) -> Ending:
@@ -179,10 +179,10 @@ class LineState:
         self._report(alarm)
         answers = set(ended.answers.values())
         if answers & {Answer.REFUSED, Answer.INVALID} or self._hangs_alone(alarm):
-            self.queue.put(alarm, State.REFUSED, now + alarm.wait_s)
+            self.queue.put(alarm, AlarmState.REFUSED, now + alarm.wait_s)
             alarm.wait_s = min(2 * alarm.wait_s, REFUSED_LONGEST_S)
         else:
-            self.queue.put(alarm, State.HELD)
+            self.queue.put(alarm, AlarmState.HELD)
             if self.outage.since is None and not self.routes.serving:
                 self.outage = Outage(ended.began, ended.began, 0, self._factor())
         return Ending.UNAUTHORIZED if answers == {Answer.UNAUTHORIZED} else Ending.ROUND_FAILED
@@ -201,8 +201,8 @@ class LineState:
         """An alarm was accepted by a receiver that had accepted none since: what it refused meanwhile is due."""
         for number in self.refused_since.pop(receiver, ()):
             alarm = self.queue.get(number)
-            if alarm is not None and alarm.state is State.REFUSED:
-                self.queue.put(alarm, State.DUE)
+            if alarm is not None and alarm.state is AlarmState.REFUSED:
+                self.queue.put(alarm, AlarmState.DUE)
 
     def _next_round(self, now: float) -> None:
         if self.outage.since is None:

@@ -48,7 +48,7 @@ from dataclasses import dataclass
 from bridge.transmitters.logins import Login
 from bridge.transmitters.rounds import LineState
 from bridge.transmitters.routes import Route
-from bridge.transmitters.waiting import State, Waiting
+from bridge.transmitters.waiting import AlarmState, Waiting
 
 HANGS_S = 1.0
 """A healthy receiver answers within this; an urgent alarm waits no longer behind another's exchange."""
@@ -86,7 +86,7 @@ class Ask:
 
 
 @dataclass(frozen=True, slots=True)
-class Ping:
+class SendPing:
     """Send a ping on one route, as a heartbeat or a check."""
 
     route: Route
@@ -114,7 +114,7 @@ class Wait:
     until: float
 
 
-Step = Send | Ask | Ping | Connect | Report | Wait
+Step = Send | Ask | SendPing | Connect | Report | Wait
 
 
 def next_step(line: LineState, now: float) -> Step:
@@ -163,20 +163,20 @@ def _hangs_at(line: LineState) -> float:
     return max((sending.since + HANGS_S for sending in line.sending.values()), default=float("-inf"))
 
 
-def _sendable(line: LineState, now: float) -> tuple[State, ...]:
+def _sendable(line: LineState, now: float) -> tuple[AlarmState, ...]:
     """Return the states whose alarms may go; while every receiver refuses the password, only what is new."""
     if not any(line.logins.allowed(receiver, now, new_alarm=False) for receiver in line.routes.receivers):
-        return (State.NEW,)
+        return (AlarmState.NEW,)
     if line.routes.serving or _round_at(line, now) <= now:
-        return (State.NEW, State.DUE, State.HELD)
-    return (State.NEW, State.DUE)
+        return (AlarmState.NEW, AlarmState.DUE, AlarmState.HELD)
+    return (AlarmState.NEW, AlarmState.DUE)
 
 
 def _retry_at(line: LineState, now: float) -> float:
     """Return when what was tried before may go, where something waits for that."""
-    if line.queue.has(State.DUE):
+    if line.queue.has(AlarmState.DUE):
         return _login_at(line, new_alarm=False)
-    return _round_at(line, now) if line.queue.has(State.HELD) else float("inf")
+    return _round_at(line, now) if line.queue.has(AlarmState.HELD) else float("inf")
 
 
 def _round_at(line: LineState, now: float) -> float:
@@ -216,7 +216,7 @@ def _heartbeat(line: LineState, now: float) -> Step:
         return _IDLE
     route = line.routes.in_use(now)
     at = max(due, line.supervision.ping_at(now), line.logins.allowed_at(route.receiver, new_alarm=False))
-    return Ping(route, heartbeat=True) if at <= now else Wait(at)
+    return SendPing(route, heartbeat=True) if at <= now else Wait(at)
 
 
 def _check(line: LineState, now: float) -> Step:
@@ -230,7 +230,7 @@ def _check(line: LineState, now: float) -> Step:
         if by_ping := _is_pinged(line, route, now):
             at = max(at, line.supervision.ping_at(now), line.logins.allowed_at(route.receiver, new_alarm=False))
         if at <= now:
-            return Ping(route, heartbeat=False) if by_ping else Connect(route)
+            return SendPing(route, heartbeat=False) if by_ping else Connect(route)
         waits.append(at)
     return Wait(min(waits, default=float("inf")))
 

@@ -21,7 +21,7 @@ from bridge.transmitters.logins import Login
 from bridge.transmitters.results import Item, heartbeat_result, outcome_of, result
 from bridge.transmitters.rounds import LineState
 from bridge.transmitters.routes import Answer, Route
-from bridge.transmitters.schedule import Ask, Connect, Ping, Report, Send, Try
+from bridge.transmitters.schedule import Ask, Connect, Report, Send, SendPing, Try
 
 log = logging.getLogger(__name__)
 
@@ -56,7 +56,7 @@ class Sender:
         self._reporter = reporter
         self._clock = clock
 
-    def begin(self, step: Send | Ask | Ping | Connect | Report) -> Work | None:
+    def begin(self, step: Send | Ask | SendPing | Connect | Report) -> Work | None:
         """Note that `step` begins, and return the rest of it."""
         match step:
             case Report(numbers):
@@ -66,7 +66,7 @@ class Sender:
                 return self._begin_alarm(step)
             case Ask(number, tries):
                 return self._begin_ask(number, tries)
-            case Ping(route, heartbeat):
+            case SendPing(route, heartbeat):
                 self.state.ping_began(now())
                 self.state.logins.began(route.receiver, Login.ALL, now())
                 return self._ping(route, heartbeat=heartbeat)

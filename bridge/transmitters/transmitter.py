@@ -25,7 +25,7 @@ from bridge.transmitters.routes import Route, Routes
 from bridge.transmitters.schedule import Wait, next_step
 from bridge.transmitters.sending import RETRY_S, Sender, now
 from bridge.transmitters.supervision import Supervision
-from bridge.transmitters.waiting import State, Waiting
+from bridge.transmitters.waiting import AlarmState, Waiting
 
 log = logging.getLogger(__name__)
 
@@ -147,7 +147,7 @@ class Transmitter:
             urgent=queued.urgent,
             tried=tried,
             undelivered=queued.undelivered,
-            state=State.DUE if tried else State.NEW,
+            state=AlarmState.DUE if tried else AlarmState.NEW,
         )
 
     async def _expire(self) -> None:

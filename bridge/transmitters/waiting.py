@@ -20,7 +20,7 @@ REFUSED_FIRST_S = 10.0
 REFUSED_LONGEST_S = 300.0
 
 
-class State(Enum):
+class AlarmState(Enum):
     """Of an alarm that waits; the table in `schedule` says when each is entered and left."""
 
     NEW = auto()
@@ -62,7 +62,7 @@ class Waiting:
     """Whether that was reported."""
     minimal: bool = False
     """Whether it goes out with its mandatory elements only."""
-    state: State = State.NEW
+    state: AlarmState = AlarmState.NEW
     due: float = 0.0
     wait_s: float = REFUSED_FIRST_S
     invalid_at: dict[str, int] = field(default_factory=dict)
@@ -74,7 +74,7 @@ class Waiting:
     """How many alarms had been delivered when its last round failed without an answer."""
 
 
-_READY = (State.NEW, State.DUE, State.HELD)
+_READY = (AlarmState.NEW, AlarmState.DUE, AlarmState.HELD)
 
 
 class Queue:
@@ -82,7 +82,7 @@ class Queue:
 
     def __init__(self) -> None:
         self._alarms: dict[int, Waiting] = {}
-        self._heaps: dict[tuple[bool, State], list[int]] = defaultdict(list)
+        self._heaps: dict[tuple[bool, AlarmState], list[int]] = defaultdict(list)
         self._refused: list[tuple[float, int]] = []
         self._unreported: list[tuple[float, int]] = []
         self._behind: dict[int, list[int]] = defaultdict(list)
@@ -113,15 +113,15 @@ class Queue:
         if head is alarm:
             return
         self._inherit(head, urgent=alarm.urgent)
-        if head.state is not State.SENDING:
-            self.put(head, State.DUE if head.tried else State.NEW)
+        if head.state is not AlarmState.SENDING:
+            self.put(head, AlarmState.DUE if head.tried else AlarmState.NEW)
 
-    def put(self, alarm: Waiting, state: State, due: float = 0.0) -> None:
+    def put(self, alarm: Waiting, state: AlarmState, due: float = 0.0) -> None:
         """Move an alarm to another state."""
         alarm.state, alarm.due = state, due
         if state in _READY:
             heapq.heappush(self._heaps[alarm.urgent, state], alarm.number)
-        elif state is State.REFUSED:
+        elif state is AlarmState.REFUSED:
             heapq.heappush(self._refused, (due, alarm.number))
 
     def remove(self, number: int) -> None:
@@ -132,19 +132,19 @@ class Queue:
             for each in (self._heaps, self._behind, self._same, self._code):
                 each.clear()
 
-    def first(self, states: Collection[State], *, urgent_only: bool = False) -> Waiting | None:
+    def first(self, states: Collection[AlarmState], *, urgent_only: bool = False) -> Waiting | None:
         """Return the alarm to send now, out of `states`: some of NEW, DUE and HELD."""
-        retried = [state for state in states if state is not State.NEW]
-        tiers: list[tuple[bool, Collection[State]]] = [(True, states)]
+        retried = [state for state in states if state is not AlarmState.NEW]
+        tiers: list[tuple[bool, Collection[AlarmState]]] = [(True, states)]
         if not urgent_only:
-            tiers += [(False, [State.NEW]), (False, retried)]
+            tiers += [(False, [AlarmState.NEW]), (False, retried)]
         for urgent, tier in tiers:
             while (alarm := self._top(urgent, tier)) is not None:
                 head = self.head(alarm)
                 if head.state in states:
                     return head
                 self._inherit(head, urgent=urgent)
-                alarm.state = State.BEHIND
+                alarm.state = AlarmState.BEHIND
                 self._behind[head.number].append(alarm.number)
         return None
 
@@ -159,8 +159,8 @@ class Queue:
         while self._refused and self._refused[0][0] <= now:
             due, number = heapq.heappop(self._refused)
             alarm = self._alarms.get(number)
-            if alarm is not None and alarm.state is State.REFUSED and alarm.due == due:
-                self.put(alarm, State.DUE)
+            if alarm is not None and alarm.state is AlarmState.REFUSED and alarm.due == due:
+                self.put(alarm, AlarmState.DUE)
 
     @property
     def next_due(self) -> float | None:
@@ -168,12 +168,12 @@ class Queue:
         while self._refused:
             due, number = self._refused[0]
             alarm = self._alarms.get(number)
-            if alarm is not None and alarm.state is State.REFUSED and alarm.due == due:
+            if alarm is not None and alarm.state is AlarmState.REFUSED and alarm.due == due:
                 return due
             heapq.heappop(self._refused)
         return None
 
-    def has(self, state: State, *, urgent: bool | None = None) -> bool:
+    def has(self, state: AlarmState, *, urgent: bool | None = None) -> bool:
         """Return whether an alarm in one of the states that can be sent waits."""
         return any(self._top(each, (state,)) is not None for each in (True, False) if urgent in (None, each))
 
@@ -225,7 +225,7 @@ class Queue:
             heapq.heappop(heap)
         return heap[0] if heap else None
 
-    def _top(self, urgent: bool, states: Collection[State]) -> Waiting | None:  # noqa: FBT001 - a key of the heaps
+    def _top(self, urgent: bool, states: Collection[AlarmState]) -> Waiting | None:  # noqa: FBT001 - a key of the heaps
         tops = []
         for state in states:
             heap = self._heaps[urgent, state]
@@ -234,12 +234,12 @@ class Queue:
             tops += heap[:1]
         return self._alarms[min(tops)] if tops else None
 
-    def _fits(self, number: int, urgent: bool, state: State) -> bool:  # noqa: FBT001 - a key of the heaps
+    def _fits(self, number: int, urgent: bool, state: AlarmState) -> bool:  # noqa: FBT001 - a key of the heaps
         alarm = self._alarms.get(number)
         return alarm is not None and alarm.urgent is urgent and alarm.state is state
 
     def _release(self, number: int) -> None:
         for each in self._behind.pop(number, ()):
             alarm = self._alarms.get(each)
-            if alarm is not None and alarm.state is State.BEHIND:
-                self.put(alarm, State.DUE if alarm.tried else State.NEW)
+            if alarm is not None and alarm.state is AlarmState.BEHIND:
+                self.put(alarm, AlarmState.DUE if alarm.tried else AlarmState.NEW)

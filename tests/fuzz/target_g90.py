@@ -14,7 +14,7 @@ from fuzz.target import MARK, Target
 
 from bridge.common.clock import Clock
 from bridge.g90.connections import Connections
-from bridge.g90.control import Exchange, PanelControl
+from bridge.g90.control import PanelControl, PanelExchange
 from bridge.g90.control_cloud import CloudControl
 from bridge.g90.state.model import (
     Elapsed,
@@ -171,7 +171,7 @@ class _Answers(PanelControl):
         self._datagram = datagram
 
     @asynccontextmanager
-    async def _exchange(self, code: int, data: list[object] | None) -> AsyncIterator[Exchange]:
+    async def _exchange(self, code: int, data: list[object] | None) -> AsyncIterator[PanelExchange]:
         found = answer_data(code, unwrap(self._datagram))
         if found is None:
             raise PanelCommandError("the answer to another command")

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Sequence
 
 from bridge.mqtt.client import Incoming
-from bridge.mqtt.routes import Route, Router
+from bridge.mqtt.routes import Router, TopicRoute
 
 
 class Table:
@@ -16,9 +16,9 @@ class Table:
         self.handled: list[tuple[str, list[bytes]]] = []
         self.events: list[tuple[str, dict[str, object]]] = []
         routes = (
-            Route("home/status", self.notices, retained=True),
-            Route("b/+/ping", self.commands),
-            Route("b/+/alarm/raise", self.commands),
+            TopicRoute("home/status", self.notices, retained=True),
+            TopicRoute("b/+/ping", self.commands),
+            TopicRoute("b/+/alarm/raise", self.commands),
         )
         self.router = Router(routes, self.emit)
 

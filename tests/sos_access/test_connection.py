@@ -18,7 +18,7 @@ import pytest
 from bridge.sos_access.connection import Dialer
 from bridge.sos_access.messages import PingResponse
 from bridge.sos_access.peer import Peer
-from bridge.sos_access.race import Entrant, Observer, Outcome, RaceFailed, race
+from bridge.sos_access.race import Entrant, Observer, RaceFailed, RaceOutcome, race
 from bridge.sos_access.resolver import Resolver
 from bridge.sos_access.status import TransportError
 from bridge.sos_access.tls import tls_context
@@ -129,7 +129,7 @@ def test_race_refused_lets_the_next_begin_at_once() -> None:
 
 def test_race_document_goes_out_on_one_connection_and_the_loser_is_reported() -> None:
     async def work(dialer: Dialer) -> None:
-        lost: list[Outcome] = []
+        lost: list[RaceOutcome] = []
         late: list[int] = []
         with full_listener() as dead:
             async with receiver() as (address, arrived):
@@ -151,7 +151,7 @@ def test_race_document_goes_out_on_one_connection_and_the_loser_is_reported() ->
 
 def test_race_loser_that_connects_is_closed_unused() -> None:
     async def work(dialer: Dialer) -> None:
-        lost: list[Outcome] = []
+        lost: list[RaceOutcome] = []
         async with receiver() as (slow, arrived_slow), receiver() as (fast, arrived):
             gate = asyncio.Event()
             connect = dialer.connect

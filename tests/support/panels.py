@@ -15,7 +15,7 @@ from typing import Any, TypeVar, cast
 from bridge.common.clock import Clock
 from bridge.common.errors import StoreError
 from bridge.common.models import Reply, Secret
-from bridge.g90.control import Exchange, PanelControl
+from bridge.g90.control import PanelControl, PanelExchange
 from bridge.g90.reader import PanelReader
 from bridge.g90.registry import PanelConfig, PanelRegistry
 from bridge.g90.state.model import PanelState
@@ -137,7 +137,7 @@ class FakeControl(PanelControl):
         self.free.set()
 
     @asynccontextmanager
-    async def _exchange(self, code: int, data: list[object] | None) -> AsyncIterator[Exchange]:
+    async def _exchange(self, code: int, data: list[object] | None) -> AsyncIterator[PanelExchange]:
         await self.free.wait()
         self.asked.append((code, data))
         if self.fault:

@@ -12,7 +12,7 @@ from bridge.transmitters.attempts import Attempt, Ending
 from bridge.transmitters.logins import Login
 from bridge.transmitters.rounds import LineState
 from bridge.transmitters.routes import Answer, Route, Routes
-from bridge.transmitters.schedule import Ask, Connect, Ping, Report, Send, Step, Try, Wait, next_step
+from bridge.transmitters.schedule import Ask, Connect, Report, Send, SendPing, Step, Try, Wait, next_step
 from bridge.transmitters.supervision import Supervision
 from bridge.transmitters.waiting import Waiting
 
@@ -111,7 +111,7 @@ class World:
                     self.line.reports.remove(number)
             case Send():
                 self._send(step)
-            case Ping(route, heartbeat):
+            case SendPing(route, heartbeat):
                 self.pings.append((self.now, route, heartbeat))
                 self.line.ping_began(self.now)
                 attempt, took = self._attempt(Try(route, Login.ALL, 1.0), None)
