@@ -47,6 +47,14 @@ ENTITIES: dict[str, dict[str, tuple[str, str | None, str | None, str | None]]] =
         f"binary_sensor.{PANEL}_mains": ("Mains power", "plug", DIAGNOSTIC, "unknown"),
         f"binary_sensor.{PANEL}_battery": ("Panel battery", "battery", DIAGNOSTIC, "off"),
         f"binary_sensor.{PANEL}_wifi": ("Wi-Fi", "connectivity", DIAGNOSTIC, None),
+        f"binary_sensor.{PANEL}_upstream": ("Vendor's cloud", "connectivity", DIAGNOSTIC, None),
+        f"binary_sensor.{PANEL}_problem": ("Problem", "problem", DIAGNOSTIC, None),
+        f"sensor.{PANEL}_battery_voltage": ("Battery voltage", "voltage", DIAGNOSTIC, None),
+        f"sensor.{PANEL}_gsm_signal": ("GSM signal", None, DIAGNOSTIC, None),
+        f"sensor.{PANEL}_gsm_status": ("GSM status", "enum", DIAGNOSTIC, None),
+        f"sensor.{PANEL}_wifi_signal": ("Wi-Fi signal", None, DIAGNOSTIC, None),
+        f"sensor.{PANEL}_wifi_status": ("Wi-Fi status", "enum", DIAGNOSTIC, None),
+        f"button.{PANEL}_refresh": ("Refresh", None, DIAGNOSTIC, None),
         f"sensor.{PANEL}_last_contact": ("Last contact", "timestamp", DIAGNOSTIC, MOMENT),
         f"event.{PANEL}_keypad": ("Keypad", None, None, "unknown"),
         f"event.{PANEL}_remote": ("Remote", None, None, "unknown"),
@@ -138,15 +146,20 @@ async def test_a_receiver_that_is_away_from_the_start(home: Home) -> None:
     hass, heartbeat = home.hass, f"sensor.{TRANSMITTER}_last_heartbeat"
     await hass.becomes(f"binary_sensor.{TRANSMITTER}_problem", "on")
     assert hass.state(f"binary_sensor.{TRANSMITTER}_link") == "off"
-    kinds = {problem["kind"] for problem in hass.attributes(f"binary_sensor.{TRANSMITTER}_problem")["problems"]}
-    assert "link_down" in kinds
+    assert "link_down" in _problems(home)
     assert hass.state(heartbeat) == "unknown"
     await home.primary.start()
     await home.do("ping")
     await hass.until(lambda: hass.state(heartbeat) != "unknown", "a heartbeat is told")
-    await hass.becomes(f"binary_sensor.{TRANSMITTER}_problem", "off")
+    await hass.until(lambda: _problems(home) == {"receiver_down"}, "only the secondary is down")
     told = hass.state(heartbeat)
     await home.primary.stop()
     assert (await home.do("ping"))["outcome"] == "unreachable"
     assert hass.state(heartbeat) == told
     assert hass.problems() == []
+
+
+def _problems(home: Home) -> set[str]:
+    """Return the kinds of problems that the transmitter has."""
+    found = home.hass.attributes(f"binary_sensor.{TRANSMITTER}_problem")["problems"]
+    return {problem["kind"] for problem in found}
