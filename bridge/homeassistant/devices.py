@@ -37,6 +37,8 @@ _ONLINE: Final[Payload] = {"payload_on": "online", "payload_off": "offline", "de
 _OUTCOME: Final[Payload] = {"device_class": "enum", "options": [str(outcome) for outcome in Outcome]}
 _DETAILS = "dict(value_json.items() | selectattr(0, 'in', ['status', 'info', 'receiver', 'reference']))"
 _ATTRIBUTES = f"{{{{ ({_DETAILS} if value_json is defined else {{}}) | to_json }}}}"
+# A topic that is cleared has an empty payload, which is not JSON.
+_INFO = "{{ (value_json if value_json is defined else {}) | to_json }}"
 _PROBLEMS = "{{ dict(problems=value_json if value_json is defined else []) | to_json }}"
 _BEFORE = "(this.state if this.state not in ['unknown', 'unavailable'] else none)"
 _HEARTBEAT = f"value_json.completed_at if value_json.outcome == 'accepted' else {_BEFORE}"
@@ -124,8 +126,8 @@ def _reach(topics: Topics, name: str) -> Iterator[Entity]:
     parts += [("path", each, f"Path {each}") for each in reach.paths]
     for kind, each, label in parts:
         state, info = (topics.of(name, f"{kind}/{each}/{leaf}") for leaf in ("state", "info"))
-        options = {"device_class": "connectivity", "json_attributes_topic": info, **DIAGNOSTIC}
-        yield binary_sensor(f"{kind}_{each}", label, state, **options)
+        options = {"device_class": "connectivity", "json_attributes_topic": info, "json_attributes_template": _INFO}
+        yield binary_sensor(f"{kind}_{each}", label, state, **options, **DIAGNOSTIC)
 
 
 def _problem(topic: str) -> Entity:

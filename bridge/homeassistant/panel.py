@@ -46,7 +46,7 @@ _STATELESS: Final[Container[int | None]] = frozenset({
 """Sensor types that only report events: they get no binary sensor."""
 _FLAGS: Final = (("tamper", "tamper", "tamper"), ("battery_low", "battery", "battery"))
 """Of each sensor: the field, what key and name end in, the device class."""
-_PROBLEMS: Final = "{{ dict(problems=value_json.problems | default([])) | to_json }}"
+_PROBLEMS: Final = "{{ dict(problems=value_json.problems | default([]) if value_json is defined else []) | to_json }}"
 _WITH_CODE = "{{ dict(action=action, code=code) | to_json if code else dict(action=action) | to_json }}"
 
 
