@@ -33,6 +33,13 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         future.add_done_callback(self._done)
         return future
 
+    async def shutdown_default_executor(self, *timeout: Any) -> None:  # noqa: ANN401 - from Python 3.12 on
+        self.busy += 1
+        try:
+            await super().shutdown_default_executor(*timeout)
+        finally:
+            self.busy -= 1
+
     def _done(self, _: object) -> None:
         self.busy -= 1
 
