@@ -507,7 +507,8 @@ def test_a_panel_that_takes_no_answers_is_not_read_until_it_does() -> None:
             answers = 0
             deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)  # now it reads as fast as it can
             async with asyncio.timeout(5 * PATIENCE):
-                while answers < sent // 8 * 8:
+                # An eighth: from Python 3.12 on a full transport sums its many small writes at each of them.
+                while answers < sent // 64 * 8:
                     answers += len(await loop.sock_recv(deaf, 65536))
 
     run(scenario())
