@@ -67,6 +67,8 @@ class Request(StrEnum):
     RESTORE = "restore"
     PING = "ping"
     AUTH = "auth"
+    TEST = "test"
+    """A test alarm: never active, never reported as undelivered."""
 
 
 class Outcome(StrEnum):
