@@ -6,6 +6,7 @@ import logging
 from typing import Protocol
 
 from bridge.common.models import Result
+from bridge.common.problems import Kind
 from bridge.transmitters.line import Line
 from bridge.transmitters.rounds import LineState
 from bridge.transmitters.routes import Routes
@@ -28,7 +29,7 @@ class Reporter(Protocol):
     def routes(self, transmitter: str, routes: Routes) -> None:
         """The health of the routes has changed."""
 
-    def problem(self, transmitter: str, kind: str, text: str | None, *, receiver: str | None = None) -> None:
+    def problem(self, transmitter: str, kind: Kind, text: str | None, *, receiver: str | None = None) -> None:
         """Raise a problem, or clear it with None."""
 
     def heartbeat(self, transmitter: str, result: Result) -> None:
@@ -56,7 +57,7 @@ class Changes:
         """Report what the start has found."""
         if (problem := self._line.passwords.problem) is not None:
             log.error("%s: %s", self._line.name, problem)
-        self._reporter.problem(self._line.name, "password_file", problem)
+        self._reporter.problem(self._line.name, Kind.PASSWORD_FILE, problem)
 
     def look(self, state: LineState, now: float) -> None:
         """Report what has changed."""
@@ -100,12 +101,12 @@ class Changes:
         for receiver in sorted(refusing - self._refusing):
             text = f"receiver {receiver} refuses transmitter code or password; ask the operator"
             log.error("%s: %s", name, text)
-            self._reporter.problem(name, "unauthorized", text, receiver=receiver)
+            self._reporter.problem(name, Kind.UNAUTHORIZED, text, receiver=receiver)
             if not self._refusing:
                 self._reporter.emit("unauthorized", transmitter=name, error=text)
         for receiver in sorted(self._refusing - refusing):
             log.info("%s: receiver %s accepts the password", name, receiver)
-            self._reporter.problem(name, "unauthorized", None, receiver=receiver)
+            self._reporter.problem(name, Kind.UNAUTHORIZED, None, receiver=receiver)
         self._refusing = refusing
 
     def _heartbeats(self, state: LineState, now: float) -> None:
@@ -122,7 +123,7 @@ class Changes:
         if text is not None:
             log.error("%s: %s", name, text)
             self._reporter.emit("heartbeat_disabled", transmitter=name, error=text)
-        self._reporter.problem(name, "heartbeat_disabled", text)
+        self._reporter.problem(name, Kind.HEARTBEAT_DISABLED, text)
 
 
 def _last_error(routes: Routes, kind: str, name: str) -> str:
