@@ -26,7 +26,9 @@ from bridge.mqtt.session import Session
 from bridge.panels.commands import PanelCommands
 from bridge.panels.events import MISSED_MAX_AGE_S, Panels, check_stored
 from bridge.panels.topics import PanelTopics
+from bridge.record.recorder import Recorder
 from bridge.store.database import Store
+from bridge.store.edges import Edges
 from bridge.store.lock import hold
 from bridge.store.maintenance import maintain
 from bridge.store.recovery import Recovery, RecoveryReport
@@ -81,7 +83,8 @@ class Bridge:
         outgoing = Outgoing(asyncio.Event())
         topics, panel_topics = build.topics(settings), PanelTopics(settings.mqtt.base_topic)
         self._problems = problems = Problems()
-        self._publisher = publisher = Publisher(topics, outbox, outgoing, problems)
+        self._recorder = Recorder(Edges(store), clock)
+        self._publisher = publisher = Publisher(topics, outbox, outgoing, problems, self._recorder)
         self._transmitters = build.transmitters(settings, outbox, publisher, clock)
         self._clock_watch = ClockWatch(clock, outbox, problems, publisher.emit)
         self._connections = Connections()
@@ -128,6 +131,7 @@ class Bridge:
             for group in groups:
                 await _end(group)
             await self._publisher.flush()
+            await self._recorder.stop()
 
     async def _restore(self) -> PanelServer | None:
         """Declare what was published last; return the server of panels as they were, if they are configured."""
@@ -169,7 +173,8 @@ class Bridge:
             "watchdog": watchdog.watch(manager, self._session.connected, status.hanging),
         }
         lines = {f"transmitter {name}": each.run() for name, each in self._transmitters.items()}
-        return [listening, others, lines, {"publisher": self._publisher.run()}, {"session": self._session.run()}]
+        publishing = {"publisher": self._publisher.run(), "recorder": self._recorder.run()}
+        return [listening, others, lines, publishing, {"session": self._session.run()}]
 
     def _store_failed(self, failure: StoreError | None) -> None:
         """Report that the disk takes no writes, or that it does again."""

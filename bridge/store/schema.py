@@ -67,4 +67,14 @@ MIGRATIONS: tuple[str, ...] = (
     CREATE INDEX history_mid ON history (mid) WHERE mid IS NOT NULL;
     DROP TABLE seen;
     """,
+    """
+    -- when the bridge ran; `last`: its stop, else its last write (Edges)
+    CREATE TABLE run (id INTEGER PRIMARY KEY AUTOINCREMENT, start REAL NOT NULL, last REAL NOT NULL);
+    CREATE TABLE edge (
+        run INTEGER NOT NULL, transmitter TEXT NOT NULL,
+        part TEXT NOT NULL,                     -- link, receiver/R, path/N
+        at REAL NOT NULL, up INTEGER NOT NULL,
+        PRIMARY KEY (run, transmitter, part, at)
+    ) WITHOUT ROWID;
+    """,
 )

@@ -1,7 +1,7 @@
 """The store in memory, while the disk cannot be written: what is read and written there, and how it gets to disk.
 
-The copy has everything but old results. Triggers note which rows change; once the disk takes writes again, these rows
-are written there in one transaction.
+The copy has everything but old results and edges. Triggers note which rows change; once the disk takes writes again,
+these rows are written there in one transaction.
 """
 
 from __future__ import annotations
@@ -19,14 +19,19 @@ _TABLES = {
     "forwarded": ("key",),
     "line": ("transmitter",),
     "fact": ("name",),
+    "run": ("id",),
+    "edge": ("run", "transmitter", "part", "at"),
 }
 """The primary key of each table."""
 _LEFT_FREE = 1000
 """Numbers of results that are not given in memory."""
-_OLD_RESULTS = (
-    " WHERE published = 0 OR id IN (SELECT max(id) FROM history WHERE published GROUP BY transmitter, request)"
-)
-"""Of the published results only the last of each kind are ever read."""
+_COPIED = {
+    # Of the published results only the last of each kind are read.
+    "history": "published = 0 OR id IN (SELECT max(id) FROM history WHERE published GROUP BY transmitter, request)",
+    # Figures wait until the disk can be written.
+    "edge": "0",
+}
+"""Which rows are copied, where not all are."""
 
 
 def copy(disk: sqlite3.Connection) -> sqlite3.Connection:
@@ -66,7 +71,7 @@ def write_back(memory: sqlite3.Connection, disk: sqlite3.Connection) -> None:
 
 
 def _copy_table(disk: sqlite3.Connection, memory: sqlite3.Connection, table: str) -> None:
-    for row in disk.execute(f"SELECT * FROM {table}{_OLD_RESULTS if table == 'history' else ''}"):  # noqa: S608 - constants
+    for row in disk.execute(f"SELECT * FROM {table} WHERE {_COPIED.get(table, '1')}"):  # noqa: S608 - constants
         _insert(memory, table, row)
 
 

@@ -15,6 +15,7 @@ from bridge.common.models import Outcome, Reply, Request, Result
 from bridge.common.problems import About, Kind, Problem, Problems
 from bridge.common.text import clean, timestamp
 from bridge.mqtt.outgoing import Outgoing
+from bridge.record.recorder import Recorder
 from bridge.store.outbox import Outbox
 from bridge.store.records import Counts, PendingResult, Queued
 from bridge.transmitters.reachability import Reachability
@@ -34,10 +35,13 @@ _HEARTBEAT_EACH_S = 600.0
 class Publisher:
     """Keeps the topics of all transmitters as the outbox is."""
 
-    def __init__(self, topics: Topics, outbox: Outbox, outgoing: Outgoing, problems: Problems) -> None:
+    def __init__(
+        self, topics: Topics, outbox: Outbox, outgoing: Outgoing, problems: Problems, recorder: Recorder
+    ) -> None:
         self._topics = topics
         self._outbox = outbox
         self._outgoing = outgoing
+        self._recorder = recorder
         self._changed: set[str] = set(topics.transmitters)
         self._work = asyncio.Event()
         self._work.set()
@@ -73,6 +77,8 @@ class Publisher:
         for leaf, state in change.states.items():
             payload = state if isinstance(state, str) else json.dumps(state)
             self._outgoing.state(self._topics.of(transmitter, leaf), payload)
+            if isinstance(state, str):
+                self._recorder.note(transmitter, leaf.removesuffix("/state"), up=state == "ON")
         for event in change.events:
             self._outgoing.publish(self._topics.of(transmitter, "event"), json.dumps(event))
         for finding in change.findings:
