@@ -34,6 +34,7 @@ from bridge.store.maintenance import maintain
 from bridge.store.recovery import Recovery, RecoveryReport
 from bridge.transmitters.intake import CommandHandler
 from bridge.transmitters.publisher import Publisher
+from bridge.transmitters.record import RecordPublisher
 
 log = logging.getLogger(__name__)
 
@@ -83,7 +84,9 @@ class Bridge:
         outgoing = Outgoing(asyncio.Event())
         topics, panel_topics = build.topics(settings), PanelTopics(settings.mqtt.base_topic)
         self._problems = problems = Problems()
-        self._recorder = Recorder(Edges(store), clock)
+        edges = Edges(store)
+        self._recorder = Recorder(edges, clock)
+        self._record = RecordPublisher(topics, edges, outgoing, build.subjects(settings), clock)
         self._publisher = publisher = Publisher(topics, outbox, outgoing, problems, self._recorder)
         self._transmitters = build.transmitters(settings, outbox, publisher, clock)
         self._clock_watch = ClockWatch(clock, outbox, problems, publisher.emit)
@@ -168,6 +171,7 @@ class Bridge:
             "status": status.run(),
             "store": maintain(self._store, self._outbox, clock, self._store_failed),
             "clock": self._clock_watch.run(),
+            "record": self._record.run(),
             "announcer": self._announcer.run(),
             "health": health.serve(self._settings.store.path, status.problems),
             "watchdog": watchdog.watch(manager, self._session.connected, status.hanging),

@@ -33,6 +33,7 @@ from bridge.mqtt.session import Subscriptions
 from bridge.panels.code_lock import CodeLock
 from bridge.panels.known import ControlledPanel, KnownPanels
 from bridge.panels.topics import PanelTopics
+from bridge.record.figures import Subject
 from bridge.sos_access.client import SOSAccessClient
 from bridge.sos_access.peer import Peer
 from bridge.store.database import Store
@@ -60,6 +61,14 @@ def _reach(each: TransmitterSettings) -> Reach:
         receivers["secondary"] = each.secondary_receiver
     paths = {path.name: path.interface or path.source or "" for path in each.paths}
     return Reach(receivers, paths, each.heartbeat_s, each.check_idle_every)
+
+
+def subjects(settings: Settings) -> list[Subject]:
+    """Return what is measured of each transmitter."""
+    return [
+        Subject(each.name, tuple(_reach(each).receivers), tuple(_reach(each).paths), each.undelivered_after)
+        for each in settings.transmitters
+    ]
 
 
 def broker(mqtt: MqttSettings) -> Broker:
