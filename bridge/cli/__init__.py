@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from bridge import __version__
-from bridge.cli import alarm, backup, check, config, healthcheck, outbox, panel, run
+from bridge.cli import alarm, backup, check, config, healthcheck, history, outbox, panel, report, run
 from bridge.cli.common import add_config_options, load_settings
 from bridge.cli.demo import command as demo
 from bridge.cli.logs import setup_logging
@@ -83,6 +83,6 @@ def parser() -> argparse.ArgumentParser:
     top.add_argument("--version", action="version", version=f"sosbridge {__version__}")
     add_config_options(top)
     commands = top.add_subparsers(metavar="COMMAND", required=True)
-    for module in (run, check, alarm, outbox, backup, panel, simulate, demo, healthcheck, config):
+    for module in (run, check, alarm, outbox, history, report, backup, panel, simulate, demo, healthcheck, config):
         module.register(commands)
     return top

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
-from bridge.common.errors import ConfigError
+from bridge.common.errors import ConfigError, StoreError
 from bridge.config.settings import Settings, TransmitterSettings
 from bridge.config.sources import load
 
@@ -39,6 +39,14 @@ def load_settings(args: argparse.Namespace) -> Settings:
     if args.log_level:
         overrides.append(f"log.level={args.log_level}")
     return load(args.config, overrides)
+
+
+def existing_store(settings: Settings) -> Path:
+    """Return the path of the store. Raises StoreError where there is none: reading creates nothing."""
+    path = settings.store.path
+    if not path.exists():
+        raise StoreError(f"no store at {path}; the service creates it")
+    return path
 
 
 def add_transmitter_option(parser: argparse.ArgumentParser) -> None:

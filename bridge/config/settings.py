@@ -89,7 +89,7 @@ class StoreSettings(Table):
 
     path: Path = Path("/data/sosbridge.db")
     max_commands: int = Field(100_000, ge=1, description="new commands are refused past it")
-    history: Duration = Field(30 * 86400.0, ge=0)
+    history: Duration = Field(400 * 86400.0, ge=0, description="how long results are kept, for reports")
 
 
 class LogSettings(Table):
