@@ -34,7 +34,6 @@ class _Finding:
 def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser = commands.add_parser(
         "check",
-        help="validate the configuration, connect to the broker, ping each receiver over each path",
         description="Validate the configuration, open the store, connect to the broker and ping each receiver over "
         "each path. Exit status: 0 if everything works, 1 if something does not, 2 if the configuration is wrong.",
     )

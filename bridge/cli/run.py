@@ -11,7 +11,7 @@ from bridge.cli.logs import setup_logging
 
 
 def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    parser = commands.add_parser("run", help="run the bridge until SIGTERM or Ctrl-C")
+    parser = commands.add_parser("run")
     parser.set_defaults(run=run)
 
 

@@ -24,6 +24,7 @@ from paho.mqtt.subscribeoptions import SubscribeOptions
 from bridge.common.backoff import Backoff
 from bridge.common.errors import first
 from bridge.common.models import Reply
+from bridge.common.problems import Kind, Problems
 from bridge.common.pulse import Pulse
 from bridge.common.text import clean
 from bridge.mqtt.client import (
@@ -119,8 +120,11 @@ class Session:
         router: Router,
         subscriptions: Subscriptions,
         deliveries: DeliveryLog,
+        problems: Problems,
     ) -> None:
         """Raises ConfigError where a certificate file cannot be used."""
+        problems.doubt(Kind.BROKER_DOWN)
+        self._problems = problems
         self.connected = asyncio.Event()
         self.connects = 0
         self.pulse = Pulse("the MQTT connection", _LONGEST_TURN_S)
@@ -161,6 +165,7 @@ class Session:
                 if self._short >= _SHORT_CONNECTIONS:
                     text += f"; is another client connected with mqtt.client_id {self._broker.client_id}?"
                 log.warning("broker %s: %s; next try in %.0f s", where, text, wait)
+                self._problems.set(Kind.BROKER_DOWN, f"not connected to the broker {where}: {text}")
                 await asyncio.sleep(wait)
 
     def _connected_for(self) -> float:
@@ -207,6 +212,7 @@ class Session:
             await client.publish(self._subscriptions.status, "online", qos=1, retain=True)
             self.connects += 1
             self.connected.set()
+            self._problems.set(Kind.BROKER_DOWN, None)
             self._connected_at = asyncio.get_running_loop().time()
             log.info("connected to broker %s:%d", self._broker.host, self._broker.port)
             tasks.create_task(self._publish(client, connection))
