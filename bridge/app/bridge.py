@@ -15,6 +15,7 @@ from bridge.app.clock_watch import ClockWatch
 from bridge.app.status import BridgeStatus
 from bridge.common.clock import Clock
 from bridge.common.errors import BridgeError, DamagedError, StoreError, first
+from bridge.common.problems import Kind, Problems
 from bridge.config.settings import Settings
 from bridge.g90.connections import Connections
 from bridge.g90.server import PanelServer
@@ -79,9 +80,10 @@ class Bridge:
         self._outbox = outbox = build.outbox(settings, store)
         outgoing = Outgoing(asyncio.Event())
         topics, panel_topics = build.topics(settings), PanelTopics(settings.mqtt.base_topic)
-        self._publisher = publisher = Publisher(topics, outbox, outgoing)
+        self._problems = problems = Problems()
+        self._publisher = publisher = Publisher(topics, outbox, outgoing, problems)
         self._transmitters = build.transmitters(settings, outbox, publisher, clock)
-        self._clock_watch = ClockWatch(clock, outbox, publisher)
+        self._clock_watch = ClockWatch(clock, outbox, problems, publisher.emit)
         self._connections = Connections()
         self._known = known = build.known_panels(settings.g90, self._connections)
         self._announcer = announcer = build.announcer(settings, outgoing)
@@ -134,7 +136,6 @@ class Bridge:
         await self._outbox.load_deliveries()
         await self._clock_watch.load()
         await self._publisher.restore()
-        await self._report_unconfigured()
         server = None
         if g90 := self._settings.g90:
             states = await self._panels.restore()
@@ -170,15 +171,6 @@ class Bridge:
         lines = {f"transmitter {name}": each.run() for name, each in self._transmitters.items()}
         return [listening, others, lines, {"publisher": self._publisher.run()}, {"session": self._session.run()}]
 
-    async def _report_unconfigured(self) -> None:
-        """Report alarms that wait for a transmitter that is not configured: nobody sends them."""
-        waiting = await self._outbox.unconfigured(self._transmitters)
-        for name, number in waiting.items():
-            log.error("%d alarms wait for transmitter %s, which is not configured", number, name)
-        named = ", ".join(f"{number} for {name}" for name, number in waiting.items())
-        text = f"alarms wait for transmitters that are not configured: {named}; see sosbridge outbox list"
-        self._publisher.bridge_problem("unconfigured_waiting", text if waiting else None)
-
     def _store_failed(self, failure: StoreError | None) -> None:
         """Report that the disk takes no writes, or that it does again."""
         if failure is None:
@@ -187,7 +179,7 @@ class Bridge:
         else:
             log.critical("%s; alarms are sent from memory until it takes writes again", failure)
             self._publisher.emit("store_failed", error=str(failure))
-        self._publisher.bridge_problem("store_failed", None if failure is None else str(failure))
+        self._problems.set(Kind.STORE_FAILED, None if failure is None else str(failure))
 
     def _panel_stored(self, state: PanelState) -> None:
         self._announcer.announce_panel(state)

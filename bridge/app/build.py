@@ -55,7 +55,9 @@ def topics(settings: Settings) -> Topics:
 
 
 def _reach(each: TransmitterSettings) -> Reach:
-    receivers = {"primary": each.receiver} | ({"secondary": each.secondary_receiver} if each.secondary_receiver else {})
+    receivers = {"primary": each.receiver}
+    if each.secondary_receiver and not each.use_single_receiver:
+        receivers["secondary"] = each.secondary_receiver
     paths = {path.name: path.interface or path.source or "" for path in each.paths}
     return Reach(receivers, paths, each.heartbeat_s, each.check_idle_every)
 
@@ -140,10 +142,7 @@ def _peers(each: TransmitterSettings, network: Network) -> dict[Route, Peer]:
 
 
 def _receivers(each: TransmitterSettings) -> dict[str, tuple[str, int]]:
-    found = {"primary": host_port(each.receiver)}
-    if each.secondary_receiver and not each.use_single_receiver:
-        found["secondary"] = host_port(each.secondary_receiver)
-    return found
+    return {name: host_port(written) for name, written in _reach(each).receivers.items()}
 
 
 def outbox(settings: Settings, store: Store) -> Outbox:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import Protocol
+from collections.abc import Callable
 
 from bridge.common.clock import Clock
 from bridge.common.errors import StoreError
 from bridge.common.kernel import machine_id
+from bridge.common.problems import Kind, Problems
 from bridge.store.outbox import Outbox
 
 log = logging.getLogger(__name__)
@@ -22,20 +23,15 @@ _ZONE_TOLERANCE_S = 60.0
 _FACT = "synchronised machine"
 
 
-class ClockReporter(Protocol):
-    """Takes what is found."""
-
-    def emit(self, kind: str, **details: object) -> None: ...
-    def bridge_problem(self, kind: str, text: str | None) -> None: ...
-
-
 class ClockWatch:
     """Looks at the clock each second."""
 
-    def __init__(self, clock: Clock, outbox: Outbox, reporter: ClockReporter) -> None:
+    def __init__(self, clock: Clock, outbox: Outbox, problems: Problems, emit: Callable[..., None]) -> None:
+        """`emit` publishes on `bridge/event`."""
         self._clock = clock
         self._outbox = outbox
-        self._reporter = reporter
+        self._problems = problems
+        self._emit = emit
         self._far: set[str] = set()
         self._was_wrong = False
 
@@ -66,8 +62,8 @@ class ClockWatch:
     def _report(self) -> None:
         wrong = self._clock.is_wrong
         text = f"the clock is wrong: {self._clock.now():%Y-%m-%d %H:%M:%S}; alarms go out without a time"
-        self._reporter.emit("clock_wrong" if wrong else "clock_right")
-        self._reporter.bridge_problem("clock_wrong", text if wrong else None)
+        self._emit("clock_wrong" if wrong else "clock_right")
+        self._problems.set(Kind.CLOCK_WRONG, text if wrong else None)
         log.log(logging.ERROR if wrong else logging.INFO, "%s", text if wrong else "the clock is right")
 
     def _compare(self) -> None:

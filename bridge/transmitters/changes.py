@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from bridge.common.models import Result
+from bridge.common.problems import Kind
 from bridge.transmitters.line import Line
 from bridge.transmitters.rounds import LineState
 from bridge.transmitters.routes import Routes
@@ -25,7 +26,7 @@ class Reporter(Protocol):
     def routes(self, transmitter: str, routes: Routes) -> None:
         """The health of the routes has changed."""
 
-    def problem(self, transmitter: str, kind: str, text: str | None, *, receiver: str | None = None) -> None:
+    def problem(self, transmitter: str, kind: Kind, text: str | None, *, receiver: str | None = None) -> None:
         """Raise a problem, or clear it with None."""
 
     def heartbeat(self, transmitter: str, result: Result) -> None:
@@ -49,7 +50,7 @@ class Changes:
 
     def begin(self) -> None:
         """Report what the start has found."""
-        self._reporter.problem(self._line.name, "password_file", self._line.passwords.problem)
+        self._reporter.problem(self._line.name, Kind.PASSWORD_FILE, self._line.passwords.problem)
 
     def look(self, state: LineState, now: float) -> None:
         """Report what has changed."""
@@ -77,11 +78,11 @@ class Changes:
         name, refusing = self._line.name, set(state.logins.refusals)
         for receiver in sorted(refusing - self._refusing):
             text = f"receiver {receiver} refuses transmitter code or password; ask the operator"
-            self._reporter.problem(name, "unauthorized", text, receiver=receiver)
+            self._reporter.problem(name, Kind.UNAUTHORIZED, text, receiver=receiver)
             if not self._refusing:
                 self._reporter.emit("unauthorized", transmitter=name, error=text)
         for receiver in sorted(self._refusing - refusing):
-            self._reporter.problem(name, "unauthorized", None, receiver=receiver)
+            self._reporter.problem(name, Kind.UNAUTHORIZED, None, receiver=receiver)
         self._refusing = refusing
 
     def _heartbeats(self, state: LineState, now: float) -> None:
@@ -92,4 +93,4 @@ class Changes:
         text = "heartbeats are not enabled at the operator; the next one is tried a day later" if paused else None
         if text is not None:
             self._reporter.emit("heartbeat_disabled", transmitter=name, error=text)
-        self._reporter.problem(name, "heartbeat_disabled", text)
+        self._reporter.problem(name, Kind.HEARTBEAT_DISABLED, text)
