@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable
 from datetime import datetime
 
@@ -47,13 +48,13 @@ class ProblemLog:
         """Repeat what lasts until cancelled."""
         while True:
             await asyncio.sleep(_EACH_S)
-            now = asyncio.get_running_loop().time()
+            now = time.monotonic()
             for lasting, problem in self._lasting.values():
                 if lasting.is_due(now):
                     self._log(problem)
 
     def _changed(self, about: About, before: Problem | None, after: Problem | None) -> None:
-        now = asyncio.get_running_loop().time()
+        now = time.monotonic()
         problem = after or before
         if problem is None or problem.kind not in _OVER:
             return

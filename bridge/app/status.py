@@ -15,6 +15,7 @@ from bridge import __version__
 from bridge.app.health import STUCK_AFTER_S
 from bridge.common.clock import Clock
 from bridge.common.errors import StoreError
+from bridge.common.lasting import LASTS
 from bridge.common.text import timestamp
 from bridge.mqtt.outgoing import Outgoing
 from bridge.mqtt.session import Session
@@ -79,7 +80,7 @@ class BridgeStatus:
             try:
                 self._outgoing.state(self._topics.bridge_health, json.dumps(await self._health()))
             except StoreError as error:
-                log.error("%s", error)
+                log.error("%s", error, extra=LASTS)
             await asyncio.sleep(_HEALTH_S)
 
     async def _health(self) -> dict[str, object]:

@@ -21,6 +21,7 @@ from typing import Any
 from bridge.common.backoff import Backoff
 from bridge.common.clock import Clock
 from bridge.common.errors import DamagedError, StoreError
+from bridge.common.lasting import LASTS
 from bridge.common.models import AlarmIdentity, Command, Request
 from bridge.g90.registry import Refused
 from bridge.g90.state.model import Now, PanelState, evolve
@@ -121,7 +122,7 @@ class Panels:
                 self._looks_at = _now() + wait
                 backoff.reset()
             except StoreError as error:
-                log.error("alarms of panels are not restored yet: %s", error)
+                log.error("alarms of panels are not restored yet: %s", error, extra=LASTS)
                 wait = backoff.fail()
             try:
                 async with asyncio.timeout(wait):
