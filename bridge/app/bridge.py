@@ -9,9 +9,10 @@ from collections.abc import Coroutine, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from bridge import __version__
 from bridge.app import build, health, watchdog
 from bridge.app.clock_watch import ClockWatch
+from bridge.app.problem_log import ProblemLog
+from bridge.app.start_log import log_start
 from bridge.app.status import BridgeStatus
 from bridge.common.clock import Clock
 from bridge.common.errors import BridgeError, DamagedError, StoreError, first
@@ -81,11 +82,12 @@ class Bridge:
         outgoing = Outgoing(asyncio.Event())
         topics, panel_topics = build.topics(settings), PanelTopics(settings.mqtt.base_topic)
         self._problems = problems = Problems()
+        self._connections = Connections()
+        self._known = known = build.known_panels(settings.g90, self._connections)
+        self._problem_log = ProblemLog(problems, known.label)
         self._publisher = publisher = Publisher(topics, outbox, outgoing, problems)
         self._transmitters = build.transmitters(settings, outbox, publisher, clock)
         self._clock_watch = ClockWatch(clock, outbox, problems, publisher.emit)
-        self._connections = Connections()
-        self._known = known = build.known_panels(settings.g90, self._connections)
         self._announcer = announcer = build.announcer(settings, outgoing)
         self._panel_commands = PanelCommands(panel_topics, outgoing, known, clock=clock, emit=publisher.emit)
         commands = CommandHandler(topics, outbox, publisher, clock)
@@ -111,9 +113,7 @@ class Bridge:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Run until `stop` is set; then end the lines, publish what is left and `offline`, and disconnect."""
-        for warning in self._settings.warnings:
-            log.warning("%s", warning)
-        log.info("sosbridge %s, transmitters: %s", __version__, ", ".join(self._transmitters) or "none")
+        log_start(self._settings)
         server = await self._restore()
         manager = watchdog.Manager()
         async with asyncio.TaskGroup() as tasks:
@@ -168,6 +168,7 @@ class Bridge:
             "status": status.run(),
             "store": maintain(self._store, self._outbox, clock, self._store_failed),
             "clock": self._clock_watch.run(),
+            "problem log": self._problem_log.run(),
             "announcer": self._announcer.run(),
             "health": health.serve(self._settings.store.path, status.hanging, self._problems),
             "watchdog": watchdog.watch(manager, self._session.connected, status.hanging),
@@ -178,12 +179,11 @@ class Bridge:
     def _store_failed(self, failure: StoreError | None) -> None:
         """Report that the disk takes no writes, or that it does again."""
         if failure is None:
-            log.warning("the store takes writes again; what was kept in memory is written")
             self._publisher.emit("store_recovered")
         else:
-            log.critical("%s; alarms are sent from memory until it takes writes again", failure)
             self._publisher.emit("store_failed", error=str(failure))
-        self._problems.set(Kind.STORE_FAILED, None if failure is None else str(failure))
+        text = f"{failure}; alarms are sent from memory until it takes writes again"
+        self._problems.set(Kind.STORE_FAILED, None if failure is None else text)
 
     def _panel_stored(self, state: PanelState) -> None:
         self._announcer.announce_panel(state)

@@ -104,7 +104,7 @@ def client(each: TransmitterSettings, authentication: Secret, clock: Clock | Non
 def passwords(store: Path, each: TransmitterSettings) -> Passwords:
     """Return the passwords of a transmitter, which lie beside the store."""
     path = password_file(store, each.name, each.transmitter_code, each.transmitter_type)
-    return Passwords(path, each.authentication, list(_receivers(each)))
+    return Passwords(path, each.authentication, list(receivers(each)))
 
 
 def line(
@@ -137,13 +137,14 @@ def _peers(each: TransmitterSettings, network: Network) -> dict[Route, Peer]:
     )
     ways = {path.name: replace(peer, interface=path.interface, source=path.source) for path in each.paths}
     return {
-        Route(receiver, path): replace(way, address=address)
+        Route(receiver, path): replace(way, address=address, label=f"{each.name}: {receiver}{path and f' over {path}'}")
         for path, way in (ways or {"": peer}).items()
-        for receiver, address in _receivers(each).items()
+        for receiver, address in receivers(each).items()
     }
 
 
-def _receivers(each: TransmitterSettings) -> dict[str, tuple[str, int]]:
+def receivers(each: TransmitterSettings) -> dict[str, tuple[str, int]]:
+    """Return host and port of each receiver."""
     return {name: host_port(written) for name, written in _reach(each).receivers.items()}
 
 

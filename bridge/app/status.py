@@ -14,6 +14,7 @@ from pathlib import Path
 
 from bridge import __version__
 from bridge.common.errors import StoreError
+from bridge.common.lasting import LASTS
 from bridge.common.text import timestamp
 from bridge.mqtt.outgoing import Outgoing
 from bridge.mqtt.session import Session
@@ -77,7 +78,7 @@ class BridgeStatus:
             try:
                 self._outgoing.state(self._topics.bridge_health, json.dumps(await self._health()))
             except StoreError as error:
-                log.error("%s", error)
+                log.error("%s", error, extra=LASTS)
             await asyncio.sleep(_HEALTH_S)
 
     async def _health(self) -> dict[str, object]:

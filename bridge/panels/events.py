@@ -21,6 +21,7 @@ from typing import Any
 from bridge.common.backoff import Backoff
 from bridge.common.clock import Clock
 from bridge.common.errors import DamagedError, StoreError
+from bridge.common.lasting import LASTS
 from bridge.common.models import AlarmIdentity, Command, Request
 from bridge.common.problems import About, Kind, Problem, Problems
 from bridge.g90.registry import Refused
@@ -126,7 +127,7 @@ class Panels:
                 self._looks_at = _now() + wait
                 backoff.reset()
             except StoreError as error:
-                log.error("alarms of panels are not restored yet: %s", error)
+                log.error("alarms of panels are not restored yet: %s", error, extra=LASTS)
                 wait = backoff.fail()
             try:
                 async with asyncio.timeout(wait):
@@ -222,14 +223,14 @@ class Panels:
     def _read_or_not(self, panel: ControlledPanel) -> None:
         """Report that a panel cannot be read, or can again."""
         guid, problem = panel.config.guid, panel.reader.problem
-        text = f"panel {panel.config.name or guid} cannot be read: {problem}"
+        text = f"panel {panel.config.name or guid}: cannot be read: {problem}"
         self._problems.set(Kind.PANEL_UNREADABLE, None if problem is None else text, About(panel=guid))
         self._declare(self._panels.states.get(guid) or PanelState(guid=guid))
 
     def _declare(self, state: PanelState) -> None:
         guid, about = state.guid, About(panel=state.guid)
         if guid in self._panels.configured:
-            text = f"panel {state.name or guid} is offline"
+            text = f"panel {state.name or guid}: offline"
             if state.online is None:
                 self._problems.doubt(Kind.PANEL_OFFLINE, about)
             else:
