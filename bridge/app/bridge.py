@@ -95,16 +95,18 @@ class Bridge:
         routes = (announcer.route, *self._panel_commands.routes, *commands.routes)
         subscriptions = build.subscriptions(topics, panel_topics, known, announcer)
         broker = build.broker(settings.mqtt)
-        self._session = Session(broker, outgoing, Router(routes, publisher.emit), subscriptions, outbox.deliveries)
+        self._session = Session(
+            broker, outgoing, Router(routes, publisher.emit), subscriptions, outbox.deliveries, problems
+        )
         self.status = BridgeStatus(
             topics, outbox, outgoing, self._session, self._transmitters, known,
-            protocol=settings.mqtt.protocol, clock=clock,
+            protocol=settings.mqtt.protocol, started_at=clock.now(),
         )  # fmt: skip
         self._panels = Panels(
             panel_topics, outbox, outgoing, known,
             rules=[each.rule() for each in settings.forward], clock=clock,
             accept_unknown=build.accepts_unknown(settings.g90),
-            emit=publisher.emit, on_state=self._panel_stored,
+            emit=publisher.emit, problems=problems, on_state=self._panel_stored,
             max_ages={each.name: each.max_age for each in settings.transmitters},
             missed_max_age=settings.g90.missed_max_age if settings.g90 else MISSED_MAX_AGE_S,
         )  # fmt: skip
@@ -135,12 +137,14 @@ class Bridge:
             self._publisher.emit("store_damaged", **asdict(self._report))
         await self._outbox.load_deliveries()
         await self._clock_watch.load()
-        await self._publisher.restore()
         server = None
         if g90 := self._settings.g90:
             states = await self._panels.restore()
-            lines = len(self._transmitters)
-            server = build.server(g90, lines, self._panels, self._known, self._connections, states, self._clock)
+            server = build.server(
+                g90, len(self._transmitters), self._panels, self._known, self._connections, states, self._clock,
+                self._problems,
+            )  # fmt: skip
+        await self._publisher.restore()
         self.status.publish_info()
         build.announce(self._settings, self._announcer)
         return server
@@ -166,7 +170,7 @@ class Bridge:
             "clock": self._clock_watch.run(),
             "problem log": self._problem_log.run(),
             "announcer": self._announcer.run(),
-            "health": health.serve(self._settings.store.path, status.problems),
+            "health": health.serve(self._settings.store.path, status.hanging, self._problems),
             "watchdog": watchdog.watch(manager, self._session.connected, status.hanging),
         }
         lines = {f"transmitter {name}": each.run() for name, each in self._transmitters.items()}

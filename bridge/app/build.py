@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 from ipaddress import ip_network
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from bridge import __version__
 from bridge.app.file_limits import share
 from bridge.common.clock import Clock
 from bridge.common.models import Secret
+from bridge.common.problems import Kind, Problems
 from bridge.config.settings import G90Settings, MqttSettings, PanelSettings, Settings, TransmitterSettings
 from bridge.config.types import host_port
 from bridge.g90.connections import Connections
@@ -239,8 +241,10 @@ def server(
     connections: Connections,
     states: dict[str, PanelState],
     clock: Clock,
+    problems: Problems,
 ) -> PanelServer:
     """Return the panels' server, which leaves files to open for `lines` transmitters and the rest."""
+    problems.doubt(Kind.PORT_TAKEN)
     host, port = host_port(g90.listen)
     upstream = host_port(g90.upstream) if g90.upstream else None
     return PanelServer(
@@ -255,6 +259,7 @@ def server(
         accept_unknown=accepts_unknown(g90),
         limits=_limits(g90, panels, lines),
         clock=clock.now,
+        on_listening=partial(problems.set, Kind.PORT_TAKEN),
         panel_time=lambda: 0 if clock.is_wrong else int(clock.now().timestamp()),
     )
 

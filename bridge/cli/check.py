@@ -61,7 +61,6 @@ class _Site:
 def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser = commands.add_parser(
         "check",
-        help="test configuration, store, broker, receivers, panels and rules; list what is wrong",
         description="Test the configuration, the store, the broker, each receiver over each path, the panels' port, "
         "the panels and the rules, and list the problems of the running service. Exit status: 0 if everything works, 1 "
         "if something does not, 2 if the configuration is wrong.",
@@ -141,7 +140,7 @@ def _new_store(path: Path) -> _Finding:
     if not os.access(path.parent, os.W_OK | os.X_OK):
         fault = f"the directory {path.parent} does not exist or is not writable"
         return _Finding("store", "FAILED", f"{path}: {fault}; create it, or correct store.path")
-    return _Finding("store", "warning", f"{path} does not exist: the service begins with a new store; is store.path right?")
+    return _Finding("store", "warning", f"{path} does not exist: the service begins a new store; is store.path right?")
 
 
 async def _broker(site: _Site) -> AsyncIterator[_Finding]:

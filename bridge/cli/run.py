@@ -15,7 +15,7 @@ log = logging.getLogger(__name__)
 
 
 def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    parser = commands.add_parser("run", help="run the bridge until SIGTERM or Ctrl-C")
+    parser = commands.add_parser("run")
     parser.set_defaults(run=run)
 
 

@@ -24,6 +24,7 @@ from paho.mqtt.subscribeoptions import SubscribeOptions
 from bridge.common.backoff import Backoff
 from bridge.common.errors import first
 from bridge.common.models import Reply
+from bridge.common.problems import Kind, Problems
 from bridge.common.pulse import Pulse
 from bridge.common.text import clean
 from bridge.mqtt.client import (
@@ -115,8 +116,11 @@ class Session:
         router: Router,
         subscriptions: Subscriptions,
         deliveries: DeliveryLog,
+        problems: Problems,
     ) -> None:
         """Raises ConfigError where a certificate file cannot be used."""
+        problems.doubt(Kind.BROKER_DOWN)
+        self._problems = problems
         self.connected = asyncio.Event()
         self.connects = 0
         self.pulse = Pulse("the MQTT connection", _LONGEST_TURN_S)
@@ -150,7 +154,8 @@ class Session:
                 if lasted >= SHORT_S:  # two bridges that share a client id back off
                     backoff.reset()
                 wait = backoff.fail()
-                self._log.lost(error, lasted, wait)
+                text = self._log.lost(error, lasted, wait)
+                self._problems.set(Kind.BROKER_DOWN, f"not connected to the broker {self._log.broker}: {text}")
                 await asyncio.sleep(wait)
 
     def _connected_for(self) -> float:
@@ -197,6 +202,7 @@ class Session:
             await client.publish(self._subscriptions.status, "online", qos=1, retain=True)
             self.connects += 1
             self.connected.set()
+            self._problems.set(Kind.BROKER_DOWN, None)
             self._connected_at = asyncio.get_running_loop().time()
             self._log.connected()
             tasks.create_task(self._publish(client, connection))

@@ -18,7 +18,6 @@ import pytest
 from support.config import HOME, PASSWORD
 from support.outbox import command, put
 
-from bridge.app import health
 from bridge.cli import call
 from bridge.sos_access.simulator.receiver import Accounts, Receiver
 from bridge.store.database import Store
@@ -232,25 +231,6 @@ def test_check_says_what_waits_for_a_transmitter_that_is_gone(tmp_path: Path, ca
     assert call(["check"]) == 1
     [store] = [row for row in table(capsys) if row[0] == "store"]
     assert (store[1], "1 for former" in store[2]) == ("FAILED", True)
-
-
-@pytest.mark.parametrize(("problems", "status"), [([], 0), (["not connected to the broker"], 1)])
-def test_healthcheck_says_what_the_bridge_says(
-    tmp_path: Path, capsys: Output, problems: list[str], status: int
-) -> None:
-    configure(tmp_path)
-    store = tmp_path / "store.db"
-
-    async def find() -> list[str]:
-        return problems
-
-    with aside(lambda: health.serve(store, find)):
-        waited = threading.Event()
-        while not health.socket_path(store).exists():
-            waited.wait(0.01)
-        assert call(["healthcheck"]) == status
-    said = capsys.readouterr()
-    assert (said.out, said.err) == (("healthy\n", "") if not problems else ("", f"sosbridge: {problems[0]}\n"))
 
 
 @pytest.mark.parametrize("number", ["0x1", "-1", "1.5", "9" * 19, "9" * 5000, "٣"])
