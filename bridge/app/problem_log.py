@@ -72,9 +72,8 @@ class ProblemLog:
 
     def _log(self, problem: Problem) -> None:
         level = logging.WARNING if problem.kind in _MAY_HEAL else logging.ERROR
-        subject = self._subject(problem.about)
-        text = problem.text.removeprefix(subject)
-        log.log(level, "%s%s", subject, text, extra=self._fields(problem.about))
+        subject = "" if problem.about.panel else self._subject(problem.about)  # its text has the panel's name
+        log.log(level, "%s%s", subject, problem.text, extra=self._fields(problem.about))
 
     def _subject(self, about: About) -> str:
         if about.transmitter is not None:

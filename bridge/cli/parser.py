@@ -12,7 +12,7 @@ from bridge import __version__
 
 _COMMANDS = {
     "run": ("run", "run the bridge until SIGTERM or Ctrl-C"),
-    "check": ("check", "validate the configuration, connect to the broker, ping each receiver over each path"),
+    "check": ("check", "test configuration, store, broker, receivers, panels and rules; list what is wrong"),
     "ping": ("alarm", "send one heartbeat directly"),
     "rotate": ("alarm", "get a new password from the receiver and store it"),
     "alarm": ("alarm", "raise or restore one alarm directly, for commissioning"),

@@ -154,7 +154,8 @@ class Session:
                 if lasted >= SHORT_S:  # two bridges that share a client id back off
                     backoff.reset()
                 wait = backoff.fail()
-                self._problems.set(Kind.BROKER_DOWN, self._log.lost(error, lasted, wait))
+                text = self._log.lost(error, lasted, wait)
+                self._problems.set(Kind.BROKER_DOWN, f"not connected to the broker {self._log.broker}: {text}")
                 await asyncio.sleep(wait)
 
     def _connected_for(self) -> float:

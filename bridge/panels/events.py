@@ -51,6 +51,17 @@ log = logging.getLogger(__name__)
 _LONGEST_WAIT_S = 60.0
 _URGENT = frozenset({EventType.ALARM, EventType.SOS, EventType.TAMPER})
 _ARMINGS = frozenset({EventType.ARMED_AWAY, EventType.ARMED_HOME, EventType.DISARMED})
+_REACHABLE = frozenset({EventType.PANEL_OFFLINE, EventType.PANEL_ONLINE})
+_LEVELS = {EventType.SENSOR_ACTIVITY: logging.DEBUG} | dict.fromkeys(
+    (
+        EventType.PANEL_OFFLINE,
+        EventType.AC_POWER_LOST,
+        EventType.LOW_BATTERY,
+        EventType.PANEL_BATTERY_LOW,
+        EventType.WIFI_DISCONNECTED,
+    ),
+    logging.WARNING,
+)
 MISSED_MAX_AGE_S = 600.0
 
 
@@ -172,16 +183,26 @@ class Panels:
             self._not_forwarded(state, event)
         if event.again:
             return
-        log.info("panel %s: %s%s", state.name or state.guid, event.type, f" ({event.name})" if event.name else "")
+        self._log(state, event, to)
         payload = event.as_json() | ({"forwarded": to} if event.type in _URGENT else {})
         self._outgoing.publish(self._topics.of(state.guid, "event"), json.dumps(payload))
 
+    def _log(self, state: PanelState, event: PanelEvent, to: Sequence[str]) -> None:
+        if event.type in _REACHABLE and state.guid in self._panels.configured:  # a problem, and logged as such
+            return
+        name = state.name or state.guid
+        what = f"{event.type.replace('_', ' ')}{f' ({event.name})' if event.name else ''}"
+        forwarded = f", forwarded to {', '.join(to)}" if to else ""
+        log.log(_LEVELS.get(event.type, logging.INFO), "panel %s: %s%s", name, what, forwarded, extra={"panel": name})
+
     def _not_forwarded(self, state: PanelState, event: PanelEvent) -> None:
         """Report an alarm that goes to no receiver."""
+        name = state.name or state.guid
         if self._is_covered(event):
-            log.warning("panel %s: %s was missed at %s and is too old to forward", state.guid, _what(event), event.at)
+            text = "panel %s: %s was missed at %s and is too old to forward"
+            log.warning(text, name, _what(event), f"{event.at:%Y-%m-%d %H:%M:%S}", extra={"panel": name})
             return
-        log.warning("panel %s: no rule forwards %s", state.guid, _what(event))
+        log.error("panel %s: no rule forwards %s", name, _what(event), extra={"panel": name})
         about = {"sensor": event.sensor, "name": event.name, "sensor_type": event.sensor_type}
         known = {name: value for name, value in about.items() if value is not None}
         self._emit("alarm_unmatched", guid=state.guid, event=event.type.value, **known)

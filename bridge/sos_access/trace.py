@@ -1,4 +1,4 @@
-"""Debug lines around each step on the wire: started, then complete or failed. Documents hold passwords: none is shown."""
+"""Debug lines around each step on the wire: started, then complete or failed. No document: it has a password."""
 
 from __future__ import annotations
 

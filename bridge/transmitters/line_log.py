@@ -7,9 +7,10 @@ the line comes again after 1, 5 and 15 minutes, then hourly, until a line says h
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
-from datetime import datetime, timedelta
+from collections.abc import Sequence
+from datetime import timedelta
 
+from bridge.common.clock import Clock
 from bridge.common.lasting import Lasting
 from bridge.common.models import Outcome, Request, Result
 from bridge.common.text import clean, counted, lasted
@@ -33,11 +34,11 @@ _TODAY = timedelta(hours=12)
 class LineLog:
     """Writes the lines of one transmitter. `now` is the clock of the line's state, in seconds."""
 
-    def __init__(self, name: str, level: float | None, wall: Callable[[], datetime]) -> None:
-        """`level`: of the heartbeats, in seconds; `wall` returns the time of day."""
+    def __init__(self, name: str, level: float | None, clock: Clock) -> None:
+        """`level`: of the heartbeats, in seconds."""
         self._name = name
         self._level = level
-        self._wall = wall
+        self._clock = clock
         self._undelivered: dict[int, Item] = {}
         self._delivered = 0
         """Of those, since the outage began."""
@@ -87,9 +88,17 @@ class LineLog:
         before = self._undelivered.pop(item.queued.id, None)
         well = found.outcome in _ENDED_WELL
         self._delivered += before is not None and well
-        text = _delivery(found) if well else _failure(item, found)
+        text = self._delivery(item, found) if well else _failure(item, found)
         fields = {**self._fields(item), "outcome": str(found.outcome), "receiver": found.receiver}
         log.log(_level(found), "%s: %s %s", self._name, item, text, extra={**fields, "attempt": item.attempts or None})
+
+    def _delivery(self, item: Item, found: Result) -> str:
+        command = item.queued.command
+        as_one = " as a duplicate" if found.outcome is Outcome.DUPLICATE else ""
+        path = f" over {found.path}" if found.path else ""
+        took = self._clock.age_s(command.moment, command.accepted_at)
+        after = f" after {lasted(took)}" if took >= _SOON_S else ""
+        return f"accepted{as_one} by the {found.receiver} receiver{path}{after}"
 
     def _fields(self, item: Item | None = None) -> dict[str, object]:
         if item is None:
@@ -208,7 +217,7 @@ class LineLog:
 
     def _time(self, at: float, now: float) -> str:
         """Return a time of the line's clock as the time of day, with the date where that is not today."""
-        wall = self._wall().astimezone()
+        wall = self._clock.now().astimezone()
         moment = wall - timedelta(seconds=now - at)
         return (
             f"{moment:%H:%M:%S}"
@@ -226,14 +235,6 @@ def _subject(alarms: Sequence[Item]) -> str:
 
 def _answered_since(line: LineState, at: float) -> bool:
     return (line.routes.last_success or float("-inf")) >= at
-
-
-def _delivery(found: Result) -> str:
-    as_one = " as a duplicate" if found.outcome is Outcome.DUPLICATE else ""
-    path = f" over {found.path}" if found.path else ""
-    took = (found.completed_at - found.accepted_at).total_seconds() if found.completed_at and found.accepted_at else 0.0
-    after = f" after {lasted(took)}" if took >= _SOON_S else ""
-    return f"accepted{as_one} by the {found.receiver} receiver{path}{after}"
 
 
 def _failure(item: Item, found: Result) -> str:

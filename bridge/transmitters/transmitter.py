@@ -50,7 +50,7 @@ class Transmitter:
         self._outbox = outbox
         self._clock = clock or Clock()
         self._wake = outbox.news(line.name)
-        self._log = LineLog(line.name, line.heartbeat, line.clock.now)
+        self._log = LineLog(line.name, line.heartbeat, self._clock)
         self._changes = Changes(line, reporter)
         self._state = _state(line)
         self._sender = Sender(line, outbox, reporter, self._clock, self._state, self._wake.set, self._log)
