@@ -239,7 +239,7 @@ CASES = (
     Case(Kind.RECEIVER_DOWN, dead_receivers, "both receivers refuse connections", "home: back"),
     Case(Kind.UNDELIVERED, dead_receivers, "not delivered", "home: back, 1 alarm delivered"),
     Case(Kind.PATH_DOWN, dead_path, "home: path fixed: every receiver", "home: path fixed works again"),
-    Case(Kind.UNAUTHORIZED, refused_password, "refuses the password", "accepts the password"),
+    Case(Kind.UNAUTHORIZED, refused_password, "refuse the transmitter code or password", "home: back"),
     Case(Kind.PASSWORD_FILE, damaged_password_file, "is damaged", "the password file is good again"),
     Case(Kind.HEARTBEAT_DISABLED, no_heartbeats, "heartbeats are not enabled", "heartbeats are enabled"),
     Case(Kind.REJECTED, rejected_alarm, "rejected", "no rejected alarms are left"),
@@ -268,7 +268,7 @@ async def test_a_problem_is_shown_in_each_place_until_it_is_over(site: House, ca
         await _said(site, case, 4)
         await site.bridge.logs(case.logged)
         checked = await site.bridge.command("check")
-        assert case.kind in checked.stdout, checked.stdout + checked.stderr
+        assert f"{case.kind.replace('_', ' ')} since" in checked.stdout, checked.stdout + checked.stderr
         assert checked.returncode == 1
     mark = len(site.bridge.log)
     await _mqtt(site, case, lambda kinds: case.kind not in kinds)
