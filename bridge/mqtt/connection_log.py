@@ -76,8 +76,9 @@ class ConnectionLog:
 
     def _explained(self, error: BaseException) -> str:
         if self._short < _SHORT_CONNECTIONS:
-            return _ERRNO.sub("", explain(error))
+            text = _ERRNO.sub("", explain(error))
+            return "connection lost" if text.startswith("Disconnected during") else text
         return (
-            f"another client took over our client id {self._client_id!r}, it seems: {self._short} connections in a row "
-            "were short; do two bridges run with the same mqtt.client_id?"
+            f"another client took over our client id {self._client_id!r} ({self._short} short connections in a row; "
+            "do two bridges run with the same mqtt.client_id?)"
         )

@@ -101,7 +101,7 @@ async def test_a_night_of_five_faults(site: House) -> None:
         await station.stop()
     for code in ("FA", "BA"):
         await site.send("alarm/raise", code)
-        await site.mqtt.wait("transmitter/home/undelivered", lambda value, code=code: value["event_code"] == code)
+    await site.mqtt.wait_all("transmitter/home/undelivered", 2)
     await asyncio.sleep(6)
     for station in (site.primary, site.secondary):
         await station.start()
