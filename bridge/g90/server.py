@@ -113,9 +113,9 @@ class PanelServer:
             try:
                 return await loop.create_server(lambda: CloudConnection(self), host, port, backlog=self._limits.burst)
             except OSError as error:
-                why = (
-                    os.strerror(error.errno) if (error.errno or 0) > 0 else str(error)
-                )  # asyncio's repeats the address
+                # asyncio's own text repeats the address; a name that cannot be resolved has a negative number.
+                number = error.errno or 0
+                why = os.strerror(number) if number > 0 else str(error)
                 self._on_listening(f"cannot listen for panels on {host}:{port}: {why}")
                 await asyncio.sleep(backoff.fail())
 

@@ -244,14 +244,14 @@ class Panels:
     def _read_or_not(self, panel: ControlledPanel) -> None:
         """Report that a panel cannot be read, or can again."""
         guid, problem = panel.config.guid, panel.reader.problem
-        text = f"panel {panel.config.name or guid} cannot be read: {problem}"
+        text = f"panel {panel.config.name or guid}: cannot be read: {problem}"
         self._problems.set(Kind.PANEL_UNREADABLE, None if problem is None else text, About(panel=guid))
         self._declare(self._panels.states.get(guid) or PanelState(guid=guid))
 
     def _declare(self, state: PanelState) -> None:
         guid, about = state.guid, About(panel=state.guid)
         if guid in self._panels.configured:
-            text = f"panel {state.name or guid} is offline"
+            text = f"panel {state.name or guid}: offline"
             if state.online is None:
                 self._problems.doubt(Kind.PANEL_OFFLINE, about)
             else:

@@ -48,15 +48,12 @@ class Changes:
         self._refusing: set[str] = set()
         self._paused = False
 
-    def begin(self) -> None:
-        """Report what the start has found."""
-        self._reporter.problem(self._line.name, Kind.PASSWORD_FILE, self._line.passwords.problem)
-
     def look(self, state: LineState, now: float) -> None:
         """Report what has changed."""
+        self._reporter.problem(self._line.name, Kind.PASSWORD_FILE, self._line.passwords.trouble)
         self._routes(state, now)
         self._logins(state)
-        self._heartbeats(state, now)
+        self._heartbeats(state)
 
     def next_at(self, state: LineState) -> float:
         """Return when the passing of time alone changes something: the link is down after a level without success."""
@@ -85,8 +82,9 @@ class Changes:
             self._reporter.problem(name, Kind.UNAUTHORIZED, None, receiver=receiver)
         self._refusing = refusing
 
-    def _heartbeats(self, state: LineState, now: float) -> None:
-        paused = self._line.heartbeat is not None and state.supervision.is_paused(now)
+    def _heartbeats(self, state: LineState) -> None:
+        """A pause that is over is no answer yet: the problem lasts until a ping is accepted."""
+        paused = self._line.heartbeat is not None and state.supervision.paused_until is not None
         if paused == self._paused:
             return
         name, self._paused = self._line.name, paused

@@ -71,7 +71,6 @@ class Transmitter:
         self._state.started = now()
         for route, peer in self._line.peers.items():
             self._line.network.follow(peer, route, self._line, self._heard)
-        self._changes.begin()
         await self._restore()
         async with asyncio.TaskGroup() as tasks:
             for work, what in ((self._keep(), "keep the state"), (self._expire(), "expire")):
@@ -159,9 +158,12 @@ class Transmitter:
         )
 
     async def _expire(self) -> None:
-        """End the alarms that are too old and not sent meanwhile."""
+        """End the alarms that are too old and not sent meanwhile; look whether a password file is good again."""
         while True:
             await asyncio.sleep(_EXPIRE_EACH_S)
+            if self._line.passwords.trouble is not None:
+                await asyncio.to_thread(self._line.passwords.recheck)
+                self._wake.set()
             if not self._state.queue:
                 continue
             try:

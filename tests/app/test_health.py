@@ -32,7 +32,7 @@ async def serving(
     """Serve within, once the socket is there."""
     task = asyncio.create_task(serve(store, hanging, problems or Problems()))
     try:
-        while not Path(socket_path(store)).exists():
+        while not found(store).exists():
             assert not task.done()
             await asyncio.sleep(0)
         yield
@@ -40,6 +40,10 @@ async def serving(
         task.cancel()
         with suppress(asyncio.CancelledError):
             await task
+
+
+def found(store: Path) -> Path:
+    return Path(socket_path(store))
 
 
 async def asked(store: Path) -> Report:
@@ -68,7 +72,7 @@ def test_its_socket_is_never_there_for_others(tmp_path: Path) -> None:
 
     async def run() -> int:
         async with serving(tmp_path / "s.db"):
-            return Path(socket_path(tmp_path / "s.db")).stat().st_mode & 0o777
+            return found(tmp_path / "s.db").stat().st_mode & 0o777
 
     umask = os.umask(0)
     try:

@@ -247,7 +247,7 @@ def test_a_panel_that_does_not_answer_changes_nothing_and_is_a_problem(
                 await site.registry.take(site.registry.panels[GUID], message)
             site.panels.panel_greeted(GUID, "192.0.2.1")
             await site.until(
-                site.has("info", lambda info: info.get("problems") == ["panel House cannot be read: no answer"])
+                site.has("info", lambda info: info.get("problems") == ["panel House: cannot be read: no answer"])
             )
             assert site.outgoing.states[f"b/panel/{GUID}/state"] == "armed_away"
             site.control.fault = None
