@@ -62,7 +62,7 @@ class ConnectionLog:
         loop = asyncio.get_running_loop()
         self._quiet = loop.call_later(_QUIET_S, self._held)
         if self._trouble.since is None:
-            log.info("connected to broker %s", self.broker)
+            log.info("connected to broker %s", self._name)
             return
         self._reconnects += 1
         level = logging.INFO if self._reconnects == 1 else logging.DEBUG
