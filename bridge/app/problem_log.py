@@ -9,7 +9,6 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable
-from datetime import datetime
 
 from bridge.common.lasting import Lasting
 from bridge.common.problems import About, Kind, Problem, Problems
@@ -64,11 +63,10 @@ class ProblemLog:
             self._lasting[key] = lasting, after
             if before is None and lasting.is_due(now) and after.kind not in _SAID:
                 self._log(after)
-        elif self._lasting.pop(key, None) is not None:
-            took = (datetime.now().astimezone() - problem.since).total_seconds()
-            log.info(
-                "%s%s after %s", self._subject(about), _OVER[problem.kind], lasted(took), extra=self._fields(about)
-            )
+        elif key in self._lasting:
+            lasting, _ = self._lasting.pop(key)
+            took = lasted(lasting.end(now) or 0.0)
+            log.info("%s%s after %s", self._subject(about), _OVER[problem.kind], took, extra=self._fields(about))
 
     def _log(self, problem: Problem) -> None:
         level = logging.WARNING if problem.kind in _MAY_HEAL else logging.ERROR

@@ -26,7 +26,7 @@ class ConnectionLog:
     """Writes the lines."""
 
     def __init__(self, broker: Broker) -> None:
-        self.broker = f"{broker.host}:{broker.port}"
+        self._name = f"{broker.host}:{broker.port}"
         self._client_id = broker.client_id
         self._trouble = Lasting()
         self._since = datetime.now().astimezone()
@@ -51,33 +51,34 @@ class ConnectionLog:
         if self._trouble.is_due(now) or (needs_a_person and not self._needs_a_person):
             level = logging.ERROR if needs_a_person else logging.WARNING
             since = "" if begins else f", since {self._since:%H:%M:%S}"
-            log.log(level, "broker %s: %s%s, next try in %s", self.broker, text, since, lasted(max(wait_s, 1.0)))
+            log.log(level, "broker %s: %s%s, next try in %s", self._name, text, since, lasted(max(wait_s, 1.0)))
         else:
-            log.debug("broker %s: %s, next try in %s", self.broker, text, lasted(wait_s))
+            log.debug("broker %s: %s, next try in %s", self._name, text, lasted(wait_s))
         self._needs_a_person = needs_a_person
-        return text
+        return f"broker {self._name}: {text}"
 
     def connected(self) -> None:
         """Log a connection; of those that do not last only the first."""
         loop = asyncio.get_running_loop()
         self._quiet = loop.call_later(_QUIET_S, self._held)
         if self._trouble.since is None:
-            log.info("connected to broker %s", self.broker)
+            log.info("connected to broker %s", self._name)
             return
         self._reconnects += 1
         level = logging.INFO if self._reconnects == 1 else logging.DEBUG
-        log.log(level, "connected to broker %s again after %s", self.broker, lasted(loop.time() - self._trouble.since))
+        log.log(level, "connected to broker %s again after %s", self._name, lasted(loop.time() - self._trouble.since))
 
     def _held(self) -> None:
         took = self._trouble.end(asyncio.get_running_loop().time())
         if took is not None and self._reconnects > 1:
-            log.info("the connection to broker %s holds again after %s", self.broker, lasted(took))
+            log.info("the connection to broker %s holds again after %s", self._name, lasted(took))
         self._reconnects, self._short, self._needs_a_person = 0, 0, False
 
     def _explained(self, error: BaseException) -> str:
         if self._short < _SHORT_CONNECTIONS:
-            return _ERRNO.sub("", explain(error))
+            text = _ERRNO.sub("", explain(error))
+            return "connection lost" if text.startswith("Disconnected during") else text
         return (
-            f"another client took over our client id {self._client_id!r}, it seems: {self._short} connections in a row "
-            "were short; do two bridges run with the same mqtt.client_id?"
+            f"another client took over our client id {self._client_id!r} ({self._short} short connections in a row; "
+            "do two bridges run with the same mqtt.client_id?)"
         )

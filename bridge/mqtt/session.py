@@ -154,8 +154,7 @@ class Session:
                 if lasted >= SHORT_S:  # two bridges that share a client id back off
                     backoff.reset()
                 wait = backoff.fail()
-                text = self._log.lost(error, lasted, wait)
-                self._problems.set(Kind.BROKER_DOWN, f"not connected to the broker {self._log.broker}: {text}")
+                self._problems.set(Kind.BROKER_DOWN, self._log.lost(error, lasted, wait))
                 await asyncio.sleep(wait)
 
     def _connected_for(self) -> float:

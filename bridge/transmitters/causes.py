@@ -54,14 +54,7 @@ def causes(line: LineState, now: float) -> dict[Part, Cause]:
 def _causes(line: LineState, now: float) -> Iterator[tuple[Part, Cause]]:
     routes = line.routes
     for receiver in routes.receivers:
-        refusal = line.logins.refusals.get(receiver)
-        if refusal is not None:
-            one, two = f"refuses {_REFUSES}", f"refuse {_REFUSES}"
-            yield (
-                ("receiver", receiver),
-                Cause(one, two, refusal.since, hint="ask the operator", good="accepts the password"),
-            )
-        elif routes.receiver_up(receiver) is False:
+        if receiver in line.logins.refusals or routes.receiver_up(receiver) is False:
             yield ("receiver", receiver), _cause(line, ("receiver", receiver), now)
     for path in routes.paths if len(routes.paths) > 1 else ():
         if routes.path_up(path) is False:
@@ -72,6 +65,10 @@ def _cause(line: LineState, part: Part, now: float) -> Cause:
     kind, name = part
     found = [line.routes[route] for route in line.routes.configured if getattr(route, kind) == name]
     error = max(found, key=lambda health: health.last_exchange or 0.0).last_error
+    refusal = line.logins.refusals.get(name) if kind == "receiver" else None
+    if refusal is not None and (not error or _ANSWERED.match(error)):  # else it does not even answer by now
+        one, two = f"refuses {_REFUSES}", f"refuse {_REFUSES}"
+        return Cause(one, two, refusal.since, hint="ask the operator", good="accepts the password")
     since = max((health.failing_since for health in found if health.failing_since is not None), default=now)
     if answered := _ANSWERED.match(error):
         status = f"{answered[1]}{_name(int(answered[1]))}"

@@ -123,7 +123,8 @@ class LineLog:
     def _look_at_outage(self, line: LineState, found: dict[Part, Cause], now: float) -> None:
         failing = of_all_receivers(line, found) or self._silence(line, now)
         if self._undelivered or failing is not None:
-            if self._outage.since is None or now >= self._outage.next_at:
+            begins = self._outage.since is None and (self._undelivered or not len(line.queue))
+            if begins or now >= self._outage.next_at:  # an alarm that is tried just now is reported in a moment
                 self._log_outage(list(self._undelivered.values()), line, now)
         elif self._outage.since is not None:
             self._end_outage(line, found, now)

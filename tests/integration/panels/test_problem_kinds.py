@@ -203,6 +203,7 @@ async def taken_port(site: House) -> AsyncIterator[None]:
 @asynccontextmanager
 async def former_transmitter(site: House) -> AsyncIterator[None]:
     site.settings["transmitters"].append(site.transmitter("former", "IK00002"))
+    site.accounts.accept_unknown = True
     await _started(site)
     await site.primary.stop()
     await site.secondary.stop()
