@@ -9,6 +9,7 @@ from collections.abc import Callable
 from bridge.common.clock import Clock
 from bridge.common.errors import StoreError
 from bridge.common.kernel import machine_id
+from bridge.common.lasting import LASTS
 from bridge.common.problems import Kind, Problems
 from bridge.store.outbox import Outbox
 
@@ -55,7 +56,7 @@ class ClockWatch:
         try:
             await self._outbox.keep_fact(_FACT, machine_id())
         except StoreError as error:
-            log.error("%s", error)
+            log.error("%s", error, extra=LASTS)
         else:
             self._clock.was_synchronised = True
 
@@ -64,7 +65,6 @@ class ClockWatch:
         text = f"the clock is wrong: {self._clock.now():%Y-%m-%d %H:%M:%S}; alarms go out without a time"
         self._emit("clock_wrong" if wrong else "clock_right")
         self._problems.set(Kind.CLOCK_WRONG, text if wrong else None)
-        log.log(logging.ERROR if wrong else logging.INFO, "%s", text if wrong else "the clock is right")
 
     def _compare(self) -> None:
         """Warn of a receiver's clock that is far from ours, once until it is near again."""

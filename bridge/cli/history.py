@@ -26,7 +26,6 @@ _COLUMNS = (
 def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser = commands.add_parser(
         "history",
-        help="every command and its result",
         description="The commands that ended, oldest first, for as long as store.history keeps them. Works while the "
         "service runs.",
     )

@@ -32,7 +32,6 @@ from bridge.store.records import Queued, State
 def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser = commands.add_parser(
         "report",
-        help="figures of a month: availability, alarms, transmission times",
         description="What was measured of each transmitter's line in one month: availability of link, receivers and "
         "paths by day, alarms by outcome, transmission times, test alarms. Works while the service runs.",
     )

@@ -1,8 +1,8 @@
 """What needs a person: the one list that MQTT, the log, `healthcheck` and `check` show (TOPICS.md, Problems). Pure.
 
 Whoever finds a fault calls `Problems.set(kind, text, about)`, and with the text None when it is over. The kind and what
-it is about identify a problem; calls that change nothing are free. What was not checked yet is noted with `doubt`, until
-the first `set`: while there are doubts and no problem, nothing is reported as good.
+it is about identify a problem; calls that change nothing are free. What was not checked yet is noted with `doubt`,
+until the first `set`: while there are doubts and no problem, nothing is reported as good.
 
 `follow` registers a function that gets each change as (about, before, after): `before` is None where a problem is
 raised, `after` where it is cleared, both where a doubt is over and there is no problem; else the text has changed.
@@ -32,6 +32,7 @@ class Kind(StrEnum):
     HEARTBEAT_DISABLED = "heartbeat_disabled"
     REJECTED = "rejected"
     UNDELIVERED = "undelivered"
+    TEST_FAILED = "test_failed"
     BROKER_DOWN = "broker_down"
     """Never published: nobody can read it there."""
     STORE_FAILED = "store_failed"
@@ -106,6 +107,9 @@ class Problems:
         """Note that it is not known yet whether there is such a problem, unless it is raised."""
         if (kind, about) not in self._raised:
             self._doubts.add((kind, about))
+
+    def get(self, kind: Kind, about: About = BRIDGE) -> Problem | None:
+        return self._raised.get((kind, about))
 
     def __iter__(self) -> Iterator[Problem]:
         return iter([*self._raised.values()])

@@ -11,6 +11,7 @@ from datetime import datetime
 from functools import partial
 
 from bridge.common.errors import StoreError
+from bridge.common.lasting import LASTS
 from bridge.common.models import Outcome, Reply, Request, Result
 from bridge.common.problems import About, Kind, Problem, Problems
 from bridge.common.text import clean, timestamp
@@ -161,7 +162,7 @@ class Publisher:
                 try:
                     await self._round()
                 except StoreError as error:
-                    log.error("%s", error)
+                    log.error("%s", error, extra=LASTS)
                     await asyncio.sleep(_RETRY_S)
                     self._work.set()
 
@@ -254,7 +255,7 @@ class Publisher:
                 del self._published_undelivered[0]
                 self._work.set()  # for the next portion
         except StoreError as error:
-            log.error("%s", error)
+            log.error("%s", error, extra=LASTS)
 
 
 def _listed(problem: Problem) -> dict[str, str]:

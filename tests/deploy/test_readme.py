@@ -16,7 +16,7 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.reasoncodes import ReasonCode
 from support.brokers import Mosquitto
 
-from bridge.cli import parser
+from bridge.cli.parser import parser
 from bridge.common.errors import StoreError
 from bridge.mqtt.client import Broker, BrokerError, explain, try_connection
 from bridge.store.database import Store
