@@ -36,6 +36,7 @@ from bridge.store.recovery import Recovery, RecoveryReport
 from bridge.transmitters.intake import CommandHandler
 from bridge.transmitters.publisher import Publisher
 from bridge.transmitters.record import RecordPublisher
+from bridge.transmitters.scheduled_tests import ScheduledTests
 
 log = logging.getLogger(__name__)
 
@@ -92,6 +93,7 @@ class Bridge:
         self._connections = Connections()
         self._known = known = build.known_panels(settings.g90, self._connections)
         self._problem_log = ProblemLog(problems, known.label)
+        self._tests = ScheduledTests(build.planned_tests(settings), outbox, clock, problems)
         self._transmitters = build.transmitters(settings, outbox, publisher, clock)
         self._clock_watch = ClockWatch(clock, outbox, problems, publisher.emit)
         self._announcer = announcer = build.announcer(settings, outgoing)
@@ -176,6 +178,7 @@ class Bridge:
             "store": maintain(self._store, self._outbox, clock, self._store_failed),
             "clock": self._clock_watch.run(),
             "record": self._record.run(),
+            "test alarms": self._tests.run(),
             "problem log": self._problem_log.run(),
             "announcer": self._announcer.run(),
             "health": health.serve(self._settings.store.path, status.hanging, self._problems),

@@ -16,6 +16,7 @@ _COMMANDS = {
     "ping": ("alarm", "send one heartbeat directly"),
     "rotate": ("alarm", "get a new password from the receiver and store it"),
     "alarm": ("alarm", "raise or restore one alarm directly, for commissioning"),
+    "test": ("test", "let the running service send a test alarm, and wait for the answer"),
     "outbox": ("outbox", "list, show, retry or drop pending and rejected commands"),
     "history": ("history", "list every command that ended, with its result"),
     "report": ("report", "figures of a month: availability, alarms, transmission times"),

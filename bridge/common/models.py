@@ -223,3 +223,5 @@ class Command:
     reference: str | None = None
     warnings: tuple[str, ...] = ()
     reply: Reply | None = None
+    route: tuple[str, str] | None = None
+    """The only receiver and path that a test alarm goes over; None: any."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import time
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -23,6 +24,7 @@ from bridge.config.types import (
     Network,
     PanelAddress,
     Password,
+    TimeOfDay,
     TlsName,
     host_port,
     seconds,
@@ -30,8 +32,10 @@ from bridge.config.types import (
 from bridge.panels.forwarding import Rule, check_rule, faults, parse_event, parse_restore_on, uncovered
 from bridge.sos_access.prepare import check_event_code, prepare
 from bridge.sos_access.tls import tls_context
+from bridge.transmitters.timetable import Timetable, default_at
 
 _LEVELS = {"90s": 90.0, "180s": 180.0, "5h": 18000.0, "25h": 90000.0}
+_DAY_S = 86400
 _NEEDS_TWO_S = 180
 """Heartbeat levels up to this one require two receivers and two paths (sos_access/PROTOCOL.md, Heartbeat levels)."""
 _PATHS_REQUIRED = 2
@@ -171,7 +175,36 @@ class TransmitterSettings(Table):
     )
     paths: tuple[PathSettings, ...] = Field((), description="in order of preference; none: the system's routing")
     test_event_code: str | None = Field(None, description="raised by the test button in Home Assistant")
+    test_every: Duration | None = Field(
+        None, ge=3600, le=31 * 86400, description="how often a test alarm is sent; 24h, or a part or multiple of it"
+    )
+    test_at: TimeOfDay | None = Field(
+        None, description="local time of test alarms; default: between 1:00 and 5:00, by the transmitter's code"
+    )
+    test_every_route: bool = Field(default=False, description="each test alarm over one receiver and path, in turn")
     alarms: tuple[AlarmSettings, ...] = ()
+
+    @model_validator(mode="after")
+    def _tests(self) -> Self:
+        if self.test_every is None:
+            if self.test_at is not None or self.test_every_route:
+                raise ValueError('test_every is missing; without it no test alarm is sent; add for example "24h"')
+            return self
+        if self.test_event_code is None:
+            raise ValueError("test_event_code is missing; test_every needs the code that the operator takes as a test")
+        if _DAY_S % self.test_every and self.test_every % _DAY_S:
+            raise ValueError(
+                f"test_every: {self.test_every:g} s is neither a part of a day, such as 6h, nor whole days"
+            )
+        return self
+
+    @property
+    def timetable(self) -> Timetable | None:
+        """When test alarms are sent; None: never."""
+        if self.test_every is None:
+            return None
+        at = time.fromisoformat(self.test_at) if self.test_at else default_at(self.transmitter_code)
+        return Timetable(int(self.test_every), at)
 
     @property
     def heartbeat_s(self) -> float | None:

@@ -32,6 +32,8 @@ class Reach:
     level: float | None = None
     """The heartbeat level in seconds; None: heartbeats are off."""
     check_idle_every: float = 3600.0
+    tests_each_route: bool = False
+    """Whether each test alarm goes over one route."""
 
 
 _ONE_RECEIVER = Reach()
