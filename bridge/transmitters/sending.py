@@ -130,15 +130,14 @@ class Sender:
 
     async def _failed(self, item: Item, sent: Sent, *, unauthorized: bool) -> None:
         self.failures += 1
-        first = item.attempts == item.unwritten
+        first = item.attempts == len(sent.attempts)
         log.log(
             logging.WARNING if first else logging.DEBUG,
             "%s: %s not delivered after %d attempts, it stays in the outbox: %s",
             self.line.name, item, item.attempts, "; ".join(sent.faults),
         )  # fmt: skip
         refused = result(item, Outcome.UNAUTHORIZED, self._clock.now(), sent) if unauthorized else None
-        attempts, item.unwritten = item.unwritten, 0
-        error = item.error
+        attempts, error = item.attempts, item.error
         await self._store(
             lambda: self._outbox.failed(item.queued, attempts=attempts, error=error, unauthorized=refused)
         )
