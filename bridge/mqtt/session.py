@@ -54,6 +54,8 @@ _REPLY_TRIES = 2
 """The sender of a command chooses its response topic: the broker may disconnect for it, or never acknowledge it."""
 _AT_ONCE = 10
 """States published before their acknowledgements are awaited."""
+_EVENTS_AT_ONCE = 20
+"""Events published, one after the other, before states have their turn."""
 
 
 class DeliveryLog(Protocol):
@@ -183,7 +185,7 @@ class Session:
                 raise first(group) from None
             except asyncio.CancelledError:
                 with suppress(aiomqtt.MqttError, TimeoutError):
-                    await self._leave(client)
+                    await self._leave(client, connection)
                 raise
             finally:
                 self.connected.clear()
@@ -202,8 +204,7 @@ class Session:
             tasks.create_task(self._acknowledge_later(client, connection), name="mqtt: acknowledge later")
             await self._learn(client)
             for _ in range(0, self._outgoing.waiting_states, _AT_ONCE):
-                self.pulse.beat()
-                await self._publish_states(client)
+                await self._publish_waiting(client, connection)  # results do not wait for all states
             await client.publish(self._subscriptions.status, "online", qos=1, retain=True)
             self.connects += 1
             self.connected.set()
@@ -211,11 +212,11 @@ class Session:
             log.info("connected to broker %s:%d", self._broker.host, self._broker.port)
             tasks.create_task(self._publish(client, connection))
 
-    async def _leave(self, client: Client) -> None:
+    async def _leave(self, client: Client, connection: _Connection) -> None:
         client.timeout = _GOODBYE_S
         async with asyncio.timeout(_GOODBYE_S):
             while self.connected.is_set() and not self._outgoing.is_empty:
-                await self._publish_waiting(client)
+                await self._publish_waiting(client, connection)
         await client.publish(self._subscriptions.status, "offline", qos=1, retain=True)
 
     async def _subscribe(self, client: Client, filters: Iterable[str], qos: int) -> None:
@@ -292,26 +293,21 @@ class Session:
                 async with asyncio.timeout(_LONGEST_REST_S):
                     await work.wait()
             work.clear()
-            # An answer to something that we sent after our acknowledgements proves that the broker has those.
-            acknowledged = len(connection.unconfirmed)
-            if await self._publish_waiting(client) and acknowledged:
-                self._deliveries.acknowledged(connection.unconfirmed[:acknowledged])
-                del connection.unconfirmed[:acknowledged]
+            await self._publish_waiting(client, connection)
 
-    async def _publish_waiting(self, client: Client) -> bool:
-        """Publish the events that are due, then a few states; return whether the broker acknowledged any.
-
-        However fast either comes, the other is not kept waiting.
-        """
-        sent = False
-        for _ in range(self._outgoing.waiting_events):
+    async def _publish_waiting(self, client: Client, connection: _Connection) -> None:
+        """Publish a few events, then a few states: however fast either comes, the other is not kept waiting."""
+        acknowledged = len(connection.unconfirmed)
+        events = min(self._outgoing.waiting_events, _EVENTS_AT_ONCE)
+        for _ in range(events):
             self.pulse.beat()
             await self._publish_event(client, self._outgoing.next_event())
-            sent = True
-        sent = await self._publish_states(client) or sent
+        if await self._publish_states(client) or events:
+            # An answer to something that we sent after our acknowledgements proves that the broker has those.
+            self._deliveries.acknowledged(connection.unconfirmed[:acknowledged])
+            del connection.unconfirmed[:acknowledged]
         if not self._outgoing.is_empty:
             self._outgoing.work.set()
-        return sent
 
     async def _publish_event(self, client: Client, event: Event) -> None:
         if event.topic and not self._outgoing.is_held(event):
@@ -338,6 +334,7 @@ class Session:
 
     async def _publish_states(self, client: Client) -> bool:
         """Publish the states that are due longest, a few; return whether there were any."""
+        self.pulse.beat()
         topics, changed = self._outgoing.due_states(_AT_ONCE)
         async with asyncio.TaskGroup() as tasks:
             for topic, payload in changed.items():
