@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import time
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -196,3 +197,11 @@ def test_full_width_characters_become_ascii() -> None:
 @pytest.mark.parametrize("mark", ["\u0301", "\u20dd", "\u200b", "\u200d", "\ufe0f", "\ufeff"])
 def test_marks_and_joiners_are_dropped(mark: str) -> None:
     assert transliterate(f"x{mark}y") == "xy"
+
+
+@pytest.mark.parametrize("long", [["åäö€"] * 10_000, "€" * 60_000, "x\n" * 30_000, {str(n): "Å" for n in range(6000)}])
+def test_additional_info_of_any_length_holds_nobody_up(long: object) -> None:
+    """A command is read by the thread that sends alarms."""
+    began = time.process_time()
+    prepare(Alarm("BA", additional_info=long))  # type: ignore[arg-type]
+    assert time.process_time() - began < 0.15
