@@ -199,9 +199,9 @@ def test_marks_and_joiners_are_dropped(mark: str) -> None:
     assert transliterate(f"x{mark}y") == "xy"
 
 
-@pytest.mark.parametrize("long", [["åäö€"] * 10_000, "€" * 60_000, "x\n" * 30_000, {str(n): "Å" for n in range(6000)}])
-def test_additional_info_of_any_length_holds_nobody_up(long: object) -> None:
+@pytest.mark.parametrize("lines", [["x"] * 15_000, [""] * 30_000])
+def test_a_long_list_as_additional_info_holds_nobody_up(lines: list[str]) -> None:
     """A command is read by the thread that sends alarms."""
     began = time.process_time()
-    prepare(Alarm("BA", additional_info=long))  # type: ignore[arg-type]
-    assert time.process_time() - began < 0.15
+    prepare(Alarm("BA", additional_info=lines))
+    assert time.process_time() - began < 0.05
