@@ -150,7 +150,7 @@ class Session:
             self.pulse.beat()
             try:
                 await self._connect()
-            except (aiomqtt.MqttError, BrokerError, OSError, ValueError) as error:
+            except (aiomqtt.MqttError, BrokerError, OSError, ValueError, RuntimeError) as error:  # no more threads
                 if self._stopping:
                     return
                 lasted = self._connected_for()
