@@ -352,6 +352,21 @@ def test_name_server_that_hangs_blocks_its_own_name_only_and_once() -> None:
         hang.set()
 
 
+def test_name_is_not_looked_up_where_no_thread_can_be_started(monkeypatch: pytest.MonkeyPatch) -> None:
+    def start(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    async def work(dialer: Dialer) -> None:
+        async with receiver() as ((_, port), _):
+            monkeypatch.setattr(threading.Thread, "start", start)
+            (await dialer.connect(Peer(("alarm.example", port)))).abort()
+            with pytest.raises(TransportError, match="can't start new thread"):
+                await dialer.connect(Peer(("other.example", port)))
+            monkeypatch.undo()
+
+    dialling(work, resolver=Resolver({"alarm.example": ["127.0.0.1"]}))
+
+
 def test_address_that_worked_is_known_and_the_next_is_tried() -> None:
     async def work(dialer: Dialer) -> None:
         async with receiver() as ((_, port), _):
