@@ -322,6 +322,17 @@ def test_an_alarm_goes_before_a_ping_of_the_same_batch(tmp_path: Path) -> None:
     on_bench(tmp_path, body)
 
 
+def test_an_accepted_alarm_is_not_sent_again_however_odd_the_answer(tmp_path: Path) -> None:
+    async def body(each: Bench) -> None:
+        each.dialer.answers.append(b"<alarmresponse><status>0</status><info>Larm & tak</info></alarmresponse>")
+        await put(each.outbox, command())
+        await each.settle(1000)
+        assert [what for what in each.sent if what == "BA"] == ["BA"]
+        assert await each.outcomes() == ["accepted"]
+
+    on_bench(tmp_path, body)
+
+
 def test_an_answer_to_another_message_is_no_answer(tmp_path: Path) -> None:
     async def body(each: Bench) -> None:
         await each.settle()
