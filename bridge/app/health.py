@@ -11,21 +11,24 @@ from pathlib import Path
 
 from bridge.app.health_client import ANSWER_S, address, socket_path
 from bridge.app.watchdog import found
-from bridge.common.problems import Problems
+from bridge.common.problems import About, Problems
 from bridge.common.text import timestamp
 
 log = logging.getLogger(__name__)
 
 
 def described(hanging: list[str], problems: Problems) -> str:
-    """Return a line for each thing that hangs, each problem, and each owner of doubts; fields are split by tabs."""
+    """Return a line for each thing that hangs, each problem, and whose state is unknown; fields are split by tabs."""
     lines: list[tuple[str, ...]] = [("hangs", name) for name in hanging]
-    for each in problems:
-        owner = each.about.transmitter or each.about.panel or "bridge"
-        lines.append(("problem", each.kind, owner, timestamp(each.since), each.text))
-    owners = {about.transmitter or about.panel or "bridge" for _, about in problems.doubts}
-    lines += [("unknown", owner) for owner in sorted(owners)]
+    found = [(_owner(each.about), each) for each in problems]
+    lines += [("problem", each.kind, owner, timestamp(each.since), each.text) for owner, each in found]
+    doubted = {_owner(about) for _, about in problems.doubts} - {owner for owner, _ in found}
+    lines += [("unknown", owner) for owner in sorted(doubted)]
     return "".join("\t".join(line) + "\n" for line in (*lines, ("end",)))
+
+
+def _owner(about: About) -> str:
+    return about.transmitter or about.panel or "bridge"
 
 
 async def serve(store: Path, hanging: Callable[[], Awaitable[list[str]]], problems: Problems) -> None:
