@@ -291,7 +291,7 @@ def explain(error: BaseException) -> str:
     if value in _LOGIN_REFUSED:
         return "it refuses the user name or password (mqtt.username, mqtt.password)"
     if value == _TAKEN_OVER:
-        return "another client took over the client id: two bridges run with the same mqtt.client_id"
+        return "another client took over our client id: two bridges run with the same mqtt.client_id"
     text = clean(error.__cause__ if isinstance(error.__cause__, aiomqtt.MqttCodeError) else error)
     if "CERTIFICATE_VERIFY_FAILED" in text:
         return f"its certificate is not trusted (mqtt.tls.ca_file): {text}"
