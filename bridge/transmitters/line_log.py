@@ -228,14 +228,10 @@ class LineLog:
         self._paused = paused
 
     def _time(self, at: float, now: float) -> str:
-        """Return a time of the line's clock as the time of day, with the date where that is not today."""
+        """Return a time of the line's clock as the time of day, with the date where that was long ago."""
         wall = self._clock.now().astimezone()
         moment = wall - timedelta(seconds=now - at)
-        return (
-            f"{moment:%H:%M:%S}"
-            if moment.date() == wall.date() or wall - moment < _TODAY
-            else f"{moment:%Y-%m-%d %H:%M}"
-        )
+        return moment.strftime("%H:%M:%S" if wall - moment < _TODAY else "%Y-%m-%d %H:%M")
 
 
 def _subject(alarms: Sequence[Item]) -> str:
