@@ -1,7 +1,8 @@
 """One TCP connection of a panel: reads messages, hands reports to the registry, answers (PROTOCOL.md, Messages).
 
-A ping or hello that changes nothing is answered at once. Any other message is processed, and its event stored, before
-the next one is read; reading pauses if more data arrives meanwhile, so a flood stays in the panel's send buffer.
+What changes nothing is answered at once. Any other message is processed, and its event stored, before the next one is
+read; reading pauses if more data arrives meanwhile, so a flood stays in the panel's send buffer. The answers to all
+that came at once are one write.
 """
 
 from __future__ import annotations
@@ -14,18 +15,17 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, cast
 
 from bridge.g90.state.model import UpstreamLink
 from bridge.g90.upstream import Upstream, UpstreamProxy
-from bridge.g90.wire.events import A_CLOCK, Alert, Form, Notice
+from bridge.g90.wire.events import Alert, Notice
 from bridge.g90.wire.frames import FrameError, MessageError
-from bridge.g90.wire.messages import PING, CommandResponse, Discovery, Hello, Ping, asks_for, is_guid
+from bridge.g90.wire.messages import CommandResponse, Discovery, Hello, Ping, asks_for, is_guid
 from bridge.g90.wire.session import PanelSession, ReceivedMessage, Unreadable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Mapping
+    from collections.abc import Callable, Coroutine
 
-    from bridge.g90.registry import PanelRegistry, RegisteredPanel
+    from bridge.g90.registry import Attempt, PanelRegistry, RegisteredPanel
 
 _log = logging.getLogger(__name__)
-_WHOLE: Final = {PING: ReceivedMessage(Ping(), PING, PING)}
 _MAX_SKIPPED_LOGGED: Final = 3
 """Per connection, so that a flood of garbage does not fill the log."""
 
@@ -69,8 +69,7 @@ class CloudConnection(asyncio.Protocol):
         self._writable.set()
         self._proxy: UpstreamProxy | None = None
         self._proxy_task: asyncio.Task[None] | None = None
-        self._whole: Mapping[bytes, ReceivedMessage] = _WHOLE
-        """Whole messages that may change nothing: pings, and the last report if it is a status change with a time."""
+        self._unsent = bytearray()
         self.address = ""
         self.heard = time.monotonic()
         self.panel: RegisteredPanel | None = None
@@ -88,16 +87,12 @@ class CloudConnection(asyncio.Protocol):
             self._proxy_task = self._owner.spawn(self._proxy.run())
 
     def data_received(self, data: bytes) -> None:
-        known = self._whole.get(data)
-        if known and not self._working and self._session.at_boundary and self._quick(known):
-            self.heard = time.monotonic()
-            return
         self._session.feed(data)
         if self._working:
             self._flooded = True
             self._balance()
-        else:
-            self._advance()
+        elif rest := self._advance():
+            self._working = self._owner.spawn(self._work(rest)) is not None
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's
         self._writable.set()
@@ -120,8 +115,10 @@ class CloudConnection(asyncio.Protocol):
         return not self._transport.is_closing()
 
     def write(self, data: bytes) -> None:
-        if data and not self._transport.is_closing():
-            self._transport.write(data)
+        """Send bytes, with all others of this turn of the loop in one write."""
+        if not self._unsent:
+            asyncio.get_running_loop().call_soon(self._flush)
+        self._unsent += data
 
     async def send(self, data: bytes) -> None:
         """Send bytes; wait while the panel's receive buffer is full."""
@@ -130,21 +127,28 @@ class CloudConnection(asyncio.Protocol):
 
     def close(self) -> None:
         """Close after sending what was written."""
+        self._flush()
         self._transport.close()
 
     def abort(self) -> None:
         self._transport.abort()
 
-    def _advance(self) -> None:
-        while received := self._next():
-            if not self._quick(received):
-                self._working = self._owner.spawn(self._work(received)) is not None
-                return
+    def _flush(self) -> None:
+        if self._unsent and not self._transport.is_closing():
+            self._transport.write(bytes(self._unsent))
+        self._unsent.clear()
 
-    async def _work(self, received: ReceivedMessage | None) -> None:
-        while received:
-            await self._process(received)
-            received = self._next()
+    def _advance(self) -> Coroutine[Any, Any, None] | None:
+        """Process messages until one has to wait; return what that one has to do, None if no message is left."""
+        while received := self._next():
+            if rest := self._begin(received):
+                return rest
+        return None
+
+    async def _work(self, rest: Coroutine[Any, Any, None] | None) -> None:
+        while rest:
+            await rest
+            rest = self._advance()
         self._working = self._flooded = False
         self._balance()
 
@@ -160,21 +164,24 @@ class CloudConnection(asyncio.Protocol):
             self.heard = time.monotonic()
         return received
 
-    def _quick(self, received: ReceivedMessage) -> bool:
-        """Answer a ping, a hello or a repeated report that changes nothing; return False for any other message."""
-        repeated = received.raw in self._whole
-        if self._proxy or not (repeated or isinstance(received.message, Ping | Hello)):
-            return False
-        panel, hello = self.panel, isinstance(received.message, Hello)
-        if hello and (panel is None or panel.config.guid != self._session.guid):
-            return False
-        firmware = received.message.firmware if isinstance(received.message, Hello) else None
-        if isinstance(received.message, Alert) and panel is None:
-            return False
-        if panel and not self._owner.registry.is_quiet(panel, self.address, firmware):
-            return False
-        self.write(received.answer)
-        return True
+    def _begin(self, received: ReceivedMessage) -> Coroutine[Any, Any, None] | None:
+        """Answer a message that changes nothing; return what any other has to do."""
+        panel, message = self.panel, received.message
+        if self._proxy:
+            return self._process(received)
+        match message:
+            case Ping() if panel is None or self._is_quiet(panel):
+                self.write(received.answer)
+                return None
+            case Hello() if panel and message.guid == panel.config.guid and self._is_quiet(panel, message.firmware):
+                self.write(received.answer)
+                return None
+            case Alert() | Notice() if panel and self._guid_of(message) == panel.config.guid:
+                return self._report(panel, message)
+        return self._process(received)
+
+    def _is_quiet(self, panel: RegisteredPanel, firmware: str | None = None) -> bool:
+        return self._owner.registry.is_quiet(panel, self.address, firmware)
 
     async def _process(self, received: ReceivedMessage) -> None:
         match received.message:
@@ -184,8 +191,8 @@ class CloudConnection(asyncio.Protocol):
                 await self._owner.registry.alive(self.panel, self.address)
             case CommandResponse() as response if self.panel:
                 self._owner.responded(self.panel.config.guid, response)
-            case Alert() | Notice() as report:
-                await self._report(report, received.raw)
+            case Alert() | Notice() as report if (panel := await self._panel_of(report)) and (rest := self._report(panel, report)):
+                await rest
             case Unreadable(reason):
                 self._skip(reason)
         kind = asks_for(received.message)
@@ -208,20 +215,25 @@ class CloudConnection(asyncio.Protocol):
         if self._proxy and self.panel:
             await self._owner.registry.take(self.panel, UpstreamLink(self._proxy.connected))
 
-    async def _report(self, report: Alert | Notice, raw: bytes) -> None:
+    async def _panel_of(self, report: Alert | Notice) -> RegisteredPanel | None:
+        registry, guid = self._owner.registry, self._guid_of(report)
+        return await (registry.admit(guid, self.address) if guid else registry.at_address(self.address))
+
+    def _report(self, panel: RegisteredPanel, report: Alert | Notice) -> Coroutine[Any, Any, None] | None:
+        """Take a report; return what has to be stored of it."""
         registry = self._owner.registry
-        guid = self._guid_of(report)
-        self._whole = _WHOLE  # a second report of anything makes the first no repetition
-        panel = await (registry.admit(guid, self.address) if guid else registry.at_address(self.address))
-        if panel is None:
-            return
         try:
-            await registry.take(panel, report)
-            if isinstance(report, Alert) and report.form is Form.STATUS and (report.time or 0) >= A_CLOCK:
-                self._whole = {**_WHOLE, raw: ReceivedMessage(report, raw)}
+            attempt = registry.attempt(panel, report)
         except MessageError as error:
             self._skip(str(error))
-        await registry.alive(panel, self.address)
+            return registry.alive(panel, self.address)
+        if attempt.changes or panel.lock.locked():
+            return self._store(panel, attempt)
+        return None if self._is_quiet(panel) else registry.alive(panel, self.address)
+
+    async def _store(self, panel: RegisteredPanel, attempt: Attempt) -> None:
+        await self._owner.registry.complete(panel, attempt)
+        await self._owner.registry.alive(panel, self.address)
 
     def _guid_of(self, report: Alert | Notice) -> str | None:
         """Return whom a report is about. A GUID that cannot be one yields to the hello's: the alarm counts."""

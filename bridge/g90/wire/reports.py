@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import struct
+from functools import lru_cache
 from typing import Final
 
 from bridge.common.text import clean
@@ -26,18 +27,22 @@ def parse_status(payload: bytes) -> Alert:
     if len(payload) < _SENSOR.size:
         raise MessageError(f"a status change of {len(payload)} bytes, expected at least {_SENSOR.size}")
     kind, event, origin, state, name, time = _SENSOR.unpack_from(payload)
-    if kind == AlertType.STATE_CHANGE:
-        return Alert(form=Form.STATUS, type=kind, event=event, time=_moment(time))
-    if kind not in (AlertType.SENSOR_ACTIVITY, AlertType.ALARM, AlertType.PANEL_SOS):
-        raise MessageError(f"a status change of unknown type {kind}")
-    has_source = kind == AlertType.SENSOR_ACTIVITY
+    match kind:
+        case AlertType.STATE_CHANGE:
+            return Alert(form=Form.STATUS, type=kind, event=event, time=_moment(time))
+        case AlertType.SENSOR_ACTIVITY:
+            source, sensor_type = origin, None
+        case AlertType.ALARM | AlertType.PANEL_SOS:
+            source, sensor_type = None, origin
+        case _:
+            raise MessageError(f"a status change of unknown type {kind}")
     return Alert(
         form=Form.STATUS,
         type=kind,
         event=event,
-        source=origin if has_source else None,
-        sensor_type=None if has_source else origin,
         state=state,
+        source=source,
+        sensor_type=sensor_type,
         name=_name(name),
         time=_moment(time),
     )
@@ -134,6 +139,7 @@ def _moment(time: int) -> int | None:
     return time if 0 < time < 1 << 32 else None
 
 
+@lru_cache(maxsize=1024)
 def _name(padded: bytes) -> str:
     text = padded.split(b"\0", 1)[0]
     cut = len(text) == _NAME_BYTES  # perhaps inside a character
