@@ -93,6 +93,8 @@ class CloudConnection(asyncio.Protocol):
             self._balance()
         elif rest := self._advance():
             self._working = self._owner.spawn(self._work(rest)) is not None
+            if not self._working:
+                rest.close()
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's
         self._writable.set()
@@ -116,7 +118,7 @@ class CloudConnection(asyncio.Protocol):
 
     def write(self, data: bytes) -> None:
         """Send bytes, with all others of this turn of the loop in one write."""
-        if not self._unsent:
+        if data and not self._unsent:
             asyncio.get_running_loop().call_soon(self._flush)
         self._unsent += data
 
@@ -191,8 +193,10 @@ class CloudConnection(asyncio.Protocol):
                 await self._owner.registry.alive(self.panel, self.address)
             case CommandResponse() as response if self.panel:
                 self._owner.responded(self.panel.config.guid, response)
-            case Alert() | Notice() as report if (panel := await self._panel_of(report)) and (rest := self._report(panel, report)):
-                await rest
+            case Alert() | Notice() as report:
+                panel = await self._panel_of(report)
+                if panel and (rest := self._report(panel, report)):
+                    await rest
             case Unreadable(reason):
                 self._skip(reason)
         kind = asks_for(received.message)
@@ -232,13 +236,19 @@ class CloudConnection(asyncio.Protocol):
         return None if self._is_quiet(panel) else registry.alive(panel, self.address)
 
     async def _store(self, panel: RegisteredPanel, attempt: Attempt) -> None:
-        await self._owner.registry.complete(panel, attempt)
-        await self._owner.registry.alive(panel, self.address)
+        try:
+            await self._owner.registry.complete(panel, attempt)
+        except MessageError as error:  # what was stored before it took away its meaning
+            self._skip(str(error))
+        if not self._is_quiet(panel):
+            await self._owner.registry.alive(panel, self.address)
 
     def _guid_of(self, report: Alert | Notice) -> str | None:
         """Return whom a report is about. A GUID that cannot be one yields to the hello's: the alarm counts."""
-        named = (report.guid or "").strip() if isinstance(report, Alert) else ""
         greeted = self._session.guid
+        if not isinstance(report, Alert) or report.guid in (None, greeted):
+            return greeted
+        named = (report.guid or "").strip()
         if greeted is not None and (not is_guid(named) or named.startswith(greeted)):
             return greeted
         return named if is_guid(named) else None

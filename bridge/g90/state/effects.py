@@ -91,7 +91,9 @@ def _without_spare(state: PanelState) -> PanelState:
     return evolve(state, sensors={index: sensor for index, sensor in state.sensors.items() if sensor is not spare})
 
 
-def effects(state: PanelState, meaning: Interpretation, event: PanelEvent, now: Now, options: Options) -> dict[str, Any]:
+def effects(
+    state: PanelState, meaning: Interpretation, event: PanelEvent, now: Now, options: Options
+) -> dict[str, Any]:
     """Return what a new event changes; its sensor is known by now."""
     if event.sensor is None:
         if event.type in ARM_TYPES:

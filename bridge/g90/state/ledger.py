@@ -94,7 +94,7 @@ class Ledger:
         """Return the ledger with a new event. What waits to be reported is never dropped."""
         kept = self.entries
         if len(kept) >= MOST:
-            spare = next((place for place, old in enumerate(kept) if old.due is None), len(kept))
+            spare = 0 if kept[0].due is None else next((i for i, old in enumerate(kept) if old.due is None), len(kept))
             kept = kept[:spare] + kept[spare + 1 :]
         return Ledger((*kept, entry), max(self.newest, entry.time or 0))
 
@@ -110,12 +110,15 @@ class Ledger:
                 return min(unsaid, key=lambda place: (self.entries[place].time != time, place))
             return next((place for place in reversed(near) if self._repeats(place, form, time, heard)), None)
         limit = HISTORY_S if form is Form.HISTORY else WITHOUT_TIME_S
+        kind, sensor, _detail = slot
         for place, entry in self._backwards():
             if heard - entry.heard > limit:
                 return None
-            if entry.slot == slot:
-                return None if form in entry.forms or not (time is None or entry.time is None) else place
-            if _ends(slot, entry):
+            its_kind, its_sensor, _its_detail = entry.slot
+            if its_kind == kind and its_sensor == sensor:
+                fits = entry.slot == slot and form not in entry.forms and (time is None or entry.time is None)
+                return place if fits else None
+            if its_kind == ARMING or (kind == ARMING and entry.alarms):
                 return None
         return None
 
@@ -177,8 +180,3 @@ def knows_more(event: PanelEvent, known: PanelEvent) -> bool:
     if known.sensor is None:
         return event.sensor is not None
     return known.sensor_type is None and event.sensor_type is not None
-
-
-def _ends(slot: Slot, later: Entry) -> bool:
-    """Whether a form without a time cannot reach back past `later`."""
-    return later.slot[0] == ARMING or later.slot[:2] == slot[:2] or (slot[0] == ARMING and later.alarms)

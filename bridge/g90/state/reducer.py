@@ -173,7 +173,13 @@ def _meaning(report: Alert | Notice, sensor: int | None, kind: int | None) -> In
 
 @lru_cache(maxsize=1024)
 def _meaning_of_alert(  # noqa: PLR0913, PLR0917 - the fields that a meaning depends on
-    number: int, event: int, code: int, source: int | None, sensor_type: int | None, sensor: int | None, kind: int | None
+    number: int,
+    event: int,
+    code: int,
+    source: int | None,
+    sensor_type: int | None,
+    sensor: int | None,
+    kind: int | None,
 ) -> Interpretation:
     """Interpret an alert; the same few come all day."""
     alert = Alert(form=Form.STATUS, type=number, event=event, state=code, source=source, sensor_type=sensor_type)

@@ -85,6 +85,7 @@ class HelloAck:
 FromPanel = Ping | Hello | Discovery | Alert | Notice | CommandResponse
 FromCloud = Ping | HelloAck | HelloInfo | DiscoveryAnswer | CommandRequest
 
+
 def parse(frame: Frame) -> FromPanel:
     """Parse one frame of a panel; raise `MessageError` for an unknown or invalid one."""
     key = (frame.command, frame.source, frame.destination)

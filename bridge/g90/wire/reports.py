@@ -15,6 +15,7 @@ from bridge.g90.wire.frames import MessageError
 _STATE: Final = struct.Struct("<2B34xi")
 _SENSOR: Final = struct.Struct("<4B32si")
 _TAIL: Final = bytes(68)
+_JSON: Final = json.JSONDecoder(strict=False)
 _NAME_BYTES: Final = 32
 LAST_SENSOR: Final = 0xFFFF
 """Panels number sensors by two bytes at most."""
@@ -84,7 +85,7 @@ def build_notification(report: Report) -> bytes:
 def load_json(text: bytes) -> object:
     """Parse JSON as panels write it: names can be GBK or invalid UTF-8, and hold control characters."""
     try:
-        return json.loads(_decoded(text), strict=False)
+        return _JSON.decode(_decoded(text))
     except (ValueError, RecursionError) as error:
         raise MessageError(f"invalid JSON: {clean(repr(text))}") from error
 
