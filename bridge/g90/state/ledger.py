@@ -7,7 +7,7 @@ its slot within 60 s, unless anything else of that kind or an arming came betwee
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import field, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
@@ -75,7 +75,7 @@ class Ledger:
     """The last events, oldest first, in the order in which they were heard."""
 
     entries: tuple[Entry, ...] = ()
-    newest: int = 0
+    newest: int = field(default=0, compare=False)
     """No entry has a later time by the panel's clock."""
 
     def __len__(self) -> int:

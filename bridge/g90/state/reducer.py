@@ -71,10 +71,8 @@ def reduce(state: PanelState, message: Input, now: Now, options: Options = _DEFA
             return _status(state, message, now, options)
         case HistoryRead():
             return _history(state, message, now, options)
-        case Heard():
-            return _heard(state, message, now)
-        case Silent():
-            return _silent(state, now)
+        case Heard() | Silent():
+            return _heard(state, message, now) if isinstance(message, Heard) else _silent(state, now)
         case Elapsed():
             return _elapsed(state, now)
     return Step(taken(state, message, now))
@@ -172,7 +170,7 @@ def _meaning(report: Alert | Notice, sensor: int | None, kind: int | None) -> In
 
 
 @lru_cache(maxsize=1024)
-def _meaning_of_alert(  # noqa: PLR0913, PLR0917 - the fields that a meaning depends on
+def _meaning_of_alert(
     number: int,
     event: int,
     code: int,
