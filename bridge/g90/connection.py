@@ -17,13 +17,13 @@ from bridge.g90.state.model import UpstreamLink
 from bridge.g90.upstream import Upstream, UpstreamProxy
 from bridge.g90.wire.events import Alert, Notice
 from bridge.g90.wire.frames import FrameError, MessageError
-from bridge.g90.wire.messages import CommandResponse, Discovery, Hello, Ping, asks_for, is_guid
+from bridge.g90.wire.messages import CommandResponse, Discovery, FromPanel, Hello, Ping, asks_for, is_guid
 from bridge.g90.wire.session import PanelSession, ReceivedMessage, Unreadable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
-    from bridge.g90.registry import Attempt, PanelRegistry, RegisteredPanel
+    from bridge.g90.registry import Attempt, PanelRegistry, RegisteredPanel, Rest
 
 _log = logging.getLogger(__name__)
 _MAX_SKIPPED_LOGGED: Final = 3
@@ -35,6 +35,10 @@ class Owner(Protocol):
 
     registry: PanelRegistry
     upstream: Upstream | None
+
+    @property
+    def tasks(self) -> asyncio.TaskGroup | None:
+        """Return the group of the server's tasks, None while it stops."""
 
     @property
     def panel_time(self) -> Callable[[], int]:
@@ -50,9 +54,6 @@ class Owner(Protocol):
 
     def announced(self, local: tuple[str, int]) -> tuple[str, int]:
         """Return the host and port to send to a panel that connected to `local`."""
-
-    def spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None] | None:
-        """Run `work` as a task that the server owns; return None if the server is stopping."""
 
 
 class CloudConnection(asyncio.Protocol):
@@ -82,19 +83,21 @@ class CloudConnection(asyncio.Protocol):
         self._session = PanelSession(*announced)
         if not peer or not self._owner.opened(self):  # no peer: closed before it was accepted
             self.abort()
-        elif self._owner.upstream:
+        elif self._owner.upstream and self._owner.tasks:
             self._proxy = UpstreamProxy(self._owner.upstream, self, announced)
-            self._proxy_task = self._owner.spawn(self._proxy.run())
+            self._proxy_task = self._owner.tasks.create_task(self._proxy.run(), name=f"upstream of {self.address}")
 
     def data_received(self, data: bytes) -> None:
+        tasks = self._owner.tasks
+        if tasks is None:
+            return
         self._session.feed(data)
         if self._working:
             self._flooded = True
             self._balance()
         elif rest := self._advance():
-            self._working = self._owner.spawn(self._work(rest)) is not None
-            if not self._working:
-                rest.close()
+            self._working = True
+            tasks.create_task(self._work(rest), name=f"panel at {self.address}")
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's
         self._writable.set()
@@ -140,14 +143,14 @@ class CloudConnection(asyncio.Protocol):
             self._transport.write(bytes(self._unsent))
         self._unsent.clear()
 
-    def _advance(self) -> Coroutine[Any, Any, None] | None:
+    def _advance(self) -> Rest:
         """Process messages until one has to wait; return what that one has to do, None if no message is left."""
         while received := self._next():
             if rest := self._begin(received):
                 return rest
         return None
 
-    async def _work(self, rest: Coroutine[Any, Any, None] | None) -> None:
+    async def _work(self, rest: Rest) -> None:
         while rest:
             await rest
             rest = self._advance()
@@ -166,48 +169,47 @@ class CloudConnection(asyncio.Protocol):
             self.heard = time.monotonic()
         return received
 
-    def _begin(self, received: ReceivedMessage) -> Coroutine[Any, Any, None] | None:
-        """Answer a message that changes nothing; return what any other has to do."""
-        panel, message = self.panel, received.message
-        if self._proxy:
-            return self._process(received)
-        match message:
-            case Ping() if panel is None or self._is_quiet(panel):
-                self.write(received.answer)
-                return None
-            case Hello() if panel and message.guid == panel.config.guid and self._is_quiet(panel, message.firmware):
-                self.write(received.answer)
-                return None
-            case Alert() | Notice() if panel and self._guid_of(message) == panel.config.guid:
-                return self._report(panel, message)
-        return self._process(received)
+    def _begin(self, received: ReceivedMessage) -> Rest:
+        """Process a message and answer it; where something has to be stored before, return that."""
+        rest = self._effect(received.message)
+        if rest is None:
+            self._answer(received)
+            return None
+        return self._finish(rest, received)
 
-    def _is_quiet(self, panel: RegisteredPanel, firmware: str | None = None) -> bool:
-        return self._owner.registry.is_quiet(panel, self.address, firmware)
+    async def _finish(self, rest: Coroutine[Any, Any, object], received: ReceivedMessage) -> None:
+        await rest
+        self._answer(received)
 
-    async def _process(self, received: ReceivedMessage) -> None:
-        match received.message:
-            case Hello() | Discovery() as hello:
-                await self._greet(hello)
-            case Ping() if self.panel:
-                await self._owner.registry.alive(self.panel, self.address)
-            case CommandResponse() as response if self.panel:
-                self._owner.responded(self.panel.config.guid, response)
-            case Alert() | Notice() as report:
-                panel = await self._panel_of(report)
-                if panel and (rest := self._report(panel, report)):
-                    await rest
-            case Unreadable(reason):
-                self._skip(reason)
+    def _answer(self, received: ReceivedMessage) -> None:
         kind = asks_for(received.message)
         if self._proxy is None or not self._proxy.takes(received.raw, kind, received.answer):
-            await self.send(received.answer)
+            self.write(received.answer)
+
+    def _effect(self, message: FromPanel | Unreadable) -> Rest:
+        panel, registry = self.panel, self._owner.registry
+        match message:
+            case Ping() if panel:
+                return registry.alive(panel, self.address)
+            case Alert() | Notice():
+                same = panel and self._guid_of(message) == panel.config.guid
+                return self._report(panel, message) if panel and same else self._elsewhere(message)
+            case Hello() if panel and message.guid == panel.config.guid:
+                return registry.alive(panel, self.address, message.firmware)
+            case Hello() | Discovery():
+                return self._greet(message)
+            case CommandResponse() if panel:
+                self._owner.responded(panel.config.guid, message)
+            case Unreadable(reason):
+                self._skip(reason)
+        return None
 
     async def _greet(self, hello: Hello | Discovery) -> None:
         registry, before = self._owner.registry, self.panel
         self.panel = await registry.admit(hello.guid, self.address)
         if self.panel:
-            await registry.alive(self.panel, self.address, hello.firmware)
+            if rest := registry.alive(self.panel, self.address, hello.firmware):
+                await rest
             if self.panel is not before:
                 await self.upstream_changed()
                 registry.greeted(self.panel, self.address)
@@ -219,12 +221,14 @@ class CloudConnection(asyncio.Protocol):
         if self._proxy and self.panel:
             await self._owner.registry.take(self.panel, UpstreamLink(self._proxy.connected))
 
-    async def _panel_of(self, report: Alert | Notice) -> RegisteredPanel | None:
+    async def _elsewhere(self, report: Alert | Notice) -> None:
+        """Take a report of another panel than the one that said hello, or before any hello."""
         registry, guid = self._owner.registry, self._guid_of(report)
-        return await (registry.admit(guid, self.address) if guid else registry.at_address(self.address))
+        panel = await (registry.admit(guid, self.address) if guid else registry.at_address(self.address))
+        if panel and (rest := self._report(panel, report)):
+            await rest
 
-    def _report(self, panel: RegisteredPanel, report: Alert | Notice) -> Coroutine[Any, Any, None] | None:
-        """Take a report; return what has to be stored of it."""
+    def _report(self, panel: RegisteredPanel, report: Alert | Notice) -> Rest:
         registry = self._owner.registry
         try:
             attempt = registry.attempt(panel, report)
@@ -233,15 +237,15 @@ class CloudConnection(asyncio.Protocol):
             return registry.alive(panel, self.address)
         if attempt.changes or panel.lock.locked():
             return self._store(panel, attempt)
-        return None if self._is_quiet(panel) else registry.alive(panel, self.address)
+        return registry.alive(panel, self.address)
 
     async def _store(self, panel: RegisteredPanel, attempt: Attempt) -> None:
         try:
             await self._owner.registry.complete(panel, attempt)
         except MessageError as error:  # what was stored before it took away its meaning
             self._skip(str(error))
-        if not self._is_quiet(panel):
-            await self._owner.registry.alive(panel, self.address)
+        if rest := self._owner.registry.alive(panel, self.address):
+            await rest
 
     def _guid_of(self, report: Alert | Notice) -> str | None:
         """Return whom a report is about. A GUID that cannot be one yields to the hello's: the alarm counts."""

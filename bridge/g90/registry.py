@@ -9,11 +9,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections.abc import Coroutine
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from ipaddress import IPv4Network, IPv6Network, ip_address
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from bridge.common.backoff import Backoff
 from bridge.common.errors import BridgeError
@@ -60,6 +61,10 @@ _REFUSALS: Final = {
     Refused.WRONG_ADDRESS: "panel %(guid)s from %(address)s ignored; its `address` allows another network",
     Refused.UNATTRIBUTED: "report from %(address)s ignored; it could be of any panel there, or of none",
 }
+
+
+Rest = Coroutine[Any, Any, object] | None
+"""What is left to do of a message, None where nothing has to wait."""
 
 
 class PanelHandler(Protocol):
@@ -152,21 +157,14 @@ class PanelRegistry:
         await self._refuse(Refused.UNATTRIBUTED, None, address)
         return None
 
-    def is_quiet(self, panel: RegisteredPanel, address: str, firmware: str | None = None) -> bool:
-        """Return whether a sign of life leaves the state unchanged; if so, record it."""
-        state = panel.state
-        if not state.online or state.address != address or firmware not in (None, state.firmware):
-            return False
-        if state.connected_since is None or state.last_seen is None or self._clock() - state.last_seen >= _SEEN_EVERY:
-            return False
+    def alive(self, panel: RegisteredPanel, address: str, firmware: str | None = None) -> Rest:
+        """Note a sign of life on a connection of the panel; return the rest where it changes the state."""
         panel.heard = panel.dialled = time.monotonic()
-        return True
-
-    async def alive(self, panel: RegisteredPanel, address: str, firmware: str | None = None) -> None:
-        """Record a sign of life on a connection of the panel."""
-        if not self.is_quiet(panel, address, firmware):
-            panel.heard = panel.dialled = time.monotonic()
-            await self.take(panel, Heard(address, firmware))
+        state = panel.state
+        known = state.online and state.address == address and firmware in (None, state.firmware)
+        if known and state.connected_since and state.last_seen and self._clock() - state.last_seen < _SEEN_EVERY:
+            return None
+        return self.take(panel, Heard(address, firmware))
 
     async def answered(self, panel: RegisteredPanel, address: str) -> None:
         """Record a sign of life of a panel that we asked; while it dials us, that says enough."""

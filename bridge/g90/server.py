@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from bridge.common.errors import ConfigError
 from bridge.g90.connection import CloudConnection
@@ -16,7 +16,7 @@ from bridge.g90.connections import Connections
 from bridge.g90.registry import PanelConfig, PanelHandler, PanelRegistry
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Mapping
+    from collections.abc import Callable, Mapping
 
     from bridge.g90.state.model import PanelState
     from bridge.g90.upstream import Upstream
@@ -69,7 +69,7 @@ class PanelServer:
         self._announce = announce
         self._limits = limits or Limits()
         self.connections = Connections() if connections is None else connections
-        self._tasks: asyncio.TaskGroup | None = None
+        self.tasks: asyncio.TaskGroup | None = None
         self.upstream = upstream
         self.started = asyncio.Event()
         self.registry = PanelRegistry(
@@ -91,7 +91,7 @@ class PanelServer:
         self.address: tuple[str, int] = server.sockets[0].getsockname()[:2]
         try:
             async with asyncio.TaskGroup() as tasks:
-                self._tasks = tasks
+                self.tasks = tasks
                 self.started.set()
                 await self._sweep()
         finally:
@@ -103,7 +103,7 @@ class PanelServer:
 
     def opened(self, connection: CloudConnection) -> bool:
         """Accept a new connection; return False if there are too many."""
-        if self._tasks is None or self._crowded(connection.address) or not self._make_room():
+        if self.tasks is None or self._crowded(connection.address) or not self._make_room():
             return False
         self.connections.add(connection)
         return True
@@ -116,13 +116,6 @@ class PanelServer:
 
     def announced(self, local: tuple[str, int]) -> tuple[str, int]:
         return self._announce or local
-
-    def spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None] | None:
-        """Run `work` as a task of the server's group; return None if the server is stopping."""
-        if self._tasks is None:
-            work.close()
-            return None
-        return self._tasks.create_task(work)
 
     def _crowded(self, address: str) -> bool:
         if self.registry.knows_address(address):
@@ -147,7 +140,7 @@ class PanelServer:
                 self._close_idle()
                 await asyncio.sleep(_SWEEP_S)
         finally:
-            self._tasks = None
+            self.tasks = None
 
     def _close_idle(self) -> None:
         limit = time.monotonic() - self._limits.idle_timeout

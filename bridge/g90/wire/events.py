@@ -110,12 +110,6 @@ _FAMILIES: Final = {EventType.SOS: "alarm", EventType.DOOR_OPENED: "activity", E
 """Types that one event can have, depending on the form: they share an identity."""
 
 
-def slot(event: EventType, sensor: int | None, action: str | None) -> str:
-    """Return what two reports of one event have in common, apart from the time."""
-    family = _FAMILIES.get(event, event.value)
-    return f"{family}:{'' if sensor is None else sensor}:{action or ''}"
-
-
 @value(frozen=True, slots=True, kw_only=True)
 class PanelEvent:
     """One event at a panel, in whichever forms it was reported."""
@@ -154,7 +148,8 @@ class PanelEvent:
         moment: float | None = self.panel_time
         if moment is None or moment < A_CLOCK:
             moment = self.at.timestamp()
-        return f"{self.guid}:{slot(self.type, self.sensor, self.action)}:{moment}"
+        sensor = "" if self.sensor is None else self.sensor
+        return f"{self.guid}:{_FAMILIES.get(self.type, self.type.value)}:{sensor}:{self.action or ''}:{moment}"
 
     def as_json(self) -> dict[str, object]:
         """Return the payload of `B/panel/P/event` (TOPICS.md, Panel events); fields that do not apply are absent."""
