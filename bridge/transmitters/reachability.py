@@ -20,8 +20,8 @@ REACH_EVENTS: Final = ("receiver_down", "receiver_up", "path_down", "path_up")
 
 _SUCCESS_EACH_S = 600.0
 """A success alone changes `last_success_at` this often, not with every alarm."""
-_LONGEST_ERROR = 200
-"""Characters of an error in a topic; a receiver's text can be part of it."""
+_LONGEST_ERROR = 400
+"""Characters of an error in a topic; a receiver's text can be part of it, and the line that pins its certificate."""
 
 
 @dataclass(slots=True)
