@@ -11,7 +11,7 @@ from typing import Any
 from bridge.common.clock import Clock
 from bridge.common.errors import FieldError, StoreError
 from bridge.common.models import Outcome, Request
-from bridge.common.text import clean
+from bridge.common.text import LONGEST_ERROR, clean
 from bridge.sos_access.messages import AnyRequest, NewAuthResponse
 from bridge.store.outbox import Outbox
 from bridge.transmitters.attempts import Attempt, Ending
@@ -78,7 +78,7 @@ class Sender:
         """End a command. The outbox keeps the result in memory while the disk cannot be written."""
         found = result(item, outcome, self._clock.now(), sent, error)
         level = logging.INFO if outcome in (Outcome.ACCEPTED, Outcome.DUPLICATE) else logging.ERROR
-        text = f" ({clean(found.error)})" if found.error else ""
+        text = f" ({clean(found.error, LONGEST_ERROR)})" if found.error else ""
         log.log(level, "%s: %s: %s%s", self.line.name, item, outcome, text)
         await self._store(lambda: self._outbox.complete(item.queued, found))
         self.items.pop(item.queued.id, None)
