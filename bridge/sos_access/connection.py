@@ -230,7 +230,10 @@ async def _connect(peer: Peer, address: str, port: int) -> tuple[asyncio.StreamR
     if peer.tls is None:
         return await asyncio.open_connection(sock=sock)
     name = peer.tls_name or peer.address[0]
-    return await asyncio.open_connection(sock=sock, ssl=peer.tls.context, server_hostname=name)
+    try:
+        return await asyncio.open_connection(sock=sock, ssl=peer.tls.context, server_hostname=name)
+    except ConnectionError as error:
+        raise ssl.SSLError(0, "it hung up; no TLS on that port?") from error
 
 
 def _certificate(writer: asyncio.StreamWriter) -> bytes | None:

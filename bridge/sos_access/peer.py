@@ -47,7 +47,7 @@ def _describe(error: OSError | UnicodeError, address: tuple[str, int]) -> str:
         case ssl.SSLCertVerificationError():
             return f"certificate of {peer} not trusted: {clean(error.verify_message)}"
         case ssl.SSLError():
-            reason = clean(error.reason or error)
+            reason = clean(getattr(error, "reason", None) or error.strerror or error)
             return f"TLS with {peer} failed: {_TLS_FAULTS.get(reason, reason)}"
         case socket.gaierror() | UnicodeError():
             return f"no address found for {clean(address[0])}"

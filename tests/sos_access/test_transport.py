@@ -297,6 +297,19 @@ def test_tls_to_a_receiver_without_tls() -> None:
         asyncio.run(main())
 
 
+def test_tls_to_a_receiver_that_hangs_up_on_it() -> None:
+    async def hang_up(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(10)
+        writer.close()
+
+    async def main() -> bytes:
+        async with serving(hang_up) as address:
+            return await exchange(TCPTransport(address, secure=True))
+
+    with pytest.raises(TransportError, match=r"TLS with 127.0.0.1:.* failed: it hung up; no TLS on that port\?$"):
+        asyncio.run(main())
+
+
 def test_an_old_receiver_is_spoken_to_only_where_nothing_is_verified(certificate: Path) -> None:
     old = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     old.set_ciphers("AES128-SHA:@SECLEVEL=0")  # no forward secrecy
