@@ -22,6 +22,7 @@ Fault = Mapping[str, Any]
 """An error as pydantic describes it."""
 
 _SECRET = frozenset({"password", "authentication", "code"})
+_LARGEST = 2**63
 _LONGEST = 600
 """Characters of one message, which may quote a value."""
 _KINDS: dict[Any, str] = {
@@ -54,7 +55,7 @@ def lines(faults: Iterable[Fault], values: Mapping[str, Any], source: Callable[[
             others.pop((*table, closest(name, fields_at(table)) or ""), None)  # that this one is missing is the same
     for key, fault in others.items():
         origin = source(key, isinstance(fault.get("input"), dict))
-        for words in _words(fault, key).splitlines():
+        for words in _words(fault, key):
             yield f"{origin}: {written(key)}: {words}" if key else f"{origin}: {words}"
 
 
@@ -155,22 +156,22 @@ def _unknown(table: Key, names: list[str]) -> Iterator[tuple[list[str], str]]:
         yield [name], f"unknown setting; {words}"
 
 
-def _words(fault: Fault, key: Key) -> str:
-    """Return what is wrong with a value and what to use, on one line for each fault of a whole table."""
+def _words(fault: Fault, key: Key) -> list[str]:
+    """Return what is wrong with a value and what to use, one line for each fault of a whole table."""
     kind, value = fault["type"], fault["input"]
     if kind == "value_error":
         found = str(fault["ctx"]["error"]).removeprefix(f"{key[-1] if key else ''}: ").split("\n")
-        return "\n".join(clean(line, _LONGEST) for line in found)
+        return [clean(line, _LONGEST) for line in found]
     if kind == "missing":
-        return "is missing; it is required"
+        return ["is missing; it is required"]
     name, field = list(_walk(key))[-1]
     if name != key[-1]:
         required = [each for each, its in fields_at(key).items() if its.is_required()]
-        return f"is not a table with {', '.join(required)}"
+        return [f"is not a table with {', '.join(required)}"]
     if any(_models(field.annotation)):
         brackets = "double" if _is_list(field) else "single"
-        return f"is not a table; write its settings below {header(key)}, in {brackets} brackets"
-    return _value_words(kind, value, field, secret=name in _SECRET)
+        return [f"is not a table; write its settings below {header(key)}, in {brackets} brackets"]
+    return [_value_words(kind, value, field, secret=name in _SECRET)]
 
 
 def _value_words(kind: str, value: Any, field: FieldInfo, *, secret: bool) -> str:  # noqa: ANN401
@@ -178,13 +179,16 @@ def _value_words(kind: str, value: Any, field: FieldInfo, *, secret: bool) -> st
     if "too_short" in kind or "too_long" in kind:
         return f"has {len(value)} characters; it must have {bounds}"
     if kind.startswith(("greater", "less")):
-        return f"{duration(value) if field.annotation is float else value} is out of range ({bounds})"
+        shown = duration(value) if field.annotation is float else _shown(value)
+        return f"{shown} is out of range ({bounds})"
     shown = f"{_shown(value)} " if isinstance(value, str | int | float) and not secret else ""
     return f"{shown}is not {_expected(field)}" + (f" ({bounds})" if bounds and kind.startswith("int") else "")
 
 
 def _shown(value: str | float) -> str:
-    return repr(clean(value)) if isinstance(value, str) else str(value).lower()
+    if isinstance(value, str):
+        return repr(clean(value))
+    return str(value).lower() if abs(value) < _LARGEST else "this number"  # Python converts no thousands of digits
 
 
 def _bounds(field: FieldInfo) -> str:
