@@ -51,9 +51,10 @@ def lines(faults: Iterable[Fault], values: Mapping[str, Any], source: Callable[[
     for (table, origin), names in unknown.items():
         for some, words in _unknown(table, names):
             yield f"{origin}: {written((*table, ', '.join(some)))}: {words}"
-        for name in names:
-            others.pop((*table, closest(name, fields_at(table)) or ""), None)  # that this one is missing is the same
+    typos = {(*table, closest(name, fields_at(table))) for (table, _), names in unknown.items() for name in names}
     for key, fault in others.items():
+        if fault["type"] == "missing" and key in typos:  # the same fault
+            continue
         origin = source(key, isinstance(fault.get("input"), dict))
         for words in _words(fault, key):
             yield f"{origin}: {written(key)}: {words}" if key else f"{origin}: {words}"

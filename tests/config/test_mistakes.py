@@ -183,6 +183,15 @@ def test_a_mistake_is_one_line(mistake: str) -> None:
     assert lines(text) == [line]
 
 
+def test_of_two_mistakes_each_is_a_line() -> None:
+    text = changed('receiver = "alarm.example.com:19100"', 'receiver = "here"\nreciever = "alarm.example.com:19100"')
+    assert lines(text.replace("port = 1883", "port = 0")) == [
+        "transmitters.home.reciever: unknown setting; did you mean 'receiver'?",
+        "mqtt.port: 0 is out of range (1 to 65535)",
+        ("transmitters.home.receiver: 'here' is not an address; use host:port, such as alarm.example.com:19100"),
+    ]
+
+
 ACCEPTED: list[tuple[str, str, Callable[[Any], bool]]] = [
     ('protocol = "5"', "protocol = 5", lambda found: found.mqtt.protocol == "5"),
     ('level = "info"', 'level = "INFO"', lambda found: found.log.level == "info"),
