@@ -194,7 +194,7 @@ class Session:
         await self._deliveries.settled()
         for qos, filters in self._router.filters.items():
             await self._subscribe(client, filters, qos)
-        # What the broker repeats has come by now. It is judged before a result is published, which proves it old.
+        # What the broker repeats has come by now: the fewer commands have ended since, the more of it is recognised.
         first = self._new(connection)
         async with asyncio.TaskGroup() as tasks:
             # Commands are taken from here on: an alarm does not wait for states to be put in order.
