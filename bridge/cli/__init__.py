@@ -12,17 +12,31 @@ import logging
 import re
 import sys
 from collections.abc import Sequence
+from importlib import import_module
 from typing import NoReturn
 
 from bridge import __version__
-from bridge.cli import alarm, backup, check, config, healthcheck, outbox, panel, run
 from bridge.cli.common import add_config_options, load_settings
-from bridge.cli.demo import command as demo
 from bridge.cli.logs import setup_logging
-from bridge.cli.simulate import command as simulate
 from bridge.common.errors import BridgeError, BusyError, ConfigError, FieldError
 from bridge.sos_access.status import Rejected, Unauthorized
 
+_COMMANDS = {
+    "run": "run",
+    "check": "check",
+    "ping": "alarm",
+    "rotate": "alarm",
+    "alarm": "alarm",
+    "outbox": "outbox",
+    "backup": "backup",
+    "restore-backup": "backup",
+    "panel": "panel",
+    "simulate": "simulate.command",
+    "demo": "demo.command",
+    "healthcheck": "healthcheck",
+    "config": "config",
+}
+"""Commands and their modules below `bridge.cli`. Only the module of the command that is given is imported."""
 _STATUS = (
     (ConfigError, 2),
     (FieldError, 2),
@@ -47,7 +61,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def call(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit status."""
-    args = parser().parse_args(arguments)
+    given = sys.argv[1:] if arguments is None else list(arguments)
+    args = parser(given).parse_args(given)
     args.load_settings = lambda: load_settings(args)
     setup_logging(args.log_level or "warning", "human")
     try:
@@ -73,7 +88,8 @@ class _Parser(argparse.ArgumentParser):
         super().error(_SECRET.sub(r"\1=...", message))
 
 
-def parser() -> argparse.ArgumentParser:
+def parser(arguments: Sequence[str] = ()) -> argparse.ArgumentParser:
+    """Return a parser of the commands that `arguments` can mean; of all of them if they name none."""
     top = _Parser(
         prog="sosbridge",
         description="MQTT bridge between alarm panels, Home Assistant and alarm receiving centres (SOS Access v4).",
@@ -83,6 +99,7 @@ def parser() -> argparse.ArgumentParser:
     top.add_argument("--version", action="version", version=f"sosbridge {__version__}")
     add_config_options(top)
     commands = top.add_subparsers(metavar="COMMAND", required=True)
-    for module in (run, check, alarm, outbox, backup, panel, simulate, demo, healthcheck, config):
-        module.register(commands)
+    named = [module for command, module in _COMMANDS.items() if command in arguments]
+    for module in dict.fromkeys(named or _COMMANDS.values()):
+        import_module(f"bridge.cli.{module}").register(commands)
     return top
