@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from bridge.common.problems import Problem
 from bridge.common.text import clean, timestamp
@@ -128,8 +128,7 @@ class Reachability:
         (change.problems if up is False else change.cleared).append(problem)
 
 
-@dataclass(frozen=True, slots=True)
-class _Moment:
+class _Moment(NamedTuple):
     """The routes at one time, by their clock and by the time of day."""
 
     routes: Routes
