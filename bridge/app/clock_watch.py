@@ -72,5 +72,8 @@ class ClockWatch:
         for name in far.keys() - self._far:
             beside = abs(far[name] - round(far[name] / _ZONE_S) * _ZONE_S)
             zone = "; is the time zone right? (in a container, set TZ)" if beside < _ZONE_TOLERANCE_S else ""
-            log.warning("%s: its clock is %+.0f s from ours%s", name, far[name], zone)
+            transmitter, _, receiver = name.rpartition(" ")
+            text = "%s: the clock of the %s receiver is %+.0f s from ours%s"
+            fields = {"transmitter": transmitter, "receiver": receiver}
+            log.warning(text, transmitter, receiver, far[name], zone, extra=fields)
         self._far = set(far)

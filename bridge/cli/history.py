@@ -13,7 +13,7 @@ from bridge.common.clock import Clock
 from bridge.common.text import clean
 from bridge.config.types import seconds
 from bridge.record import export
-from bridge.record.alarms import entry
+from bridge.record.alarms import read_entry
 from bridge.store.database import Store
 from bridge.store.edges import Edges
 
@@ -55,7 +55,7 @@ async def show(args: argparse.Namespace) -> int:
     async with await Store.open(existing_store(args.load_settings())) as store:
         async for portion in Edges(store).results(args.since, args.transmitter):
             for result in portion:
-                each = entry(result.request, json.loads(result.payload))
+                each = read_entry(result.request, result.payload)
                 if each is not None:
                     found.append({"transmitter": result.transmitter, **export.alarm_as_json(each)})
     if args.json:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -60,8 +61,17 @@ class Transmission:
     max_s: float
 
 
+def read_entry(request: str, payload: str, command_id: int | None = None) -> AlarmEntry | None:
+    """Return the entry of a result as published; None if it cannot be read."""
+    try:
+        fields = json.loads(payload)
+    except ValueError:
+        return None
+    return entry(request, fields, command_id) if isinstance(fields, dict) else None
+
+
 def entry(request: str, fields: Mapping[str, Any], command_id: int | None = None) -> AlarmEntry | None:
-    """Return the entry of a stored result; None if it has no times that can be read."""
+    """Return the entry of a result; None if it has no times that can be read."""
     times = [_time(fields.get(name)) for name in ("accepted_at", "completed_at")]
     accepted = times[1] if times[0] is None else times[0]
     if accepted is None:

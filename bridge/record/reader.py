@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
 from bridge.common.models import Request
-from bridge.record.alarms import AlarmEntry, entry
+from bridge.record.alarms import AlarmEntry, read_entry
 from bridge.record.figures import Figures, Subject, figures
 from bridge.record.months import Month
 from bridge.store.edges import Edges, StoredResult
@@ -41,4 +40,4 @@ async def read_month(
 
 
 def _entry(result: StoredResult) -> AlarmEntry | None:
-    return entry(result.request, json.loads(result.payload), result.command_id) if result.request in _REQUESTS else None
+    return read_entry(result.request, result.payload, result.command_id) if result.request in _REQUESTS else None

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import NamedTuple
 
+from bridge.common.errors import DamagedError
 from bridge.common.runs import Edge, Run
 from bridge.store.database import Store
 
@@ -64,14 +65,12 @@ class Edges:
 
     async def runs(self, start: float, end: float, names: Collection[str]) -> dict[str, list[Run]]:
         """Return all runs, in order, for each transmitter; with its edges where they touch `start` to `end`."""
-        sql = "SELECT id, start, last FROM run ORDER BY id"
-        rows = await self._store.read(lambda db: db.execute(sql).fetchall())
         found: dict[str, list[Run]] = {name: [] for name in names}
-        for row in rows:
-            touches = row["start"] < end and row["last"] >= start
-            edges = await self._store.read(partial(_edges, run=row["id"])) if touches else {}
+        for number, began, last in await self._store.read(_runs):
+            touches = began < end and last >= start
+            edges = await self._store.read(partial(_edges, run=number)) if touches else {}
             for name, runs in found.items():
-                runs.append(Run(row["start"], row["last"], tuple(edges.get(name, ()))))
+                runs.append(Run(began, last, tuple(edges.get(name, ()))))
         return found
 
     async def results(self, since: float = 0.0, transmitter: str | None = None) -> AsyncIterator[list[StoredResult]]:
@@ -83,13 +82,19 @@ class Edges:
 
 
 def read_run(row: sqlite3.Row) -> tuple[float, float]:
-    """Raises ValueError or TypeError for what was never written."""
-    return float(row["start"]), float(row["last"])
+    """Raises DamagedError."""
+    try:
+        return float(row["start"]), float(row["last"])
+    except (ValueError, TypeError) as error:
+        raise DamagedError(f"the store: run {row['id']} cannot be read ({type(error).__name__})") from None
 
 
 def read_edge(row: sqlite3.Row) -> Edge:
-    """Raises ValueError or TypeError for what was never written."""
-    return Edge(str(row["transmitter"]), str(row["part"]), float(row["at"]), bool(int(row["up"])))
+    """Raises DamagedError."""
+    try:
+        return Edge(str(row["transmitter"]), str(row["part"]), float(row["at"]), bool(int(row["up"])))
+    except (ValueError, TypeError) as error:
+        raise DamagedError(f"the store: an edge cannot be read ({type(error).__name__})") from None
 
 
 def _save(db: sqlite3.Connection, number: int | None, start: float, end: float, edges: Sequence[Edge]) -> int:
@@ -114,6 +119,10 @@ def _prune(db: sqlite3.Connection, now: float) -> None:
             db.execute("DELETE FROM run WHERE id <= ?", (row["run"],))
             break
     db.execute("DELETE FROM edge WHERE run NOT IN (SELECT id FROM run)")
+
+
+def _runs(db: sqlite3.Connection) -> list[tuple[int, float, float]]:
+    return [(row["id"], *read_run(row)) for row in db.execute("SELECT * FROM run ORDER BY id")]
 
 
 def _edges(db: sqlite3.Connection, run: int) -> dict[str, list[Edge]]:

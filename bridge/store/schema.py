@@ -61,10 +61,7 @@ MIGRATIONS: tuple[str, ...] = (
     -- which MQTT message it came with, until the broker has the acknowledgement for certain (Deliveries)
     ALTER TABLE command ADD COLUMN mid INTEGER;
     ALTER TABLE command ADD COLUMN digest BLOB;
-    ALTER TABLE history ADD COLUMN mid INTEGER;
-    ALTER TABLE history ADD COLUMN digest BLOB;
     CREATE INDEX command_mid ON command (mid) WHERE mid IS NOT NULL;
-    CREATE INDEX history_mid ON history (mid) WHERE mid IS NOT NULL;
     DROP TABLE seen;
     """,
     """
@@ -78,3 +75,6 @@ MIGRATIONS: tuple[str, ...] = (
     ) WITHOUT ROWID;
     """,
 )
+_LAST_OF_EACH = "SELECT max(id) FROM history WHERE published GROUP BY transmitter, request"
+NEEDED = {"history": f"WHERE published = 0 OR id IN ({_LAST_OF_EACH})", "edge": "WHERE 0"}
+"""Which rows of a table the service needs: of the published results the last of each kind, no old edges."""

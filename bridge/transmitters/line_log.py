@@ -23,6 +23,8 @@ from bridge.transmitters.schedule import next_try_at
 log = logging.getLogger(__name__)
 
 _NOW_S = 0.5
+_ROUND_S = 15.0
+"""A round usually takes less."""
 _SOON_S = 5.0
 """A delivery that took longer is logged with its duration."""
 _ALARMS = (Request.ALARM, Request.RESTORE)
@@ -49,6 +51,7 @@ class LineLog:
         self._greeted = False
         """Whether the log says that the link is up."""
         self._parts: dict[Part, tuple[Lasting, Cause]] = {}
+        self._tried_since: float | None = None
         self.next_at = float("inf")
         """When something that lasts is to be logged again."""
         self._paused = False
@@ -111,7 +114,7 @@ class LineLog:
 
     def look(self, line: LineState, now: float) -> None:
         """Log what has changed, and what lasts when it is due again."""
-        if line.reports:  # `undelivered` follows at once, and says why
+        if line.reports or self._is_tried(line, now):  # `undelivered` or `ended` follow, and say why
             return
         found = causes(line, now)
         self._look_at_outage(line, found, now)
@@ -120,11 +123,19 @@ class LineLog:
         due = (self._outage.next_at, *(each.next_at for each, _ in self._parts.values()))
         self.next_at = min((at for at in due if at > now), default=float("inf"))
 
+    def _is_tried(self, line: LineState, now: float) -> bool:
+        """Return whether an alarm is in its first round; what that finds out is worth one line, not several."""
+        if self._undelivered or not len(line.queue):
+            self._tried_since = None
+            return False
+        self._tried_since = self._tried_since or now
+        self.next_at = self._tried_since + _ROUND_S
+        return now < self.next_at
+
     def _look_at_outage(self, line: LineState, found: dict[Part, Cause], now: float) -> None:
         failing = of_all_receivers(line, found) or self._silence(line, now)
         if self._undelivered or failing is not None:
-            begins = self._outage.since is None and (self._undelivered or not len(line.queue))
-            if begins or now >= self._outage.next_at:  # an alarm that is tried just now is reported in a moment
+            if self._outage.since is None or now >= self._outage.next_at:
                 self._log_outage(list(self._undelivered.values()), line, now)
         elif self._outage.since is not None:
             self._end_outage(line, found, now)
@@ -187,7 +198,7 @@ class LineLog:
             self._parts[part] = lasting, cause
             if (lasting.is_due(now) or worse) and not everything:
                 self._log_part(part, cause, now)
-        for part in self._parts.keys() - found.keys() if not self._undelivered else ():
+        for part in self._parts.keys() - found.keys() if self._outage.since is None else ():
             lasting, cause = self._parts.pop(part)
             what = f"the {part[1]} receiver {cause.good}" if part[0] == "receiver" else f"path {part[1]} works again"
             log.info("%s: %s after %s", self._name, what, lasted(now - cause.since), extra=self._of(part))
@@ -217,14 +228,10 @@ class LineLog:
         self._paused = paused
 
     def _time(self, at: float, now: float) -> str:
-        """Return a time of the line's clock as the time of day, with the date where that is not today."""
+        """Return a time of the line's clock as the time of day, with the date where that was long ago."""
         wall = self._clock.now().astimezone()
         moment = wall - timedelta(seconds=now - at)
-        return (
-            f"{moment:%H:%M:%S}"
-            if moment.date() == wall.date() or wall - moment < _TODAY
-            else f"{moment:%Y-%m-%d %H:%M}"
-        )
+        return moment.strftime("%H:%M:%S" if wall - moment < _TODAY else "%Y-%m-%d %H:%M")
 
 
 def _subject(alarms: Sequence[Item]) -> str:
@@ -239,7 +246,8 @@ def _answered_since(line: LineState, at: float) -> bool:
 
 
 def _failure(item: Item, found: Result) -> str:
-    faults = "; ".join(dict.fromkeys(item.faults)) if found.outcome in _BY_RECEIVERS else ""
+    newest = {fault.partition(": ")[0]: fault for fault in item.faults}  # by receiver
+    faults = "; ".join(newest.values()) if found.outcome in _BY_RECEIVERS else ""
     hint = "; see sosbridge outbox" if found.outcome is Outcome.REJECTED and found.request in _ALARMS else ""
     return f"{found.outcome}: {faults or clean(found.error or '')}{hint}"
 

@@ -101,7 +101,7 @@ def _taken_over(_: Path) -> str:
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        ("another client took over the client id", _taken_over),
+        ("another client took over our client id", _taken_over),
         ("the disk is full", _full),
         ("it is read-only", _read_only),
         ("it refuses the user name or password", _refused),

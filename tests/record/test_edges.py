@@ -7,6 +7,8 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
+import pytest
+
 from bridge.common.errors import DamagedError
 from bridge.common.runs import Edge, Run
 from bridge.store.database import Store
@@ -51,8 +53,13 @@ def test_values_that_were_never_written_are_damage(tmp_path: Path) -> None:
             db.commit()
         recovery = Recovery(path, lambda _: None)
         async with await recovery.open() as store:
-            assert recovery.report is not None
-            assert not recovery.report.whole
+            with pytest.raises(DamagedError, match="an edge cannot be read") as caught:
+                await runs_of(store)
+            await store.until_damaged()
+        await recovery.renew(caught.value)
+        assert recovery.report is not None
+        assert not recovery.report.whole
+        async with await recovery.open() as store:
             assert await runs_of(store) == [Run(100.0, 200.0, EDGES[1:])]
 
     asyncio.run(body())

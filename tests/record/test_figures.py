@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from bridge.common.models import Outcome, Request
 from bridge.common.runs import Edge, Run
-from bridge.record.alarms import PENDING, AlarmEntry, Transmission, entry, final, transmission
+from bridge.record.alarms import PENDING, AlarmEntry, Transmission, entry, final, read_entry, transmission
 from bridge.record.figures import Subject, figures
 from bridge.record.months import Month
 
@@ -145,6 +145,11 @@ def test_entries_of_stored_results() -> None:
     assert (found.seconds, found.attempts, found.event_code, found.command_id) == (1.5, 2, "BA", 9)
     assert entry("alarm", {"outcome": "accepted"}) is None
     assert entry("alarm", {"outcome": "accepted", "accepted_at": 5, "completed_at": "soon"}) is None
+
+
+@pytest.mark.parametrize("payload", ["", "{", "[]", "5", '"x"', "{}"])
+def test_a_result_that_cannot_be_read_is_none(payload: str) -> None:
+    assert read_entry("alarm", payload) is None
 
 
 hours = st.integers(-48, 31 * 24 + 48)

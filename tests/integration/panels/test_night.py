@@ -99,9 +99,9 @@ async def test_a_night_of_five_faults(site: House) -> None:
 
     for station in (site.primary, site.secondary):
         await station.stop()
-    for code in ("FA", "BA"):
+    for number, code in enumerate(("FA", "BA"), 1):
         await site.send("alarm/raise", code)
-    await site.mqtt.wait_all("transmitter/home/undelivered", 2)
+        await site.mqtt.wait_all("transmitter/home/undelivered", number)
     await asyncio.sleep(6)
     for station in (site.primary, site.secondary):
         await station.start()
