@@ -297,7 +297,7 @@ def explain(error: BaseException) -> str:
     if value in _OTHER_VERSION:
         return "it does not speak this version of MQTT (mqtt.protocol)"
     if value == _TAKEN_OVER:
-        return "another client took over the client id: two bridges run with the same mqtt.client_id"
+        return "another client took over our client id: two bridges run with the same mqtt.client_id"
     text = clean(error.__cause__ if isinstance(error.__cause__, aiomqtt.MqttCodeError) else error)
     if "CERTIFICATE_VERIFY_FAILED" in text:
         return f"its certificate is not trusted (mqtt.tls.ca_file): {text}"

@@ -24,6 +24,7 @@ from paho.mqtt.subscribeoptions import SubscribeOptions
 from bridge.common.backoff import Backoff
 from bridge.common.errors import first
 from bridge.common.models import Reply
+from bridge.common.problems import Kind, Problems
 from bridge.common.pulse import Pulse
 from bridge.common.text import clean
 from bridge.mqtt.client import (
@@ -31,22 +32,18 @@ from bridge.mqtt.client import (
     BrokerError,
     Client,
     Incoming,
-    explain,
     failed,
     incoming,
     make_client,
     tls_context,
 )
+from bridge.mqtt.connection_log import SHORT_S, ConnectionLog
 from bridge.mqtt.outgoing import Event, Outgoing
 from bridge.mqtt.routes import Router
 
 log = logging.getLogger(__name__)
 
 _GOODBYE_S = 1.0
-_STEADY_S = 10.0
-"""A connection that lasted so long resets the backoff: two bridges that share a client id back off."""
-_SHORT_CONNECTIONS = 3
-"""In a row: brokers do not always say that another client has taken over."""
 _LONGEST_TURN_S = 300.0
 """Whatever a turn waits for, a name server, the broker or the next try to connect, is bounded well below this."""
 _LONGEST_REST_S = 30.0
@@ -121,8 +118,11 @@ class Session:
         router: Router,
         subscriptions: Subscriptions,
         deliveries: DeliveryLog,
+        problems: Problems,
     ) -> None:
         """Raises ConfigError where a certificate file cannot be used."""
+        problems.doubt(Kind.BROKER_DOWN)
+        self._problems = problems
         self.connected = asyncio.Event()
         self.connects = 0
         self.pulse = Pulse("the MQTT connection", _LONGEST_TURN_S)
@@ -136,8 +136,7 @@ class Session:
         """For the event that is next."""
         self._stopping = False
         self._connected_at = math.inf
-        self._short = 0
-        """Connections in a row that lasted less than `_STEADY_S`."""
+        self._log = ConnectionLog(broker)
 
     def stop(self) -> None:
         """Let `run`, which is to be cancelled now, not begin another connection."""
@@ -154,15 +153,10 @@ class Session:
                 if self._stopping:
                     return
                 lasted = self._connected_for()
-                if lasted >= _STEADY_S:
+                if lasted >= SHORT_S:  # two bridges that share a client id back off
                     backoff.reset()
-                self._short = self._short + 1 if 0 <= lasted < _STEADY_S else 0
                 wait = backoff.fail()
-                where = f"{self._broker.host}:{self._broker.port}"
-                text = explain(error)
-                if self._short >= _SHORT_CONNECTIONS:
-                    text += f"; is another client connected with mqtt.client_id {self._broker.client_id}?"
-                log.warning("broker %s: %s; next try in %.0f s", where, text, wait)
+                self._problems.set(Kind.BROKER_DOWN, self._log.lost(error, lasted, wait))
                 await asyncio.sleep(wait)
 
     def _connected_for(self) -> float:
@@ -208,8 +202,9 @@ class Session:
             await client.publish(self._subscriptions.status, "online", qos=1, retain=True)
             self.connects += 1
             self.connected.set()
+            self._problems.set(Kind.BROKER_DOWN, None)
             self._connected_at = asyncio.get_running_loop().time()
-            log.info("connected to broker %s:%d", self._broker.host, self._broker.port)
+            self._log.connected()
             tasks.create_task(self._publish(client, connection))
 
     async def _leave(self, client: Client, connection: _Connection) -> None:

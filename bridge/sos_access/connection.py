@@ -18,6 +18,7 @@ from bridge.sos_access.documents import LONGEST, DocumentBuffer
 from bridge.sos_access.peer import Peer, peer_name, translated
 from bridge.sos_access.resolver import Resolver
 from bridge.sos_access.status import MalformedMessage, TransportError
+from bridge.sos_access.trace import traced
 
 AT_ONCE = 50
 """Connections to one address at once: a receiver's listen queue has often no more than 128 places."""
@@ -78,8 +79,9 @@ class Connection:
         timeout = self.peer.connect_timeout
         with translated(self.peer, f"{peer_name(self.peer.address)} read no data for {timeout:g} s"):
             async with asyncio.timeout(timeout):
-                self._writer.write(data)
-                await self._writer.drain()
+                with traced(self.peer, f"send {len(data)} bytes"):
+                    self._writer.write(data)
+                    await self._writer.drain()
 
     async def receive(self) -> bytes:
         """Return the answer, or what came of it: a peer that hangs up early may have sent enough."""
@@ -87,8 +89,10 @@ class Connection:
         raw = bytearray()
         with translated(self.peer, f"no complete response from {name} within {timeout:g} s"):
             try:
-                async with asyncio.timeout(timeout):
-                    await self._read(raw)
+                with traced(self.peer, "answer") as result:
+                    async with asyncio.timeout(timeout):
+                        await self._read(raw)
+                    result.append(f"{len(raw)} bytes")
             except OSError:  # TimeoutError among them
                 if not raw:
                     raise
@@ -163,7 +167,9 @@ class Dialer:
         loop = asyncio.get_running_loop()
         end = loop.time() + peer.connect_timeout
         host, port = peer.address
-        addresses = await self.resolver.resolve(host, peer.connect_timeout)
+        with traced(peer, "resolve") as result:
+            addresses = await self.resolver.resolve(host, peer.connect_timeout)
+            result.extend(addresses)
         for left in range(len(addresses), 0, -1):
             address = addresses[-left]
             try:
@@ -188,11 +194,15 @@ async def _connect(peer: Peer, address: str, port: int) -> tuple[asyncio.StreamR
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, peer.interface.encode() + b"\0")
         if peer.source is not None:
             sock.bind((peer.source, 0))
-        await loop.sock_connect(sock, (address, port))
+        with traced(peer, f"connect to {address}"):
+            await loop.sock_connect(sock, (address, port))
     except BaseException:
         sock.close()
         raise
     if peer.tls is None:
         return await asyncio.open_connection(sock=sock)
     name = peer.tls_name or peer.address[0]
-    return await asyncio.open_connection(sock=sock, ssl=peer.tls.context, server_hostname=name)
+    with traced(peer, "TLS") as result:
+        streams = await asyncio.open_connection(sock=sock, ssl=peer.tls.context, server_hostname=name)
+        result.append(streams[1].get_extra_info("cipher")[1])
+    return streams

@@ -6,7 +6,7 @@ import contextlib
 import socket
 import ssl
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from bridge.common.text import clean
 from bridge.sos_access.status import TransportError
@@ -28,6 +28,8 @@ class Peer:
     source: str | None = None
     connect_timeout: float = 5.0
     response_timeout: float = 10.0
+    label: str = field(default="", compare=False)
+    """Of debug lines: the transmitter, its receiver and path."""
 
 
 def peer_name(address: tuple[str, int]) -> str:

@@ -18,6 +18,8 @@ from bridge.transmitters.routes import Answer, answer_of
 _MOST_FAULTS = 4
 """What went wrong in the last attempts; a result holds no story of a night."""
 
+_NAMES = {Request.RESTORE: "restore of {code}", Request.PING: "ping", Request.AUTH: "password rotation"}
+
 
 @dataclass(slots=True)
 class Item:
@@ -40,9 +42,10 @@ class Item:
     def __str__(self) -> str:
         """The command's name in a log line."""
         command = self.queued.command
-        code = f" {clean(command.alarm.event_code)}" if command.alarm else ""
-        reference = f" ({clean(command.reference)})" if command.reference else ""
-        return f"{command.request}{code}{reference} #{self.queued.id}"
+        what = _NAMES.get(command.request, "{code}").format(
+            code=clean(command.alarm.event_code if command.alarm else "")
+        )
+        return f"{what} #{self.queued.id}"
 
 
 def outcome_of(sent: Sent) -> Outcome:

@@ -16,8 +16,9 @@ from pathlib import Path
 import pytest
 from support.outbox import command, put, result
 
-from bridge.cli import call, parser
+from bridge.cli import call
 from bridge.cli.logs import HumanFormatter, JsonFormatter
+from bridge.cli.parser import parser
 from bridge.common.models import Outcome, PreparedAlarm, Request, Secret
 from bridge.sos_access.simulator.receiver import Accounts, Receiver
 from bridge.store.database import Store
@@ -144,7 +145,7 @@ def test_wrong_usage_is_2(capsys: Output, words: str) -> None:
     assert "usage: " in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("words", ["run", "check", "ping", "rotate", "alarm raise BA", "outbox list", "healthcheck"])
+@pytest.mark.parametrize("words", ["run", "check", "ping", "rotate", "alarm raise BA", "outbox list"])
 def test_a_wrong_configuration_is_2_and_a_line(tmp_path: Path, capsys: Output, words: str) -> None:
     configure(tmp_path)
     assert call(["--set", "mqtt.port=x", *words.split()]) == 2

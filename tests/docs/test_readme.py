@@ -14,7 +14,8 @@ import paho.mqtt.client as paho
 import pytest
 
 import bridge
-from bridge.cli import call, parser
+from bridge.cli import call
+from bridge.cli.parser import parser
 from bridge.config.sources import load
 from bridge.panels.topics import PanelTopics
 from bridge.transmitters.topics import Reach, Topics

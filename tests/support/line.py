@@ -16,6 +16,7 @@ from support.outbox import HOME, NOW, clock, opened
 
 from bridge.common.clock import Clock
 from bridge.common.models import Result, Secret
+from bridge.common.problems import Kind
 from bridge.sos_access.client import SOSAccessClient
 from bridge.sos_access.connection import Connection, Dialer
 from bridge.sos_access.messages import RESPONSE_TO, AnyRequest, NewAuthResponse, Response, parse_request
@@ -149,7 +150,7 @@ class Recorder:
         if link is not None and self.links[-1:] != [link]:
             self.links.append(link)
 
-    def problem(self, transmitter: str, kind: str, text: str | None, *, receiver: str | None = None) -> None:
+    def problem(self, transmitter: str, kind: Kind, text: str | None, *, receiver: str | None = None) -> None:
         if text is None:
             self.problems.pop((kind, receiver), None)
         else:
