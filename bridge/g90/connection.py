@@ -117,6 +117,11 @@ class CloudConnection(asyncio.Protocol):
         self._balance()
 
     @property
+    def who(self) -> str:
+        """The other end in the log."""
+        return f"panel {self.panel.config.label} at {self.address}" if self.panel else f"{self.address}, no panel yet"
+
+    @property
     def is_open(self) -> bool:
         return not self._transport.is_closing()
 
@@ -165,7 +170,7 @@ class CloudConnection(asyncio.Protocol):
             received = self._session.read(self._owner.panel_time())
         except FrameError as error:
             if self.is_open:
-                _log.warning("%s: connection closed: %s", self.address, error)
+                _log.warning("%s: connection closed: %s", self.who, error)
             self.abort()
             return None
         if received:
@@ -263,7 +268,7 @@ class CloudConnection(asyncio.Protocol):
     def _skip(self, reason: str) -> None:
         self._skipped += 1
         if self._skipped <= _MAX_SKIPPED_LOGGED:
-            _log.info("%s: skipped %s", self.address, reason)
+            _log.info("%s: skipped %s", self.who, reason)
 
     def _balance(self) -> None:
         """Pause reading while messages are waiting to be processed or the panel takes no bytes."""

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from bridge.common.backoff import Backoff
 from bridge.common.errors import BridgeError
+from bridge.common.lasting import LASTS
 from bridge.common.text import clean
 from bridge.common.values import value
 from bridge.g90.state.model import Elapsed, Heard, Now, Options, PanelState, Silent, Step, evolve
@@ -47,6 +48,11 @@ class PanelConfig:
     address: IPv4Network | IPv6Network | None = None
     options: Options = field(default_factory=Options)
 
+    @property
+    def label(self) -> str:
+        """The panel's name in the log; its GUID where it has none."""
+        return self.name or self.guid
+
 
 class Refused(StrEnum):
     """Why something was refused; reported once per GUID or address."""
@@ -58,8 +64,8 @@ class Refused(StrEnum):
 
 
 _REFUSALS: Final = {
-    Refused.UNKNOWN_PANEL: "unknown panel %(guid)s from %(address)s ignored; add it under [[g90.panels]]",
-    Refused.WRONG_ADDRESS: "panel %(guid)s from %(address)s ignored; its `address` allows another network",
+    Refused.UNKNOWN_PANEL: "unknown panel %(panel)s from %(address)s ignored; add it under [[g90.panels]]",
+    Refused.WRONG_ADDRESS: "panel %(panel)s from %(address)s ignored; its `address` allows another network",
     Refused.UNATTRIBUTED: "report from %(address)s ignored; it could be of any panel there, or of none",
 }
 
@@ -247,9 +253,9 @@ class PanelRegistry:
                 await self._handler.panel_changed(step.state, step.events)
             except BridgeError as error:
                 backoff = backoff or Backoff()
-                pause = backoff.fail()
-                _log.error("panel %s: cannot store its report, retrying in %.0f s: %s", step.state.guid, pause, error)
-                await asyncio.sleep(pause)
+                name = step.state.name or step.state.guid
+                _log.error("panel %s: cannot store its report: %s", name, error, extra={"panel": name, **LASTS})
+                await asyncio.sleep(backoff.fail())
             else:
                 return
 
@@ -264,7 +270,8 @@ class PanelRegistry:
         if key in self._reported or len(self._reported) >= _MAX_STRANGERS:
             return
         self._reported.add(key)
-        _log.warning(_REFUSALS[reason], {"guid": guid, "address": clean(address)})
+        name = self.panels[guid].config.label if guid in self.panels else guid
+        _log.warning(_REFUSALS[reason], {"panel": name, "address": clean(address)}, extra={"panel": name})
         try:
             await self._handler.panel_refused(reason, guid, address)
         except BridgeError as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 from contextlib import suppress
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
-from bridge.common.errors import ConfigError
+from bridge.common.backoff import Backoff
 from bridge.g90.connection import CloudConnection
 from bridge.g90.connections import Connections
 from bridge.g90.registry import PanelConfig, PanelHandler, PanelRegistry
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
 _SWEEP_S: Final = 0.5
 _CLOSE_S: Final = 2.0
+_LISTEN_AGAIN_S: Final = 30.0
+"""The longest wait until a port that is taken is tried again; panels try about each minute."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,10 +65,15 @@ class PanelServer:
         limits: Limits | None = None,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
         panel_time: Callable[[], int] = lambda: int(time.time()),
+        on_listening: Callable[[str | None], None] = lambda _: None,
     ) -> None:
-        """`panel_time` returns the Unix time to send to panels, 0 while it is unknown."""
+        """`panel_time` returns the Unix time to send to panels, 0 while it is unknown.
+
+        `on_listening` is called with the reason each time that the port is not free, and with None once it listens.
+        """
         self.panel_time = panel_time
         self._listen = (host, port)
+        self._on_listening = on_listening
         self._announce = announce
         self._limits = limits or Limits()
         self.connections = Connections() if connections is None else connections
@@ -82,20 +90,34 @@ class PanelServer:
         )
 
     async def run(self) -> None:
-        """Serve until cancelled. Raises `ConfigError` if it cannot listen."""
-        loop = asyncio.get_running_loop()
+        """Serve until cancelled. A port that is taken is tried again; whether panels are silent is known meanwhile."""
+        async with asyncio.TaskGroup() as tasks:
+            self.tasks = tasks
+            tasks.create_task(self._accept(), name="panel server: accept")
+            await self._sweep()
+
+    async def _accept(self) -> None:
+        """Accept connections until cancelled."""
+        server = await self._listening()
         try:
-            server = await loop.create_server(lambda: CloudConnection(self), *self._listen, backlog=self._limits.burst)
-        except OSError as error:
-            raise ConfigError(f"panels: cannot listen on {self._listen[0]}:{self._listen[1]}: {error}") from error
-        self.address: tuple[str, int] = server.sockets[0].getsockname()[:2]
-        try:
-            async with asyncio.TaskGroup() as tasks:
-                self.tasks = tasks
-                self.started.set()
-                await self._sweep()
+            self.address: tuple[str, int] = server.sockets[0].getsockname()[:2]
+            self.started.set()
+            self._on_listening(None)
+            await asyncio.Event().wait()
         finally:
             await self._close(server)
+
+    async def _listening(self) -> asyncio.Server:
+        loop, backoff, (host, port) = asyncio.get_running_loop(), Backoff(longest=_LISTEN_AGAIN_S), self._listen
+        while True:
+            try:
+                return await loop.create_server(lambda: CloudConnection(self), host, port, backlog=self._limits.burst)
+            except OSError as error:
+                # asyncio's own text repeats the address; a name that cannot be resolved has a negative number.
+                number = error.errno or 0
+                why = os.strerror(number) if number > 0 else str(error)
+                self._on_listening(f"cannot listen for panels on {host}:{port}: {why}")
+                await asyncio.sleep(backoff.fail())
 
     @property
     def states(self) -> dict[str, PanelState]:

@@ -32,7 +32,7 @@ from support.g90 import (
     status,
 )
 
-from bridge.common.errors import ConfigError, StoreError
+from bridge.common.errors import StoreError
 from bridge.g90.connection import CloudConnection
 from bridge.g90.registry import PanelConfig, Refused
 from bridge.g90.server import Limits, PanelServer
@@ -388,11 +388,23 @@ def test_a_stop_closes_connections_and_frees_the_port() -> None:
     run(scenario())
 
 
-def test_a_taken_port_is_told_in_one_line() -> None:
+def test_a_taken_port_is_reported_and_tried_again_until_it_is_free(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bridge.g90.server._LISTEN_AGAIN_S", 0.01)
+    found: list[str | None] = []
+
     async def scenario() -> None:
-        async with serving(Recorder()) as server:
-            with pytest.raises(ConfigError, match=r"cannot listen on 127\.0\.0\.1"):
-                await PanelServer(Recorder(), host="127.0.0.1", port=server.address[1]).run()
+        with socket.create_server(("127.0.0.1", 0)) as other:
+            port = other.getsockname()[1]
+            server = PanelServer(Recorder(), host="127.0.0.1", port=port, on_listening=found.append)
+            running = asyncio.create_task(server.run())
+            while len(found) < 2:  # noqa: ASYNC110 - it has no event
+                await asyncio.sleep(0.01)
+            assert not server.started.is_set()
+            assert set(found) == {f"cannot listen for panels on 127.0.0.1:{port}: Address already in use"}
+        await server.started.wait()
+        assert found[-1] is None
+        running.cancel()
+        await asyncio.wait([running])
 
     run(scenario())
 

@@ -110,7 +110,7 @@ class PanelState:
     triggered: bool = False
     changed_by: str | None = None
     actor: tuple[str, float] | None = None
-    """Who operated a remote or a keypad last, and when by the steady clock."""
+    """Who operated a remote or a keypad last, and when by the steady clock. Not stored: it counts for seconds."""
     ac_power: bool | None = None
     battery_low: bool | None = None
     wifi: bool | None = None
