@@ -185,7 +185,8 @@ class Outbox(OutboxReader):
     async def failed(self, queued: Queued, *, attempts: int, error: str, unauthorized: Result | None = None) -> None:
         """Keep a command for another round, with the error; its `undelivered` event is pending from now on.
 
-        `unauthorized` is a result to publish once, while the command stays pending.
+        `attempts` are all since it was accepted. `unauthorized` is a result to publish once, while the command stays
+        pending.
         """
 
         def work(db: sqlite3.Connection) -> None:
@@ -193,7 +194,7 @@ class Outbox(OutboxReader):
             refused = unauthorized is not None
             before = db.execute("SELECT unauthorized FROM command WHERE id = ?", (queued.id,)).fetchone()
             db.execute(
-                "UPDATE command SET attempts = attempts + ?, error = ?, undelivered = max(undelivered, 1),"
+                "UPDATE command SET attempts = ?, error = ?, undelivered = max(undelivered, 1),"
                 " unauthorized = CASE WHEN ? THEN 1 WHEN unauthorized THEN 2 ELSE 0 END WHERE id = ?",
                 (attempts, error, refused, queued.id),
             )
@@ -214,7 +215,7 @@ class Outbox(OutboxReader):
             command = queued.command
             if result.outcome is Outcome.REJECTED and command.request in _ALARMS:
                 db.execute(
-                    "UPDATE command SET state = 'rejected', attempts = attempts + ?, error = ?, mid = NULL,"
+                    "UPDATE command SET state = 'rejected', attempts = ?, error = ?, mid = NULL,"
                     " undelivered = max(undelivered, 1) WHERE id = ?",
                     (result.attempts or 0, result.error or "", queued.id),
                 )

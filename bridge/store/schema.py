@@ -65,3 +65,6 @@ MIGRATIONS: tuple[str, ...] = (
     DROP TABLE seen;
     """,
 )
+_LAST_OF_EACH = "SELECT max(id) FROM history WHERE published GROUP BY transmitter, request"
+NEEDED = {"history": f"WHERE published = 0 OR id IN ({_LAST_OF_EACH})"}
+"""Which rows of a table are ever read: of the published results only the last of each kind."""
