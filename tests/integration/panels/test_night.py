@@ -44,7 +44,7 @@ _BROKER_GONE = (
     r"WARNING broker 127.0.0.1:\d+: .*, next try in \d s",
     rf"INFO connected to broker 127.0.0.1:\d+ again after {_SPAN}",
 )
-_PANEL_OFFLINE = (r"WARNING panel House is offline", rf"INFO panel House: online again after {_SPAN}")
+_PANEL_OFFLINE = (r"WARNING panel House: offline", rf"INFO panel House: online again after {_SPAN}")
 _WRONG_CODE = (r"WARNING panel House: DISARM: wrong code \(the code is missing or wrong\)",)
 
 
