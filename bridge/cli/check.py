@@ -21,7 +21,7 @@ from bridge.config.types import host_port
 from bridge.g90.control_local import LocalControl
 from bridge.g90.wire.constants import LOCAL_PORT
 from bridge.mqtt.client import try_connection
-from bridge.panels.forwarding import uncovered
+from bridge.panels.rules import uncovered
 from bridge.sos_access.status import PingTooOften, ServiceUnavailable, Unauthorized, error_for
 from bridge.store.database import Store
 from bridge.store.lock import is_held

@@ -15,10 +15,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from bridge.common.text import clean, timestamp
-
-_LONGEST_TEXT = 300
-"""Characters of a text, which may quote a receiver."""
+from bridge.common.text import LONGEST_ERROR, clean, timestamp
 
 
 class Kind(StrEnum):
@@ -94,7 +91,7 @@ class Problems:
         before, after = self._raised.get((kind, about)), None
         if text is not None:
             began = before.since if before else since or datetime.now().astimezone()
-            after = Problem(kind, began, clean(text, _LONGEST_TEXT), about)
+            after = Problem(kind, began, clean(text, LONGEST_ERROR), about)
             self._raised[kind, about] = after
         elif before:
             del self._raised[kind, about]

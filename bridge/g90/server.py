@@ -9,7 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from bridge.common.backoff import Backoff
 from bridge.g90.connection import CloudConnection
@@ -17,7 +17,7 @@ from bridge.g90.connections import Connections
 from bridge.g90.registry import PanelConfig, PanelHandler, PanelRegistry
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Mapping
+    from collections.abc import Callable, Mapping
 
     from bridge.g90.state.model import PanelState
     from bridge.g90.upstream import Upstream
@@ -77,7 +77,7 @@ class PanelServer:
         self._announce = announce
         self._limits = limits or Limits()
         self.connections = Connections() if connections is None else connections
-        self._tasks: asyncio.TaskGroup | None = None
+        self.tasks: asyncio.TaskGroup | None = None
         self.upstream = upstream
         self.started = asyncio.Event()
         self.registry = PanelRegistry(
@@ -92,7 +92,7 @@ class PanelServer:
     async def run(self) -> None:
         """Serve until cancelled. A port that is taken is tried again; whether panels are silent is known meanwhile."""
         async with asyncio.TaskGroup() as tasks:
-            self._tasks = tasks
+            self.tasks = tasks
             tasks.create_task(self._accept(), name="panel server: accept")
             await self._sweep()
 
@@ -125,7 +125,7 @@ class PanelServer:
 
     def opened(self, connection: CloudConnection) -> bool:
         """Accept a new connection; return False if there are too many."""
-        if self._tasks is None or self._crowded(connection.address) or not self._make_room():
+        if self.tasks is None or self._crowded(connection.address) or not self._make_room():
             return False
         self.connections.add(connection)
         return True
@@ -138,13 +138,6 @@ class PanelServer:
 
     def announced(self, local: tuple[str, int]) -> tuple[str, int]:
         return self._announce or local
-
-    def spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None] | None:
-        """Run `work` as a task of the server's group; return None if the server is stopping."""
-        if self._tasks is None:
-            work.close()
-            return None
-        return self._tasks.create_task(work)
 
     def _crowded(self, address: str) -> bool:
         if self.registry.knows_address(address):
@@ -169,7 +162,7 @@ class PanelServer:
                 self._close_idle()
                 await asyncio.sleep(_SWEEP_S)
         finally:
-            self._tasks = None
+            self.tasks = None
 
     def _close_idle(self) -> None:
         limit = time.monotonic() - self._limits.idle_timeout

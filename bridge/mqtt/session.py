@@ -51,6 +51,8 @@ _REPLY_TRIES = 2
 """The sender of a command chooses its response topic: the broker may disconnect for it, or never acknowledge it."""
 _AT_ONCE = 10
 """States published before their acknowledgements are awaited."""
+_EVENTS_AT_ONCE = 20
+"""Events published, one after the other, before states have their turn."""
 
 
 class DeliveryLog(Protocol):
@@ -147,7 +149,7 @@ class Session:
             self.pulse.beat()
             try:
                 await self._connect()
-            except (aiomqtt.MqttError, BrokerError, OSError, ValueError) as error:
+            except (aiomqtt.MqttError, BrokerError, OSError, ValueError, RuntimeError) as error:  # no more threads
                 if self._stopping:
                     return
                 lasted = self._connected_for()
@@ -177,7 +179,7 @@ class Session:
                 raise first(group) from None
             except asyncio.CancelledError:
                 with suppress(aiomqtt.MqttError, TimeoutError):
-                    await self._leave(client)
+                    await self._leave(client, connection)
                 raise
             finally:
                 self.connected.clear()
@@ -188,7 +190,7 @@ class Session:
         await self._deliveries.settled()
         for qos, filters in self._router.filters.items():
             await self._subscribe(client, filters, qos)
-        # What the broker repeats has come by now. It is judged before a result is published, which proves it old.
+        # What the broker repeats has come by now: the fewer commands have ended since, the more of it is recognised.
         first = self._new(connection)
         async with asyncio.TaskGroup() as tasks:
             # Commands are taken from here on: an alarm does not wait for states to be put in order.
@@ -196,8 +198,7 @@ class Session:
             tasks.create_task(self._acknowledge_later(client, connection), name="mqtt: acknowledge later")
             await self._learn(client)
             for _ in range(0, self._outgoing.waiting_states, _AT_ONCE):
-                self.pulse.beat()
-                await self._publish_states(client)
+                await self._publish_waiting(client, connection)  # results do not wait for all states
             await client.publish(self._subscriptions.status, "online", qos=1, retain=True)
             self.connects += 1
             self.connected.set()
@@ -206,11 +207,11 @@ class Session:
             self._log.connected()
             tasks.create_task(self._publish(client, connection))
 
-    async def _leave(self, client: Client) -> None:
+    async def _leave(self, client: Client, connection: _Connection) -> None:
         client.timeout = _GOODBYE_S
         async with asyncio.timeout(_GOODBYE_S):
             while self.connected.is_set() and not self._outgoing.is_empty:
-                await self._publish_waiting(client)
+                await self._publish_waiting(client, connection)
         await client.publish(self._subscriptions.status, "offline", qos=1, retain=True)
 
     async def _subscribe(self, client: Client, filters: Iterable[str], qos: int) -> None:
@@ -287,26 +288,21 @@ class Session:
                 async with asyncio.timeout(_LONGEST_REST_S):
                     await work.wait()
             work.clear()
-            # An answer to something that we sent after our acknowledgements proves that the broker has those.
-            acknowledged = len(connection.unconfirmed)
-            if await self._publish_waiting(client) and acknowledged:
-                self._deliveries.acknowledged(connection.unconfirmed[:acknowledged])
-                del connection.unconfirmed[:acknowledged]
+            await self._publish_waiting(client, connection)
 
-    async def _publish_waiting(self, client: Client) -> bool:
-        """Publish the events that are due, then a few states; return whether the broker acknowledged any.
-
-        However fast either comes, the other is not kept waiting.
-        """
-        sent = False
-        for _ in range(self._outgoing.waiting_events):
+    async def _publish_waiting(self, client: Client, connection: _Connection) -> None:
+        """Publish a few events, then a few states: however fast either comes, the other is not kept waiting."""
+        acknowledged = len(connection.unconfirmed)
+        events = min(self._outgoing.waiting_events, _EVENTS_AT_ONCE)
+        for _ in range(events):
             self.pulse.beat()
             await self._publish_event(client, self._outgoing.next_event())
-            sent = True
-        sent = await self._publish_states(client) or sent
+        if await self._publish_states(client) or events:
+            # An answer to something that we sent after our acknowledgements proves that the broker has those.
+            self._deliveries.acknowledged(connection.unconfirmed[:acknowledged])
+            del connection.unconfirmed[:acknowledged]
         if not self._outgoing.is_empty:
             self._outgoing.work.set()
-        return sent
 
     async def _publish_event(self, client: Client, event: Event) -> None:
         if event.topic and not self._outgoing.is_held(event):
@@ -333,6 +329,7 @@ class Session:
 
     async def _publish_states(self, client: Client) -> bool:
         """Publish the states that are due longest, a few; return whether there were any."""
+        self.pulse.beat()
         topics, changed = self._outgoing.due_states(_AT_ONCE)
         async with asyncio.TaskGroup() as tasks:
             for topic, payload in changed.items():

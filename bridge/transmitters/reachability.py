@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Final, NamedTuple
 
 from bridge.common.problems import About, Kind
-from bridge.common.text import clean, timestamp
+from bridge.common.text import LONGEST_ERROR, clean, timestamp
 from bridge.transmitters.routes import Health, Routes
 from bridge.transmitters.supervision import HEARTBEATS_PER_LEVEL
 from bridge.transmitters.topics import Reach
@@ -21,8 +21,6 @@ REACH_EVENTS: Final = ("receiver_down", "receiver_up", "path_down", "path_up")
 _SUCCESS_EACH_S = 600.0
 """A success alone changes `last_success_at` this often, not with every alarm."""
 _DOWN: Final = {"receiver": Kind.RECEIVER_DOWN, "path": Kind.PATH_DOWN}
-_LONGEST_ERROR = 200
-"""Characters of an error in a topic; a receiver's text can be part of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,8 +139,7 @@ class Reachability:
         change.add(Kind.LINK_DOWN, About(), f"no receiver took a message{within}", since, up=up)
 
 
-@dataclass(frozen=True, slots=True)
-class _Moment:
+class _Moment(NamedTuple):
     """The routes at one time, by their clock and by the time of day."""
 
     routes: Routes
@@ -170,4 +167,4 @@ def _last_error(found: list[Health]) -> str:
     """Return the newest error of routes."""
     failed = [health for health in found if health.last_error]
     newest = max(failed, key=lambda health: health.last_exchange or 0.0, default=None)
-    return clean(newest.last_error, _LONGEST_ERROR) if newest else ""
+    return clean(newest.last_error, LONGEST_ERROR) if newest else ""

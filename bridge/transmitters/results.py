@@ -28,13 +28,10 @@ class Item:
     queued: Queued
     attempts: int = 0
     """All, also those before this start."""
-    unwritten: int = 0
-    """Attempts that the outbox does not count yet."""
     faults: list[str] = field(default_factory=list)
 
     def add(self, sent: Sent) -> None:
         self.attempts += len(sent.attempts)
-        self.unwritten += len(sent.attempts)
         self.faults = (self.faults + sent.faults)[-_MOST_FAULTS:]
 
     @property

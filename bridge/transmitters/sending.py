@@ -133,8 +133,7 @@ class Sender:
     async def _failed(self, item: Item, sent: Sent, *, unauthorized: bool) -> None:
         self.failures += 1
         refused = result(item, Outcome.UNAUTHORIZED, self._clock.now(), sent) if unauthorized else None
-        attempts, item.unwritten = item.unwritten, 0
-        error = item.error
+        attempts, error = item.attempts, item.error
         await self._store(
             lambda: self._outbox.failed(item.queued, attempts=attempts, error=error, unauthorized=refused)
         )

@@ -6,6 +6,7 @@ Times are those of this process's monotonic clock, so a clock that is set back d
 from __future__ import annotations
 
 import math
+import re
 import time
 from collections import Counter, defaultdict
 from collections.abc import Iterator
@@ -30,11 +31,17 @@ RESTORED = " restored"
 _NO_CLOCK = "no-clock-"
 """How the references begin that the bridge makes where there is none and its clock is wrong."""
 
+_REFERENCE = re.compile(rb'"reference": "([^"]+)"')
+
 RECEIVERS = ("primary", "secondary")
+_DRAINED_S = 10.0
+"""So long after the disk takes writes again, results may not be on it yet."""
 _HELD_BACK_S = 1.0
 """After a fault has ended, what it held back may still fail."""
 
-Reason = Literal["response lost", "process killed", "process stopped", "published twice", "no reason"]
+Reason = Literal[
+    "response lost", "process killed", "process stopped", "published twice", "delivered again", "no reason"
+]
 
 
 @dataclass(slots=True)
@@ -63,10 +70,14 @@ class Alarm:
     """What it is about: a restore is about the same as its alarm, and never overtakes it."""
     urgent: bool = False
     published: list[float] = field(default_factory=list)
+    delivered_again: int = 0
+    """How often the broker repeated it: once a receiver has it, that is another alarm."""
     acknowledged: float | None = None
     attempts: list[Attempt] = field(default_factory=list)
     results: dict[str, str] = field(default_factory=dict)
     """Outcomes by what tells one result from another; the same one told again adds nothing."""
+    unsaved: int = 0
+    """How many of them were told while the disk was full: who dies then knows nothing of it, and sends it again."""
     in_order: bool = True
     """False: whoever sent it does not know what goes before it, such as a restore after a time."""
 
@@ -145,7 +156,8 @@ class Ledger:
         self.strange: list[str] = []
         """What nobody published or expected."""
         self.unnamed: set[str] = set()
-        """What tells one result from another, of alarms of panels."""
+        """What tells one result from another, of alarms of panels; those that were saved."""
+        self._unsaved_until = 0.0
 
     def new(self, transmitter: str, number: int, subject: str, *, urgent: bool = False) -> Alarm:
         alarm = Alarm(f"{transmitter}-{number}", transmitter, number, subject, urgent)
@@ -182,6 +194,16 @@ class Ledger:
         elif status in SERVING and locks:
             locks[-1] = locks[-1][0], min(locks[-1][1], now())
 
+    def delivered_again(self, packet: bytes) -> None:
+        """Note a message with DUP from the broker."""
+        found = _REFERENCE.search(packet)
+        if found and (alarm := self.alarms.get(found[1].decode())) is not None:
+            alarm.delivered_again += 1
+
+    def disk(self, *, full: bool) -> None:
+        """Note that the disk takes no writes, or that it does again."""
+        self._unsaved_until = math.inf if full else now() + _DRAINED_S
+
     def told(self, reference: str | None, outcome: str, key: str) -> None:
         alarm = self.alarms.get(reference or "")
         if reference is None or reference.startswith(_NO_CLOCK):
@@ -189,12 +211,13 @@ class Ledger:
         elif alarm is None:
             self.strange.append(f"a result of an alarm that nobody sent: {reference}")
         else:
+            alarm.unsaved += key not in alarm.results and now() < self._unsaved_until
             alarm.results[key] = outcome
 
     def _told_of_panel(self, outcome: str, key: str) -> None:
         if outcome in ("expired", "invalid"):
             self.strange.append(f"an alarm of a panel ended as {outcome}")
-        if outcome != "unauthorized":
+        if outcome != "unauthorized" and now() >= self._unsaved_until:
             self.unnamed.add(key)
 
     def open(self) -> list[Alarm]:
@@ -218,8 +241,12 @@ class Ledger:
         return [each for each in self.alarms.values() if each.acknowledged and not each.treated and not _rejected(each)]
 
     def told_twice(self) -> list[Alarm]:
-        """Return the alarms that ended more than once for each time that they were published."""
-        return [each for each in self.alarms.values() if len(each.outcomes) > len(each.published)]
+        """Return the alarms that ended more than once for each time that they were published or delivered again."""
+
+        def allowed(alarm: Alarm) -> int:
+            return len(alarm.published) + alarm.delivered_again + alarm.unsaved
+
+        return [each for each in self.alarms.values() if len(each.outcomes) > allowed(each)]
 
     def twice(self) -> Iterator[tuple[Alarm, Reason]]:
         """Give the alarms that receivers have more than once, and why."""
@@ -234,12 +261,13 @@ class Ledger:
         kills = sum(begun <= moment <= last for moment in self.kills)
         stops = sum(begun <= moment <= last for moment in self.stops)
         again = len(alarm.published) - 1
-        if len(treated) - 1 > lost + kills + stops + again:
+        if len(treated) - 1 > lost + kills + stops + again + alarm.delivered_again:
             return "no reason"
         reasons: list[tuple[int, Reason]] = [
             (kills, "process killed"),
             (stops, "process stopped"),
             (again, "published twice"),
+            (alarm.delivered_again, "delivered again"),
         ]
         return next((reason for count, reason in reasons if not lost and count), "response lost")
 

@@ -149,7 +149,7 @@ def test_wrong_usage_is_2(capsys: Output, words: str) -> None:
 def test_a_wrong_configuration_is_2_and_a_line(tmp_path: Path, capsys: Output, words: str) -> None:
     configure(tmp_path)
     assert call(["--set", "mqtt.port=x", *words.split()]) == 2
-    assert error_line(capsys).startswith("sosbridge: the command line: mqtt.port: 'x': ")
+    assert error_line(capsys).startswith("sosbridge: the command line: mqtt.port: 'x' is not a whole number")
 
 
 def test_a_missing_configuration_is_2_and_says_how_to_write_one(capsys: Output) -> None:

@@ -41,7 +41,7 @@ DROPS = "drops"
 BUSY = (5, 98, 99, 77)
 """What is answered without being taken: the round fails."""
 
-Answer = int | str | Response
+Answer = int | str | bytes | Response
 Behaves = Callable[[str, AnyRequest | None], Answer]
 """What a receiver does: asked without a request, whether it connects."""
 
@@ -107,6 +107,8 @@ class FakeConnection(Connection):
             await asyncio.sleep(self.peer.response_timeout if status == SILENT else 0)
             raise TransportError(f"no complete response from {receiver}")
         await asyncio.sleep(self._fake.answer_s)
+        if isinstance(status, bytes):
+            return status
         if isinstance(status, Response):
             return status.to_xml()
         kind = RESPONSE_TO[type(request)]

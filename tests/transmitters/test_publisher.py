@@ -186,7 +186,7 @@ def test_an_undelivered_that_the_broker_has_not_got_stays_owed() -> None:
 
 def test_results_of_a_transmitter_that_is_no_more_do_not_hide_those_of_the_others() -> None:
     def result(number: int, transmitter: str) -> PendingResult:
-        return PendingResult(number, transmitter, Request.PING, "{}", {}, None)
+        return PendingResult(number, transmitter, Request.PING, "{}", {}, None, None)
 
     async def scenario() -> None:
         outbox = Owing()

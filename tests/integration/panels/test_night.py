@@ -37,8 +37,8 @@ _BESIDE_THE_START = (
     r"INFO home: the link is up|INFO connected to broker 127.0.0.1:\d+|INFO panel House: panel online"
 )
 _PASSWORD_REFUSED = (
-    rf"ERROR home: the primary receiver refuses the transmitter code or password since {_TIME}; ask the operator",
     r"INFO home: FA #\d+ accepted by the secondary receiver",
+    rf"ERROR home: the primary receiver refuses the transmitter code or password since {_TIME}; ask the operator",
 )
 _BROKER_GONE = (
     r"WARNING broker 127.0.0.1:\d+: .*, next try in \d s",
