@@ -9,7 +9,7 @@ import sys
 from bridge.cli.common import add_transmitter_option, coloured, existing_store, find_transmitter
 from bridge.common.clock import Clock
 from bridge.common.errors import BridgeError, ConfigError
-from bridge.common.models import Outcome, Request
+from bridge.common.models import Outcome
 from bridge.record.alarms import AlarmEntry, entry
 from bridge.sos_access.status import Rejected
 from bridge.store.database import Store
@@ -49,11 +49,11 @@ async def send(args: argparse.Namespace) -> int:
     command = new_test(each.name, code, Clock())
     async with await Store.open(path) as store:
         outbox = Outbox(store)
+        await outbox.pending(each.name)  # so that `take` returns what is new
         await outbox.add([CommandEntry(command)])
-        waiting = [queued.id for queued in await outbox.list(each.name) if queued.command.request is Request.TEST]
-        if not waiting:
+        if not (added := outbox.take(each.name)):
             raise BridgeError("the outbox is full; see sosbridge outbox list")
-        number = max(waiting)
+        number = added[0].id
         print(f"test alarm {code} of {each.name}: number {number} in the outbox", file=sys.stderr)
         return _report(each.name, await _result(outbox, each.name, number))
 

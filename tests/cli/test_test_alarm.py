@@ -43,7 +43,7 @@ async def ends(path: Path, outcome: Outcome, **more: object) -> str | None:
     """Do the service's part: wait for the test alarm in the store, and end it; return its event code."""
     async with await Store.open(path) as opened:
         outbox = Outbox(opened)
-        for _ in range(200):
+        for _ in range(2000):
             for queued in await outbox.list(HOME):
                 assert queued.command.request is Request.TEST
                 await outbox.complete(queued, result(queued, outcome, **more))
