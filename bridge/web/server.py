@@ -116,6 +116,7 @@ class WebServer:
         for path, name in _FILES.items():
             app.router.add_get(path, _file(folder / name))
         app.router.add_get("/events", self._events, allow_head=False)
+        app.router.add_get("/state", self._state)
         app.router.add_get("/report/{transmitter}/{month}", self._report)
         app.router.add_get("/healthz", self._health)
         if self._sources.metrics is not None:
@@ -168,14 +169,27 @@ class WebServer:
             self._pages -= 1
         return response
 
+    async def _state(self, request: web.Request) -> web.Response:
+        """Return what has changed since `?since`, for where a proxy such as the ingress holds events back."""
+        try:
+            since = int(request.query.get("since", "-1"))
+        except ValueError:
+            raise web.HTTPBadRequest(text="since: expected a number\n") from None
+        return web.json_response(self._news(since if since <= self._board.sequence else -1))
+
+    def _news(self, sequence: int) -> dict[str, object]:
+        online = self._sources.connected()
+        more = {"connected": online, "whole": sequence < 0, "sequence": self._board.sequence}
+        return self._board.since(sequence) | more
+
     async def _follow(self, response: web.StreamResponse) -> None:
         sequence, connected, quiet = -1, None, 0
         while True:
             online = self._sources.connected()
             if self._board.sequence != sequence or online is not connected:
-                found = self._board.since(sequence) | {"connected": online, "whole": sequence < 0}
+                news = json.dumps(self._news(sequence))
                 sequence, connected, quiet = self._board.sequence, online, 0
-                await _send(response, f"data: {json.dumps(found)}\n\n")
+                await _send(response, f"data: {news}\n\n")
             elif (quiet := quiet + 1) >= _ALIVE_EACH:
                 quiet = 0
                 await _send(response, ": alive\n\n")

@@ -121,6 +121,10 @@ async def _no_report(_: str, __: Month) -> str | None:
     return None
 
 
+async def _nothing_sent(*_: object) -> None:
+    pass
+
+
 def _check(found: dict[str, Any]) -> None:
     for name, look in found["looks"].items():
         assert look["console"] == [], name
@@ -129,8 +133,11 @@ def _check(found: dict[str, Any]) -> None:
         assert look["wide"] <= 0, f"{name}: the page scrolls sideways"
 
 
-@pytest.mark.parametrize("count", [1, 50, 1000])
-def test_the_page_in_a_browser(count: int, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("count", "held_back"), [(1, False), (50, False), (1000, False), (1, True)])
+def test_the_page_in_a_browser(count: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, held_back: bool) -> None:
+    """`held_back`: a proxy lets no event through; then the page asks."""
+    if held_back:
+        monkeypatch.setattr("bridge.web.server._send", _nothing_sent)
     folder = Path(os.environ.get("PICTURES") or tmp_path)
 
     async def run() -> None:
@@ -158,7 +165,7 @@ def test_the_page_in_a_browser(count: int, tmp_path: Path) -> None:
             url = f"http://127.0.0.1:{server.address[1]}/"
             settings = {"url": url, "axe": os.environ["AXE"], "folder": str(folder)}
             browser.stdin.write(f"{json.dumps(settings)}\n".encode())
-            good = await look(f"web-{count}")
+            good = await look(f"web-{count}{'-held' * held_back}")
             _check(good)
             text = good["looks"]["light"]["text"]
             for words in (
@@ -172,7 +179,7 @@ def test_the_page_in_a_browser(count: int, tmp_path: Path) -> None:
             ):
                 assert words in text
             scene.die()
-            bad = await look(f"web-{count}-down")
+            bad = await look(f"web-{count}{'-held' * held_back}-down")
             _check(bad)
             for each in bad["looks"].values():
                 assert "need a person" in each["text"] or "needs a person" in each["text"]

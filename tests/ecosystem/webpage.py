@@ -21,7 +21,8 @@ _LOOKS: dict[str, dict[str, Any]] = {
     "dark": {"viewport": {"width": 1280, "height": 900}, "color_scheme": "dark"},
     "narrow": {"viewport": {"width": 390, "height": 844}, "color_scheme": "light"},
 }
-_SETTLES_MS = 2500
+_SETTLES_MS = 3500
+_LOADED_MS = 15_000
 _AXE = """async () => (await axe.run()).violations
   .filter((each) => ["serious", "critical"].includes(each.impact))
   .map((each) => `${each.id}: ${each.nodes.slice(0, 3).map((node) => node.html.slice(0, 200)).join(" | ")}`)"""
@@ -47,6 +48,7 @@ class Look:
         self.page.goto(url)
 
     def seen(self, picture: Path) -> dict[str, Any]:
+        self.page.wait_for_function("document.querySelector('.card')", timeout=_LOADED_MS)
         self.page.evaluate("scrollTo(0, 0)")
         self.page.wait_for_timeout(_SETTLES_MS)
         self.page.screenshot(path=str(picture))

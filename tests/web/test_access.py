@@ -23,7 +23,17 @@ RIGHT, WRONG = (
     {"Authorization": f"Basic {base64.b64encode(login).decode()}"}
     for login in (b"reader:opensesame", b"reader:opensesamf")
 )
-PATHS = ("/", "/style.css", "/page.js", "/icon.svg", "/healthz", "/metrics", "/report/home/2026-11", "/events")
+PATHS = (
+    "/",
+    "/style.css",
+    "/page.js",
+    "/icon.svg",
+    "/healthz",
+    "/metrics",
+    "/report/home/2026-11",
+    "/state",
+    "/events",
+)
 
 
 class Page:
@@ -225,6 +235,24 @@ def test_a_port_that_is_taken_is_said_and_tried_again() -> None:
         await asyncio.wait([task])
         assert page.listening[0] == f"cannot serve the status page on {host}:{port}: Address already in use"
         assert page.listening[-1] is None
+
+    asyncio.run(run())
+
+
+def test_the_state_can_be_asked_for_where_a_proxy_holds_events_back() -> None:
+    async def run() -> None:
+        page = Page()
+        async with page.running() as client:
+            page.board.published("sosbridge/transmitter/home/link", "ON", event=False)
+            async with client.get("/state") as answer:
+                found = await answer.json()
+            assert (found["whole"], found["transmitters"]["home"]["link"]) == (True, True)
+            async with client.get(f"/state?since={found['sequence']}") as answer:
+                later = await answer.json()
+            assert (later["whole"], later["transmitters"]) == (False, {})
+            async with client.get(f"/state?since={found['sequence'] + 1}") as answer:
+                assert (await answer.json())["whole"] is True
+            assert await _status(client, "/state?since=x") == 400
 
     asyncio.run(run())
 

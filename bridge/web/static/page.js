@@ -3,6 +3,9 @@
 
 const FIRST = 60; // cards drawn at once; the rest on demand
 const FILTER_FROM = 7;
+const EVENTS_WITHIN_MS = 5000;
+const ASK_EACH_MS = 3000;
+const AGAIN_MS = 5000;
 const state = { transmitters: new Map(), panels: new Map(), events: [], problems: { count: 0, first: [] }, connected: null };
 const cards = { transmitters: new Map(), panels: new Map() };
 let most = FIRST;
@@ -217,14 +220,40 @@ for (const id of ["name", "wrong"]) $(id).addEventListener("input", () => { most
 $("filter").addEventListener("submit", (event) => event.preventDefault());
 $("more").addEventListener("click", () => { most += FIRST; drawTransmitters(new Set()); });
 
+function lost() {
+  mark("unknown", "no connection to the bridge");
+  $("overall").className = "overall unknown";
+  write($("overall"), loaded ? "The page is out of date: the bridge does not answer" : "The bridge does not answer");
+}
+
 function follow() {
   const source = new EventSource("events");
-  source.onmessage = (message) => take(JSON.parse(message.data));
+  // A proxy that compresses, such as the ingress of Home Assistant, holds events back: then it is asked regularly.
+  const late = setTimeout(() => { source.close(); ask(-1, null); }, EVENTS_WITHIN_MS);
+  source.onmessage = (message) => { clearTimeout(late); take(JSON.parse(message.data)); };
   source.onerror = () => {
-    mark("unknown", "no connection to the bridge");
-    $("overall").className = "overall unknown";
-    write($("overall"), loaded ? "The page is out of date: the bridge does not answer" : "The bridge does not answer");
-    if (source.readyState === EventSource.CLOSED) setTimeout(follow, 5000); // refused: the browser does not try again
+    lost();
+    if (source.readyState !== EventSource.CLOSED) return; // the browser tries again
+    clearTimeout(late);
+    setTimeout(follow, AGAIN_MS);
   };
 }
+
+async function ask(since, run) {
+  try {
+    const answer = await fetch(`state?since=${since}`);
+    if (!answer.ok) throw new Error(answer.statusText);
+    const news = await answer.json();
+    if (run !== null && news.info.started_at !== run) { // started again: its numbers begin anew
+      setTimeout(ask, 0, -1, null);
+      return;
+    }
+    take(news);
+    setTimeout(ask, ASK_EACH_MS, news.sequence, news.info.started_at);
+  } catch {
+    lost();
+    setTimeout(ask, AGAIN_MS, -1, null);
+  }
+}
+
 follow();
