@@ -394,7 +394,7 @@ def test_a_minutes_hello_is_stored_and_told_every_ten_minutes_only() -> None:
         assert panel
         for address in [*["192.0.2.7"] * 25, "192.0.2.8"]:
             if rest := registry.alive(panel, address, "206"):
-                await rest
+                await rest()
             clock.append(clock[-1] + timedelta(minutes=1))
         return told
 
