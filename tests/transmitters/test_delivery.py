@@ -288,6 +288,11 @@ def test_code_9_pauses_heartbeats_for_a_day_with_the_link_up(tmp_path: Path) -> 
         assert each.recorder.heartbeats == ["accepted", "rejected"]
         assert each.recorder.events == ["heartbeat_disabled"]
         assert await each.settle(86000) == []
+        assert each.recorder.problems.keys() == {("heartbeat_disabled", None)}
+        each.answer(9)
+        assert await each.settle(400) == [PING]
+        assert each.recorder.problems.keys() == {("heartbeat_disabled", None)}, "the day is over, and nothing is better"
+        assert await each.settle(86000) == []
         assert await each.settle(400) == [PING]
         assert each.recorder.problems == {}
 

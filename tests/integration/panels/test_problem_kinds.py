@@ -282,7 +282,8 @@ async def _mqtt(site: House, case: Case, fits: Callable[[set[str]], bool]) -> No
     """Wait until the topics that Home Assistant's sensor reads show it."""
     if case.kind is Kind.BROKER_DOWN:
         return
-    await site.mqtt.holds(f"{case.topic}/info", lambda found: fits({each["kind"] for each in found}))
+    shown = f"{case.topic}/info"
+    await site.mqtt.holds(shown, lambda found: fits({each["kind"] for each in found}), within=2 * WAIT_S)
     listed = await _listed(site, case)
     await site.mqtt.holds(case.topic, "ON" if listed else "OFF")
     sensors = [
