@@ -337,6 +337,25 @@ def test_a_cleared_history_tells_what_is_younger_than_the_last_contact() -> None
     assert [e.at for e in panel.read(110)] == [at(100).wall]
 
 
+@pytest.mark.parametrize("clock", [None, 0, 3600])
+def test_a_status_that_was_read_first_hides_nothing_that_was_missed_before_it(clock: int | None) -> None:
+    panel = Panel(clock=clock or 0)
+    panel.take(Heard("192.0.2.1"), 0)
+    if clock is not None:
+        panel.take(activity(STATUS, 2, 1, time=NEW_YEAR + clock), 0)  # says what its clock is
+    panel.status(0, 3)
+    panel.read(1)
+    panel.alarms(20)
+    panel.arms(30, 2)
+    panel.alarms(40, sensor=1)
+    panel.alarms(50, sensor=1)
+    panel.status(3600, 2)
+    events = panel.read(3601)
+    assert [(e.type, e.sensor) for e in events] == [("alarm", 9), ("alarm", 1), ("alarm", 1)]
+    if clock is not None:
+        assert [e.at for e in events] == [at(20).wall, at(40).wall, at(50).wall]
+
+
 def test_a_history_that_went_out_of_reach_begins_at_what_was_reported() -> None:
     panel = met()
     for number in range(60):

@@ -64,14 +64,14 @@ def news(state: PanelState, read: HistoryRead, now: Now) -> list[Found]:
     top = _top(state, records)
     lower = state.history_at
     if top is None:
-        records, lower = [r for r in records if _is_young(state, r.alert, now)], state.contact
+        records, lower = [r for r in records if _is_young(state, r.alert, now)], _known_until(state)
     elif known := records[top].entry:
-        lower = max(lower or known.event.at, known.event.at)
+        lower = _later(lower, known)
     found = []
     for place in range(len(records[:top]) - 1, -1, -1):
         record = records[place]
         if record.entry:
-            lower = max(lower or record.entry.event.at, record.entry.event.at)
+            lower = _later(lower, record.entry)
         wall = _moment(state, record.alert, now, lower)
         later = [r.entry for r in records[:place] if r.entry]
         later += _unlisted(state, records, read.asked, wall)
@@ -131,9 +131,28 @@ def _top(state: PanelState, records: Sequence[_Record]) -> int | None:
             start = place + 1
         elif place + 1 - start >= length:  # of two runs as long the older one
             best, length = start, place + 1 - start
-    if best is not None:
+    if best is not None or _was_empty(state):
         return best
-    return next((place for place in range(len(records) - 1, -1, -1) if records[place].entry), None)
+    return next((place for place in range(len(records) - 1, -1, -1) if _was_reported(records[place].entry)), None)
+
+
+def _was_reported(entry: Entry | None) -> bool:
+    """Whether an event has its place in time. A reading of the status comes after what was missed before it."""
+    return entry is not None and bool(entry.forms.keys() - {Form.READ})
+
+
+def _later(lower: datetime | None, entry: Entry) -> datetime | None:
+    """Return the time that what comes after `entry` cannot precede."""
+    return max(lower or entry.event.at, entry.event.at) if _was_reported(entry) else lower
+
+
+def _was_empty(state: PanelState) -> bool:
+    """Whether the history had no records when it was read: all that it holds is new."""
+    return state.history_at is not None and not state.history
+
+
+def _known_until(state: PanelState) -> datetime | None:
+    return state.history_at if _was_empty(state) else state.contact
 
 
 def _moment(state: PanelState, alert: Alert, now: Now, lower: datetime | None) -> datetime:
@@ -146,13 +165,14 @@ def _moment(state: PanelState, alert: Alert, now: Now, lower: datetime | None) -
 
 def _is_young(state: PanelState, alert: Alert, now: Now) -> bool:
     """Whether a record is younger than our last contact. Without one there is nothing that we missed."""
-    if state.clock_offset is None and state.history_at is not None and not state.history:
-        return True  # nobody knows the panel's clock, and the history was empty
-    if state.contact is None or alert.time is None or alert.time < A_CLOCK:
+    if state.clock_offset is None and _was_empty(state):
+        return True  # nobody knows the panel's clock
+    since = _known_until(state)
+    if since is None or alert.time is None or alert.time < A_CLOCK:
         return False
     wall = datetime.fromtimestamp(alert.time, UTC) + timedelta(seconds=state.clock_offset or 0.0)
     tolerance = timedelta(seconds=ledger.CLOCK_TOLERANCE_S)  # a panel's times are whole seconds
-    return state.contact - tolerance < wall <= now.wall + tolerance
+    return since - tolerance < wall <= now.wall + tolerance
 
 
 def _unlisted(state: PanelState, records: Sequence[_Record], asked: float, wall: datetime) -> list[Entry]:
