@@ -215,7 +215,9 @@ def _controlled(panel: PanelSettings, options: Options, poll: float, connections
         config=PanelConfig(guid=panel.guid, name=panel.name, address=network, options=options),
         control=control,
         lock=CodeLock(panel.code, panel.code_arm_required),
-        reader=PanelReader(panel.guid, reading, reads=reads if panel.read else Reads.NOT, poll=poll),
+        reader=PanelReader(
+            panel.guid, reading, reads=reads if panel.read else Reads.NOT, poll=poll, follows=panel.host is None
+        ),
     )
 
 

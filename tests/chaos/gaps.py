@@ -15,6 +15,7 @@ import sys
 import tempfile
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 from chaos.ledger import now
@@ -59,7 +60,7 @@ class Run:
         request = arrival.request
         if not isinstance(request, AlarmRequest) or arrival.status != 0:
             return
-        guid, key = request.section_text or "", (request.alarm_type, request.event_code, request.detector)
+        guid, key = request.section_text or "", (request.alarm_type or "AL", request.event_code, request.detector)
         self.arrived[guid][key] += 1
         if key != _UNEXPLAINED and self.arrived[guid][key] > self.panels[guid].due()[key]:
             self.wrong.append(f"{now():.1f}: {guid}: {key} is not in the panel's history")
@@ -138,11 +139,10 @@ class Run:
         """Measure how soon after each connection the state is right and what was missed is at the receiver."""
         while True:
             await _until(panel.answered.is_set)
-            connected, missed = now(), panel.due(now())
-            lost = panel._writer
+            missed = panel.due()
             state = asyncio.create_task(_until(lambda: self._state(guid) == panel.state))
-            alarms = asyncio.create_task(_until(lambda missed=missed: not missed - self.arrived[guid]))
-            gone = asyncio.create_task(_until(lambda lost=lost: panel._writer is not lost))
+            alarms = asyncio.create_task(_until(partial(self._has, guid, missed)))
+            gone = asyncio.create_task(_until(partial(_is_gone, panel, panel._writer)))
             try:
                 await asyncio.wait([gone], timeout=ALARM_WITHIN_S)
                 if not (panel.disturbed or gone.done()):
@@ -162,6 +162,9 @@ class Run:
             if not task.done() or task.result() > within:
                 self.wrong.append(f"{now():.1f}: {guid}: not {within:g} s after it connected until {what}")
 
+    def _has(self, guid: str, wanted: Counter[Key]) -> bool:
+        return not wanted - self.arrived[guid]
+
     def _state(self, guid: str) -> object:
         seen = self._mqtt.of(f"panel/{guid}/state")
         return seen[-1].value if seen else None
@@ -169,7 +172,7 @@ class Run:
     async def _settle(self) -> None:
         """Wait until everything arrived, and then for what should not."""
         end = now() + _SETTLES_WITHIN_S
-        while now() < end and any(self._missing().values()):
+        while now() < end and any(self._missing().values()):  # noqa: ASYNC110 - a receiver has no event
             await asyncio.sleep(0.5)
         await asyncio.sleep(_QUIET_S)
         for guid, panel in self.panels.items():
@@ -216,9 +219,13 @@ class Run:
         return "\n".join(["| | |", "|---|---|", *(f"| {name} | {value} |" for name, value in rows.items())])
 
 
+def _is_gone(panel: Life, connection: object) -> bool:
+    return panel._writer is not connection
+
+
 async def _until(holds: Callable[[], bool]) -> float:
     begun = now()
-    while not holds():
+    while not holds():  # noqa: ASYNC110 - a panel has no event
         await asyncio.sleep(0.05)
     return now() - begun
 

@@ -78,7 +78,9 @@ class Life(PanelSimulator):
         if chance < 0.35:
             await self.arm(self._dice.choice((ArmCode.ARMED_AWAY, ArmCode.ARMED_HOME, ArmCode.DISARMED)))
         elif chance < 0.5:
-            await self.activity(self._dice.choice((DOOR, SIDE)), self._dice.choice((SensorCode.OPEN, SensorCode.CLOSED)))
+            await self.activity(
+                self._dice.choice((DOOR, SIDE)), self._dice.choice((SensorCode.OPEN, SensorCode.CLOSED))
+            )
         elif chance < 0.58 and self._rested(0):
             await self.sos()
         else:

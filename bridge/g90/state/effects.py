@@ -132,11 +132,11 @@ def taken(state: PanelState, message: Input, now: Now) -> PanelState:
 def _read(state: PanelState, message: SensorsRead | RelaysRead | FlagsRead | InfoRead) -> dict[str, Any]:
     """Return what an answer changes."""
     match message:
-        case SensorsRead(records):
-            return {"sensors": {r.index: _listed(state, r) for r in records}}
-        case RelaysRead(records):
+        case SensorsRead(records, whole):
+            return {"sensors": {**({} if whole else state.sensors), **{r.index: _listed(state, r) for r in records}}}
+        case RelaysRead(records, whole):
             found = [_relay(state, r, *channel) for r in records for channel in channels(r)]
-            return {"relays": {relay.number: relay for relay in found}}
+            return {"relays": {**({} if whole else state.relays), **{relay.number: relay for relay in found}}}
         case FlagsRead(word):
             return {"alert_flags": word}
         case InfoRead(info):

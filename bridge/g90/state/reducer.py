@@ -249,7 +249,7 @@ def _history(state: PanelState, read: HistoryRead, now: Now, options: Options) -
         except MessageError:
             continue  # a record of a kind that has no known meaning
         state, events = step.state, events + step.events
-    return Step(history.kept(state, read, now), events)
+    return Step(history.kept(state, read, now) if read.whole else state, events)
 
 
 # The connection, and time
