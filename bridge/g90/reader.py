@@ -25,7 +25,7 @@ from bridge.g90.state.model import (
     StatusRead,
     Switched,
 )
-from bridge.g90.state.plan import HELLO_S, RARELY_S, Plan, Query, Reads
+from bridge.g90.state.plan import RARELY_S, Plan, Query, Reads
 from bridge.g90.wire.answers import GET_HISTORY, GET_RELAYS, history_record
 from bridge.g90.wire.commands import GET_SENSORS, PAGE, CommandRefused, PanelCommandError, sensor_record
 from bridge.g90.wire.constants import LOCAL_PORT, ArmCode
@@ -129,13 +129,9 @@ class PanelReader:
         self._plan = plan
         self._changed.set()
 
-    async def check(self, registry: PanelRegistry, *, recent: float = 0.0) -> None:
-        """Make sure that the right panel is asked over UDP; raise `PanelCommandError` if it is another one.
-
-        A check of the last `recent` seconds counts although the panel connected since.
-        """
-        now = time.monotonic()
-        since = min(max(self._connected, now - RARELY_S), now - recent)
+    async def check(self, registry: PanelRegistry) -> None:
+        """Make sure that the right panel is asked over UDP; raise `PanelCommandError` if it is another one."""
+        since = max(self._connected, time.monotonic() - RARELY_S)
         if isinstance(self.control, LocalControl) and self._checked <= since:
             await self._info(registry, self.control)
             now = time.monotonic()
@@ -203,7 +199,7 @@ class PanelReader:
         self._plan = self._plan.began(query, time.monotonic())
         try:
             if query is not Query.INFO:
-                await self.check(registry, recent=HELLO_S)
+                await self.check(registry)
             await self._read(query, control, registry)
         except PanelCommandError as error:
             self._plan = self._plan.failed(query, time.monotonic())

@@ -81,7 +81,7 @@ class Panels:
         self._rules = rules
         self._max_ages = max_ages
         self._missed_max_age = missed_max_age
-        self._unmatched: dict[str, str] = {}
+        self._unmatched: dict[str, str | None] = {}
         """What no rule took since a panel was armed or disarmed, by GUID."""
         self._clock = clock
         self._accept_unknown = accept_unknown
@@ -98,6 +98,7 @@ class Panels:
         known = self._panels
         for guid, content in (await self._outbox.panels()).items():
             self._active[guid] = tuple(Forwarded.from_json(entry) for entry in content["forwarded"])
+            self._unmatched[guid] = content.get("unmatched")
             if guid in known.configured or self._accept_unknown:
                 state = from_json(content["state"], self._moment())
                 name = known.configured[guid].config.name if guid in known.configured else None
@@ -136,14 +137,15 @@ class Panels:
         guid = state.guid
         forwarded: list[tuple[PanelEvent, tuple[str, ...]]] = []
         async with self._locks[guid]:
-            step = ForwardingStep(self._active.get(guid, ()))
+            step, unmatched = ForwardingStep(self._active.get(guid, ())), self._unmatched.get(guid)
             for event in events:
                 rules = [rule for rule in self._rules if not self._is_too_old(event, rule.transmitter)]
                 taken = forward(rules, step.active, event, state.name, self._clock.moment())
                 step = ForwardingStep(taken.active, step.sendings + taken.sendings)
                 to = tuple(each.transmitter for each in taken.sendings if each.request is Request.ALARM)
                 forwarded.append((event, to))
-            await self._keep(guid, state, step)
+                unmatched = self._unmatched_after(unmatched, event, to)
+            await self._keep(guid, state, step, unmatched)
             before = self._panels.states.get(guid) or PanelState(guid=guid)
             self._panels.states[guid] = state
         for event, to in forwarded:
@@ -165,30 +167,39 @@ class Panels:
 
     def _publish(self, state: PanelState, event: PanelEvent, to: tuple[str, ...]) -> None:
         """Publish an event; another form of one that was published is for the rules alone."""
-        guid = state.guid
-        if event.type in _ARMINGS:
-            self._unmatched.pop(guid, None)
-        if event.type in _URGENT and self._max_ages and not to:
+        if self._is_important(event) and not to:
             self._not_forwarded(state, event)
-        elif event.again and to:
-            self._unmatched.pop(guid, None)
         if event.again:
             return
-        log.info("panel %s: %s%s", state.name or guid, event.type, f" ({event.name})" if event.name else "")
+        log.info("panel %s: %s%s", state.name or state.guid, event.type, f" ({event.name})" if event.name else "")
         payload = event.as_json() | ({"forwarded": to} if event.type in _URGENT else {})
-        self._outgoing.publish(self._topics.of(guid, "event"), json.dumps(payload))
+        self._outgoing.publish(self._topics.of(state.guid, "event"), json.dumps(payload))
 
     def _not_forwarded(self, state: PanelState, event: PanelEvent) -> None:
         """Report an alarm that goes to no receiver."""
-        what = f"{event.type}{f' of sensor {event.sensor} ({event.name})' if event.sensor is not None else ''}"
-        if any(fits(rule, event) for rule in self._rules):
-            log.warning("panel %s: %s was missed at %s and is too old to forward", state.guid, what, event.at)
+        if self._fits(event):
+            what = f"{_described(event)} was missed at {event.at} and is too old to forward"
+            log.warning("panel %s: %s", state.guid, what)
             return
-        log.warning("panel %s: no rule forwards %s", state.guid, what)
-        self._unmatched[state.guid] = f"no rule forwards {what}"
+        log.warning("panel %s: no rule forwards %s", state.guid, _described(event))
         about = {"sensor": event.sensor, "name": event.name, "sensor_type": event.sensor_type}
         known = {name: value for name, value in about.items() if value is not None}
         self._emit("alarm_unmatched", guid=state.guid, event=event.type.value, **known)
+
+    def _unmatched_after(self, before: str | None, event: PanelEvent, to: tuple[str, ...]) -> str | None:
+        """Return what no rule took since the panel was armed or disarmed, after an event that went to `to`."""
+        if event.type in _ARMINGS or (event.again and to):
+            return None
+        if self._is_important(event) and not to and not self._fits(event):
+            return f"no rule forwards {_described(event)}"
+        return before
+
+    def _is_important(self, event: PanelEvent) -> bool:
+        """Whether an event should go to an operator, where there is one."""
+        return event.type in _URGENT and bool(self._max_ages)
+
+    def _fits(self, event: PanelEvent) -> bool:
+        return any(fits(rule, event) for rule in self._rules)
 
     def _is_too_old(self, event: PanelEvent, transmitter: str) -> bool:
         max_age = self._max_ages.get(transmitter, math.inf)
@@ -197,11 +208,15 @@ class Panels:
     async def panel_refused(self, reason: Refused, guid: str | None, address: str) -> None:
         self._emit(str(reason), guid=guid, address=address)
 
-    async def _keep(self, guid: str, state: PanelState, step: ForwardingStep) -> None:
-        content = {"state": to_json(state, self._moment()), "forwarded": [entry.as_json() for entry in step.active]}
+    async def _keep(self, guid: str, state: PanelState, step: ForwardingStep, unmatched: str | None) -> None:
+        content = {
+            "state": to_json(state, self._moment()),
+            "forwarded": [entry.as_json() for entry in step.active],
+            "unmatched": unmatched,
+        }
         entries = {sending.key: CommandEntry(_command(sending, self._clock)) for sending in step.sendings}
         await self._outbox.keep_panel(guid, content, entries)
-        self._active[guid] = step.active
+        self._active[guid], self._unmatched[guid] = step.active, unmatched
         if _now() + until_due(step.active, self._clock.age_s) < self._looks_at:
             self._due.set()
 
@@ -232,7 +247,7 @@ class Panels:
                 step = expire(self._active[guid], self._clock.now(), self._clock.age_s)
                 if step.sendings:
                     state = self._panels.states.get(guid) or PanelState(guid=guid)
-                    await self._keep(guid, state, step)
+                    await self._keep(guid, state, step, self._unmatched.get(guid))
 
 
 def check_stored(content: dict[str, Any]) -> None:
@@ -243,6 +258,10 @@ def check_stored(content: dict[str, Any]) -> None:
             Forwarded.from_json(entry)
     except (LookupError, TypeError) as error:
         raise DamagedError(f"the store: a panel's state cannot be read ({type(error).__name__})") from None
+
+
+def _described(event: PanelEvent) -> str:
+    return f"{event.type}{f' of sensor {event.sensor} ({event.name})' if event.sensor is not None else ''}"
 
 
 def _now() -> float:
