@@ -112,7 +112,8 @@ class Run:
         faults = [self._kills()]
         for guid, panel in self.panels.items():
             faults += [panel.gaps(longest, each, self.faults), self._watch(guid, panel)]
-        faults += [panel.mumble(15.0, self.faults) for panel in list(self.panels.values())[1:]]
+        for panel in list(self.panels.values())[1:]:
+            faults += [panel.mumble(15.0, self.faults), panel.hold(longest, 2 * each, self.faults)]
         tasks = [asyncio.create_task(fault) for fault in faults]
         try:
             await asyncio.gather(*(panel.live(until, self._options.each) for panel in self.panels.values()))

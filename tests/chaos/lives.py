@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import random
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -57,6 +57,8 @@ class Life(PanelSimulator):
         self.late: set[asyncio.Task[None]] = set()
         self.disturbed = False
         """Its answers get lost or come late, so that it takes longer to read."""
+        self._held: list[bytes] | None = None
+        """What it sends while the network swallows it."""
         self._dice = dice
         self._alarmed_at: Counter[int] = Counter()
         self._since_gap = 0
@@ -120,7 +122,32 @@ class Life(PanelSimulator):
         with contextlib.suppress(ConnectionError):
             await self.send(messages)
 
+    async def send(self, messages: Sequence[bytes]) -> None:
+        if self._held is None or self._writer is None:
+            await super().send(messages)
+        else:
+            self._held += messages
+
     # What goes wrong
+
+    async def hold(self, longest: float, each: float, faults: Counter[str]) -> None:
+        """Let the network hold back what is sent, and deliver it in order, or never."""
+        while True:
+            await asyncio.sleep(self._dice.expovariate(1 / each))
+            if self._writer is None:
+                continue
+            faults["connections held back"] += 1
+            held = self._held = list[bytes]()
+            connection = self._writer
+            try:
+                await asyncio.sleep(self._dice.uniform(1, longest))
+            finally:
+                self._held = None
+            with contextlib.suppress(ConnectionError):
+                if self._writer is connection and self._dice.random() < 0.7:
+                    await self.send(held)
+                elif self._writer is connection:
+                    connection.close()
 
     async def gaps(self, longest: float, each: float, faults: Counter[str]) -> None:
         """Lose the connection now and then, half of the times with its UDP, and set the clock."""

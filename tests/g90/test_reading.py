@@ -356,6 +356,56 @@ def test_a_status_that_was_read_first_hides_nothing_that_was_missed_before_it(cl
         assert [e.at for e in events] == [at(20).wall, at(40).wall, at(50).wall]
 
 
+@pytest.mark.parametrize("late", [2, 30])
+def test_what_a_connection_held_back_restores_nothing_after_a_reading_said_it(late: int) -> None:
+    panel = met()
+    panel.arms(100, 3)
+    panel.arms(110, 1)
+    panel.alarms(120)
+    panel.status(150, 4)
+    assert types(panel.read(151)) == ["disarmed", "armed_away", "alarm"]
+    seconds = 151 + late
+    for value, record in zip((3, 1, 4), reversed(panel.records[:3]), strict=True):
+        assert panel.take(arm(value), seconds) == []
+        assert panel.state.state == "triggered"
+        for form in (ALERT, STATUS):
+            assert panel.take(replace(record, form=form), seconds) == []
+    assert types(panel.take(Elapsed(), seconds + 5)) == ([] if late < 10 else ["alarm"])  # rather one too many
+
+
+def test_a_notice_of_arming_after_a_reading_is_corrected_by_its_alert() -> None:
+    panel = met()
+    panel.arms(100, 3)
+    panel.arms(110, 1)
+    panel.read(151)
+    panel.take(arm(3), 160)
+    assert panel.state.state == "armed_away"
+    panel.arms(160, 3, ALERT)
+    assert panel.state.state == "disarmed"
+    # No alert follows where the panel sends none of arming.
+    panel.arms(170, 1)
+    panel.arms(180, 3)
+    panel.arms(190, 1)
+    panel.take(FlagsRead(0), 195)
+    panel.read(196)
+    panel.take(arm(3), 200)
+    assert panel.state.state == "disarmed"
+
+
+def test_an_alarm_in_the_status_is_that_of_the_history_also_behind_missed_armings() -> None:
+    panel = met()
+    panel.alarms(90)
+    panel.arms(100, 3)
+    panel.arms(110, 1)
+    panel.alarms(120, sensor=1)
+    panel.status(150, 4)
+    events = [*panel.read(151), *panel.take(Elapsed(), 160)]
+    assert [(e.type, e.sensor, e.over) for e in events if e.type == "alarm"] == [
+        ("alarm", 9, True),
+        ("alarm", 1, False),
+    ]
+
+
 def test_a_history_that_went_out_of_reach_begins_at_what_was_reported() -> None:
     panel = met()
     for number in range(60):

@@ -38,6 +38,7 @@ HISTORY_S: Final = 900.0
 """The same for a record of the history, which is read later than a report comes."""
 SAME_ALARM_S: Final = 10.0
 """An alarm notice that comes later than this after an alarm is another alarm."""
+_READ: Final = frozenset({Form.READ, Form.HISTORY})
 MOST: Final = 64
 """Entries kept; more than the records of five pages of history."""
 
@@ -79,14 +80,39 @@ def place_of(ledger: Sequence[Entry], entry: Entry | None) -> int | None:
 
 
 def unexplained(ledger: Sequence[Entry], reason: Entry) -> int | None:
-    """Return the place of an alarm without a reason that `reason` explains, None if it is an alarm of its own."""
+    """Return the place of an alarm without a reason that `reason` explains, None if it is an alarm of its own.
+
+    What a reading found after ALARMED came before it: one that waits for its reason can have it from there.
+    """
+    missed = False
     for place in range(len(ledger) - 1, -1, -1):
         entry = ledger[place]
         if entry.slot[0] == ARMING:
-            return None
-        if entry.alarms and entry.event.sensor is None and entry.event.type is _E.ALARM:
+            if not was_read(entry):
+                return None
+            missed = True
+        elif entry.alarms and entry.event.sensor is None and entry.event.type is _E.ALARM:
+            if missed and entry.due is None:
+                return None
             soon = reason.heard - entry.heard <= WITHOUT_TIME_S
             return place if soon or Form.HISTORY in reason.forms else None
+    return None
+
+
+def was_read(entry: Entry) -> bool:
+    """Whether nothing but readings said it."""
+    return entry.forms.keys() <= _READ
+
+
+def held_back(ledger: Sequence[Entry], slot: Slot, heard: float) -> int | None:
+    """Return the place of the arming that a notice is late for, behind later ones; None if there is none.
+
+    A connection that was interrupted delivers its reports late and in order, when a reading has said what came of them.
+    """
+    for place, entry in enumerate(ledger):
+        read = Form.HISTORY in entry.forms and heard - entry.heard <= WITHOUT_TIME_S
+        if entry.slot == slot and read and all(was_read(e) for e in ledger[place:] if e is entry or _ends(slot, e)):
+            return place
     return None
 
 
@@ -111,6 +137,11 @@ def added(ledger: tuple[Entry, ...], entry: Entry) -> tuple[Entry, ...]:
 
 def replaced(ledger: tuple[Entry, ...], place: int, entry: Entry) -> tuple[Entry, ...]:
     return (*ledger[:place], entry, *ledger[place + 1 :])
+
+
+def moved(ledger: tuple[Entry, ...], place: int, entry: Entry) -> tuple[Entry, ...]:
+    """Return the ledger with `entry` as its last, in place of one that was heard too early."""
+    return (*ledger[:place], *ledger[place + 1 :], entry)
 
 
 def with_form(entry: Entry, form: Form, time: int | None) -> Entry:

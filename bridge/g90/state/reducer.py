@@ -43,6 +43,7 @@ from bridge.g90.state.model import (
     read_at,
     updated,
 )
+from bridge.g90.wire.answers import AlertFlag
 from bridge.g90.wire.constants import ArmCode, SensorType, source_name, type_name
 from bridge.g90.wire.events import A_CLOCK, Alert, EventType, Form, Notice, PanelEvent
 from bridge.g90.wire.frames import MessageError
@@ -103,6 +104,8 @@ def _report(state: PanelState, report: Alert | Notice, now: Now, options: Option
     place = ledger.place_of(state.ledger, found.entry) if found else None
     if place is None:
         place = ledger.find(state.ledger, entry.slot, form, time, now.steady)
+    if place is None and form is Form.NOTICE and entry.slot[0] == ledger.ARMING and _is_alerted(state):
+        place = ledger.held_back(state.ledger, entry.slot, now.steady)
     if place is None and meaning.alarms and not event.over:
         place = ledger.unexplained(state.ledger, entry)
     if place is not None:
@@ -132,7 +135,7 @@ def _known(state: PanelState, place: int, report: Entry, meaning: Interpretation
     waits = entry.due is not None
     if ledger.knows_more(report.event, entry.event) or (waits and report.due is None):
         armings = tuple(later.event.type for later in state.ledger[place + 1 :] if later.slot[0] == ledger.ARMING)
-        ended_by = report.event.ended_by or (armings if meaning.alarms else ())
+        ended_by = report.event.ended_by if form is Form.HISTORY else armings if meaning.alarms else ()
         event = replace(report.event, at=entry.event.at, identity=entry.event.key, ended_by=ended_by)
         due = report.due if waits else None
         events = () if due is not None else (replace(event, again=not waits),)
@@ -141,7 +144,8 @@ def _known(state: PanelState, place: int, report: Entry, meaning: Interpretation
             state = apply(state, meaning, report.event, now, options)
     if after is entry:
         return Step(state)
-    return Step(evolve(state, ledger=ledger.replaced(state.ledger, place, after), contact=now.wall), events)
+    put = ledger.moved if waits and form is Form.HISTORY else ledger.replaced
+    return Step(evolve(state, ledger=put(state.ledger, place, after), contact=now.wall), events)
 
 
 def _alarmed(state: PanelState, form: Form, now: Now) -> Step:
@@ -212,6 +216,11 @@ def _waits(form: Form, event: PanelEvent) -> bool:
     if form is Form.NOTICE:
         return event.type is _E.SENSOR_ACTIVITY
     return form is Form.ALERT and event.type in _TYPED
+
+
+def _is_alerted(state: PanelState) -> bool:
+    """Whether an alert with a time follows a notice of arming, and corrects what the notice was taken for."""
+    return state.alert_flags is None or bool(state.alert_flags & AlertFlag.ARMING)
 
 
 def _synchronised(state: PanelState, time: int | None, now: Now) -> PanelState:
