@@ -15,6 +15,7 @@ import sys
 import tempfile
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
@@ -49,6 +50,7 @@ class Run:
         self.arrived: defaultdict[str, Counter[Key]] = defaultdict(Counter)
         self.faults: Counter[str] = Counter()
         self.wrong: list[str] = []
+        self._times: list[tuple[datetime, str]] = []
         self.states: list[float] = []
         self.alarms: list[float] = []
 
@@ -58,11 +60,15 @@ class Run:
 
     def _arrived(self, arrival: Arrival) -> None:
         request = arrival.request
-        if not isinstance(request, AlarmRequest) or arrival.status != 0:
+        if not isinstance(request, AlarmRequest):
+            return
+        if arrival.status != 0:
+            self._times.append((datetime.now(UTC), f"{request.section_text} {arrival.status}: {request.event_code}"))
             return
         guid, key = request.section_text or "", (request.alarm_type or "AL", request.event_code, request.detector)
         self.arrived[guid][key] += 1
-        if key != _UNEXPLAINED and self.arrived[guid][key] > self.panels[guid].due()[key]:
+        self._times.append((datetime.now(UTC), f"{guid} arrived: {key} of {request.transmitter_time}"))
+        if key != _UNEXPLAINED and self.arrived[guid][key] > self.panels[guid].most()[key]:
             self.wrong.append(f"{now():.1f}: {guid}: {key} is not in the panel's history")
 
     async def run(self) -> None:
@@ -185,8 +191,16 @@ class Run:
             if self._state(guid) != panel.state:
                 self.wrong.append(f"{guid}: its state is {panel.state}, published is {self._state(guid)}")
             self._events(guid, panel)
+        if self.wrong:
+            self._tell()
         if "Traceback" in self._bridge.log:
             self.wrong.append("the log has a traceback")
+
+    def _tell(self) -> None:
+        """Write beside the log what happened and what arrived, by time."""
+        lines = [(each.wall, f"{guid} {each.what}") for guid, panel in self.panels.items() for each in panel.happened]
+        text = "".join(f"{wall:%H:%M:%S.%f} {line}\n" for wall, line in sorted([*lines, *self._times]))
+        (self._folder / "course.txt").write_text(text)
 
     def _events(self, guid: str, panel: Life) -> None:
         """Check that no event was published twice."""

@@ -8,6 +8,7 @@ import random
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any, cast
 
 from chaos.ledger import now
@@ -42,7 +43,8 @@ Key = tuple[str, str, str | None]
 class Happened:
     """One record of a panel's history. `alarm`: its event code and detector."""
 
-    at: float
+    wall: datetime
+    what: str
     alarm: tuple[str, str | None] | None
     arming: str | None
 
@@ -102,7 +104,10 @@ class Life(PanelSimulator):
         alerts = [report for report in reports if isinstance(report, Alert)]
         self.history.extendleft(alerts)
         self._since_gap += len(alerts)
-        self.happened += [Happened(now(), _alarm(each), _arming(each)) for each in alerts]
+        told = " reported" if self._writer and self._back.is_set() else ""
+        for each in alerts:
+            what = f"{_alarm(each) or _arming(each) or each.event} at {each.time}{told}"
+            self.happened.append(Happened(datetime.now(UTC), what, _alarm(each), _arming(each)))
         if self._writer is None or not self._back.is_set():
             return
         self.reports += 1
@@ -194,16 +199,27 @@ class Life(PanelSimulator):
                 return each.arming
         return None
 
-    def due(self, before: float | None = None) -> Counter[Key]:
-        """Return what the receiver must have of all that happened, or of what happened before a moment."""
+    def due(self) -> Counter[Key]:
+        """Return what the receiver must have: each alarm, and a restore of what was active at each disarm."""
         found: Counter[Key] = Counter()
         active: set[tuple[str, str | None]] = set()
         for each in self.happened:
-            if before is not None and each.at > before:
-                break
             if each.alarm:
                 found["AL", *each.alarm] += 1
                 active.add(each.alarm)
+            elif each.arming == "disarmed":
+                found.update(("RE", *alarm) for alarm in active)
+                active.clear()
+        return found
+
+    def most(self) -> Counter[Key]:
+        """Return what the receiver may have: alarms that are found together are restored one by one."""
+        found: Counter[Key] = Counter()
+        active: list[tuple[str, str | None]] = []
+        for each in self.happened:
+            if each.alarm:
+                found["AL", *each.alarm] += 1
+                active.append(each.alarm)
             elif each.arming == "disarmed":
                 found.update(("RE", *alarm) for alarm in active)
                 active.clear()

@@ -299,6 +299,17 @@ def test_a_clock_that_is_set_in_a_gap_hides_nothing_and_makes_nothing_old(jump: 
     assert at(2).wall <= events[0].at <= at(60).wall
 
 
+@pytest.mark.parametrize("jump", [-86400, 86400])
+def test_equal_alarms_whose_times_a_set_clock_hides_have_times_of_their_own(jump: int) -> None:
+    panel = met()
+    panel.clock = jump
+    for seconds in (50, 60, 70):
+        panel.alarms(seconds)
+    events = panel.read(80)
+    assert types(events) == ["alarm"] * 3
+    assert len({event.at.replace(microsecond=event.at.microsecond // 1000 * 1000) for event in events}) == 3
+
+
 def test_what_is_found_behind_newer_reports_changes_no_state() -> None:
     panel = met()
     panel.arms(100, 3)

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 REMEMBERED: Final = 50
 """Five pages: as many records as are ever read at once."""
+_TICK: Final = timedelta(milliseconds=1)
+"""Between two records: a receiver takes equal alarms of one moment for duplicates."""
 _ARMINGS: Final = {
     StateCode.ARMED_AWAY: EventType.ARMED_AWAY,
     StateCode.ARMED_HOME: EventType.ARMED_HOME,
@@ -70,9 +72,11 @@ def news(state: PanelState, read: HistoryRead, now: Now) -> list[Found]:
     found = []
     for place in range(len(records[:top]) - 1, -1, -1):
         record = records[place]
-        if record.entry:
-            lower = _later(lower, record.entry)
-        wall = _moment(state, record.alert, now, lower)
+        if record.entry and _was_reported(record.entry):
+            wall = record.entry.event.at
+        else:
+            wall = _moment(state, record.alert, now, lower)
+        lower = max(lower or wall, wall)
         later = [r.entry for r in records[:place] if r.entry]
         later += _unlisted(state, records, read.asked, wall)
         ended = [_ARMINGS[StateCode(r.alert.event)] for r in records[:place] if _is_arming(r.alert)]
@@ -157,10 +161,10 @@ def _known_until(state: PanelState) -> datetime | None:
 
 def _moment(state: PanelState, alert: Alert, now: Now, lower: datetime | None) -> datetime:
     """Return when a record happened: by the panel's clock, within what its position allows."""
-    if alert.time is None or alert.time < A_CLOCK:
-        return now.wall
-    wall = datetime.fromtimestamp(alert.time, UTC) + timedelta(seconds=state.clock_offset or 0.0)
-    return min(max(wall, lower or wall), now.wall)
+    wall = now.wall
+    if alert.time is not None and alert.time >= A_CLOCK:
+        wall = min(wall, datetime.fromtimestamp(alert.time, UTC) + timedelta(seconds=state.clock_offset or 0.0))
+    return max(wall, lower + _TICK) if lower else wall
 
 
 def _is_young(state: PanelState, alert: Alert, now: Now) -> bool:
