@@ -310,6 +310,17 @@ def test_equal_alarms_whose_times_a_set_clock_hides_have_times_of_their_own(jump
     assert len({event.at.replace(microsecond=event.at.microsecond // 1000 * 1000) for event in events}) == 3
 
 
+def test_what_came_after_a_report_is_new_also_where_the_history_was_empty_and_the_clock_is_set() -> None:
+    panel = Panel()
+    panel.take(Heard("192.0.2.1"), 0)
+    panel.read(1)
+    panel.arms(10, 1, ALERT)
+    panel.clock = -30 * 86400
+    panel.alarms(20)
+    panel.alarms(30, sensor=1)
+    assert [event.sensor for event in panel.read(40)] == [9, 1]
+
+
 def test_what_is_found_behind_newer_reports_changes_no_state() -> None:
     panel = met()
     panel.arms(100, 3)

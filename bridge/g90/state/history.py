@@ -66,7 +66,7 @@ def news(state: PanelState, read: HistoryRead, now: Now) -> list[Found]:
     top = _top(state, records)
     lower = state.history_at
     if top is None:
-        records, lower = [r for r in records if _is_young(state, r.alert, now)], _known_until(state)
+        records, lower = _unplaced(state, records, now), _known_until(state)
     elif known := records[top].entry:
         lower = _later(lower, known)
     found = []
@@ -135,9 +135,13 @@ def _top(state: PanelState, records: Sequence[_Record]) -> int | None:
             start = place + 1
         elif place + 1 - start >= length:  # of two runs as long the older one
             best, length = start, place + 1 - start
-    if best is not None or _was_empty(state):
-        return best
-    return next((place for place in range(len(records) - 1, -1, -1) if _was_reported(records[place].entry)), None)
+    return best
+
+
+def _unplaced(state: PanelState, records: Sequence[_Record], now: Now) -> list[_Record]:
+    """Return what is new where nothing was read before: above a record that was reported, or young."""
+    reported = max((place for place, record in enumerate(records) if _was_reported(record.entry)), default=-1)
+    return [r for place, r in enumerate(records) if place < reported or _is_young(state, r.alert, now)]
 
 
 def _was_reported(entry: Entry | None) -> bool:
