@@ -77,7 +77,7 @@ class DocumentBuffer:
         if not self._data:
             data = data.lstrip(_AROUND)
         self._data += data[: LONGEST + 1 - len(self._data)]
-        if self._data[:1] not in _STARTS or b"\0" in data:  # with NUL expat would take it for UTF-16
+        if self._data[:1] not in _STARTS or self._data[1:2] == b"\0":  # which expat would take for UTF-16
             raise MalformedMessage(Status.INVALID_XML, f"not XML: {clean(self._data.decode(ENCODING), 40)}")
         # A tag ends with >: up to there expat leaves nothing behind that it would have to scan again.
         end = self._data.rfind(b">", self._parsed) + 1
