@@ -47,7 +47,7 @@ _STATELESS: Final[Container[int | None]] = frozenset({
 _FLAGS: Final = (("tamper", "tamper", "tamper"), ("battery_low", "battery", "battery"))
 """Of each sensor: the field, what key and name end in, the device class."""
 _PROBLEMS: Final = "{{ dict(problems=value_json.problems | default([]) if value_json is defined else []) | to_json }}"
-_CHANGED_BY: Final = "{{ dict(changed_by=value_json.changed_by | default(none) if value_json is defined else none) | to_json }}"
+_CHANGED_BY: Final = "{{ dict(changed_by=(value_json if value_json is defined else {}).get('changed_by')) | to_json }}"
 _WITH_CODE = "{{ dict(action=action, code=code) | to_json if code else dict(action=action) | to_json }}"
 
 

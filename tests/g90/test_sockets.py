@@ -102,6 +102,38 @@ async def met(
 # Findings about what panels report
 
 
+class Slow(Simulated):
+    """Its answers are of the moment when it was asked, and come `old` seconds later."""
+
+    old = 0.0
+
+    async def _local(self, request: bytes) -> bytes | None:
+        answer = await super()._local(request)
+        await asyncio.sleep(self.old)
+        return answer
+
+
+def test_p3_an_answer_that_is_older_than_a_report_ends_no_alarm() -> None:
+    async def scenario() -> None:
+        panel = Slow(GUID, sensors=SENSORS, local=("127.0.0.1", 0))
+        async with met(panel) as here:
+            await here.until(lambda state: state.state == "disarmed" and SMOKE in state.sensors)
+            panel.old = 0.8
+            panel.asked.clear()
+            assert here.site.reader
+            here.site.reader.refresh()
+            await here.asked(GET_STATUS)
+            await panel.arm(ArmCode.ARMED_AWAY)
+            await panel.alarm(SMOKE)
+            await here.site.told("armed_away", "alarm")
+            panel.old = 0.0
+            await here.asked(GET_HISTORY, GET_SENSORS)  # the status was answered
+            assert here.state.state == "triggered"
+            assert "disarmed" not in here.site.types()
+
+    run(scenario())
+
+
 @pytest.mark.parametrize("wired", [True, False])
 def test_p8_a_door_whose_closing_is_not_reported_and_a_wired_sensor_go_off(
     monkeypatch: pytest.MonkeyPatch,

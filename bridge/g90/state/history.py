@@ -1,7 +1,7 @@
 """The history as the ledger of what was missed: what is new in it, found by position and not by its times.
 
 A panel's clock may be off, and may be set. New is what lies above the records that were read before; where those are
-out of reach, above the oldest record that was reported; where nothing is known, what is younger than our last contact.
+out of reach, what lies above the oldest record that was reported, or is younger than our last contact.
 A record among the new ones that was reported is no second event: the reducer sees it as one more form.
 """
 
