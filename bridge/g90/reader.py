@@ -103,18 +103,16 @@ class PanelReader:
         self._schedule(plan.greeted(now))
 
     def _follow(self, address: str, now: float) -> None:
-        """Look for the panel at another address."""
-        local, (control, reads) = LocalControl(address, self._port), self._configured
+        """Look for the panel at another address, or again where it did not answer."""
+        control, reads = self._configured
+        where, when = self._sought
+        self._greeted = self._greeted and address == where
         if control is None:
-            self.control = local
-        else:
-            self.control = control
+            self.control, self._sought = LocalControl(address, self._port), (address, now)
+        elif reads is not Reads.NOT and (address != where or now - when >= RARELY_S):
+            self._candidate = LocalControl(address, self._port, timeout=_SEEK_S, retries=1)
+            self.control, self._sought = control, (address, now)
             self._plan = self._plan.with_reads(reads, now)
-            if self._sought[0] != address or now - self._sought[1] >= RARELY_S:
-                self._sought = (address, now)
-                self._candidate = LocalControl(address, self._port, timeout=_SEEK_S, retries=1)
-        self._greeted = False
-        self._checked = -math.inf
 
     def refresh(self) -> None:
         self._schedule(self._plan.refreshed(time.monotonic()))

@@ -12,6 +12,7 @@ import pytest
 from support.g90 import GUID, NEW_YEAR, PATIENCE, Recorder, cloud_control, known, run, serving, status
 from support.house import DOOR, SENSORS, SMOKE, Simulated, living
 
+from bridge.g90 import reader
 from bridge.g90.control_local import LocalControl
 from bridge.g90.reader import PanelReader
 from bridge.g90.simulator import SimulatedSensor
@@ -36,8 +37,9 @@ WIRED = SimulatedSensor(3, "Window", SensorType.WIRED)
 
 @pytest.fixture
 def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Read after each hello, however soon it comes."""
+    """Read after each hello, however soon it comes, and give up early where nobody answers."""
     monkeypatch.setattr(plan, "HELLO_S", 0.1)
+    monkeypatch.setattr(reader, "_SEEK_S", 0.1)
 
 
 class Site(Recorder):
@@ -374,6 +376,33 @@ def test_a_panel_with_cloud_control_that_does_not_answer_there_is_read_over_its_
                 assert here.site.reader
                 assert not isinstance(here.site.reader.control, LocalControl)
                 assert GET_STATUS not in stranger.asked
+
+    run(scenario())
+
+
+@pytest.mark.usefixtures("at_once")
+def test_what_does_not_change_is_read_at_the_first_hello_alone_over_a_connection() -> None:
+    async def scenario() -> None:
+        async with met(Simulated(GUID, sensors=SENSORS), cloud=True, host=False) as here:
+            await here.asked(GET_STATUS, GET_HISTORY, GET_SENSORS, GET_ALERT_FLAGS, GET_HOST_INFO, GET_RELAYS)
+            await asyncio.sleep(0.5)  # until it was looked for
+            here.panel.asked.clear()
+            here.panel.cut()
+            here.panel.rejoin()
+            await here.asked(GET_STATUS, GET_HISTORY)
+            await asyncio.sleep(0.3)
+            assert set(here.panel.asked) == {GET_STATUS, GET_HISTORY}
+
+    run(scenario())
+
+
+@pytest.mark.parametrize("cloud", [True, False])
+def test_a_panel_that_is_not_to_be_read_is_not_read(cloud: bool) -> None:  # noqa: FBT001 - a case
+    async def scenario() -> None:
+        async with met(cloud=cloud, host=False, read=False) as here:
+            await here.site.told("panel_online")
+            await asyncio.sleep(0.5)
+            assert here.panel.asked == []
 
     run(scenario())
 
