@@ -9,12 +9,14 @@ from collections.abc import Coroutine, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from bridge import __version__
 from bridge.app import build, health, watchdog
 from bridge.app.clock_watch import ClockWatch
+from bridge.app.problem_log import ProblemLog
+from bridge.app.start_log import log_start
 from bridge.app.status import BridgeStatus
 from bridge.common.clock import Clock
 from bridge.common.errors import BridgeError, DamagedError, StoreError, first
+from bridge.common.problems import Kind, Problems
 from bridge.config.settings import Settings
 from bridge.g90.connections import Connections
 from bridge.g90.server import PanelServer
@@ -79,11 +81,13 @@ class Bridge:
         self._outbox = outbox = build.outbox(settings, store)
         outgoing = Outgoing(asyncio.Event())
         topics, panel_topics = build.topics(settings), PanelTopics(settings.mqtt.base_topic)
-        self._publisher = publisher = Publisher(topics, outbox, outgoing)
-        self._transmitters = build.transmitters(settings, outbox, publisher, clock)
-        self._clock_watch = ClockWatch(clock, outbox, publisher)
+        self._problems = problems = Problems()
         self._connections = Connections()
         self._known = known = build.known_panels(settings.g90, self._connections)
+        self._problem_log = ProblemLog(problems, known.label)
+        self._publisher = publisher = Publisher(topics, outbox, outgoing, problems)
+        self._transmitters = build.transmitters(settings, outbox, publisher, clock)
+        self._clock_watch = ClockWatch(clock, outbox, problems, publisher.emit)
         self._announcer = announcer = build.announcer(settings, outgoing)
         self._panel_commands = PanelCommands(panel_topics, outgoing, known, clock=clock, emit=publisher.emit)
         commands = CommandHandler(topics, outbox, publisher, clock)
@@ -91,25 +95,25 @@ class Bridge:
         routes = (announcer.route, *self._panel_commands.routes, *commands.routes)
         subscriptions = build.subscriptions(topics, panel_topics, known, announcer)
         broker = build.broker(settings.mqtt)
-        self._session = Session(broker, outgoing, Router(routes, publisher.emit), subscriptions, outbox.deliveries)
+        self._session = Session(
+            broker, outgoing, Router(routes, publisher.emit), subscriptions, outbox.deliveries, problems
+        )
         self.status = BridgeStatus(
             topics, outbox, outgoing, self._session, self._transmitters, known,
-            protocol=settings.mqtt.protocol, clock=clock,
+            protocol=settings.mqtt.protocol, started_at=clock.now(),
         )  # fmt: skip
         self._panels = Panels(
             panel_topics, outbox, outgoing, known,
             rules=[each.rule() for each in settings.forward], clock=clock,
             accept_unknown=build.accepts_unknown(settings.g90),
-            emit=publisher.emit, on_state=self._panel_stored,
+            emit=publisher.emit, problems=problems, on_state=self._panel_stored,
             max_ages={each.name: each.max_age for each in settings.transmitters},
             missed_max_age=settings.g90.missed_max_age if settings.g90 else MISSED_MAX_AGE_S,
         )  # fmt: skip
 
     async def run(self, stop: asyncio.Event) -> None:
         """Run until `stop` is set; then end the lines, publish what is left and `offline`, and disconnect."""
-        for warning in self._settings.warnings:
-            log.warning("%s", warning)
-        log.info("sosbridge %s, transmitters: %s", __version__, ", ".join(self._transmitters) or "none")
+        log_start(self._settings)
         server = await self._restore()
         manager = watchdog.Manager()
         async with asyncio.TaskGroup() as tasks:
@@ -133,13 +137,14 @@ class Bridge:
             self._publisher.emit("store_damaged", **asdict(self._report))
         await self._outbox.load_deliveries()
         await self._clock_watch.load()
-        await self._publisher.restore()
-        await self._report_unconfigured()
         server = None
         if g90 := self._settings.g90:
             states = await self._panels.restore()
-            lines = len(self._transmitters)
-            server = build.server(g90, lines, self._panels, self._known, self._connections, states, self._clock)
+            server = build.server(
+                g90, len(self._transmitters), self._panels, self._known, self._connections, states, self._clock,
+                self._problems,
+            )  # fmt: skip
+        await self._publisher.restore()
         self.status.publish_info()
         build.announce(self._settings, self._announcer)
         return server
@@ -163,31 +168,22 @@ class Bridge:
             "status": status.run(),
             "store": maintain(self._store, self._outbox, clock, self._store_failed),
             "clock": self._clock_watch.run(),
+            "problem log": self._problem_log.run(),
             "announcer": self._announcer.run(),
-            "health": health.serve(self._settings.store.path, status.problems),
+            "health": health.serve(self._settings.store.path, status.hanging, self._problems),
             "watchdog": watchdog.watch(manager, self._session.connected, status.hanging),
         }
         lines = {f"transmitter {name}": each.run() for name, each in self._transmitters.items()}
         return [listening, others, lines, {"publisher": self._publisher.run()}, {"session": self._session.run()}]
 
-    async def _report_unconfigured(self) -> None:
-        """Report alarms that wait for a transmitter that is not configured: nobody sends them."""
-        waiting = await self._outbox.unconfigured(self._transmitters)
-        for name, number in waiting.items():
-            log.error("%d alarms wait for transmitter %s, which is not configured", number, name)
-        named = ", ".join(f"{number} for {name}" for name, number in waiting.items())
-        text = f"alarms wait for transmitters that are not configured: {named}; see sosbridge outbox list"
-        self._publisher.bridge_problem("unconfigured_waiting", text if waiting else None)
-
     def _store_failed(self, failure: StoreError | None) -> None:
         """Report that the disk takes no writes, or that it does again."""
         if failure is None:
-            log.warning("the store takes writes again; what was kept in memory is written")
             self._publisher.emit("store_recovered")
         else:
-            log.critical("%s; alarms are sent from memory until it takes writes again", failure)
             self._publisher.emit("store_failed", error=str(failure))
-        self._publisher.bridge_problem("store_failed", None if failure is None else str(failure))
+        text = f"{failure}; alarms are sent from memory until it takes writes again"
+        self._problems.set(Kind.STORE_FAILED, None if failure is None else text)
 
     def _panel_stored(self, state: PanelState) -> None:
         self._announcer.announce_panel(state)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 from ipaddress import ip_network
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from bridge import __version__
 from bridge.app.file_limits import share
 from bridge.common.clock import Clock
 from bridge.common.models import Secret
+from bridge.common.problems import Kind, Problems
 from bridge.config.settings import G90Settings, MqttSettings, PanelSettings, Settings, TransmitterSettings
 from bridge.config.types import host_port
 from bridge.g90.connections import Connections
@@ -55,7 +57,9 @@ def topics(settings: Settings) -> Topics:
 
 
 def _reach(each: TransmitterSettings) -> Reach:
-    receivers = {"primary": each.receiver} | ({"secondary": each.secondary_receiver} if each.secondary_receiver else {})
+    receivers = {"primary": each.receiver}
+    if each.secondary_receiver and not each.use_single_receiver:
+        receivers["secondary"] = each.secondary_receiver
     paths = {path.name: path.interface or path.source or "" for path in each.paths}
     return Reach(receivers, paths, each.heartbeat_s, each.check_idle_every)
 
@@ -100,7 +104,7 @@ def client(each: TransmitterSettings, authentication: Secret, clock: Clock | Non
 def passwords(store: Path, each: TransmitterSettings) -> Passwords:
     """Return the passwords of a transmitter, which lie beside the store."""
     path = password_file(store, each.name, each.transmitter_code, each.transmitter_type)
-    return Passwords(path, each.authentication, list(_receivers(each)))
+    return Passwords(path, each.authentication, list(receivers(each)))
 
 
 def line(
@@ -133,17 +137,15 @@ def _peers(each: TransmitterSettings, network: Network) -> dict[Route, Peer]:
     )
     ways = {path.name: replace(peer, interface=path.interface, source=path.source) for path in each.paths}
     return {
-        Route(receiver, path): replace(way, address=address)
+        Route(receiver, path): replace(way, address=address, label=f"{each.name}: {receiver}{path and f' over {path}'}")
         for path, way in (ways or {"": peer}).items()
-        for receiver, address in _receivers(each).items()
+        for receiver, address in receivers(each).items()
     }
 
 
-def _receivers(each: TransmitterSettings) -> dict[str, tuple[str, int]]:
-    found = {"primary": host_port(each.receiver)}
-    if each.secondary_receiver and not each.use_single_receiver:
-        found["secondary"] = host_port(each.secondary_receiver)
-    return found
+def receivers(each: TransmitterSettings) -> dict[str, tuple[str, int]]:
+    """Return host and port of each receiver."""
+    return {name: host_port(written) for name, written in _reach(each).receivers.items()}
 
 
 def outbox(settings: Settings, store: Store) -> Outbox:
@@ -242,8 +244,10 @@ def server(
     connections: Connections,
     states: dict[str, PanelState],
     clock: Clock,
+    problems: Problems,
 ) -> PanelServer:
     """Return the panels' server, which leaves files to open for `lines` transmitters and the rest."""
+    problems.doubt(Kind.PORT_TAKEN)
     host, port = host_port(g90.listen)
     upstream = host_port(g90.upstream) if g90.upstream else None
     return PanelServer(
@@ -258,6 +262,7 @@ def server(
         accept_unknown=accepts_unknown(g90),
         limits=_limits(g90, panels, lines),
         clock=clock.now,
+        on_listening=partial(problems.set, Kind.PORT_TAKEN),
         panel_time=lambda: 0 if clock.is_wrong else int(clock.now().timestamp()),
     )
 

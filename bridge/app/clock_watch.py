@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import Protocol
+from collections.abc import Callable
 
 from bridge.common.clock import Clock
 from bridge.common.errors import StoreError
 from bridge.common.kernel import machine_id
+from bridge.common.lasting import LASTS
+from bridge.common.problems import Kind, Problems
 from bridge.store.outbox import Outbox
 
 log = logging.getLogger(__name__)
@@ -22,20 +24,15 @@ _ZONE_TOLERANCE_S = 60.0
 _FACT = "synchronised machine"
 
 
-class ClockReporter(Protocol):
-    """Takes what is found."""
-
-    def emit(self, kind: str, **details: object) -> None: ...
-    def bridge_problem(self, kind: str, text: str | None) -> None: ...
-
-
 class ClockWatch:
     """Looks at the clock each second."""
 
-    def __init__(self, clock: Clock, outbox: Outbox, reporter: ClockReporter) -> None:
+    def __init__(self, clock: Clock, outbox: Outbox, problems: Problems, emit: Callable[..., None]) -> None:
+        """`emit` publishes on `bridge/event`."""
         self._clock = clock
         self._outbox = outbox
-        self._reporter = reporter
+        self._problems = problems
+        self._emit = emit
         self._far: set[str] = set()
         self._was_wrong = False
 
@@ -59,16 +56,15 @@ class ClockWatch:
         try:
             await self._outbox.keep_fact(_FACT, machine_id())
         except StoreError as error:
-            log.error("%s", error)
+            log.error("%s", error, extra=LASTS)
         else:
             self._clock.was_synchronised = True
 
     def _report(self) -> None:
         wrong = self._clock.is_wrong
         text = f"the clock is wrong: {self._clock.now():%Y-%m-%d %H:%M:%S}; alarms go out without a time"
-        self._reporter.emit("clock_wrong" if wrong else "clock_right")
-        self._reporter.bridge_problem("clock_wrong", text if wrong else None)
-        log.log(logging.ERROR if wrong else logging.INFO, "%s", text if wrong else "the clock is right")
+        self._emit("clock_wrong" if wrong else "clock_right")
+        self._problems.set(Kind.CLOCK_WRONG, text if wrong else None)
 
     def _compare(self) -> None:
         """Warn of a receiver's clock that is far from ours, once until it is near again."""
@@ -76,5 +72,8 @@ class ClockWatch:
         for name in far.keys() - self._far:
             beside = abs(far[name] - round(far[name] / _ZONE_S) * _ZONE_S)
             zone = "; is the time zone right? (in a container, set TZ)" if beside < _ZONE_TOLERANCE_S else ""
-            log.warning("%s: its clock is %+.0f s from ours%s", name, far[name], zone)
+            transmitter, _, receiver = name.rpartition(" ")
+            text = "%s: the clock of the %s receiver is %+.0f s from ours%s"
+            fields = {"transmitter": transmitter, "receiver": receiver}
+            log.warning(text, transmitter, receiver, far[name], zone, extra=fields)
         self._far = set(far)

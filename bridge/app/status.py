@@ -1,4 +1,4 @@
-"""The bridge's own state: info and health on MQTT, problems, and what hangs for the watchdog."""
+"""The bridge's own state: info and health on MQTT, and what hangs."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ import os
 import time
 from collections.abc import Mapping
 from contextlib import suppress
+from datetime import datetime
 from pathlib import Path
 
 from bridge import __version__
-from bridge.app.health import STUCK_AFTER_S
-from bridge.common.clock import Clock
 from bridge.common.errors import StoreError
+from bridge.common.lasting import LASTS
 from bridge.common.text import timestamp
 from bridge.mqtt.outgoing import Outgoing
 from bridge.mqtt.session import Session
@@ -41,7 +41,7 @@ class BridgeStatus:
         panels: KnownPanels,
         *,
         protocol: str,
-        clock: Clock,
+        started_at: datetime,
     ) -> None:
         """`protocol` is the MQTT version, for the info topic."""
         self._topics = topics
@@ -51,8 +51,7 @@ class BridgeStatus:
         self._transmitters = transmitters
         self._panels = panels
         self._protocol = protocol
-        self._clock = clock
-        self._started_at = clock.now()
+        self._started_at = started_at
         self._started = time.monotonic()
         self._published_panels: list[str] = []
 
@@ -79,7 +78,7 @@ class BridgeStatus:
             try:
                 self._outgoing.state(self._topics.bridge_health, json.dumps(await self._health()))
             except StoreError as error:
-                log.error("%s", error)
+                log.error("%s", error, extra=LASTS)
             await asyncio.sleep(_HEALTH_S)
 
     async def _health(self) -> dict[str, object]:
@@ -96,21 +95,8 @@ class BridgeStatus:
             "panels_online": self._panels.online,
         }
 
-    async def problems(self) -> list[str]:
-        """Return what is wrong, for the health check."""
-        found = [] if self._session.connected.is_set() else ["not connected to the broker"]
-        try:
-            for name in self._transmitters:
-                queued = await self._outbox.first(name)
-                waited = self._clock.age_s(queued.command.moment, queued.command.accepted_at) if queued else 0.0
-                if waited > STUCK_AFTER_S:
-                    found.append(f"transmitter {name}: an alarm waits for {waited:.0f} s")
-        except StoreError as error:
-            found.append(str(error))
-        return found
-
     async def hanging(self) -> list[str]:
-        """Name what hangs, for the watchdog; not an unreachable broker or receiver, nor a full disk."""
+        """Name what hangs, for watchdog and health check; not an unreachable broker or receiver, nor a full disk."""
         with suppress(StoreError):
             await self._outbox.change_mark()
         pulses = [self._session.pulse, *(each.pulse for each in self._transmitters.values())]

@@ -62,9 +62,9 @@ async def watch(manager: Manager, online: asyncio.Event, hanging: Callable[[], A
     ready = False
     try:
         while True:
-            found = await _found(hanging, manager.turn_s / 2)
-            if found:
-                log.critical("hanging: %s; unless that changes this process is ended", ", ".join(found))
+            hangs = await found(hanging, manager.turn_s / 2)
+            if hangs:
+                log.critical("hanging: %s; unless that changes this process is ended", ", ".join(hangs))
             else:
                 faulthandler.dump_traceback_later(_ENDED_AFTER_S, exit=True, file=_STDERR)
                 extended = {} if ready else {"EXTEND_TIMEOUT_USEC": int(4 * manager.turn_s * _MICROSECONDS)}
@@ -78,7 +78,8 @@ async def watch(manager: Manager, online: asyncio.Event, hanging: Callable[[], A
         faulthandler.cancel_dump_traceback_later()
 
 
-async def _found(hanging: Callable[[], Awaitable[list[str]]], within: float) -> list[str]:
+async def found(hanging: Callable[[], Awaitable[list[str]]], within: float) -> list[str]:
+    """Return what hangs; the store if it does not answer `within` so many seconds."""
     try:
         async with asyncio.timeout(within):
             return await hanging()

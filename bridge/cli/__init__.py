@@ -1,43 +1,26 @@
 """The command line: `sosbridge COMMAND`. Errors are one line on standard error, never a traceback.
 
-Exit status: 0 done; 1 failed (receiver, broker or store; `check` and `healthcheck`: a fault was found); 2 wrong usage
-or configuration; 3 the running service holds what the command needs; 4 rejected by the receiver.
+Exit status: 0 done; 1 failed (receiver, broker or store; `check`: a fault was found; `healthcheck`: the bridge does not
+work); 2 wrong usage or configuration; 3 the running service holds what the command needs; 4 rejected by the receiver
+(`healthcheck --strict`: something needs a person).
+
+Only what the command needs is imported: a health check may run each minute, on small machines too.
 """
 
 from __future__ import annotations
 
-import argparse
-import asyncio
-import logging
-import re
 import sys
-from collections.abc import Sequence
-from typing import NoReturn
+from importlib import import_module
 
-from bridge import __version__
-from bridge.cli import alarm, backup, check, config, healthcheck, outbox, panel, run
-from bridge.cli.common import add_config_options, load_settings
-from bridge.cli.demo import command as demo
-from bridge.cli.logs import setup_logging
-from bridge.cli.simulate import command as simulate
-from bridge.common.errors import BridgeError, BusyError, ConfigError, FieldError
-from bridge.sos_access.status import Rejected, Unauthorized
+from bridge.common.errors import BridgeError
 
-_STATUS = (
-    (ConfigError, 2),
-    (FieldError, 2),
-    (BusyError, 3),
-    (Rejected, 4),
-    (Unauthorized, 4),
-    (BridgeError, 1),
-)
-_SECRET = re.compile(r"((?:password|authentication|code)[\w.]*)=.*", re.IGNORECASE | re.DOTALL)
+TYPE_CHECKING = False
+if TYPE_CHECKING:  # `collections.abc` and `typing` take time, too
+    from collections.abc import Callable, Sequence
+
+_STATUS = {"ConfigError": 2, "FieldError": 2, "BusyError": 3, "Rejected": 4, "Unauthorized": 4}
+"""Exit status by error; any other is 1."""
 _INTERRUPTED = 130
-_EPILOG = """\
-exit status: 0 done; 1 failed; 2 wrong usage or configuration; 3 the service is running, stop it first;
-4 rejected by the receiver. Configuration file: --config FILE, else $SOSBRIDGE_CONFIG, /config/sosbridge.toml,
-./sosbridge.toml. To try it without a configuration: sosbridge demo
-"""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -47,42 +30,25 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def call(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit status."""
-    args = parser().parse_args(arguments)
-    args.load_settings = lambda: load_settings(args)
-    setup_logging(args.log_level or "warning", "human")
+    words = sys.argv[1:] if arguments is None else [*arguments]
     try:
-        status: int = asyncio.run(args.run(args))
+        return _command(words)()
     except BridgeError as error:
         print(f"sosbridge: {error}", file=sys.stderr)
-        return next(status for kind, status in _STATUS if isinstance(error, kind))
+        return next((_STATUS[kind.__name__] for kind in type(error).__mro__ if kind.__name__ in _STATUS), 1)
     except KeyboardInterrupt:
         return _INTERRUPTED
     except BrokenPipeError:  # the reader, such as head, closed the pipe
         sys.stderr.close()
         return 1
-    else:
-        return status
-    finally:
-        logging.shutdown()
 
 
-class _Parser(argparse.ArgumentParser):
-    """Masks passwords of a misplaced `--set` in usage errors."""
-
-    def error(self, message: str) -> NoReturn:
-        super().error(_SECRET.sub(r"\1=...", message))
-
-
-def parser() -> argparse.ArgumentParser:
-    top = _Parser(
-        prog="sosbridge",
-        description="MQTT bridge between alarm panels, Home Assistant and alarm receiving centres (SOS Access v4).",
-        epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    top.add_argument("--version", action="version", version=f"sosbridge {__version__}")
-    add_config_options(top)
-    commands = top.add_subparsers(metavar="COMMAND", required=True)
-    for module in (run, check, alarm, outbox, backup, panel, simulate, demo, healthcheck, config):
-        module.register(commands)
-    return top
+def _command(words: list[str]) -> Callable[[], int]:
+    """Return what `words` ask for; argparse alone would take as long as a health check may."""
+    quick = words[2:] if words[:1] in (["-c"], ["--config"]) else words
+    if quick in (["healthcheck"], ["healthcheck", "--strict"]):
+        config = words[1] if len(quick) < len(words) else None
+        healthcheck = import_module("bridge.cli.healthcheck")
+        return lambda: healthcheck.check(config, [], strict=len(quick) > 1)
+    command: Callable[[], int] = import_module("bridge.cli.parser").command(words)
+    return command

@@ -24,11 +24,10 @@ _OPTIONS = [field.name for field in fields(Alarm) if field.name not in ("event_c
 
 def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     _register_alarm(commands)
-    ping = commands.add_parser("ping", help="send one heartbeat directly")
+    ping = commands.add_parser("ping")
     ping.set_defaults(run=send_ping)
     rotate = commands.add_parser(
         "rotate",
-        help="get a new password from the receiver and store it",
         description="Ask the receiver for a new password and store it beside the outbox, where the service finds it. "
         "Does not work while the service runs: publish to .../auth/rotate instead.",
     )
@@ -39,7 +38,7 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
 
 
 def _register_alarm(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    alarm = commands.add_parser("alarm", help="raise or restore one alarm directly, for commissioning")
+    alarm = commands.add_parser("alarm")
     kinds = alarm.add_subparsers(metavar="KIND", required=True)
     for kind, alarm_type in (("raise", "AL"), ("restore", "RE")):
         parser = kinds.add_parser(

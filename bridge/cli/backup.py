@@ -13,14 +13,12 @@ from bridge.store.lock import hold
 def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     saving = commands.add_parser(
         "backup",
-        help="write the store and passwords into one file",
         description="Write the store and the rotated passwords into one file with mode 0600. It contains passwords: "
         "keep it where only you can read it. Works while the service runs.",
     )
     saving.set_defaults(run=save)
     restoring = commands.add_parser(
         "restore-backup",
-        help="restore a backup; stop the service first",
         description="Replace the store by a backup; the old store is kept under another name. Existing password files "
         "stay, because they are newer. Pending commands of the backup are sent when the service starts.",
     )

@@ -4,15 +4,25 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import os
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final, Literal
 
 from bridge.app.build import broker, line
+from bridge.app.health_client import UnhealthyError, ask
 from bridge.cli.common import coloured, print_table
 from bridge.common.errors import BridgeError
-from bridge.common.text import clean
-from bridge.config.settings import Settings, TransmitterSettings
+from bridge.common.text import clean, counted
+from bridge.config.settings import PanelSettings, Settings, TransmitterSettings
+from bridge.config.sources import find
+from bridge.config.types import host_port
+from bridge.g90.control_local import LocalControl
+from bridge.g90.wire.constants import LOCAL_PORT
 from bridge.mqtt.client import try_connection
-from bridge.sos_access.status import PingTooOften, ServiceUnavailable, error_for
+from bridge.panels.rules import uncovered
+from bridge.sos_access.status import PingTooOften, ServiceUnavailable, Unauthorized, error_for
 from bridge.store.database import Store
 from bridge.store.lock import is_held
 from bridge.store.outbox import Outbox
@@ -22,74 +32,158 @@ from bridge.transmitters.routes import Route
 from bridge.transmitters.schedule import Try
 from bridge.transmitters.supervision import PING_GAP_S
 
+_PANEL_S: Final = 2.0
+"""Between the two attempts to read a panel."""
+_OTHER_PROTOCOL: Final[dict[str, Literal["5", "3.1.1"]]] = {"5": "3.1.1", "3.1.1": "5"}
+_COLOURS: Final = {"ok": True, "FAILED": False, "warning": None}
+
 
 @dataclass(frozen=True, slots=True)
 class _Finding:
     what: str
-    good: bool | None
-    """None: a warning."""
+    works: Literal["ok", "FAILED", "warning", "-"]
+    """"-": it was not tested."""
     details: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Site:
+    """What the checks look at."""
+
+    settings: Settings
+    file: str
+    is_new: bool
+    """Whether there is no store yet."""
+    runs: bool
+    """Whether the service runs on the store."""
 
 
 def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser = commands.add_parser(
         "check",
-        help="validate the configuration, connect to the broker, ping each receiver over each path",
-        description="Validate the configuration, open the store, connect to the broker and ping each receiver over "
-        "each path. Exit status: 0 if everything works, 1 if something does not, 2 if the configuration is wrong.",
+        description="Test the configuration, the store, the broker, each receiver over each path, the panels' port, "
+        "the panels and the rules, and list the problems of the running service. Exit status: 0 if everything works, 1 "
+        "if something does not, 2 if the configuration is wrong.",
     )
     parser.set_defaults(run=run)
 
 
 async def run(args: argparse.Namespace) -> int:
     settings = args.load_settings()
-    findings = [_Finding("configuration", good=True, details=f"{len(settings.transmitters)} transmitters")]
-    findings += [await _store(settings), await _broker(settings)]
-    findings += [_Finding("configuration", None, warning) for warning in settings.warnings]
-    for each in settings.transmitters:
-        findings += await _transmitter(settings, each)
-    words = {True: "ok", False: "FAILED", None: "warning"}
-    rows = [(each.what, coloured(words[each.good], good=each.good), each.details) for each in findings]
-    print_table(("what", "works", "details"), rows)
-    return 1 if any(finding.good is False for finding in findings) else 0
-
-
-async def _store(settings: Settings) -> _Finding:
     path = settings.store.path
+    is_new = not path.exists()
+    file = args.config or find()
+    site = _Site(settings, str(file or "without a file"), is_new, runs=not is_new and is_held(path))
+    parts = (_configuration, _service, _store, _broker, _transmitters, _panels)
+    findings = [finding for part in parts async for finding in part(site)]
+    rows = [(each.what, _coloured(each.works), each.details) for each in findings]
+    print_table(("what", "works", "details"), rows)
+    return 1 if any(finding.works == "FAILED" for finding in findings) else 0
+
+
+def _coloured(works: str) -> str:
+    return coloured(works, good=_COLOURS[works]) if works in _COLOURS else works
+
+
+async def _configuration(site: _Site) -> AsyncIterator[_Finding]:
+    settings = site.settings
+    counts = [counted(len(settings.transmitters), "transmitter")]
+    if settings.g90 is not None:
+        counts += [counted(len(settings.g90.panels), "panel"), counted(len(settings.forward), "rule")]
+    yield _Finding("configuration", "ok", f"{site.file}: {', '.join(counts)}")
+    for warning in settings.warnings:
+        if ": no rule forwards " not in warning:  # a row of its own
+            yield _Finding("configuration", "warning", warning)
+
+
+async def _service(site: _Site) -> AsyncIterator[_Finding]:
+    """List what the running service reports."""
+    if not site.runs:
+        yield _Finding("service", "-", "does not run on this store")
+        return
+    try:
+        report = await asyncio.to_thread(ask, site.settings.store.path)
+    except UnhealthyError as error:
+        yield _Finding("service", "FAILED", str(error))
+        return
+    if report.hanging:
+        yield _Finding("service", "FAILED", f"hangs: {', '.join(report.hanging)}")
+    count = counted(len(report.problems), "problem") if report.problems else "no problems"
+    unknown = f", not checked yet: {', '.join(report.unknown)}" if report.unknown else ""
+    yield _Finding("service", "FAILED" if report.problems else "ok", f"running, {count}{unknown}")
+    for kind, owner, since, text in report.problems:
+        yield _Finding(f"service, {owner}", "FAILED", f"{kind.replace('_', ' ')} since {since[:19]}: {text}")
+
+
+async def _store(site: _Site) -> AsyncIterator[_Finding]:
+    path, names = site.settings.store.path, [each.name for each in site.settings.transmitters]
+    if site.is_new:
+        yield _new_store(path)
+        return
     try:
         async with await Store.open(path) as store:
-            stray = await Outbox(store).unconfigured([each.name for each in settings.transmitters])
+            outbox = Outbox(store)
+            stray = await outbox.unconfigured(names)
+            counts = [await outbox.counts(name) for name in names]
     except BridgeError as error:
-        return _Finding("store", good=False, details=str(error))
+        yield _Finding("store", "FAILED", str(error))
+        return
+    waiting, rejected = sum(each.pending for each in counts), sum(each.rejected for each in counts)
+    words = f"{path}: {counted(waiting, 'alarm')} waiting, {rejected} rejected"
+    yield _Finding("store", "ok", f"{words}{', in use by the running service' if site.runs else ''}")
     if stray:
-        words = ", ".join(f"{count} for {clean(name)}" for name, count in stray.items())
-        return _Finding("store", good=False, details=f"{path}: commands wait for a transmitter not configured: {words}")
-    return _Finding("store", good=True, details=f"{path}{', in use by the running service' if is_held(path) else ''}")
+        waits = ", ".join(f"{count} for {clean(name)}" for name, count in stray.items())
+        yield _Finding("store", "FAILED", f"alarms wait for transmitters that are not configured: {waits}")
 
 
-async def _broker(settings: Settings) -> _Finding:
-    target = broker(settings.mqtt)
+def _new_store(path: Path) -> _Finding:
+    if not os.access(path.parent, os.W_OK | os.X_OK):
+        fault = f"the directory {path.parent} does not exist or is not writable"
+        return _Finding("store", "FAILED", f"{path}: {fault}; create it, or correct store.path")
+    return _Finding("store", "warning", f"{path} does not exist: the service begins a new store; is store.path right?")
+
+
+async def _broker(site: _Site) -> AsyncIterator[_Finding]:
+    target = broker(site.settings.mqtt)
     where = f"{target.host}:{target.port}, MQTT {target.protocol}"
     try:
         await try_connection(target)
     except BridgeError as error:
-        return _Finding("broker", good=False, details=f"{where}: {error}")
-    return _Finding("broker", good=True, details=where)
+        other = _OTHER_PROTOCOL[target.protocol]
+        try:
+            await try_connection(replace(target, protocol=other))
+        except BridgeError:
+            yield _Finding("broker", "FAILED", f"{where}: {error}")
+        else:
+            yield _Finding("broker", "FAILED", f'{where}: it speaks MQTT {other} only; set mqtt.protocol = "{other}"')
+    else:
+        yield _Finding("broker", "ok", where)
 
 
-async def _transmitter(settings: Settings, each: TransmitterSettings) -> list[_Finding]:
-    """Ask every receiver over every path, the receivers at once."""
-    sender = replace(line(settings, each), owns_passwords=False)
-    found = []
+async def _transmitters(site: _Site) -> AsyncIterator[_Finding]:
+    for each in site.settings.transmitters:
+        sender = replace(line(site.settings, each), owns_passwords=False)
+        password = _password(site, each, sender)
+        yield password
+        receivers = dict.fromkeys(route.receiver for route in sender.peers)
+        asked = (_receiver(each, sender, receiver, password.details) for receiver in receivers)
+        for findings in await asyncio.gather(*asked):
+            for finding in findings:
+                yield finding
+
+
+def _password(site: _Site, each: TransmitterSettings, sender: Line) -> _Finding:
+    what = f"{each.name}, password"
     if sender.passwords.problem is not None:
-        found.append(_Finding(f"{each.name}, passwords", good=False, details=sender.passwords.problem))
-    receivers = dict.fromkeys(route.receiver for route in sender.peers)
-    for findings in await asyncio.gather(*(_receiver(each, sender, receiver) for receiver in receivers)):
-        found += findings
-    return found
+        return _Finding(what, "FAILED", sender.passwords.problem)
+    if sender.passwords.candidates()[0] != each.authentication:
+        return _Finding(what, "ok", "the rotated password, from the store")
+    if site.is_new:
+        return _Finding(what, "ok", "the configured password, as the store is new")
+    return _Finding(what, "ok", "the configured password")
 
 
-async def _receiver(each: TransmitterSettings, sender: Line, receiver: str) -> list[_Finding]:
+async def _receiver(each: TransmitterSettings, sender: Line, receiver: str, password: str) -> list[_Finding]:
     address = each.receiver if receiver == "primary" else each.secondary_receiver
     found: list[_Finding] = []
     for route in sender.peers:
@@ -98,20 +192,74 @@ async def _receiver(each: TransmitterSettings, sender: Line, receiver: str) -> l
         if found:
             await asyncio.sleep(PING_GAP_S)  # receivers answer 101 to pings that come faster
         path = f" over {route.path}" if route.path else ""
-        found.append(await _route(sender, route, f"{each.name}, {receiver} receiver {address}{path}"))
+        found.append(await _route(sender, route, f"{each.name}, {receiver} receiver {address}{path}", password))
     return found
 
 
-async def _route(sender: Line, route: Route, what: str) -> _Finding:
+async def _route(sender: Line, route: Route, what: str, password: str) -> _Finding:
     """Ping one receiver over one path with the password that the service would use."""
     request = sender.client.ping_request()
     sent = await sender.ask((Try(route, Login.LIKELIEST, 0.0),), request, Watch())
     if sent.exchange is None:
-        return _Finding(what, good=False, details=sent.attempts[-1].error)
+        return _Finding(what, "FAILED", sent.attempts[-1].error)
     response, offset = sent.exchange.response, sent.exchange.clock_offset_s
     error = error_for(response.status, response.info)
+    if isinstance(error, Unauthorized):
+        hint = "; if it was rotated, restore the store and its passwords from a backup" if "new" in password else ""
+        return _Finding(what, "FAILED", f"{error}: it refuses {password}{hint}")
+    if isinstance(error, ServiceUnavailable):
+        return _Finding(what, "warning", f"{error}: heartbeats are not enabled at the operator")
+    if isinstance(error, PingTooOften):
+        return _Finding(what, "warning", f"{error}: it was pinged a moment ago, check again later")
     if error is not None:
-        good = None if isinstance(error, ServiceUnavailable | PingTooOften) else False
-        return _Finding(what, good, str(error))
+        return _Finding(what, "FAILED", str(error))
     clock = f", receiver clock minus local clock: {offset:+.3f} s" if offset is not None else ""
-    return _Finding(what, good=True, details=f"{response.status} {clean(response.info)}{clock}")
+    return _Finding(what, "ok", f"{response.status} {clean(response.info)}{clock}")
+
+
+async def _panels(site: _Site) -> AsyncIterator[_Finding]:
+    g90 = site.settings.g90
+    if g90 is None:
+        return
+    yield await _port(site, *host_port(g90.listen))
+    for finding in await asyncio.gather(*map(_panel, g90.panels)):
+        yield finding
+    rules = [each.rule() for each in site.settings.forward]
+    for panel in g90.panels if site.settings.transmitters else ():
+        missing = uncovered(rules, panel.guid)
+        details = f"no rule forwards {', '.join(missing)}" if missing else "every alarm is forwarded"
+        yield _Finding(f"{_named(panel)}, rules", "warning" if missing else "ok", details)
+
+
+async def _port(site: _Site, host: str, port: int) -> _Finding:
+    what = f"port {host}:{port} for panels"
+    try:
+        server = await asyncio.get_running_loop().create_server(asyncio.Protocol, host, port)
+    except OSError as error:
+        if site.runs:
+            return _Finding(what, "ok", "in use, as the service runs")
+        reason = os.strerror(error.errno) if error.errno else str(error)
+        return _Finding(what, "FAILED", f"the service could not listen: {reason}")
+    server.close()
+    if site.runs:
+        return _Finding(what, "FAILED", "the service runs and does not listen there")
+    return _Finding(what, "ok", "free")
+
+
+async def _panel(panel: PanelSettings) -> _Finding:
+    what = _named(panel)
+    if panel.host is None:
+        return _Finding(what, "-", "not asked: it has no `host` in the configuration")
+    control = LocalControl(*host_port(panel.host, LOCAL_PORT), timeout=_PANEL_S, retries=1)
+    try:
+        info = await control.host_info()
+        status = await control.status()
+    except BridgeError as error:
+        return _Finding(what, "FAILED", f"{panel.host}: {error}")
+    if info.guid != panel.guid:
+        return _Finding(what, "FAILED", f"{panel.host}: there is panel {clean(info.guid)}; is the address right?")
+    return _Finding(what, "ok", f"{panel.host}: {status.arm.name.lower().replace('_', ' ')}, {clean(info.product)}")
+
+
+def _named(panel: PanelSettings) -> str:
+    return f"panel {panel.name or panel.guid}"

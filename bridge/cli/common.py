@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import logging
 import os
 import signal
 import sys
@@ -12,6 +13,7 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
+from bridge.cli.logs import setup_logging
 from bridge.common.errors import ConfigError
 from bridge.config.settings import Settings, TransmitterSettings
 from bridge.config.sources import load
@@ -20,17 +22,15 @@ say = partial(print, flush=True)
 _GREEN, _RED, _YELLOW, _PLAIN = "\033[32m", "\033[31m", "\033[33m", "\033[0m"
 
 
-def add_config_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("-c", "--config", type=Path, metavar="FILE", help="configuration file")
-    parser.add_argument(
-        "--set",
-        dest="overrides",
-        action="append",
-        default=[],
-        metavar="KEY=VALUE",
-        help="override one setting, for example mqtt.host=localhost; repeatable",
-    )
-    parser.add_argument("--log-level", choices=("debug", "info", "warning", "error"), help="least severe level to log")
+def execute(args: argparse.Namespace) -> int:
+    """Run the command of `args` and return its exit status."""
+    args.load_settings = lambda: load_settings(args)
+    setup_logging(args.log_level or "warning", "human")
+    try:
+        status: int = asyncio.run(args.run(args))
+        return status
+    finally:
+        logging.shutdown()
 
 
 def load_settings(args: argparse.Namespace) -> Settings:
@@ -38,7 +38,7 @@ def load_settings(args: argparse.Namespace) -> Settings:
     overrides = list(args.overrides)
     if args.log_level:
         overrides.append(f"log.level={args.log_level}")
-    return load(args.config, overrides)
+    return load(Path(args.config) if args.config else None, overrides)
 
 
 def add_transmitter_option(parser: argparse.ArgumentParser) -> None:

@@ -10,7 +10,7 @@ from bridge.config.settings import Settings
 
 
 def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    parser = commands.add_parser("config", help="print an example configuration, or its JSON schema")
+    parser = commands.add_parser("config")
     kinds = parser.add_subparsers(metavar="KIND", required=True)
     example = kinds.add_parser(
         "example",

@@ -1,24 +1,78 @@
-"""`sosbridge healthcheck`: for Docker and other supervisors."""
+"""`sosbridge healthcheck`: for Docker and other supervisors. It imports little: it may run each minute."""
 
 from __future__ import annotations
 
-import argparse
+import os
+from importlib import import_module
 
-from bridge.app import health
+from bridge.app.health_client import UnhealthyError, ask
+from bridge.common.errors import ConfigError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import argparse
+
+_NEEDS_A_PERSON = 4
+_DEFAULT_STORE = "/data/sosbridge.db"
+_DEFAULT_FILES = ("/config/sosbridge.toml", "sosbridge.toml")
+_DEFAULT_SECRETS = "/run/secrets"
 
 
 def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser = commands.add_parser(
         "healthcheck",
-        help="exit 0 only if the running bridge is connected and no alarm is stuck",
-        description="Query the bridge that runs on the configured store. Exit status 0: connected to the broker, and "
-        f"no alarm has waited for more than {health.STUCK_AFTER_S:.0f} s; 1: otherwise, or no bridge answers, with the "
-        "reason on standard error.",
+        description="Ask the bridge that runs on the configured store what is wrong, and print it. Exit status: 0 "
+        "while the bridge works, whatever it reports; 1 if it hangs or does not run; with --strict 4 while anything "
+        "needs a person or was not checked yet.",
     )
-    parser.set_defaults(run=run)
+    parser.add_argument("--strict", action="store_true", help="exit 4 while anything needs a person")
+    parser.set_defaults(run=lambda args: check(args.config, args.overrides, strict=args.strict), light=True)
 
 
-async def run(args: argparse.Namespace) -> int:
-    await health.ask(args.load_settings().store.path)
+def check(config: str | None, overrides: list[str], *, strict: bool) -> int:
+    """Print what is wrong and return the exit status. Raises UnhealthyError where the bridge does not work."""
+    report = ask(store_path(config, overrides))
+    for kind, owner, since, text in report.problems:
+        print(f"{owner}: {kind} since {since[:19].replace('T', ' ')}: {text}")
+    for owner in report.unknown:
+        print(f"{owner}: not checked yet")
+    if report.hanging:
+        raise UnhealthyError(f"the bridge hangs: {', '.join(report.hanging)}")
+    if report.problems or report.unknown:
+        return _NEEDS_A_PERSON if strict else 0
     print("healthy")
     return 0
+
+
+def store_path(config: str | None, overrides: list[str]) -> str:
+    """Return the store's path as `bridge.config.sources` finds it. Raises ConfigError."""
+    for override in reversed(overrides):
+        key, _, value = override.partition("=")
+        if key.strip().lower() == "store.path":
+            return value
+    for name, value in os.environ.items():
+        if name.upper() == "SOSBRIDGE_STORE__PATH":
+            return value
+    secret = f"{os.environ.get('SOSBRIDGE_SECRETS_DIR') or _DEFAULT_SECRETS}/store__path"
+    try:
+        with open(secret, encoding="utf-8") as file:
+            return file.read().rstrip("\r\n")
+    except OSError:
+        pass
+    path = config or os.environ.get("SOSBRIDGE_CONFIG") or next(filter(os.path.exists, _DEFAULT_FILES), None)
+    return _in_file(path) if path else _DEFAULT_STORE
+
+
+def _in_file(path: str) -> str:
+    try:
+        with open(path, "rb") as file:
+            text = file.read()
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror}") from None
+    if b"store" not in text.replace(b"restore", b"") and b"\\u" not in text:
+        return _DEFAULT_STORE
+    tomllib = import_module("tomllib")  # as large as all the rest; most files do not name the store
+    try:
+        return str(tomllib.loads(text.decode()).get("store", {}).get("path", _DEFAULT_STORE))
+    except (ValueError, AttributeError):
+        raise ConfigError(f"{path}: not TOML, or its `store` is no table") from None

@@ -24,7 +24,6 @@ _number = partial(number, least=0, most=10**18)  # what fits into an SQLite inte
 def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     outbox = commands.add_parser(
         "outbox",
-        help="list, show, retry or drop pending and rejected commands",
         description="Commands waiting for delivery, and alarms that a receiver rejected. Works while the service runs.",
     )
     kinds = outbox.add_subparsers(metavar="ACTION", required=True)

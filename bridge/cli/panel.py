@@ -36,7 +36,6 @@ It should connect within two minutes; the bridge logs it and publishes the panel
 def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser = commands.add_parser(
         "panel",
-        help="query or control a G90 panel in the local network",
         description="Query or control a G90 panel over UDP, without the bridge, or point it at this bridge.",
         epilog=_EXAMPLE,
         formatter_class=argparse.RawDescriptionHelpFormatter,

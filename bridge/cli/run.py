@@ -6,12 +6,16 @@ import argparse
 import logging
 import os
 
+from bridge import __version__
 from bridge.app import bridge as app
 from bridge.cli.logs import setup_logging
+from bridge.config.sources import find
+
+log = logging.getLogger(__name__)
 
 
 def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    parser = commands.add_parser("run", help="run the bridge until SIGTERM or Ctrl-C")
+    parser = commands.add_parser("run")
     parser.set_defaults(run=run)
 
 
@@ -19,6 +23,8 @@ async def run(args: argparse.Namespace) -> int:
     """Run the service. Raises ConfigError, BusyError or StoreError if it cannot start."""
     settings = args.load_settings()
     setup_logging(settings.log.level, settings.log.format)
+    file = args.config or find()
+    log.info("sosbridge %s, configuration %s", __version__, file or "from the environment, without a file")
     await app.run(settings)
     # Everything is written and closed, but a thread resolving the broker's name could keep the process for minutes.
     logging.shutdown()

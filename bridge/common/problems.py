@@ -1,51 +1,126 @@
-"""What needs a person, as the topics `problem` and `problem/info` list it (TOPICS.md, Problems). Pure."""
+"""What needs a person: the one list that MQTT, the log, `healthcheck` and `check` show (TOPICS.md, Problems). Pure.
+
+Whoever finds a fault calls `Problems.set(kind, text, about)`, and with the text None when it is over. The kind and what
+it is about identify a problem; calls that change nothing are free. What was not checked yet is noted with `doubt`,
+until the first `set`: while there are doubts and no problem, nothing is reported as good.
+
+`follow` registers a function that gets each change as (about, before, after): `before` is None where a problem is
+raised, `after` where it is cleared, both where a doubt is over and there is no problem; else the text has changed.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from datetime import datetime
+from enum import StrEnum
 
-from bridge.common.text import timestamp
+from bridge.common.text import LONGEST_ERROR, clean, timestamp
 
-Key = tuple[str, str | None, str | None, str | None]
+
+class Kind(StrEnum):
+    """What is wrong: with a transmitter, then with the bridge itself."""
+
+    LINK_DOWN = "link_down"
+    RECEIVER_DOWN = "receiver_down"
+    PATH_DOWN = "path_down"
+    UNAUTHORIZED = "unauthorized"
+    PASSWORD_FILE = "password_file"  # noqa: S105 - a name
+    HEARTBEAT_DISABLED = "heartbeat_disabled"
+    REJECTED = "rejected"
+    UNDELIVERED = "undelivered"
+    BROKER_DOWN = "broker_down"
+    """Never published: nobody can read it there."""
+    STORE_FAILED = "store_failed"
+    PANEL_OFFLINE = "panel_offline"
+    PANEL_UNREADABLE = "panel_unreadable"
+    ALARM_UNMATCHED = "alarm_unmatched"
+    PORT_TAKEN = "port_taken"
+    UNCONFIGURED_WAITING = "unconfigured_waiting"
+    CLOCK_WRONG = "clock_wrong"
 
 
 @dataclass(frozen=True, slots=True)
-class Problem:
-    """One problem: `kind` and what it is about identify it, `text` is for people."""
+class About:
+    """What a problem is about: a transmitter, perhaps its receiver or path; a panel, by GUID; or else the bridge."""
 
-    kind: str
-    since: datetime
-    text: str
+    transmitter: str | None = None
     receiver: str | None = None
     path: str | None = None
     panel: str | None = None
 
-    @property
-    def key(self) -> Key:
-        return (self.kind, self.receiver, self.path, self.panel)
+
+BRIDGE = About()
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One problem; `text` is for people."""
+
+    kind: Kind
+    since: datetime
+    text: str
+    about: About = BRIDGE
 
     def as_json(self) -> dict[str, str]:
-        """Return the published form: fields that do not apply are absent."""
-        about = {"receiver": self.receiver, "path": self.path, "panel": self.panel}
+        """Return it with what it is about; fields that do not apply are absent."""
+        about = {name: getattr(self.about, name) for name in About.__slots__}
         found = {"kind": self.kind, "since": timestamp(self.since), "text": self.text}
         return found | {name: value for name, value in about.items() if value is not None}
 
 
+Follower = Callable[[About, Problem | None, Problem | None], None]
+
+
 class Problems:
-    """The problems of a transmitter, or of the bridge, in the order in which they were raised."""
+    """The present problems of one bridge, in the order in which they were raised."""
 
     def __init__(self) -> None:
-        self._raised: dict[Key, Problem] = {}
+        self._raised: dict[tuple[Kind, About], Problem] = {}
+        self._doubts: set[tuple[Kind, About]] = set()
+        self._followers: list[Follower] = []
 
-    def raise_(self, problem: Problem) -> None:
-        """Add a problem; one that is raised already keeps its `since` and its place, and gets the new text."""
-        before = self._raised.get(problem.key, problem)
-        self._raised[problem.key] = replace(problem, since=before.since)
+    def follow(self, follower: Follower) -> None:
+        """Call `follower` with (about, before, after) at each change from now on."""
+        self._followers.append(follower)
 
-    def clear(self, kind: str, receiver: str | None = None, path: str | None = None, panel: str | None = None) -> None:
-        """Remove a problem, if it is there."""
-        self._raised.pop((kind, receiver, path, panel), None)
+    def set(self, kind: Kind, text: str | None, about: About = BRIDGE, since: datetime | None = None) -> None:
+        """Raise a problem, or clear it with the text None. One that is raised already keeps its `since`."""
+        doubted = (kind, about) in self._doubts
+        self._doubts.discard((kind, about))
+        before, after = self._raised.get((kind, about)), None
+        if text is not None:
+            began = before.since if before else since or datetime.now().astimezone()
+            after = Problem(kind, began, clean(text, LONGEST_ERROR), about)
+            self._raised[kind, about] = after
+        elif before:
+            del self._raised[kind, about]
+        if before != after or doubted:
+            for follower in self._followers:
+                follower(about, before, after)
 
-    def as_json(self) -> list[dict[str, str]]:
-        return [problem.as_json() for problem in self._raised.values()]
+    def doubt(self, kind: Kind, about: About = BRIDGE) -> None:
+        """Note that it is not known yet whether there is such a problem, unless it is raised."""
+        if (kind, about) not in self._raised:
+            self._doubts.add((kind, about))
+
+    def get(self, kind: Kind, about: About = BRIDGE) -> Problem | None:
+        return self._raised.get((kind, about))
+
+    def __iter__(self) -> Iterator[Problem]:
+        return iter([*self._raised.values()])
+
+    @property
+    def doubts(self) -> list[tuple[Kind, About]]:
+        """Return what was not checked yet, sorted by kind."""
+        return sorted(self._doubts, key=lambda doubt: doubt[0])
+
+    def published(self, transmitter: str | None) -> list[Problem] | None:
+        """Return what MQTT shows of a transmitter, with None of the bridge; None: nothing is known yet."""
+        found = [problem for problem in self if _is_published(problem.kind, problem.about, transmitter)]
+        doubted = any(_is_published(kind, about, transmitter) for kind, about in self._doubts)
+        return None if doubted and not found else found
+
+
+def _is_published(kind: Kind, about: About, transmitter: str | None) -> bool:
+    return about.transmitter == transmitter and kind is not Kind.BROKER_DOWN

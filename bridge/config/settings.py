@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PrivateAttr, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
-from bridge.common.errors import BridgeError, ConfigError, FieldError
+from bridge.common.errors import BridgeError, FieldError
 from bridge.common.models import Alarm, AlarmIdentity, NamedAlarm
 from bridge.config.types import (
     LAST_PORT,
     Address,
+    AsText,
     BaseTopic,
+    BrokerHost,
     Duration,
+    Guid,
     Host,
     Interface,
     IpAddress,
@@ -23,26 +26,41 @@ from bridge.config.types import (
     Network,
     PanelAddress,
     Password,
+    ServerAddress,
     TlsName,
+    WebsocketPath,
     host_port,
     seconds,
 )
-from bridge.panels.forwarding import Rule, check_rule, faults, parse_event, parse_restore_on, uncovered
+from bridge.panels.forwarding import Rule
+from bridge.panels.rules import parse_event, parse_restore_on, parse_sensor_type, unknown_names
 from bridge.sos_access.prepare import check_event_code, prepare
 from bridge.sos_access.tls import tls_context
 
 _LEVELS = {"90s": 90.0, "180s": 180.0, "5h": 18000.0, "25h": 90000.0}
-_NEEDS_TWO_S = 180
-"""Heartbeat levels up to this one require two receivers and two paths (sos_access/PROTOCOL.md, Heartbeat levels)."""
-_PATHS_REQUIRED = 2
 
 
-def _tls_verify(value: str) -> str:
-    try:
-        tls_context(value)
-    except BridgeError as error:
-        raise ValueError(str(error)) from None
-    return value
+def _checked(check: Callable[[str], object]) -> AfterValidator:
+    """Return a validator that turns the errors of `check` into errors of the configuration."""
+
+    def validated(value: str) -> str:
+        try:
+            check(value)
+        except FieldError as error:
+            raise ValueError(error.fault) from None
+        except BridgeError as error:
+            raise ValueError(str(error)) from None
+        return value
+
+    return AfterValidator(validated)
+
+
+EventCode = Annotated[str, _checked(check_event_code)]
+OptionalCode = Annotated[str, _checked(lambda value: value and check_event_code(value))]
+TlsVerify = Annotated[str, _checked(lambda value: value in ("system", "none") or tls_context(value))]
+Event = Annotated[str, _checked(parse_event)]
+SensorType = Annotated[str, _checked(parse_sensor_type)]
+RestoreOn = Annotated[str, _checked(lambda value: value and parse_restore_on(value, seconds))]
 
 
 class Table(BaseModel):
@@ -63,17 +81,17 @@ class TlsSettings(Table):
 class MqttSettings(Table):
     """The connection to the MQTT broker."""
 
-    host: str = Field("localhost", min_length=1)
+    host: BrokerHost = "localhost"
     port: int = Field(1883, ge=1, le=LAST_PORT)
     username: str | None = None
     password: Password | None = None
-    protocol: Literal["5", "3.1.1"] = "5"
+    protocol: Annotated[Literal["5", "3.1.1"], AsText] = "5"
     base_topic: BaseTopic = "sosbridge"
     client_id: str | None = Field(None, min_length=1, description="default: the base topic")
     session_expiry: Duration = Field(7 * 86400.0, ge=0, le=0xFFFFFFFE)
     keepalive: Duration = Field(30.0, ge=5, le=3600)
-    transport: Literal["tcp", "websockets"] = "tcp"
-    websocket_path: str = Field("/mqtt", pattern="^/")
+    transport: Annotated[Literal["tcp", "websockets"], AsText] = "tcp"
+    websocket_path: WebsocketPath = "/mqtt"
     tls: TlsSettings | None = None
 
 
@@ -95,8 +113,8 @@ class StoreSettings(Table):
 class LogSettings(Table):
     """Logging."""
 
-    level: Literal["debug", "info", "warning", "error"] = "info"
-    format: Literal["human", "json"] = "human"
+    level: Annotated[Literal["debug", "info", "warning", "error"], AsText] = "info"
+    format: Annotated[Literal["human", "json"], AsText] = "human"
 
 
 class AlarmSettings(Table):
@@ -105,7 +123,9 @@ class AlarmSettings(Table):
     key: Name
     name: str = Field(min_length=1)
     event_code: str
-    restore_event_code: str | None = Field(None, description="for operators that expect another code for a restore")
+    restore_event_code: OptionalCode | None = Field(
+        None, description="for operators that expect another code for a restore"
+    )
     transmitter_area: str | None = None
     section: str | None = None
     section_text: str | None = None
@@ -127,7 +147,6 @@ class AlarmSettings(Table):
         """Return the alarm, prepared. Raises FieldError."""
         given = self.model_dump(exclude={"key", "name", "restore_event_code"}, exclude_none=True)
         alarm, _ = prepare(Alarm(**given))
-        _check_code("restore_event_code", self.restore_event_code)
         return NamedAlarm(self.key, self.name, alarm, self.restore_event_code)
 
 
@@ -157,11 +176,11 @@ class TransmitterSettings(Table):
     secondary_receiver: Address | None = None
     use_single_receiver: bool = False
     use_tls: bool = False
-    tls_verify: Annotated[str, AfterValidator(_tls_verify)] = "none"
+    tls_verify: TlsVerify = "system"
     tls_name: TlsName | None = Field(None, description="name in the certificates, for receivers given by address")
     connect_timeout: Duration = Field(5.0, gt=0, le=60)
     response_timeout: Duration = Field(10.0, gt=0, le=300)
-    heartbeat: Literal["off", "90s", "180s", "5h", "25h"] = "off"
+    heartbeat: Annotated[Literal["off", "90s", "180s", "5h", "25h"], AsText] = "off"
     check_idle_every: Duration = Field(
         3600.0, ge=30, le=86400, description="how often a receiver or path that is not in use is checked"
     )
@@ -170,7 +189,7 @@ class TransmitterSettings(Table):
         30.0, gt=0, description="when an alarm is reported as undelivered at the latest"
     )
     paths: tuple[PathSettings, ...] = Field((), description="in order of preference; none: the system's routing")
-    test_event_code: str | None = Field(None, description="raised by the test button in Home Assistant")
+    test_event_code: OptionalCode | None = Field(None, description="raised by the test button in Home Assistant")
     alarms: tuple[AlarmSettings, ...] = ()
 
     @property
@@ -178,38 +197,12 @@ class TransmitterSettings(Table):
         """The level in seconds, None for off."""
         return _LEVELS.get(self.heartbeat)
 
-    @property
-    def warnings(self) -> list[str]:
-        """Settings that are allowed but risky."""
-        found = []
-        monitored = self.heartbeat_s is not None and self.heartbeat_s <= _NEEDS_TWO_S
-        if monitored and self.secondary_receiver is None:
-            found.append(f"heartbeat {self.heartbeat} requires a secondary receiver; add secondary_receiver")
-        if monitored and len(self.paths) < _PATHS_REQUIRED:
-            found.append(
-                f"heartbeat {self.heartbeat} requires a second network path, such as a mobile network; "
-                "add [[transmitters.paths]]"
-            )
-        if not self.use_tls:
-            found.append("use_tls is false: alarms and the password are sent unencrypted")
-        elif self.tls_verify == "none":
-            found.append(
-                'tls_verify is "none": any server can pose as the receiver; use "system", a CA file or sha256:...'
-            )
-        return found
-
     @model_validator(mode="after")
     def _whole(self) -> Self:
         if self.secondary_receiver is None and not self.use_single_receiver:
             raise ValueError("secondary_receiver is missing; add it, or set use_single_receiver = true")
         if self.secondary_receiver is not None and self.use_single_receiver:
             raise ValueError("use_single_receiver is true, but there is a secondary_receiver; remove one of them")
-        try:
-            _check_code("test_event_code", self.test_event_code)
-        except FieldError as error:
-            raise ValueError(str(error)) from None
-        _once("alarms", "key", [alarm.key for alarm in self.alarms])
-        _once("paths", "name", [path.name for path in self.paths])
         if self.tls_name is not None and not self.use_tls:
             raise ValueError("tls_name is set, but use_tls is false; set use_tls = true, or remove tls_name")
         identities = [AlarmIdentity.of(alarm.named().alarm) for alarm in self.alarms]
@@ -223,9 +216,9 @@ class TransmitterSettings(Table):
 class PanelSettings(Table):
     """One G90 panel."""
 
-    guid: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,15}$")]
+    guid: Guid
     name: str | None = None
-    control: Literal["off", "local", "cloud"] = "off"
+    control: Annotated[Literal["off", "local", "cloud"], AsText] = "off"
     host: Host | None = None
     address: Network | None = Field(None, description="network that the panel connects from")
     read: bool = Field(default=True, description="whether to ask the panel for its status and history")
@@ -245,10 +238,10 @@ class PanelSettings(Table):
 class G90Settings(Table):
     """The cloud server that panels connect to."""
 
-    listen: Address = "0.0.0.0:5678"
+    listen: ServerAddress = "0.0.0.0:5678"
     announce: PanelAddress | None = None
-    unknown_panels: Literal["ignore", "accept"] = "ignore"
-    upstream: Address | None = None
+    unknown_panels: Annotated[Literal["ignore", "accept"], AsText] = "ignore"
+    upstream: ServerAddress | None = None
     max_connections: int = Field(5000, ge=1)
     connections_per_stranger: int = Field(4, ge=1)
     idle_timeout: Duration = Field(300.0, gt=0)
@@ -260,27 +253,22 @@ class G90Settings(Table):
     panels: tuple[PanelSettings, ...] = ()
 
     @property
-    def guids(self) -> set[str] | None:
-        """The configured panels; None if others are accepted too."""
-        return None if self.unknown_panels == "accept" else {panel.guid for panel in self.panels}
-
-    @model_validator(mode="after")
-    def _names(self) -> Self:
-        _once("panels", "guid", [panel.guid for panel in self.panels])
-        return self
+    def names(self) -> dict[str, str] | None:
+        """The names of the configured panels by GUID; None if others are accepted too."""
+        return None if self.unknown_panels == "accept" else {panel.guid: panel.name or "" for panel in self.panels}
 
 
 class ForwardSettings(Table):
     """A rule: a panel's event that raises an alarm at the operator."""
 
-    event: str
-    transmitter: Name
-    event_code: str
+    event: Event
+    transmitter: str
+    event_code: EventCode
     panel: str | None = None
-    sensor_type: str | None = None
+    sensor_type: SensorType | None = None
     sensor: int | str | None = None
-    restore_on: str | None = None
-    restore_event_code: str | None = None
+    restore_on: RestoreOn | None = None
+    restore_event_code: OptionalCode | None = None
     section: str | None = None
     section_text: str | None = None
     detector: str | None = None
@@ -289,21 +277,11 @@ class ForwardSettings(Table):
     additional_info: str | None = None
     urgent: bool | None = Field(None, description="default: true for sos, and for smoke, gas and water")
 
-    @model_validator(mode="after")
-    def _understood(self) -> Self:
-        try:
-            self.rule()
-            check_event_code(self.event_code)
-            _check_code("restore_event_code", self.restore_event_code)
-        except BridgeError as error:
-            raise ValueError(str(error)) from None
-        return self
-
     def rule(self) -> Rule:
-        """Return the rule. Raises ConfigError."""
-        given = self.model_dump(exclude={"event", "restore_on"})
+        given = self.model_dump(exclude={"event", "restore_on", "sensor_type"})
         restore_on = parse_restore_on(self.restore_on, seconds) if self.restore_on else None
-        return Rule(event=parse_event(self.event), restore_on=restore_on, **given)
+        sensor_type = parse_sensor_type(self.sensor_type) if self.sensor_type else None
+        return Rule(event=parse_event(self.event), restore_on=restore_on, sensor_type=sensor_type, **given)
 
 
 class Settings(BaseSettings):
@@ -324,6 +302,7 @@ class Settings(BaseSettings):
     transmitters: tuple[TransmitterSettings, ...] = ()
     g90: G90Settings | None = None
     forward: tuple[ForwardSettings, ...] = ()
+    _warnings: tuple[str, ...] = PrivateAttr(())
 
     @classmethod
     def settings_customise_sources(
@@ -338,41 +317,28 @@ class Settings(BaseSettings):
         return (init_settings,)
 
     @property
-    def warnings(self) -> list[str]:
-        """Settings that are allowed but risky."""
-        found = [f"{each.name}: {warning}" for each in self.transmitters for warning in each.warnings]
-        if self.g90 is not None:
-            names = {each.name for each in self.transmitters}
-            rules = [rule.rule() for rule in self.forward]
-            found += faults(rules, panels=self.g90.guids, transmitters=names)
-            for panel in self.g90.panels if self.transmitters else ():
-                if missing := uncovered(rules, panel.guid):
-                    found.append(f"panel {panel.name or panel.guid}: no rule forwards {', '.join(missing)}")
-        return found
+    def warnings(self) -> tuple[str, ...]:
+        """A line for each setting that is allowed and likely wrong, as `bridge.config.sources` found them."""
+        return self._warnings
+
+    def warn(self, lines: Iterable[str]) -> None:
+        """Add to the warnings."""
+        self._warnings += tuple(lines)
 
     @model_validator(mode="after")
     def _together(self) -> Self:
         names = [transmitter.name for transmitter in self.transmitters]
-        _once("transmitters", "name", names)
         _one_account_each(self.transmitters)
-        for rule in self.forward:
-            if self.g90 is None:
-                raise ValueError("forward: the [g90] table is missing; without it there are no panels")
-            try:
-                check_rule(rule.rule(), self.g90.guids)
-            except ConfigError as error:
-                raise ValueError(str(error)) from None
-            if rule.transmitter not in names:
-                raise ValueError(
-                    f"forward: unknown transmitter {rule.transmitter!r}; configured: {', '.join(names) or 'none'}"
-                )
+        if self.forward and self.g90 is None:
+            raise ValueError("forward: the [g90] table is missing; without it there are no panels")
+        faulty: dict[str, list[str]] = {}
+        for number, each in enumerate(self.forward, 1):
+            for line in unknown_names(each.rule(), self.g90.names if self.g90 else None, names):
+                faulty.setdefault(line, []).append(str(number))
+        if faulty:
+            rules = ((f"rule{'s' * (len(numbers) > 1)} {', '.join(numbers)}", line) for line, numbers in faulty.items())
+            raise ValueError("\n".join(f"forward: {which}: {line}" for which, line in rules))
         return self
-
-
-def _once(table: str, key: str, values: Sequence[Any]) -> None:
-    twice = sorted({str(value) for value in values if values.count(value) > 1})
-    if twice:
-        raise ValueError(f"{table}: duplicate {key} {', '.join(twice)}")
 
 
 def _one_account_each(transmitters: Sequence[TransmitterSettings]) -> None:
@@ -388,12 +354,3 @@ def _one_account_each(transmitters: Sequence[TransmitterSettings]) -> None:
                     f"transmitters: {other} and {each.name} have the same transmitter_code, transmitter_type and "
                     f"receiver {receiver}; they would lock each other out, use one table for both"
                 )
-
-
-def _check_code(name: str, code: str | None) -> None:
-    """Raise FieldError for an optional event code, the setting `name`, that cannot be sent."""
-    if code:
-        try:
-            check_event_code(code)
-        except FieldError as error:
-            raise FieldError(name, error.fault) from None

@@ -1,4 +1,4 @@
-"""Read the settings from all sources, and turn validation errors into lines for the user.
+"""Read the settings from all sources.
 
 Precedence: command line, environment (SOSBRIDGE_MQTT__HOST), secret files (mqtt__host), the TOML file, defaults. While
 sources are merged, lists of transmitters, alarms and panels are tables by name, so that a single value can come from
@@ -7,18 +7,23 @@ any source: SOSBRIDGE_TRANSMITTERS__HOME__AUTHENTICATION, or a file transmitters
 
 from __future__ import annotations
 
+import functools
 import os
+import re
 import tomllib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 from pydantic_settings import EnvSettingsSource, SettingsError
 
 from bridge.common.errors import ConfigError
+from bridge.common.suggest import closest
 from bridge.common.text import clean
+from bridge.config import risks
+from bridge.config.faults import Key, child, fields_at, header, lines, settings_at
 from bridge.config.settings import Settings
 
 _DEFAULT_FILES = (Path("/config/sosbridge.toml"), Path("sosbridge.toml"))
@@ -29,13 +34,16 @@ _NAMED = {
     ("transmitters", "*", "paths"): "name",
     ("g90", "panels"): "guid",
 }
-_SECRET = frozenset({"password", "authentication", "code"})
+_OTHER_VARIABLES = {"SOSBRIDGE_CONFIG", "SOSBRIDGE_SECRETS_DIR"}
+_TOML_ADVICE = {
+    "Cannot declare": "tables in lists have double brackets, such as [[transmitters]]",
+    "Cannot overwrite": "is it there twice, or is the header of a table missing above it?",
+    "Invalid value": "texts need quotes",
+}
 _LARGEST_SECRET = 4096
 """Characters read of a secret file."""
 _DEEPEST = 16
 """Levels of nested tables; deeper ones are no settings, and would exhaust the stack."""
-_LONGEST_FAULT = 600
-"""Characters of one message, which may quote a value."""
 
 Values = dict[str, Any]
 
@@ -47,13 +55,8 @@ class _Source:
     name: str
     values: Values
 
-    def names(self, path: Sequence[str]) -> bool:
-        found: object = self.values
-        for part in path:
-            if not isinstance(found, Mapping) or part not in found:
-                return False
-            found = found[part]
-        return True
+    def names(self, key: Key) -> bool:
+        return functools.reduce(child, key, self.values) is not None
 
 
 def load(file: Path | None = None, overrides: Sequence[str] = ()) -> Settings:
@@ -68,14 +71,27 @@ def load(file: Path | None = None, overrides: Sequence[str] = ()) -> Settings:
         *_secret_files(),
         _Source(str(path) if path else "the configuration", _toml(path) if path else {}),
     ]
+    if path is None and not any(source.values.keys() - {"log"} for source in sources):
+        looked = f"--config FILE, $SOSBRIDGE_CONFIG, {', '.join(map(str, _DEFAULT_FILES))} in {Path.cwd()}"
+        text = f"no configuration: looked for {looked}; write one with: sosbridge config example > sosbridge.toml"
+        raise ConfigError("\n".join([text, *_ignored()]))
     merged: Values = {}
     for source in reversed(sources):
         _merge(merged, source.values)
+
+    def origin(key: Key, whole: bool) -> str:  # noqa: FBT001
+        # No source has a missing value; then the source of the table that it is missing in is named.
+        found = ([each.name for each in sources if each.names(key[:depth])] for depth in range(len(key), 0, -1))
+        # A table is written in the file, even if a value of it comes from another source.
+        return next(filter(None, found), [sources[-1].name])[-1 if whole else 0]
+
     try:
-        return Settings(**_listed(merged))
+        settings = Settings(**_listed(merged))
     except ValidationError as error:
-        lines = [_fault(fault, sources, merged) for fault in error.errors(include_url=False)]
-        raise ConfigError("\n".join(dict.fromkeys(lines))) from None
+        found = lines(error.errors(include_url=False), merged, origin)
+        raise ConfigError("\n".join(dict.fromkeys(found))) from None
+    settings.warn([*_ignored(), *risks.of(settings)])
+    return settings
 
 
 def find() -> Path | None:
@@ -95,7 +111,8 @@ def _toml(path: Path) -> Values:
             f"{path}: {error.strerror}; write one with: sosbridge config example > sosbridge.toml"
         ) from None
     except (ValueError, RecursionError) as error:  # ValueError also for a number with thousands of digits
-        raise ConfigError(f"{path}: not TOML: {clean(error)}") from None
+        advice = next((f"; {advice}" for text, advice in _TOML_ADVICE.items() if text in str(error)), "")
+        raise ConfigError(f"{path}: not TOML: {clean(error)}{advice}") from None
     keyed: Values = _keyed(values, str(path))
     return keyed
 
@@ -123,15 +140,21 @@ def _overrides(assignments: Sequence[str]) -> Values:
     return values
 
 
-def _secret_files() -> Iterator[_Source]:
+def _secrets() -> list[Path]:
+    """Return the files of the secrets directory. Raises ConfigError if one is named that cannot be read."""
     directory = Path(os.environ.get("SOSBRIDGE_SECRETS_DIR") or _DEFAULT_SECRETS)
     try:
-        files = sorted(path for path in directory.iterdir() if "__" in path.name and path.is_file())
+        return sorted(path for path in directory.iterdir() if path.is_file())
     except OSError as error:
         if "SOSBRIDGE_SECRETS_DIR" in os.environ:
             raise ConfigError(f"SOSBRIDGE_SECRETS_DIR: {directory}: {error.strerror}") from None
-        return
-    for path in files:
+        return []
+
+
+def _secret_files() -> Iterator[_Source]:
+    for path in _secrets():
+        if "__" not in path.name:
+            continue
         try:
             text = path.read_text("utf-8")[:_LARGEST_SECRET].rstrip("\r\n")
         except (OSError, UnicodeDecodeError) as error:
@@ -165,19 +188,28 @@ def _keyed(values: Any, source: str, path: tuple[str, ...] = ()) -> Any:  # noqa
     if len(path) > _DEEPEST:
         raise ConfigError(f"{source}: {clean('.'.join(path[:2]))}: more than {_DEEPEST} levels of nested tables")
     if isinstance(values, dict):
+        if path in _NAMED and any(_is_setting(key, value, path) for key, value in values.items()):
+            raise ConfigError(f"{source}: {path[-1]}: write {header(path)}, in double brackets")
         step = "*" if path in _NAMED else None
         return {key: _keyed(value, source, (*path, step or key)) for key, value in values.items()}
     if path not in _NAMED or not isinstance(values, list | tuple):
         return values
     name, tables = _NAMED[path], {}
-    for number, table in enumerate(values):
+    for number, table in enumerate(values, 1):
         if isinstance(table, dict) and name not in table:  # its number is not a name
-            raise ConfigError(f"{source}: {path[-1]}.{number}.{name}: is missing; it is required")
+            typo = closest(name, table.keys() - fields_at((*path, 0)).keys())
+            advice = f"{clean(typo)!r} looks like a typo of it" if typo else "it is required"
+            raise ConfigError(f"{source}: {path[-1]}: table {number}: {name}: is missing; {advice}")
         key = str(table[name]).lower() if isinstance(table, dict) else str(number)
         if key in tables:
             raise ConfigError(f"{source}: {path[-1]}: duplicate {name} {clean(table[name])!r}")
         tables[key] = _keyed(table, source, (*path, "*"))
     return tables
+
+
+def _is_setting(key: str, value: object, path: tuple[str, ...]) -> bool:
+    """Return whether `key` is a setting where the name of a table is expected."""
+    return key in fields_at((*path, 0)) and not isinstance(value, dict)
 
 
 def _listed(values: Any, path: tuple[str, ...] = ()) -> Any:  # noqa: ANN401 - whatever a source holds
@@ -191,66 +223,29 @@ def _listed(values: Any, path: tuple[str, ...] = ()) -> Any:  # noqa: ANN401 - w
     return {key: _listed(value, (*path, key)) for key, value in values.items()}
 
 
-def _fault(fault: Any, sources: Sequence[_Source], merged: Values) -> str:  # noqa: ANN401 - a pydantic error
-    path = _path(fault["loc"], merged)
-    # No source has a missing value; then the source of the table that it is missing in is named.
-    found = (names for depth in range(len(path), 0, -1) if (names := _naming(sources, path[:depth])))
-    names = next(found, [sources[-1].name])
-    # A table is written in the file, even if a value of it comes from another source.
-    source = names[-1 if isinstance(fault.get("input"), dict) else 0]
-    key = clean(".".join(path))
-    return f"{source}: {key}: {_words(fault, path)}" if key else f"{source}: {_words(fault, path)}"
+def _ignored() -> Iterator[str]:
+    """Yield a line for each variable of ours and each secret file that no setting is read from."""
+    for variable in sorted(os.environ):
+        name = variable.lower().removeprefix("sosbridge_")
+        if variable.upper().startswith("SOSBRIDGE_") and variable not in _OTHER_VARIABLES:
+            if (likely := _likely(name)) and likely != name:
+                yield f"{variable} is ignored; did you mean SOSBRIDGE_{likely.upper()}?"
+            elif (table := name.split("__")[0]) not in Settings.model_fields:
+                near = closest(table, Settings.model_fields)
+                advice = (
+                    f"did you mean SOSBRIDGE_{name.replace(table, near, 1).upper()}?" if near else "no such setting"
+                )
+                yield f"{variable} is ignored; {advice}"
+    for path in _secrets():
+        if "__" not in path.name and (likely := _likely(path.name.lower())):
+            yield f"the secret file {path} is ignored; did you mean {likely}?"
 
 
-def _naming(sources: Sequence[_Source], path: Sequence[str]) -> list[str]:
-    return [source.name for source in sources if source.names(path)]
-
-
-def _path(loc: Sequence[str | int], merged: Values) -> list[str]:
-    """Return the key as the user wrote it: names instead of the numbers of tables."""
-    path: list[str] = []
-    found: object = merged
-    for part in loc:
-        if isinstance(found, dict):
-            key = list(found)[part] if isinstance(part, int) and part < len(found) else str(part)
-            found = found.get(key)
-            path.append(key)
-        elif isinstance(part, int) and isinstance(found, list | tuple) and part < len(found):
-            found = found[part]
-            path.append(str(part))
-        elif isinstance(part, int) or found is not None or not path or str(part) in _fields_at(path):
-            path.append(str(part))
-    return path
-
-
-def _words(fault: Any, path: Sequence[str]) -> str:  # noqa: ANN401 - a pydantic error
-    message = clean(str(fault["msg"]).removeprefix("Value error, "), _LONGEST_FAULT)
-    if fault["type"] == "extra_forbidden":
-        return f"unknown setting; known here: {', '.join(_fields_at(path[:-1]))}"
-    if fault["type"] == "missing":
-        return "is missing; it is required"
-    if fault["type"] in ("string_too_short", "string_too_long", "too_short", "too_long"):
-        limits = {"min_length": "at least", "max_length": "at most"}
-        wanted = [f"{words} {fault['ctx'][name]}" for name, words in limits.items() if name in fault["ctx"]]
-        return f"has {len(fault['input'])} characters; it must have {' and '.join(wanted)}"
-    value = fault.get("input")
-    if fault["type"] == "value_error" or path[-1] in _SECRET or not isinstance(value, str | int | float):
-        return message[:1].lower() + message[1:]
-    return f"{clean(value)!r}: {message[:1].lower()}{message[1:]}"
-
-
-def _fields_at(path: Sequence[str]) -> list[str]:
-    """Return the names of the settings at `path`."""
-    model: type[BaseModel] = Settings
-    for part in path:
-        field = model.model_fields.get(part)
-        if field is not None:
-            model = next(_models(field.annotation), model)
-    return list(model.model_fields)
-
-
-def _models(annotation: Any) -> Iterator[type[BaseModel]]:  # noqa: ANN401 - any type expression
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        yield annotation
-    for inner in get_args(annotation):
-        yield from _models(inner)
+def _likely(name: str) -> str | None:
+    """Return the setting that `name` would be with `__` between table and setting, such as mqtt__password."""
+    for key in settings_at():
+        pattern = "_+".join("(.+?)" if isinstance(part, int) else re.escape(part) for part in key)
+        if key[0] != "forward" and (match := re.fullmatch(pattern, name)):
+            names = iter(match.groups())
+            return "__".join(next(names) if isinstance(part, int) else part for part in key)
+    return None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from ipaddress import IPv4Address, ip_address, ip_network
 from typing import Annotated
 
@@ -16,11 +17,9 @@ LAST_PORT = 65535
 LONGEST_S = 36500 * 86400.0
 """A hundred years, so that no sum of a date and a duration overflows."""
 
-_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+_RECEIVER, _SERVER = "alarm.example.com:19100", "0.0.0.0:5678"
+_UNITS = {"d": 86400, "h": 3600, "m": 60, "s": 1}
 _DURATION = re.compile(r"(\d{1,9}(?:\.\d{1,3})?)\s*([smhd])")
-_LONGEST_INTERFACE = 15
-"""Characters (IFNAMSIZ of Linux, less its NUL)."""
-_HOST_NAME = re.compile(r"[A-Za-z0-9_-]{1,63}(\.[A-Za-z0-9_-]{1,63})*")
 _HOST_PORT = re.compile(r"(?:\[([^\[\]]+)\]|([^:\[\]]+))(?::([0-9]+))?")
 
 
@@ -28,11 +27,18 @@ def seconds(written: str) -> float:
     """Return the seconds of a duration such as 90s, 5m, 24h or 7d. Raises ValueError."""
     match = _DURATION.fullmatch(written.strip().lower())
     if match is None:
-        raise ValueError(f"{written!r} is not a duration; use for example 90s, 5m, 24h or 7d")
+        likely = f"{written}s or {written}m" if written.isdecimal() else "90s, 5m, 24h or 7d"
+        raise ValueError(f"{written!r} is not a duration; use for example {likely}")
     return _bounded(float(match[1]) * _UNITS[match[2]])
 
 
-def host_port(written: str, default: int | None = None) -> tuple[str, int]:
+def duration(value: float) -> str:
+    """Return `value` in seconds as people write it."""
+    unit, size = next(((unit, size) for unit, size in _UNITS.items() if value and value % size == 0), ("s", 1))
+    return f"{value / size:.12g}{unit}"
+
+
+def host_port(written: str, default: int | None = None, example: str = _RECEIVER) -> tuple[str, int]:
     """Return host and port of `host:port` or `[IPv6]:port`. Raises ValueError.
 
     With a `default` the port may be left out, and an IPv6 address without a port needs no brackets.
@@ -42,69 +48,34 @@ def host_port(written: str, default: int | None = None) -> tuple[str, int]:
         return written, default
     port = default if match is None or match[3] is None else int(match[3])
     if match is None or port is None:
-        raise ValueError(
-            f"{written!r} is not an address; use host:port, such as alarm.example.com:19100 or [2001:db8::1]:19100"
-        )
+        host, _, number = example.rpartition(":")
+        if written.isdecimal():
+            number = written
+        elif written.count(":") > 1:
+            host = "[2001:db8::1]"
+        raise ValueError(f"{written!r} is not an address; use host:port, such as {host}:{number}")
     if not 0 < port <= LAST_PORT:
         raise ValueError(f"{written!r}: port {port} is out of range (1 to {LAST_PORT})")
     return match[1] or match[2], port
 
 
-def _name(value: str) -> str:
-    if not NAME.fullmatch(value):
-        raise ValueError(f"{value!r} is not a name for a topic; use small letters, digits, - and _")
-    return value
+def _checked(check: Callable[[str], object], fault: str = "") -> AfterValidator:
+    """Return a validator for texts that `check` returns a value for; a `fault` replaces the text of its error."""
+
+    def validated(value: str) -> str:
+        try:
+            found = check(value)
+        except ValueError as error:
+            raise ValueError(f"{value!r} {fault}" if fault else str(error)) from None
+        if found is None:
+            raise ValueError(f"{value!r} {fault}")
+        return value
+
+    return AfterValidator(validated)
 
 
-def _base_topic(value: str) -> str:
-    if not value or value.startswith("$") or value.strip("/") != value or re.search(r"[+#\x00-\x1f]|//", value):
-        raise ValueError(f"{value!r} is not a base topic; use one or more words with / between, such as sosbridge")
-    return value
-
-
-def _address(value: str) -> str:
-    host_port(value)
-    return value
-
-
-def _host(value: str) -> str:
-    host_port(value, default=LAST_PORT)
-    return value
-
-
-def _ipv4_address(value: str) -> str:
-    host, _ = host_port(value)
-    try:
-        IPv4Address(host)
-    except ValueError:
-        raise ValueError(f"{value!r}: panels need an IPv4 address; use for example 192.168.1.10:5678") from None
-    return value
-
-
-def _network(value: str) -> str:
-    ip_network(value, strict=False)
-    return value
-
-
-def _interface(value: str) -> str:
-    # What Linux allows as a name; an unplugged modem has none now, so that it exists is not required.
-    if not 0 < len(value) <= _LONGEST_INTERFACE or value in (".", "..") or re.search(r"[\s/:\x00-\x1f]", value):
-        raise ValueError(f"{value!r} is not the name of a network interface; use for example eth0 or wwan0")
-    return value
-
-
-def _ip_address(value: str) -> str:
-    try:
-        ip_address(value)
-    except ValueError:
-        raise ValueError(f"{value!r} is not an IP address; use for example 192.168.8.100") from None
-    return value
-
-
-def _tls_name(value: str) -> str:
-    if not _HOST_NAME.fullmatch(value):
-        raise ValueError(f"{value!r} is not a host name; use the name in the certificate, such as alarm.example.com")
-    return value
+def _matching(pattern: str, fault: str) -> AfterValidator:
+    return _checked(re.compile(pattern).fullmatch, fault)
 
 
 def _duration(value: object) -> object:
@@ -117,19 +88,60 @@ def _bounded(value: float) -> float:
     return value
 
 
-Name = Annotated[str, AfterValidator(_name)]
-BaseTopic = Annotated[str, AfterValidator(_base_topic)]
-Address = Annotated[str, AfterValidator(_address)]
-"""`host:port`; see `host_port`."""
-Host = Annotated[str, AfterValidator(_host)]
+def _as_text(value: object) -> object:
+    return str(value).lower() if isinstance(value, str | int | float) else value
+
+
+Name = Annotated[str, _matching(NAME.pattern, "is not a name for a topic; use small letters, digits, - and _")]
+BaseTopic = Annotated[
+    str,
+    _matching(
+        r"(?!\$)[^+#/\x00-\x1f]+(/[^+#/\x00-\x1f]+)*",
+        "is not a base topic; use one or more words with / between, such as sosbridge",
+    ),
+]
+Guid = Annotated[str, _matching("[A-Za-z0-9_-]{1,15}", "is not a GUID; use up to 15 letters, digits, - and _")]
+WebsocketPath = Annotated[str, _matching("/.*", "is not a path; use for example /mqtt")]
+Address = Annotated[str, _checked(host_port)]
+"""`host:port` of a receiver; see `host_port`."""
+ServerAddress = Annotated[str, _checked(lambda value: host_port(value, example=_SERVER))]
+"""`host:port` of a server for panels."""
+Host = Annotated[str, _checked(lambda value: host_port(value, LAST_PORT))]
 """`host` or `host:port`."""
-PanelAddress = Annotated[str, AfterValidator(_ipv4_address)]
+BrokerHost = Annotated[
+    str,
+    _matching(
+        r"[^\s/:]+|[^\s/:]*(:[^\s/:]*){2,}", "is not a host; use a name or an address, and mqtt.port for the port"
+    ),
+]
+PanelAddress = Annotated[
+    str,
+    _checked(
+        lambda value: IPv4Address(host_port(value)[0]),
+        "is not an IPv4 address and a port; use for example 192.168.1.10:5678",
+    ),
+]
 """`IPv4:port`."""
-Interface = Annotated[str, AfterValidator(_interface)]
-"""The name of a network interface."""
-IpAddress = Annotated[str, AfterValidator(_ip_address)]
-TlsName = Annotated[str, AfterValidator(_tls_name)]
-Network = Annotated[str, AfterValidator(_network)]
+# What Linux allows as a name; an unplugged modem has none now, so that it exists is not required.
+Interface = Annotated[
+    str,
+    _matching(
+        r"(?!\.{1,2}$)[^\s/:\x00-\x1f]{1,15}", "is not the name of a network interface; use for example eth0 or wwan0"
+    ),
+]
+IpAddress = Annotated[str, _checked(ip_address, "is not an IP address; use for example 192.168.8.100")]
+TlsName = Annotated[
+    str,
+    _matching(
+        r"[A-Za-z0-9_-]{1,63}(\.[A-Za-z0-9_-]{1,63})*",
+        "is not a host name; use the name in the certificate, such as alarm.example.com",
+    ),
+]
+Network = Annotated[
+    str, _checked(lambda value: ip_network(value, strict=False), "is not a network; use for example 192.168.1.0/24")
+]
+AsText = BeforeValidator(_as_text)
+"""For a choice: any case, and numbers without quotes."""
 Duration = Annotated[float, BeforeValidator(_duration, json_schema_input_type=str), AfterValidator(_bounded)]
 """Seconds; written 90s, 5m, 24h, 7d."""
 Password = Annotated[

@@ -1,7 +1,8 @@
 """One TCP connection of a panel: reads messages, hands reports to the registry, answers (PROTOCOL.md, Messages).
 
-A ping or hello that changes nothing is answered at once. Any other message is processed, and its event stored, before
-the next one is read; reading pauses if more data arrives meanwhile, so a flood stays in the panel's send buffer.
+What changes nothing is answered at once. Any other message is processed, and its event stored, before the next one is
+read; reading pauses if more data arrives meanwhile, so a flood stays in the panel's send buffer. The answers to all
+that came at once are one write.
 """
 
 from __future__ import annotations
@@ -14,18 +15,17 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, cast
 
 from bridge.g90.state.model import UpstreamLink
 from bridge.g90.upstream import Upstream, UpstreamProxy
-from bridge.g90.wire.events import A_CLOCK, Alert, Form, Notice
+from bridge.g90.wire.events import Alert, Notice
 from bridge.g90.wire.frames import FrameError, MessageError
-from bridge.g90.wire.messages import PING, CommandResponse, Discovery, Hello, Ping, asks_for, is_guid
+from bridge.g90.wire.messages import CommandResponse, Discovery, FromPanel, Hello, Ping, asks_for, is_guid
 from bridge.g90.wire.session import PanelSession, ReceivedMessage, Unreadable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Mapping
+    from collections.abc import Callable, Coroutine
 
-    from bridge.g90.registry import PanelRegistry, RegisteredPanel
+    from bridge.g90.registry import Attempt, PanelRegistry, RegisteredPanel, Rest
 
 _log = logging.getLogger(__name__)
-_WHOLE: Final = {PING: ReceivedMessage(Ping(), PING, PING)}
 _MAX_SKIPPED_LOGGED: Final = 3
 """Per connection, so that a flood of garbage does not fill the log."""
 
@@ -35,6 +35,10 @@ class Owner(Protocol):
 
     registry: PanelRegistry
     upstream: Upstream | None
+
+    @property
+    def tasks(self) -> asyncio.TaskGroup | None:
+        """Return the group of the server's tasks, None while it stops."""
 
     @property
     def panel_time(self) -> Callable[[], int]:
@@ -51,9 +55,6 @@ class Owner(Protocol):
     def announced(self, local: tuple[str, int]) -> tuple[str, int]:
         """Return the host and port to send to a panel that connected to `local`."""
 
-    def spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None] | None:
-        """Run `work` as a task that the server owns; return None if the server is stopping."""
-
 
 class CloudConnection(asyncio.Protocol):
     """One connection. `panel` is set by the first hello of a known panel."""
@@ -69,8 +70,7 @@ class CloudConnection(asyncio.Protocol):
         self._writable.set()
         self._proxy: UpstreamProxy | None = None
         self._proxy_task: asyncio.Task[None] | None = None
-        self._whole: Mapping[bytes, ReceivedMessage] = _WHOLE
-        """Whole messages that may change nothing: pings, and the last report if it is a status change with a time."""
+        self._unsent = bytearray()
         self.address = ""
         self.heard = time.monotonic()
         self.panel: RegisteredPanel | None = None
@@ -83,21 +83,21 @@ class CloudConnection(asyncio.Protocol):
         self._session = PanelSession(*announced)
         if not peer or not self._owner.opened(self):  # no peer: closed before it was accepted
             self.abort()
-        elif self._owner.upstream:
+        elif self._owner.upstream and self._owner.tasks:
             self._proxy = UpstreamProxy(self._owner.upstream, self, announced)
-            self._proxy_task = self._owner.spawn(self._proxy.run())
+            self._proxy_task = self._owner.tasks.create_task(self._proxy.run(), name=f"upstream of {self.address}")
 
     def data_received(self, data: bytes) -> None:
-        known = self._whole.get(data)
-        if known and not self._working and self._session.at_boundary and self._quick(known):
-            self.heard = time.monotonic()
+        tasks = self._owner.tasks
+        if tasks is None:
             return
         self._session.feed(data)
         if self._working:
             self._flooded = True
             self._balance()
-        else:
-            self._advance()
+        elif rest := self._advance():
+            self._working = True
+            tasks.create_task(self._work(rest), name=f"panel at {self.address}")
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's
         self._writable.set()
@@ -116,12 +116,19 @@ class CloudConnection(asyncio.Protocol):
         self._balance()
 
     @property
+    def who(self) -> str:
+        """The other end in the log."""
+        return f"panel {self.panel.config.label} at {self.address}" if self.panel else f"{self.address}, no panel yet"
+
+    @property
     def is_open(self) -> bool:
         return not self._transport.is_closing()
 
     def write(self, data: bytes) -> None:
-        if data and not self._transport.is_closing():
-            self._transport.write(data)
+        """Send bytes, with all others of this turn of the loop in one write."""
+        if data and not self._unsent:
+            asyncio.get_running_loop().call_soon(self._flush)
+        self._unsent += data
 
     async def send(self, data: bytes) -> None:
         """Send bytes; wait while the panel's receive buffer is full."""
@@ -130,21 +137,28 @@ class CloudConnection(asyncio.Protocol):
 
     def close(self) -> None:
         """Close after sending what was written."""
+        self._flush()
         self._transport.close()
 
     def abort(self) -> None:
         self._transport.abort()
 
-    def _advance(self) -> None:
-        while received := self._next():
-            if not self._quick(received):
-                self._working = self._owner.spawn(self._work(received)) is not None
-                return
+    def _flush(self) -> None:
+        if self._unsent and not self._transport.is_closing():
+            self._transport.write(bytes(self._unsent))
+        self._unsent.clear()
 
-    async def _work(self, received: ReceivedMessage | None) -> None:
-        while received:
-            await self._process(received)
-            received = self._next()
+    def _advance(self) -> Rest:
+        """Process messages until one has to wait; return what that one has to do, None if no message is left."""
+        while received := self._next():
+            if rest := self._begin(received):
+                return rest
+        return None
+
+    async def _work(self, rest: Rest) -> None:
+        while rest:
+            await rest
+            rest = self._advance()
         self._working = self._flooded = False
         self._balance()
 
@@ -153,50 +167,54 @@ class CloudConnection(asyncio.Protocol):
             received = self._session.read(self._owner.panel_time())
         except FrameError as error:
             if self.is_open:
-                _log.warning("%s: connection closed: %s", self.address, error)
+                _log.warning("%s: connection closed: %s", self.who, error)
             self.abort()
             return None
         if received:
             self.heard = time.monotonic()
         return received
 
-    def _quick(self, received: ReceivedMessage) -> bool:
-        """Answer a ping, a hello or a repeated report that changes nothing; return False for any other message."""
-        repeated = received.raw in self._whole
-        if self._proxy or not (repeated or isinstance(received.message, Ping | Hello)):
-            return False
-        panel, hello = self.panel, isinstance(received.message, Hello)
-        if hello and (panel is None or panel.config.guid != self._session.guid):
-            return False
-        firmware = received.message.firmware if isinstance(received.message, Hello) else None
-        if isinstance(received.message, Alert) and panel is None:
-            return False
-        if panel and not self._owner.registry.is_quiet(panel, self.address, firmware):
-            return False
-        self.write(received.answer)
-        return True
+    def _begin(self, received: ReceivedMessage) -> Rest:
+        """Process a message and answer it; where something has to be stored before, return that."""
+        rest = self._effect(received.message)
+        if rest is None:
+            self._answer(received)
+            return None
+        return self._finish(rest, received)
 
-    async def _process(self, received: ReceivedMessage) -> None:
-        match received.message:
-            case Hello() | Discovery() as hello:
-                await self._greet(hello)
-            case Ping() if self.panel:
-                await self._owner.registry.alive(self.panel, self.address)
-            case CommandResponse() as response if self.panel:
-                self._owner.responded(self.panel.config.guid, response)
-            case Alert() | Notice() as report:
-                await self._report(report, received.raw)
-            case Unreadable(reason):
-                self._skip(reason)
+    async def _finish(self, rest: Coroutine[Any, Any, object], received: ReceivedMessage) -> None:
+        await rest
+        self._answer(received)
+
+    def _answer(self, received: ReceivedMessage) -> None:
         kind = asks_for(received.message)
         if self._proxy is None or not self._proxy.takes(received.raw, kind, received.answer):
-            await self.send(received.answer)
+            self.write(received.answer)
+
+    def _effect(self, message: FromPanel | Unreadable) -> Rest:
+        panel, registry = self.panel, self._owner.registry
+        match message:
+            case Ping() if panel:
+                return registry.alive(panel, self.address)
+            case Alert() | Notice():
+                same = panel and self._guid_of(message) == panel.config.guid
+                return self._report(panel, message) if panel and same else self._elsewhere(message)
+            case Hello() if panel and message.guid == panel.config.guid:
+                return registry.alive(panel, self.address, message.firmware)
+            case Hello() | Discovery():
+                return self._greet(message)
+            case CommandResponse() if panel:
+                self._owner.responded(panel.config.guid, message)
+            case Unreadable(reason):
+                self._skip(reason)
+        return None
 
     async def _greet(self, hello: Hello | Discovery) -> None:
         registry, before = self._owner.registry, self.panel
         self.panel = await registry.admit(hello.guid, self.address)
         if self.panel:
-            await registry.alive(self.panel, self.address, hello.firmware)
+            if rest := registry.alive(self.panel, self.address, hello.firmware):
+                await rest
             if self.panel is not before:
                 await self.upstream_changed()
                 registry.greeted(self.panel, self.address)
@@ -208,25 +226,38 @@ class CloudConnection(asyncio.Protocol):
         if self._proxy and self.panel:
             await self._owner.registry.take(self.panel, UpstreamLink(self._proxy.connected))
 
-    async def _report(self, report: Alert | Notice, raw: bytes) -> None:
-        registry = self._owner.registry
-        guid = self._guid_of(report)
-        self._whole = _WHOLE  # a second report of anything makes the first no repetition
+    async def _elsewhere(self, report: Alert | Notice) -> None:
+        """Take a report of another panel than the one that said hello, or before any hello."""
+        registry, guid = self._owner.registry, self._guid_of(report)
         panel = await (registry.admit(guid, self.address) if guid else registry.at_address(self.address))
-        if panel is None:
-            return
+        if panel and (rest := self._report(panel, report)):
+            await rest
+
+    def _report(self, panel: RegisteredPanel, report: Alert | Notice) -> Rest:
+        registry = self._owner.registry
         try:
-            await registry.take(panel, report)
-            if isinstance(report, Alert) and report.form is Form.STATUS and (report.time or 0) >= A_CLOCK:
-                self._whole = {**_WHOLE, raw: ReceivedMessage(report, raw)}
+            attempt = registry.attempt(panel, report)
         except MessageError as error:
             self._skip(str(error))
-        await registry.alive(panel, self.address)
+            return registry.alive(panel, self.address)
+        if attempt.changes or panel.lock.locked():
+            return self._store(panel, attempt)
+        return registry.alive(panel, self.address)
+
+    async def _store(self, panel: RegisteredPanel, attempt: Attempt) -> None:
+        try:
+            await self._owner.registry.complete(panel, attempt)
+        except MessageError as error:  # what was stored before it took away its meaning
+            self._skip(str(error))
+        if rest := self._owner.registry.alive(panel, self.address):
+            await rest
 
     def _guid_of(self, report: Alert | Notice) -> str | None:
         """Return whom a report is about. A GUID that cannot be one yields to the hello's: the alarm counts."""
-        named = (report.guid or "").strip() if isinstance(report, Alert) else ""
         greeted = self._session.guid
+        if not isinstance(report, Alert) or report.guid in (None, greeted):
+            return greeted
+        named = (report.guid or "").strip()
         if greeted is not None and (not is_guid(named) or named.startswith(greeted)):
             return greeted
         return named if is_guid(named) else None
@@ -234,7 +265,7 @@ class CloudConnection(asyncio.Protocol):
     def _skip(self, reason: str) -> None:
         self._skipped += 1
         if self._skipped <= _MAX_SKIPPED_LOGGED:
-            _log.info("%s: skipped %s", self.address, reason)
+            _log.info("%s: skipped %s", self.who, reason)
 
     def _balance(self) -> None:
         """Pause reading while messages are waiting to be processed or the panel takes no bytes."""

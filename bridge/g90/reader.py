@@ -201,12 +201,12 @@ class PanelReader:
             await self._read(query, control, registry)
         except PanelCommandError as error:
             self._plan = self._plan.failed(query, time.monotonic())
+            _log.debug(
+                "panel %s: %s was not read: %s", registry.panels[self.guid].config.label, query.name.lower(), error
+            )
             if self._plan.unreadable and self._problem is None:
-                _log.warning("panel %s cannot be read: %s", self.guid, error)
                 self._problem = str(error)
                 self.on_problem()
-            else:
-                _log.info("panel %s: %s was not read: %s", self.guid, query.name.lower(), error)
             if self._follows and self._plan.unreadable and self._checked <= self._connected:
                 # Nothing there says that it is this panel; the next connection may tell more.
                 self.control, reads = self._configured
@@ -214,7 +214,6 @@ class PanelReader:
             return
         self._plan = self._plan.answered(query, time.monotonic())
         if self._problem is not None and query is Query.STATUS:
-            _log.info("panel %s can be read again", self.guid)
             self._problem = None
             self.on_problem()
         if isinstance(control, LocalControl) and (panel := registry.panels.get(self.guid)):

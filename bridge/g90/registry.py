@@ -9,15 +9,18 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections.abc import Coroutine
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from ipaddress import IPv4Network, IPv6Network, ip_address
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from bridge.common.backoff import Backoff
 from bridge.common.errors import BridgeError
+from bridge.common.lasting import LASTS
 from bridge.common.text import clean
+from bridge.common.values import value
 from bridge.g90.state.model import Elapsed, Heard, Now, Options, PanelState, Silent, Step, evolve
 from bridge.g90.state.reducer import reduce
 
@@ -44,6 +47,11 @@ class PanelConfig:
     address: IPv4Network | IPv6Network | None = None
     options: Options = field(default_factory=Options)
 
+    @property
+    def label(self) -> str:
+        """The panel's name in the log; its GUID where it has none."""
+        return self.name or self.guid
+
 
 class Refused(StrEnum):
     """Why something was refused; reported once per GUID or address."""
@@ -55,10 +63,14 @@ class Refused(StrEnum):
 
 
 _REFUSALS: Final = {
-    Refused.UNKNOWN_PANEL: "unknown panel %(guid)s from %(address)s ignored; add it under [[g90.panels]]",
-    Refused.WRONG_ADDRESS: "panel %(guid)s from %(address)s ignored; its `address` allows another network",
+    Refused.UNKNOWN_PANEL: "unknown panel %(panel)s from %(address)s ignored; add it under [[g90.panels]]",
+    Refused.WRONG_ADDRESS: "panel %(panel)s from %(address)s ignored; its `address` allows another network",
     Refused.UNATTRIBUTED: "report from %(address)s ignored; it could be of any panel there, or of none",
 }
+
+
+Rest = Coroutine[Any, Any, object] | None
+"""What is left to do of a message, None where nothing has to wait."""
 
 
 class PanelHandler(Protocol):
@@ -85,6 +97,19 @@ class RegisteredPanel:
     """When it was last heard, or when the server started: seconds of the monotonic clock."""
     dialled: float = float("-inf")
     """The same of its own connections alone, not of its answers."""
+
+
+@value(frozen=True, slots=True)
+class Attempt:
+    """What an input leads to if the panel's state is still `before` when its turn comes."""
+
+    before: PanelState
+    message: Input
+    step: Step
+
+    @property
+    def changes(self) -> bool:
+        return self.step.state is not self.before or bool(self.step.events)
 
 
 class PanelRegistry:
@@ -138,21 +163,14 @@ class PanelRegistry:
         await self._refuse(Refused.UNATTRIBUTED, None, address)
         return None
 
-    def is_quiet(self, panel: RegisteredPanel, address: str, firmware: str | None = None) -> bool:
-        """Return whether a sign of life leaves the state unchanged; if so, record it."""
-        state = panel.state
-        if not state.online or state.address != address or firmware not in (None, state.firmware):
-            return False
-        if state.connected_since is None or state.last_seen is None or self._clock() - state.last_seen >= _SEEN_EVERY:
-            return False
+    def alive(self, panel: RegisteredPanel, address: str, firmware: str | None = None) -> Rest:
+        """Note a sign of life on a connection of the panel; return the rest where it changes the state."""
         panel.heard = panel.dialled = time.monotonic()
-        return True
-
-    async def alive(self, panel: RegisteredPanel, address: str, firmware: str | None = None) -> None:
-        """Record a sign of life on a connection of the panel."""
-        if not self.is_quiet(panel, address, firmware):
-            panel.heard = panel.dialled = time.monotonic()
-            await self.take(panel, Heard(address, firmware))
+        state = panel.state
+        known = state.online and state.address == address and firmware in (None, state.firmware)
+        if known and state.connected_since and state.last_seen and self._clock() - state.last_seen < _SEEN_EVERY:
+            return None
+        return self.take(panel, Heard(address, firmware))
 
     async def answered(self, panel: RegisteredPanel, address: str) -> None:
         """Record a sign of life of a panel that we asked; while it dials us, that says enough."""
@@ -168,19 +186,31 @@ class PanelRegistry:
         """Return whether the panel was heard recently on a connection of its own."""
         return time.monotonic() - panel.dialled < self._offline_after
 
+    def attempt(self, panel: RegisteredPanel, message: Input) -> Attempt:
+        """Return what one input would lead to; nothing changes yet. Raises as `take`."""
+        return Attempt(panel.state, message, reduce(panel.state, message, self.now(), panel.config.options))
+
     async def take(self, panel: RegisteredPanel, message: Input) -> Step:
         """Take one input: give its events to the handler, then replace the panel's state.
 
         Raises `MessageError` for a report without a known meaning.
         """
-        async with panel.lock:
-            return await self._step(panel, message)
+        return await self.complete(panel, self.attempt(panel, message))
 
-    async def _step(self, panel: RegisteredPanel, message: Input) -> Step:
-        step = reduce(panel.state, message, self.now(), panel.config.options)
-        if step.state is not panel.state or step.events:
+    async def complete(self, panel: RegisteredPanel, attempt: Attempt) -> Step:
+        """Take the input of `attempt`, as `take` does."""
+        async with panel.lock:
+            return await self._complete(panel, attempt)
+
+    async def _complete(self, panel: RegisteredPanel, attempt: Attempt) -> Step:
+        before = panel.state
+        if attempt.before is not before:  # another step was completed meanwhile
+            attempt = self.attempt(panel, attempt.message)
+        step = attempt.step
+        if attempt.changes:
             await self._store(step)
-            self._moved(panel.state, step.state)
+            if before.address != step.state.address:
+                self._moved(before, step.state)
             panel.state = step.state
         return step
 
@@ -199,7 +229,7 @@ class PanelRegistry:
     async def _fall_silent(self, panel: RegisteredPanel, late: float) -> None:
         async with panel.lock:
             if panel.heard < late:  # it may have sent something while this waited
-                await self._step(panel, Silent())
+                await self._complete(panel, self.attempt(panel, Silent()))
 
     def _panel(self, config: PanelConfig, state: PanelState | None) -> RegisteredPanel:
         state = evolve(state or PanelState(guid=config.guid), name=config.name)
@@ -222,9 +252,9 @@ class PanelRegistry:
                 await self._handler.panel_changed(step.state, step.events)
             except BridgeError as error:
                 backoff = backoff or Backoff()
-                pause = backoff.fail()
-                _log.error("panel %s: cannot store its report, retrying in %.0f s: %s", step.state.guid, pause, error)
-                await asyncio.sleep(pause)
+                name = step.state.name or step.state.guid
+                _log.error("panel %s: cannot store its report: %s", name, error, extra={"panel": name, **LASTS})
+                await asyncio.sleep(backoff.fail())
             else:
                 return
 
@@ -239,7 +269,8 @@ class PanelRegistry:
         if key in self._reported or len(self._reported) >= _MAX_STRANGERS:
             return
         self._reported.add(key)
-        _log.warning(_REFUSALS[reason], {"guid": guid, "address": clean(address)})
+        name = self.panels[guid].config.label if guid in self.panels else guid
+        _log.warning(_REFUSALS[reason], {"panel": name, "address": clean(address)}, extra={"panel": name})
         try:
             await self._handler.panel_refused(reason, guid, address)
         except BridgeError as error:

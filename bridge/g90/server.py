@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
-from bridge.common.errors import ConfigError
+from bridge.common.backoff import Backoff
 from bridge.g90.connection import CloudConnection
 from bridge.g90.connections import Connections
 from bridge.g90.registry import PanelConfig, PanelHandler, PanelRegistry
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Mapping
+    from collections.abc import Callable, Mapping
 
     from bridge.g90.state.model import PanelState
     from bridge.g90.upstream import Upstream
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
 _SWEEP_S: Final = 0.5
 _CLOSE_S: Final = 2.0
+_LISTEN_AGAIN_S: Final = 30.0
+"""The longest wait until a port that is taken is tried again; panels try about each minute."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,14 +65,19 @@ class PanelServer:
         limits: Limits | None = None,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
         panel_time: Callable[[], int] = lambda: int(time.time()),
+        on_listening: Callable[[str | None], None] = lambda _: None,
     ) -> None:
-        """`panel_time` returns the Unix time to send to panels, 0 while it is unknown."""
+        """`panel_time` returns the Unix time to send to panels, 0 while it is unknown.
+
+        `on_listening` is called with the reason each time that the port is not free, and with None once it listens.
+        """
         self.panel_time = panel_time
         self._listen = (host, port)
+        self._on_listening = on_listening
         self._announce = announce
         self._limits = limits or Limits()
         self.connections = Connections() if connections is None else connections
-        self._tasks: asyncio.TaskGroup | None = None
+        self.tasks: asyncio.TaskGroup | None = None
         self.upstream = upstream
         self.started = asyncio.Event()
         self.registry = PanelRegistry(
@@ -82,20 +90,34 @@ class PanelServer:
         )
 
     async def run(self) -> None:
-        """Serve until cancelled. Raises `ConfigError` if it cannot listen."""
-        loop = asyncio.get_running_loop()
+        """Serve until cancelled. A port that is taken is tried again; whether panels are silent is known meanwhile."""
+        async with asyncio.TaskGroup() as tasks:
+            self.tasks = tasks
+            tasks.create_task(self._accept(), name="panel server: accept")
+            await self._sweep()
+
+    async def _accept(self) -> None:
+        """Accept connections until cancelled."""
+        server = await self._listening()
         try:
-            server = await loop.create_server(lambda: CloudConnection(self), *self._listen, backlog=self._limits.burst)
-        except OSError as error:
-            raise ConfigError(f"panels: cannot listen on {self._listen[0]}:{self._listen[1]}: {error}") from error
-        self.address: tuple[str, int] = server.sockets[0].getsockname()[:2]
-        try:
-            async with asyncio.TaskGroup() as tasks:
-                self._tasks = tasks
-                self.started.set()
-                await self._sweep()
+            self.address: tuple[str, int] = server.sockets[0].getsockname()[:2]
+            self.started.set()
+            self._on_listening(None)
+            await asyncio.Event().wait()
         finally:
             await self._close(server)
+
+    async def _listening(self) -> asyncio.Server:
+        loop, backoff, (host, port) = asyncio.get_running_loop(), Backoff(longest=_LISTEN_AGAIN_S), self._listen
+        while True:
+            try:
+                return await loop.create_server(lambda: CloudConnection(self), host, port, backlog=self._limits.burst)
+            except OSError as error:
+                # asyncio's own text repeats the address; a name that cannot be resolved has a negative number.
+                number = error.errno or 0
+                why = os.strerror(number) if number > 0 else str(error)
+                self._on_listening(f"cannot listen for panels on {host}:{port}: {why}")
+                await asyncio.sleep(backoff.fail())
 
     @property
     def states(self) -> dict[str, PanelState]:
@@ -103,7 +125,7 @@ class PanelServer:
 
     def opened(self, connection: CloudConnection) -> bool:
         """Accept a new connection; return False if there are too many."""
-        if self._tasks is None or self._crowded(connection.address) or not self._make_room():
+        if self.tasks is None or self._crowded(connection.address) or not self._make_room():
             return False
         self.connections.add(connection)
         return True
@@ -116,13 +138,6 @@ class PanelServer:
 
     def announced(self, local: tuple[str, int]) -> tuple[str, int]:
         return self._announce or local
-
-    def spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None] | None:
-        """Run `work` as a task of the server's group; return None if the server is stopping."""
-        if self._tasks is None:
-            work.close()
-            return None
-        return self._tasks.create_task(work)
 
     def _crowded(self, address: str) -> bool:
         if self.registry.knows_address(address):
@@ -147,7 +162,7 @@ class PanelServer:
                 self._close_idle()
                 await asyncio.sleep(_SWEEP_S)
         finally:
-            self._tasks = None
+            self.tasks = None
 
     def _close_idle(self) -> None:
         limit = time.monotonic() - self._limits.idle_timeout

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from bridge.common.backoff import Backoff
 from bridge.common.errors import first
+from bridge.common.lasting import LASTS
 from bridge.g90.wire.frames import FrameBuffer, FrameError
 from bridge.g90.wire.messages import answered_by, readdressed
 
@@ -54,6 +55,10 @@ class PanelSide(Protocol):
 
     async def send(self, data: bytes) -> None:
         """Send bytes to the panel; wait while its receive buffer is full."""
+
+    @property
+    def who(self) -> str:
+        """The panel in the log."""
 
     async def upstream_changed(self) -> None:
         """Handle that the upstream was connected or lost."""
@@ -123,7 +128,7 @@ class UpstreamProxy:
             async with asyncio.timeout(self._upstream.connect_timeout):
                 reader, writer = await asyncio.open_connection(self._upstream.host, self._upstream.port)
         except (OSError, TimeoutError) as error:
-            _log.warning("cannot connect to upstream %s: %s", self._upstream.host, error or "timed out")
+            self._warn(f"cannot connect: {error or 'timed out'}")
             return False
         carried = asyncio.Event()
         self._transport, self._accepts = writer.transport, True
@@ -134,7 +139,7 @@ class UpstreamProxy:
                 await self._receive(reader, carried)
                 sending.cancel()
         except* (OSError, TimeoutError, FrameError) as errors:
-            _log.warning("upstream %s lost: %s", self._upstream.host, first(errors) or "no data within the timeout")
+            self._warn(f"lost: {first(errors) or 'no data within the timeout'}")
         finally:
             self._transport = None
             writer.transport.abort()
@@ -186,8 +191,11 @@ class UpstreamProxy:
                     self._upstream.silent = True
                     _log.warning("upstream %s does not answer; the bridge does", self._upstream.host)
 
+    def _warn(self, what: str) -> None:
+        _log.warning("%s: upstream %s: %s", self._panel.who, self._upstream.host, what, extra=LASTS)
+
     def _lose(self, why: str) -> None:
         self._accepts = False
         if self._transport:
-            _log.warning("upstream %s: %s", self._upstream.host, why)
+            self._warn(why)
             self._transport.abort()

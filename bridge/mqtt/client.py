@@ -36,8 +36,12 @@ _LARGEST_PACKET = 1024 * 1024
 _PORTION = 64 * 1024
 """Bytes received at once; the buffer for them is allocated before."""
 _DISCONNECTED = (
-    "it disconnected before the login; see its log, mqtt.port and mqtt.tls (does it want a client certificate?)"
+    "it disconnected before the login; see its log, mqtt.port, mqtt.tls (does it want a client certificate?) and"
+    " mqtt.protocol (does it know MQTT 5?)"
 )
+_SILENT = "it does not answer the login; see its log, mqtt.port and mqtt.protocol (does it know MQTT 5?)"
+_OTHER_VERSION = (0x84, 1)
+"""Protocol version not supported: MQTT 5, then 3.1.1."""
 _LOGIN_REFUSED = (0x86, 0x87, 4, 5)
 """Bad user name or password, not authorised: MQTT 5, then 3.1.1."""
 
@@ -209,7 +213,7 @@ class Client(aiomqtt.Client):
             async with asyncio.timeout(self.timeout if timeout is None else timeout):
                 return await fut
         except TimeoutError:
-            raise aiomqtt.MqttError("Operation timed out") from None
+            raise aiomqtt.MqttError(_SILENT if self._connected.cancelled() else "Operation timed out") from None
 
     async def until_lost(self) -> None:
         """Raise MqttError when the connection ends."""
@@ -290,8 +294,10 @@ def explain(error: BaseException) -> str:
     value = code.value if isinstance(code, ReasonCode) else None
     if value in _LOGIN_REFUSED:
         return "it refuses the user name or password (mqtt.username, mqtt.password)"
+    if value in _OTHER_VERSION:
+        return "it does not speak this version of MQTT (mqtt.protocol)"
     if value == _TAKEN_OVER:
-        return "another client took over the client id: two bridges run with the same mqtt.client_id"
+        return "another client took over our client id: two bridges run with the same mqtt.client_id"
     text = clean(error.__cause__ if isinstance(error.__cause__, aiomqtt.MqttCodeError) else error)
     if "CERTIFICATE_VERIFY_FAILED" in text:
         return f"its certificate is not trusted (mqtt.tls.ca_file): {text}"

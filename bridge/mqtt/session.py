@@ -24,6 +24,7 @@ from paho.mqtt.subscribeoptions import SubscribeOptions
 from bridge.common.backoff import Backoff
 from bridge.common.errors import first
 from bridge.common.models import Reply
+from bridge.common.problems import Kind, Problems
 from bridge.common.pulse import Pulse
 from bridge.common.text import clean
 from bridge.mqtt.client import (
@@ -31,22 +32,18 @@ from bridge.mqtt.client import (
     BrokerError,
     Client,
     Incoming,
-    explain,
     failed,
     incoming,
     make_client,
     tls_context,
 )
+from bridge.mqtt.connection_log import SHORT_S, ConnectionLog
 from bridge.mqtt.outgoing import Event, Outgoing
 from bridge.mqtt.routes import Router
 
 log = logging.getLogger(__name__)
 
 _GOODBYE_S = 1.0
-_STEADY_S = 10.0
-"""A connection that lasted so long resets the backoff: two bridges that share a client id back off."""
-_SHORT_CONNECTIONS = 3
-"""In a row: brokers do not always say that another client has taken over."""
 _LONGEST_TURN_S = 300.0
 """Whatever a turn waits for, a name server, the broker or the next try to connect, is bounded well below this."""
 _LONGEST_REST_S = 30.0
@@ -54,6 +51,8 @@ _REPLY_TRIES = 2
 """The sender of a command chooses its response topic: the broker may disconnect for it, or never acknowledge it."""
 _AT_ONCE = 10
 """States published before their acknowledgements are awaited."""
+_EVENTS_AT_ONCE = 20
+"""Events published, one after the other, before states have their turn."""
 
 
 class DeliveryLog(Protocol):
@@ -119,8 +118,11 @@ class Session:
         router: Router,
         subscriptions: Subscriptions,
         deliveries: DeliveryLog,
+        problems: Problems,
     ) -> None:
         """Raises ConfigError where a certificate file cannot be used."""
+        problems.doubt(Kind.BROKER_DOWN)
+        self._problems = problems
         self.connected = asyncio.Event()
         self.connects = 0
         self.pulse = Pulse("the MQTT connection", _LONGEST_TURN_S)
@@ -134,8 +136,7 @@ class Session:
         """For the event that is next."""
         self._stopping = False
         self._connected_at = math.inf
-        self._short = 0
-        """Connections in a row that lasted less than `_STEADY_S`."""
+        self._log = ConnectionLog(broker)
 
     def stop(self) -> None:
         """Let `run`, which is to be cancelled now, not begin another connection."""
@@ -148,19 +149,14 @@ class Session:
             self.pulse.beat()
             try:
                 await self._connect()
-            except (aiomqtt.MqttError, BrokerError, OSError, ValueError) as error:
+            except (aiomqtt.MqttError, BrokerError, OSError, ValueError, RuntimeError) as error:  # no more threads
                 if self._stopping:
                     return
                 lasted = self._connected_for()
-                if lasted >= _STEADY_S:
+                if lasted >= SHORT_S:  # two bridges that share a client id back off
                     backoff.reset()
-                self._short = self._short + 1 if 0 <= lasted < _STEADY_S else 0
                 wait = backoff.fail()
-                where = f"{self._broker.host}:{self._broker.port}"
-                text = explain(error)
-                if self._short >= _SHORT_CONNECTIONS:
-                    text += f"; is another client connected with mqtt.client_id {self._broker.client_id}?"
-                log.warning("broker %s: %s; next try in %.0f s", where, text, wait)
+                self._problems.set(Kind.BROKER_DOWN, self._log.lost(error, lasted, wait))
                 await asyncio.sleep(wait)
 
     def _connected_for(self) -> float:
@@ -183,7 +179,7 @@ class Session:
                 raise first(group) from None
             except asyncio.CancelledError:
                 with suppress(aiomqtt.MqttError, TimeoutError):
-                    await self._leave(client)
+                    await self._leave(client, connection)
                 raise
             finally:
                 self.connected.clear()
@@ -194,7 +190,7 @@ class Session:
         await self._deliveries.settled()
         for qos, filters in self._router.filters.items():
             await self._subscribe(client, filters, qos)
-        # What the broker repeats has come by now. It is judged before a result is published, which proves it old.
+        # What the broker repeats has come by now: the fewer commands have ended since, the more of it is recognised.
         first = self._new(connection)
         async with asyncio.TaskGroup() as tasks:
             # Commands are taken from here on: an alarm does not wait for states to be put in order.
@@ -202,20 +198,20 @@ class Session:
             tasks.create_task(self._acknowledge_later(client, connection), name="mqtt: acknowledge later")
             await self._learn(client)
             for _ in range(0, self._outgoing.waiting_states, _AT_ONCE):
-                self.pulse.beat()
-                await self._publish_states(client)
+                await self._publish_waiting(client, connection)  # results do not wait for all states
             await client.publish(self._subscriptions.status, "online", qos=1, retain=True)
             self.connects += 1
             self.connected.set()
+            self._problems.set(Kind.BROKER_DOWN, None)
             self._connected_at = asyncio.get_running_loop().time()
-            log.info("connected to broker %s:%d", self._broker.host, self._broker.port)
+            self._log.connected()
             tasks.create_task(self._publish(client, connection))
 
-    async def _leave(self, client: Client) -> None:
+    async def _leave(self, client: Client, connection: _Connection) -> None:
         client.timeout = _GOODBYE_S
         async with asyncio.timeout(_GOODBYE_S):
             while self.connected.is_set() and not self._outgoing.is_empty:
-                await self._publish_waiting(client)
+                await self._publish_waiting(client, connection)
         await client.publish(self._subscriptions.status, "offline", qos=1, retain=True)
 
     async def _subscribe(self, client: Client, filters: Iterable[str], qos: int) -> None:
@@ -292,26 +288,21 @@ class Session:
                 async with asyncio.timeout(_LONGEST_REST_S):
                     await work.wait()
             work.clear()
-            # An answer to something that we sent after our acknowledgements proves that the broker has those.
-            acknowledged = len(connection.unconfirmed)
-            if await self._publish_waiting(client) and acknowledged:
-                self._deliveries.acknowledged(connection.unconfirmed[:acknowledged])
-                del connection.unconfirmed[:acknowledged]
+            await self._publish_waiting(client, connection)
 
-    async def _publish_waiting(self, client: Client) -> bool:
-        """Publish the events that are due, then a few states; return whether the broker acknowledged any.
-
-        However fast either comes, the other is not kept waiting.
-        """
-        sent = False
-        for _ in range(self._outgoing.waiting_events):
+    async def _publish_waiting(self, client: Client, connection: _Connection) -> None:
+        """Publish a few events, then a few states: however fast either comes, the other is not kept waiting."""
+        acknowledged = len(connection.unconfirmed)
+        events = min(self._outgoing.waiting_events, _EVENTS_AT_ONCE)
+        for _ in range(events):
             self.pulse.beat()
             await self._publish_event(client, self._outgoing.next_event())
-            sent = True
-        sent = await self._publish_states(client) or sent
+        if await self._publish_states(client) or events:
+            # An answer to something that we sent after our acknowledgements proves that the broker has those.
+            self._deliveries.acknowledged(connection.unconfirmed[:acknowledged])
+            del connection.unconfirmed[:acknowledged]
         if not self._outgoing.is_empty:
             self._outgoing.work.set()
-        return sent
 
     async def _publish_event(self, client: Client, event: Event) -> None:
         if event.topic and not self._outgoing.is_held(event):
@@ -338,6 +329,7 @@ class Session:
 
     async def _publish_states(self, client: Client) -> bool:
         """Publish the states that are due longest, a few; return whether there were any."""
+        self.pulse.beat()
         topics, changed = self._outgoing.due_states(_AT_ONCE)
         async with asyncio.TaskGroup() as tasks:
             for topic, payload in changed.items():

@@ -165,7 +165,10 @@ class PanelCommands:
         return state.relays.get(command.relay or "") if state else None
 
     def _end(self, command: PanelCommand, outcome: SetOutcome, error: str | None) -> None:
-        log.info("panel %s: %s: %s%s", command.guid, command.action, outcome, f" ({error})" if error else "")
+        name, why = self._panels.label(command.guid), f" ({error})" if error else ""
+        level = logging.INFO if outcome is SetOutcome.DONE else logging.WARNING
+        fields = {"panel": name, "outcome": str(outcome)}
+        log.log(level, "panel %s: %s: %s%s", name, command.action, outcome.replace("_", " "), why, extra=fields)
         self._respond(command.guid, command.action, outcome, error, command.reply)
 
     def _respond(
@@ -184,6 +187,5 @@ class PanelCommands:
                 return f"{_TOO_MANY_CODES}; this code was not checked"
         if not panel.lock.locked(now):
             return "the code is missing or wrong"
-        log.warning("panel %s: %s", command.guid, _TOO_MANY_CODES)
         self._emit("panel_locked", guid=command.guid, reason=_TOO_MANY_CODES)
         return f"the code is missing or wrong; {_TOO_MANY_CODES}"

@@ -21,7 +21,9 @@ from typing import Any
 from bridge.common.backoff import Backoff
 from bridge.common.clock import Clock
 from bridge.common.errors import DamagedError, StoreError
+from bridge.common.lasting import LASTS
 from bridge.common.models import AlarmIdentity, Command, Request
+from bridge.common.problems import About, Kind, Problem, Problems
 from bridge.g90.registry import Refused
 from bridge.g90.state.model import Now, PanelState, evolve
 from bridge.g90.state.storage import from_json, to_json
@@ -38,7 +40,7 @@ from bridge.panels.forwarding import (
     is_too_old,
     until_due,
 )
-from bridge.panels.known import KnownPanels
+from bridge.panels.known import ControlledPanel, KnownPanels
 from bridge.panels.topics import PanelTopics, state_payloads
 from bridge.sos_access.prepare import prepare_leniently
 from bridge.store.outbox import Outbox
@@ -49,6 +51,17 @@ log = logging.getLogger(__name__)
 _LONGEST_WAIT_S = 60.0
 _URGENT = frozenset({EventType.ALARM, EventType.SOS, EventType.TAMPER})
 _ARMINGS = frozenset({EventType.ARMED_AWAY, EventType.ARMED_HOME, EventType.DISARMED})
+_REACHABLE = frozenset({EventType.PANEL_OFFLINE, EventType.PANEL_ONLINE})
+_LEVELS = {EventType.SENSOR_ACTIVITY: logging.DEBUG} | dict.fromkeys(
+    (
+        EventType.PANEL_OFFLINE,
+        EventType.AC_POWER_LOST,
+        EventType.LOW_BATTERY,
+        EventType.PANEL_BATTERY_LOW,
+        EventType.WIFI_DISCONNECTED,
+    ),
+    logging.WARNING,
+)
 MISSED_MAX_AGE_S = 600.0
 
 
@@ -66,6 +79,7 @@ class Panels:
         clock: Clock,
         accept_unknown: bool,
         emit: Callable[..., None],
+        problems: Problems,
         on_state: Callable[[PanelState], None] = lambda _: None,
         max_ages: Mapping[str, float] = MappingProxyType({}),
         missed_max_age: float = MISSED_MAX_AGE_S,
@@ -81,8 +95,7 @@ class Panels:
         self._rules = rules
         self._max_ages = max_ages
         self._missed_max_age = missed_max_age
-        self._unmatched: dict[str, str | None] = {}
-        """What no rule took since a panel was armed or disarmed, by GUID."""
+        self._problems = problems
         self._clock = clock
         self._accept_unknown = accept_unknown
         self._emit = emit
@@ -98,16 +111,19 @@ class Panels:
         known = self._panels
         for guid, content in (await self._outbox.panels()).items():
             self._active[guid] = tuple(Forwarded.from_json(entry) for entry in content["forwarded"])
-            self._unmatched[guid] = content.get("unmatched")
             if guid in known.configured or self._accept_unknown:
                 state = from_json(content["state"], self._moment())
                 name = known.configured[guid].config.name if guid in known.configured else None
                 known.states[guid] = evolve(state, name=name)
+                if unmatched := content.get("unmatched"):
+                    since = datetime.fromisoformat(unmatched["since"])
+                    self._problems.set(Kind.ALARM_UNMATCHED, unmatched["text"], About(panel=guid), since)
                 self._declare(known.states[guid])
         for guid, panel in known.configured.items():
             if guid not in known.states:
                 self._on_state(PanelState(guid=guid, name=panel.config.name))
-            panel.reader.on_problem = partial(self._redeclare, guid)
+                self._problems.doubt(Kind.PANEL_OFFLINE, About(panel=guid))
+            panel.reader.on_problem = partial(self._read_or_not, panel)
         return {guid: evolve(state, connected_since=None) for guid, state in known.states.items()}
 
     async def run(self) -> None:
@@ -122,7 +138,7 @@ class Panels:
                 self._looks_at = _now() + wait
                 backoff.reset()
             except StoreError as error:
-                log.error("alarms of panels are not restored yet: %s", error)
+                log.error("alarms of panels are not restored yet: %s", error, extra=LASTS)
                 wait = backoff.fail()
             try:
                 async with asyncio.timeout(wait):
@@ -136,20 +152,22 @@ class Panels:
         """Store and publish. Raises StoreError where it could not be stored: it is offered again."""
         guid = state.guid
         forwarded: list[tuple[PanelEvent, tuple[str, ...]]] = []
+        unmatched = self._problems.get(Kind.ALARM_UNMATCHED, About(panel=guid))
         async with self._locks[guid]:
-            step, unmatched = ForwardingStep(self._active.get(guid, ())), self._unmatched.get(guid)
+            step = ForwardingStep(self._active.get(guid, ()))
             for event in events:
                 rules = [rule for rule in self._rules if not self._is_too_old(event, rule.transmitter)]
                 taken = forward(rules, step.active, event, state.name, self._clock.moment())
                 step = ForwardingStep(taken.active, step.sendings + taken.sendings)
                 to = tuple(each.transmitter for each in taken.sendings if each.request is Request.ALARM)
                 forwarded.append((event, to))
-                unmatched = self._unmatched_after(unmatched, event, to)
+                unmatched = self._unmatched_after(unmatched, state, event, to)
             await self._keep(guid, state, step, unmatched)
             before = self._panels.states.get(guid) or PanelState(guid=guid)
             self._panels.states[guid] = state
         for event, to in forwarded:
             self._publish(state, event, to)
+        self._problems.set(Kind.ALARM_UNMATCHED, unmatched.text if unmatched else None, About(panel=guid))
         self._declare(state)
         self._retract(before, state)
         if guid in self._panels.configured and any(event.type is EventType.SENSOR_CHANGED for event in events):
@@ -159,46 +177,48 @@ class Panels:
         if guid in self._panels.configured:
             self._panels.configured[guid].reader.greeted(address)
 
-    def problems(self, guid: str) -> list[str]:
-        """Return what is wrong with a panel."""
-        panel = self._panels.configured.get(guid)
-        found = (panel and panel.reader.problem, self._unmatched.get(guid))
-        return [problem for problem in found if problem]
-
     def _publish(self, state: PanelState, event: PanelEvent, to: tuple[str, ...]) -> None:
         """Publish an event; another form of one that was published is for the rules alone."""
-        if self._is_important(event) and not to:
+        if event.type in _URGENT and self._max_ages and not to:
             self._not_forwarded(state, event)
         if event.again:
             return
-        log.info("panel %s: %s%s", state.name or state.guid, event.type, f" ({event.name})" if event.name else "")
+        self._log(state, event, to)
         payload = event.as_json() | ({"forwarded": to} if event.type in _URGENT else {})
         self._outgoing.publish(self._topics.of(state.guid, "event"), json.dumps(payload))
 
+    def _log(self, state: PanelState, event: PanelEvent, to: Sequence[str]) -> None:
+        if event.type in _REACHABLE and state.guid in self._panels.configured:  # a problem, and logged as such
+            return
+        name = state.name or state.guid
+        what = f"{event.type.replace('_', ' ')}{f' ({event.name})' if event.name else ''}"
+        forwarded = f", forwarded to {', '.join(to)}" if to else ""
+        log.log(_LEVELS.get(event.type, logging.INFO), "panel %s: %s%s", name, what, forwarded, extra={"panel": name})
+
     def _not_forwarded(self, state: PanelState, event: PanelEvent) -> None:
         """Report an alarm that goes to no receiver."""
-        if self._fits(event):
-            what = f"{_described(event)} was missed at {event.at} and is too old to forward"
-            log.warning("panel %s: %s", state.guid, what)
+        name = state.name or state.guid
+        if self._is_covered(event):
+            text = "panel %s: %s was missed at %s and is too old to forward"
+            log.warning(text, name, _what(event), f"{event.at:%Y-%m-%d %H:%M:%S}", extra={"panel": name})
             return
-        log.warning("panel %s: no rule forwards %s", state.guid, _described(event))
+        log.error("panel %s: no rule forwards %s", name, _what(event), extra={"panel": name})
         about = {"sensor": event.sensor, "name": event.name, "sensor_type": event.sensor_type}
         known = {name: value for name, value in about.items() if value is not None}
         self._emit("alarm_unmatched", guid=state.guid, event=event.type.value, **known)
 
-    def _unmatched_after(self, before: str | None, event: PanelEvent, to: tuple[str, ...]) -> str | None:
-        """Return what no rule took since the panel was armed or disarmed, after an event that went to `to`."""
+    def _unmatched_after(
+        self, before: Problem | None, state: PanelState, event: PanelEvent, to: tuple[str, ...]
+    ) -> Problem | None:
+        """Return what no rule took since the panel was armed or disarmed last, with `event`, which went `to`."""
         if event.type in _ARMINGS or (event.again and to):
             return None
-        if self._is_important(event) and not to and not self._fits(event):
-            return f"no rule forwards {_described(event)}"
-        return before
+        if event.type not in _URGENT or not self._max_ages or to or self._is_covered(event):
+            return before
+        text = f"panel {state.name or state.guid}: no rule forwards {_what(event)}"
+        return Problem(Kind.ALARM_UNMATCHED, before.since if before else self._clock.now(), text)
 
-    def _is_important(self, event: PanelEvent) -> bool:
-        """Whether an event should go to an operator, where there is one."""
-        return event.type in _URGENT and bool(self._max_ages)
-
-    def _fits(self, event: PanelEvent) -> bool:
+    def _is_covered(self, event: PanelEvent) -> bool:
         return any(fits(rule, event) for rule in self._rules)
 
     def _is_too_old(self, event: PanelEvent, transmitter: str) -> bool:
@@ -208,27 +228,37 @@ class Panels:
     async def panel_refused(self, reason: Refused, guid: str | None, address: str) -> None:
         self._emit(str(reason), guid=guid, address=address)
 
-    async def _keep(self, guid: str, state: PanelState, step: ForwardingStep, unmatched: str | None) -> None:
-        content = {
-            "state": to_json(state, self._moment()),
-            "forwarded": [entry.as_json() for entry in step.active],
-            "unmatched": unmatched,
-        }
+    async def _keep(self, guid: str, state: PanelState, step: ForwardingStep, unmatched: Problem | None) -> None:
+        content = {"state": to_json(state, self._moment()), "forwarded": [entry.as_json() for entry in step.active]}
+        if unmatched is not None:
+            content["unmatched"] = unmatched.as_json()
         entries = {sending.key: CommandEntry(_command(sending, self._clock)) for sending in step.sendings}
         await self._outbox.keep_panel(guid, content, entries)
-        self._active[guid], self._unmatched[guid] = step.active, unmatched
+        self._active[guid] = step.active
         if _now() + until_due(step.active, self._clock.age_s) < self._looks_at:
             self._due.set()
 
     def _moment(self) -> Now:
         return Now(time.monotonic(), self._clock.now())
 
-    def _redeclare(self, guid: str) -> None:
+    def _read_or_not(self, panel: ControlledPanel) -> None:
+        """Report that a panel cannot be read, or can again."""
+        guid, problem = panel.config.guid, panel.reader.problem
+        text = f"panel {panel.config.name or guid}: cannot be read: {problem}"
+        self._problems.set(Kind.PANEL_UNREADABLE, None if problem is None else text, About(panel=guid))
         self._declare(self._panels.states.get(guid) or PanelState(guid=guid))
 
     def _declare(self, state: PanelState) -> None:
-        for leaf, payload in state_payloads(state, self.problems(state.guid)).items():
-            self._outgoing.state(self._topics.of(state.guid, leaf), payload)
+        guid, about = state.guid, About(panel=state.guid)
+        if guid in self._panels.configured:
+            text = f"panel {state.name or guid}: offline"
+            if state.online is None:
+                self._problems.doubt(Kind.PANEL_OFFLINE, about)
+            else:
+                self._problems.set(Kind.PANEL_OFFLINE, None if state.online else text, about, state.last_seen)
+        texts = [problem.text for problem in self._problems if problem.about == about]
+        for leaf, payload in state_payloads(state, texts).items():
+            self._outgoing.state(self._topics.of(guid, leaf), payload)
         self._on_state(state)
 
     def _retract(self, before: PanelState, state: PanelState) -> None:
@@ -247,7 +277,8 @@ class Panels:
                 step = expire(self._active[guid], self._clock.now(), self._clock.age_s)
                 if step.sendings:
                     state = self._panels.states.get(guid) or PanelState(guid=guid)
-                    await self._keep(guid, state, step, self._unmatched.get(guid))
+                    unmatched = self._problems.get(Kind.ALARM_UNMATCHED, About(panel=guid))
+                    await self._keep(guid, state, step, unmatched)
 
 
 def check_stored(content: dict[str, Any]) -> None:
@@ -260,7 +291,7 @@ def check_stored(content: dict[str, Any]) -> None:
         raise DamagedError(f"the store: a panel's state cannot be read ({type(error).__name__})") from None
 
 
-def _described(event: PanelEvent) -> str:
+def _what(event: PanelEvent) -> str:
     return f"{event.type}{f' of sensor {event.sensor} ({event.name})' if event.sensor is not None else ''}"
 
 

@@ -12,32 +12,23 @@ import re
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields, replace
 from datetime import datetime, timedelta
-from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any, Final
 
-from bridge.common.errors import ConfigError, DamagedError
+from bridge.common.errors import DamagedError
 from bridge.common.models import NO_MOMENT, Alarm, Moment, Request
-from bridge.g90.wire.constants import SENSOR_TYPE_NAMES
-from bridge.g90.wire.events import PANEL_EVENTS, EventType, PanelEvent
+from bridge.g90.wire.events import EventType, PanelEvent
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
 Age = Callable[[Moment, datetime], float]
 """Returns the least age of a moment in seconds, by the monotonic clock and the wall clock: `Clock.age_s`."""
 
 _E = EventType
-_OTHER_TYPE: Final = re.compile(r"type_\d{1,5}")
-_PLACEHOLDER: Final = re.compile(r"\{([^{}]*)\}")
-_PLACEHOLDERS: Final = frozenset({"sensor", "name", "sensor_type", "source", "event", "panel", "guid", "action"})
-_TEMPLATES: Final = ("transmitter_area", "section", "section_text", "detector", "detector_text", "additional_info")
-_DOOR_EVENTS: Final = frozenset({_E.DOOR_OPENED, _E.DOOR_CLOSED})
-_DOOR_TYPES: Final = frozenset({"door", "wired"})
-_ALARM_TYPES: Final = (None, "smoke", "gas", "water")
-_IMPORTANT: Final = (_E.SOS, _E.TAMPER, _E.PANEL_OFFLINE, _E.AC_POWER_LOST)
+PLACEHOLDER: Final = re.compile(r"\{([^{}]*)\}")
+TEMPLATES: Final = ("transmitter_area", "section", "section_text", "detector", "detector_text", "additional_info")
 _URGENT_TYPES: Final = frozenset({"smoke", "gas", "water"})
-_FIXED_TYPES: Final = {_E.REMOTE_BUTTON: "remote", _E.RFID: "rfid", _E.DOORBELL: "doorbell"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -196,65 +187,6 @@ def fits(rule: Rule, event: PanelEvent) -> bool:
     return _sensor_fits(rule.sensor, event)
 
 
-def parse_event(text: str) -> EventType:
-    """Return the event named `text`; raise `ConfigError` with the known events."""
-    try:
-        return EventType(text.strip().lower())
-    except ValueError:
-        raise ConfigError(f"forward: unknown event {text!r}{_meant(text, EventType)}") from None
-
-
-def check_rule(rule: Rule, panels: Collection[str] | None) -> None:
-    """Raise `ConfigError` for a rule that names an unknown sensor type or panel; `panels` None: any may exist."""
-    kind = rule.sensor_type
-    if kind is not None and kind not in SENSOR_TYPE_NAMES and not _OTHER_TYPE.fullmatch(kind):
-        raise ConfigError(f"forward: unknown sensor_type {kind!r}{_meant(kind, SENSOR_TYPE_NAMES)}")
-    if panels is not None and rule.panel is not None and rule.panel not in panels:
-        raise ConfigError(f"forward: unknown panel {rule.panel!r}{_meant(rule.panel, panels)}")
-
-
-def uncovered(rules: Sequence[Rule], guid: str) -> tuple[str, ...]:
-    """Return what an operator should hear of a panel and no rule forwards."""
-    own = [rule for rule in rules if rule.panel in (None, guid) and rule.sensor is None]
-
-    def covered(event: EventType, kind: str | None) -> bool:
-        return any(rule.event is event and rule.sensor_type in (None, kind) for rule in own)
-
-    alarms = [f"alarm ({kind or 'other'})" for kind in _ALARM_TYPES if not covered(_E.ALARM, kind)]
-    return (*alarms, *(str(event) for event in _IMPORTANT if not covered(event, None)))
-
-
-def _meant(text: str, known: Iterable[str]) -> str:
-    """Return what was probably meant, else what there is."""
-    names = sorted(map(str, known))
-    close = get_close_matches(text.strip().lower(), [name.lower() for name in names], n=1)
-    meant = next((name for name in names if name.lower() in close), None)
-    return f"; did you mean {meant!r}?" if meant else f"; known: {', '.join(names) or 'none'}"
-
-
-def parse_restore_on(text: str, seconds: Callable[[str], float]) -> EventType | timedelta:
-    """Return the event or the duration after which an alarm is restored; raise `ConfigError` for anything else."""
-    try:
-        return timedelta(seconds=seconds(text))
-    except ValueError:
-        return parse_event(text)
-
-
-def faults(rules: Sequence[Rule], *, panels: Collection[str] | None, transmitters: Collection[str]) -> tuple[str, ...]:
-    """Return one line per fault of rules that can never work as written.
-
-    `panels`: the configured GUIDs; None if unknown panels are accepted.
-    """
-    found = []
-    for number, rule in enumerate(rules, 1):
-        lines = [*_reference_faults(rule, panels, transmitters), *_event_faults(rule), *_text_faults(rule)]
-        shadow = next((n for n, earlier in enumerate(rules[: number - 1], 1) if _covers(earlier, rule)), None)
-        if shadow:
-            lines.append(f"rule {shadow} before it already sends all of its events to {rule.transmitter}")
-        found += [f"forward: rule {number} ({rule.event} to {rule.transmitter}): {line}" for line in lines]
-    return tuple(found)
-
-
 def _sensor_fits(wanted: int | str | None, event: PanelEvent) -> bool:
     if wanted is None:
         return True
@@ -280,7 +212,7 @@ def _raise(rule: Rule, event: PanelEvent, panel_name: str | None) -> Sending:
         "panel": panel_name or event.guid,
         "guid": event.guid,
     }
-    templates = {name: getattr(rule, name) for name in _TEMPLATES}
+    templates = {name: getattr(rule, name) for name in TEMPLATES}
     if event.sensor is not None:
         templates["detector"] = templates["detector"] or "{sensor}"
         templates["detector_text"] = templates["detector_text"] or "{name}"
@@ -319,42 +251,4 @@ def _restore(active: Forwarded, now: datetime) -> Sending:
 
 
 def _filled(template: str, values: Mapping[str, str]) -> str:
-    return _PLACEHOLDER.sub(lambda found: values.get(found[1], found[0]), template)
-
-
-def _reference_faults(rule: Rule, panels: Collection[str] | None, transmitters: Collection[str]) -> list[str]:
-    lines = []
-    if rule.transmitter not in transmitters:
-        lines.append(f"unknown transmitter {rule.transmitter}")
-    if panels is not None and not panels:
-        lines.append("no panel is configured")
-    return lines
-
-
-def _event_faults(rule: Rule) -> list[str]:
-    lines = []
-    if rule.event in _DOOR_EVENTS and rule.sensor_type not in (None, *_DOOR_TYPES):
-        lines.append(f"a {rule.sensor_type} sensor does not open or close")
-    elif rule.sensor_type not in (None, _FIXED_TYPES.get(rule.event, rule.sensor_type)):
-        lines.append(f"{rule.event} does not come from a {rule.sensor_type} sensor")
-    if rule.event in PANEL_EVENTS and not (rule.sensor is None and rule.sensor_type is None):
-        lines.append(f"{rule.event} is an event of the panel itself and has no sensor")
-    if rule.restore_on == rule.event:
-        lines.append("restore_on is the event that raises the alarm")
-    if isinstance(rule.restore_on, EventType) and rule.event in PANEL_EVENTS and rule.restore_on not in PANEL_EVENTS:
-        lines.append(f"{rule.restore_on} is an event of a sensor and cannot restore an event of the panel")
-    return lines
-
-
-def _text_faults(rule: Rule) -> list[str]:
-    asked = {name for text in _TEMPLATES for name in _PLACEHOLDER.findall(getattr(rule, text) or "")}
-    known = ", ".join(sorted(_PLACEHOLDERS))
-    return [f"unknown placeholder {{{name}}}; known placeholders: {known}" for name in asked - _PLACEHOLDERS]
-
-
-def _covers(earlier: Rule, later: Rule) -> bool:
-    """Return whether `earlier` matches every event that `later` matches."""
-    if (earlier.event, earlier.transmitter) != (later.event, later.transmitter):
-        return False
-    pairs = ((earlier.panel, later.panel), (earlier.sensor, later.sensor), (earlier.sensor_type, later.sensor_type))
-    return all(wide in (None, narrow) for wide, narrow in pairs)
+    return PLACEHOLDER.sub(lambda found: values.get(found[1], found[0]), template)

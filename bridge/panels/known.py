@@ -33,6 +33,13 @@ class KnownPanels:
     def __contains__(self, guid: str) -> bool:
         return guid in self.configured or guid in self.states
 
+    def label(self, guid: str) -> str:
+        """Return the name of a panel in the log: its GUID where it has no name."""
+        if guid in self.configured:
+            return self.configured[guid].config.label
+        state = self.states.get(guid)
+        return (state and state.name) or guid
+
     @property
     def guids(self) -> list[str]:
         return sorted({*self.configured, *self.states})

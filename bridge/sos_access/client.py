@@ -111,7 +111,7 @@ class SOSAccessClient:
         use_single_receiver: bool = False,  # noqa: FBT001, FBT002 - a parameter of sos-access
         use_tls: bool = False,  # noqa: FBT001, FBT002 - a parameter of sos-access
         *,
-        tls_verify: str = "none",
+        tls_verify: str = "system",
         connect_timeout: float = 5.0,
         response_timeout: float = 10.0,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
@@ -268,15 +268,13 @@ class SOSAccessClient:
                 self.check_answers(request, response)
             except SOSAccessError as error:
                 error.receiver, error.attempts = receiver, attempt
-                _log.warning("%s to %s, attempt %d: %s", request.ROOT, self._name(receiver), attempt, error)
+                _log.debug("%s to %s, attempt %d: %s", request.ROOT, self._name(receiver), attempt, error)
                 if not isinstance(error, Failover):
                     raise
                 failures.append((receiver, error))
                 continue
             answer = f"{response.status} {clean(response.info)}"
-            # Two thousand heartbeats a day would wear the flash card, which also has the store.
-            level = logging.DEBUG if isinstance(request, PingRequest) else logging.INFO
-            _log.log(level, "%s to %s, attempt %d: %s", request.ROOT, self._name(receiver), attempt, answer)
+            _log.debug("%s to %s, attempt %d: %s", request.ROOT, self._name(receiver), attempt, answer)
             return Exchange(response, receiver, attempt, sent_at, self._now())
         raise ReceiversUnavailable(tuple(failures))
 

@@ -7,10 +7,13 @@ and the certificate are done. Every wait is bounded; errors are `TransportError`
 from __future__ import annotations
 
 import asyncio
+import math
 import re
 import socket
 import ssl
+from collections import defaultdict
 from collections.abc import Coroutine
+from dataclasses import replace
 from ipaddress import ip_address
 from typing import Any
 
@@ -18,11 +21,17 @@ from bridge.sos_access.documents import LONGEST, DocumentBuffer
 from bridge.sos_access.peer import Peer, peer_name, translated
 from bridge.sos_access.resolver import Resolver
 from bridge.sos_access.status import MalformedMessage, TransportError
+from bridge.sos_access.tls import TlsPolicy, unverified
+from bridge.sos_access.trace import traced
 
 AT_ONCE = 50
 """Connections to one address at once: a receiver's listen queue has often no more than 128 places."""
 CLOSE_TIMEOUT = 1.0
 """Seconds to wait for the TLS peer to close; the response is complete, so nothing is lost after that."""
+_INSPECT_EVERY_S = 60.0
+"""Between two readings of one receiver's certificate, however often it is tried."""
+_WRONG_NAME = (62, 64)
+"""X509_V_ERR_HOSTNAME_MISMATCH, X509_V_ERR_IP_ADDRESS_MISMATCH."""
 
 _CLOSED = re.compile(rb"</(?:[\w.-]+:)?[a-z]+response\s*>", re.IGNORECASE)
 
@@ -78,8 +87,9 @@ class Connection:
         timeout = self.peer.connect_timeout
         with translated(self.peer, f"{peer_name(self.peer.address)} read no data for {timeout:g} s"):
             async with asyncio.timeout(timeout):
-                self._writer.write(data)
-                await self._writer.drain()
+                with traced(self.peer, f"send {len(data)} bytes"):
+                    self._writer.write(data)
+                    await self._writer.drain()
 
     async def receive(self) -> bytes:
         """Return the answer, or what came of it: a peer that hangs up early may have sent enough."""
@@ -87,8 +97,10 @@ class Connection:
         raw = bytearray()
         with translated(self.peer, f"no complete response from {name} within {timeout:g} s"):
             try:
-                async with asyncio.timeout(timeout):
-                    await self._read(raw)
+                with traced(self.peer, "answer") as result:
+                    async with asyncio.timeout(timeout):
+                        await self._read(raw)
+                    result.append(f"{len(raw)} bytes")
             except OSError:  # TimeoutError among them
                 if not raw:
                     raise
@@ -121,6 +133,8 @@ class Dialer:
         self._at_once = at_once
         self._places: dict[tuple[str, int], asyncio.Semaphore] = {}
         self._tasks: set[asyncio.Task[Any]] = set()
+        self._inspecting: defaultdict[Peer, asyncio.Lock] = defaultdict(asyncio.Lock)
+        self._certificates: dict[Peer, tuple[float, bytes | None]] = {}
 
     async def aclose(self) -> None:
         """Give up the losers and the goodbyes that still run."""
@@ -131,21 +145,46 @@ class Dialer:
 
     async def connect(self, peer: Peer) -> Connection:
         """Return a connection. Raises TransportError after `connect_timeout` at most."""
+        until = asyncio.get_running_loop().time() + peer.connect_timeout
         place = self._places.setdefault(peer.address, asyncio.Semaphore(self._at_once))
-        with translated(peer, f"no connection to {peer_name(peer.address)} within {peer.connect_timeout:g} s"):
-            async with asyncio.timeout(peer.connect_timeout):
-                await place.acquire()
-                try:
-                    streams = await self._open(peer)
-                except BaseException:
-                    place.release()
-                    raise
+        try:
+            with translated(peer, f"no connection to {peer_name(peer.address)} within {peer.connect_timeout:g} s"):
+                async with asyncio.timeout_at(until):
+                    await place.acquire()
+                    try:
+                        streams = await self._open(peer)
+                    except BaseException:
+                        place.release()
+                        raise
+        except TransportError as error:
+            if peer.tls is None or not isinstance(error.__cause__, ssl.SSLCertVerificationError):
+                raise
+            wrong_name = error.__cause__.verify_code in _WRONG_NAME
+            advice = peer.tls.advice(await self._inspected(peer, until), wrong_name=wrong_name)
+            raise TransportError(f"{error}{advice}") from error.__cause__
         connection = Connection(peer, streams, self)
-        tls: ssl.SSLObject | None = streams[1].get_extra_info("ssl_object")
-        if peer.tls is not None and not peer.tls.trusts(tls.getpeercert(binary_form=True) if tls else None):
+        certificate = _certificate(streams[1])
+        if peer.tls is not None and not peer.tls.trusts(certificate):
             connection.abort()
-            raise TransportError(f"certificate of {peer_name(peer.address)} does not match the pin in tls_verify")
+            fault = f"certificate of {peer_name(peer.address)} does not match the pin in tls_verify"
+            raise TransportError(f"{fault}{peer.tls.advice(certificate)}")
         return connection
+
+    async def _inspected(self, peer: Peer, until: float) -> bytes | None:
+        """Return the certificate (DER) that is not trusted; None if it cannot be read before `until`."""
+        now = asyncio.get_running_loop().time
+        try:
+            async with asyncio.timeout_at(until), self._inspecting[peer]:
+                read_at, certificate = self._certificates.get(peer, (-math.inf, None))
+                if now() - read_at >= _INSPECT_EVERY_S:
+                    *_, address = await self.resolver.resolve(peer.address[0], peer.connect_timeout)
+                    _, writer = await _connect(replace(peer, tls=TlsPolicy(unverified())), address, peer.address[1])
+                    certificate = _certificate(writer)
+                    writer.transport.abort()  # nothing is sent to a receiver that was not verified
+                    self._certificates[peer] = now(), certificate
+                return certificate
+        except OSError:  # TimeoutError and ssl.SSLError among them
+            return None
 
     def release(self, address: tuple[str, int]) -> None:
         self._places[address].release()
@@ -163,7 +202,9 @@ class Dialer:
         loop = asyncio.get_running_loop()
         end = loop.time() + peer.connect_timeout
         host, port = peer.address
-        addresses = await self.resolver.resolve(host, peer.connect_timeout)
+        with traced(peer, "resolve") as result:
+            addresses = await self.resolver.resolve(host, peer.connect_timeout)
+            result.extend(addresses)
         for left in range(len(addresses), 0, -1):
             address = addresses[-left]
             try:
@@ -188,11 +229,23 @@ async def _connect(peer: Peer, address: str, port: int) -> tuple[asyncio.StreamR
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, peer.interface.encode() + b"\0")
         if peer.source is not None:
             sock.bind((peer.source, 0))
-        await loop.sock_connect(sock, (address, port))
+        with traced(peer, f"connect to {address}"):
+            await loop.sock_connect(sock, (address, port))
     except BaseException:
         sock.close()
         raise
     if peer.tls is None:
         return await asyncio.open_connection(sock=sock)
     name = peer.tls_name or peer.address[0]
-    return await asyncio.open_connection(sock=sock, ssl=peer.tls.context, server_hostname=name)
+    with traced(peer, "TLS") as result:
+        try:
+            streams = await asyncio.open_connection(sock=sock, ssl=peer.tls.context, server_hostname=name)
+        except ConnectionError as error:
+            raise ssl.SSLError(0, "it hung up; no TLS on that port?") from error
+        result.append(streams[1].get_extra_info("cipher")[1])
+    return streams
+
+
+def _certificate(writer: asyncio.StreamWriter) -> bytes | None:
+    tls: ssl.SSLObject | None = writer.get_extra_info("ssl_object")
+    return tls.getpeercert(binary_form=True) if tls else None

@@ -6,7 +6,7 @@ import contextlib
 import socket
 import ssl
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from bridge.common.text import clean
 from bridge.sos_access.status import TransportError
@@ -28,6 +28,8 @@ class Peer:
     source: str | None = None
     connect_timeout: float = 5.0
     response_timeout: float = 10.0
+    label: str = field(default="", compare=False)
+    """Of debug lines: the transmitter, its receiver and path."""
 
 
 def peer_name(address: tuple[str, int]) -> str:
@@ -47,7 +49,8 @@ def _describe(error: OSError | UnicodeError, address: tuple[str, int]) -> str:
         case ssl.SSLCertVerificationError():
             return f"certificate of {peer} not trusted: {clean(error.verify_message)}"
         case ssl.SSLError():
-            return f"TLS with {peer} failed: {clean(error.reason or error)}"
+            reason = clean(getattr(error, "reason", None) or error.strerror or error)
+            return f"TLS with {peer} failed: {_TLS_FAULTS.get(reason, reason)}"
         case socket.gaierror() | UnicodeError():
             return f"no address found for {clean(address[0])}"
         case _:
@@ -71,5 +74,16 @@ def _path_fault(error: OSError | UnicodeError, peer: Peer) -> str | None:
     return None
 
 
+_OUTDATED = 'it supports only outdated TLS, which tls_verify = "none" allows'
+_TLS_FAULTS = {
+    "WRONG_VERSION_NUMBER": "no TLS on that port?",
+    "PACKET_LENGTH_TOO_LONG": "no TLS on that port?",
+    "RECORD_LAYER_FAILURE": "no TLS on that port?",
+    "UNSUPPORTED_PROTOCOL": _OUTDATED,
+    "TLSV1_ALERT_PROTOCOL_VERSION": _OUTDATED,
+    "UNSAFE_LEGACY_RENEGOTIATION_DISABLED": _OUTDATED,
+    "DH_KEY_TOO_SMALL": _OUTDATED,
+}
+"""What OpenSSL's reasons mean here; the others speak for themselves."""
 _PATH_FAULTS = (1, 19, 99, 100, 101)
 """EPERM, ENODEV, EADDRNOTAVAIL, ENETDOWN, ENETUNREACH."""

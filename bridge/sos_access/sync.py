@@ -47,7 +47,7 @@ class BlockingClient:
         use_single_receiver: bool = False,  # noqa: FBT001, FBT002 - a parameter of sos-access
         use_tls: bool = False,  # noqa: FBT001, FBT002 - a parameter of sos-access
         *,
-        tls_verify: str = "none",
+        tls_verify: str = "system",
         connect_timeout: float = 5.0,
         response_timeout: float = 10.0,
     ) -> None:

@@ -29,7 +29,7 @@ class TCPTransport:
         timeout: float = 5.0,
         *,
         response_timeout: float = 10.0,
-        tls_verify: str | TlsPolicy = "none",
+        tls_verify: str | TlsPolicy = "system",
     ) -> None:
         policy = (tls_context(tls_verify) if isinstance(tls_verify, str) else tls_verify) if secure else None
         self._peer = Peer(address, policy, connect_timeout=timeout, response_timeout=response_timeout)

@@ -75,11 +75,11 @@ class Arrivals:
     def transmitters(self) -> list[str]:
         return list(self._known)
 
-    def compare(self, transmitter: str, pending: set[int]) -> set[int]:
-        """Note which known commands are gone from those `pending` on disk; return those that are not known."""
+    def compare(self, transmitter: str, pending: set[int]) -> tuple[set[int], set[int]]:
+        """Return which known commands are gone from those `pending` on disk, and which of these are not known."""
         known = self._known[transmitter]
         gone = known - pending
         known -= gone
         self._dropped[transmitter] |= gone
         self._new[transmitter] = [queued for queued in self._new[transmitter] if queued.id not in gone]
-        return pending - known
+        return gone, pending - known

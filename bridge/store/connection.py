@@ -6,9 +6,12 @@ import os
 import shutil
 import sqlite3
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
-from bridge.common.errors import DamagedError, StoreError
+from bridge.common.errors import BusyError, DamagedError, StoreError
+from bridge.store.lock import hold
 from bridge.store.schema import MIGRATIONS
 
 _PRAGMAS = (
@@ -128,8 +131,12 @@ def _open_exclusively(path: Path) -> sqlite3.Connection:
     return connection
 
 
-def connect(path: Path) -> sqlite3.Connection:
-    """Open or create the database at `path`, check it and upgrade its schema. Raises as `Store.open`."""
+def connect(path: Path, *, owned: bool = True) -> sqlite3.Connection:
+    """Open or create the database at `path`, check it and upgrade its schema. Raises as `Store.open`.
+
+    Unless it is `owned`, an older service may run on it, which would not find its tables any more: the schema is
+    upgraded only while no service does.
+    """
     try:
         # Created here, not by SQLite, so that it is never readable by others.
         os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
@@ -139,7 +146,7 @@ def connect(path: Path) -> sqlite3.Connection:
     except sqlite3.Error as error:
         raise fault(path, error) from None
     try:
-        _prepare(connection, path)
+        _prepare(connection, path, owned=owned)
     except sqlite3.Error as error:
         connection.close()
         raise fault(path, error) from None
@@ -149,16 +156,27 @@ def connect(path: Path) -> sqlite3.Connection:
     return connection
 
 
-def _prepare(connection: sqlite3.Connection, path: Path) -> None:
+def _prepare(connection: sqlite3.Connection, path: Path, *, owned: bool) -> None:
     connection.row_factory = sqlite3.Row
     for pragma in _PRAGMAS:
         connection.execute(f"PRAGMA {pragma}")
     version = _refuse_newer(connection, path)
     _check(connection, path)
-    for number, script in enumerate(MIGRATIONS[version:], version + 1):
-        connection.executescript(f"BEGIN IMMEDIATE; {script}; PRAGMA user_version = {number}; COMMIT;")
+    with nullcontext() if owned or version in (0, len(MIGRATIONS)) else _no_service(path):
+        for number, script in enumerate(MIGRATIONS[version:], version + 1):
+            connection.executescript(f"BEGIN IMMEDIATE; {script}; PRAGMA user_version = {number}; COMMIT;")
     # A file that cannot be written fails here, at start, not at the first alarm.
     connection.executescript(f"BEGIN IMMEDIATE; PRAGMA user_version = {len(MIGRATIONS)}; COMMIT;")
+
+
+@contextmanager
+def _no_service(path: Path) -> Iterator[None]:
+    """Keep services from the store. Raises StoreError while one runs."""
+    try:
+        with hold(path):
+            yield
+    except BusyError:
+        raise StoreError(f"the store {path}: an older sosbridge is running on it; restart the service") from None
 
 
 def _refuse_newer(connection: sqlite3.Connection, path: Path) -> int:

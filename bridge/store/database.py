@@ -177,7 +177,7 @@ class Store:
 
     def _connect(self) -> sqlite3.Connection | None:
         try:
-            return connect(self.path)
+            return connect(self.path, owned=self._may_stand_by)
         except DamagedError:
             raise
         except StoreError as error:

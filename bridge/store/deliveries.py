@@ -1,15 +1,16 @@
 """Which MQTT messages the broker may deliver again, and which may be acknowledged (TOPICS.md, Commands). In memory.
 
-A message with DUP is a redelivery if its packet id and content belong to a command whose result is not published, and
-whose acknowledgement no later answer of the broker has confirmed. In doubt a command is carried out twice: a broker
-reuses packet ids, and a new message that was sent into a broken connection has DUP as well.
+A message with DUP is a redelivery if its packet id and content belong to a command that has not ended, and whose
+acknowledgement no later answer of the broker has confirmed; or to one that was certainly not acknowledged. In doubt a
+command is carried out twice: a broker reuses packet ids, and a new message that was sent into a broken connection has
+DUP as well.
 """
 
 from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import NamedTuple, Protocol
 
 
@@ -40,19 +41,30 @@ def delivery_of(message: Message) -> Delivery | None:
     return Delivery(message.mid, hashlib.sha256(message.topic.encode() + b"\0" + message.payload).digest())
 
 
+class Accepted(NamedTuple):
+    """The row that an accepted message or event of a panel has in the store."""
+
+    id: int
+    ended: bool = False
+    """Whether it is a result, of an invalid command; else it is a command."""
+
+
 class Deliveries:
-    """The messages whose acknowledgement the broker has perhaps not read."""
+    """The messages whose acknowledgement the broker has perhaps not read, and what may not be acknowledged yet."""
 
     def __init__(self) -> None:
         self.changed = asyncio.Event()
         """Set when more messages may be acknowledged; its one user clears it."""
         self.accepting: set[asyncio.Task[set[str]]] = set()
         """Commands that are being stored."""
-        self._open: dict[int, bytes] = {}
-        self._unsaved: set[Delivery] = set()
-        self._confirmed: set[Delivery] = set()
+        self._open: dict[int, tuple[bytes, int]] = {}
+        """The digest and the command, by packet id."""
+        self._confirmed: set[int] = set()
+        """Commands that the store is to forget the packet ids of."""
+        self._unsaved: dict[Delivery | str, Accepted] = {}
+        """What is in memory only: messages, and events of panels by their keys."""
 
-    def load(self, stored: Mapping[int, bytes]) -> None:
+    def load(self, stored: Mapping[int, tuple[bytes, int]]) -> None:
         """Take what the store holds, at start."""
         self._open = dict(stored)
 
@@ -61,55 +73,59 @@ class Deliveries:
         if self.accepting:
             await asyncio.wait(self.accepting)
 
-    def add(self, delivery: Delivery, *, saved: bool) -> None:
-        """Note a message whose command is accepted; `saved`: on disk."""
-        self._open[delivery.mid] = delivery.digest
-        self._confirmed.discard(delivery)
+    def add(self, accepted: Mapping[Delivery | str, Accepted], *, saved: bool) -> None:
+        """Note what is accepted; `saved`: on disk."""
+        for key, row in accepted.items():
+            if isinstance(key, Delivery) and not row.ended:
+                self._open[key.mid] = key.digest, row.id
         if not saved:
-            self._unsaved.add(delivery)
+            self._unsaved |= accepted
 
     def is_redelivery(self, message: Message) -> bool:
         delivery = delivery_of(message)
-        return bool(message.duplicate and delivery and self._open.get(delivery.mid) == delivery.digest)
+        if delivery is None or not message.duplicate:
+            return False
+        digest, _ = self._open.get(delivery.mid, (None, 0))
+        return digest == delivery.digest or delivery in self._unsaved
 
     def is_safe(self, message: Message) -> bool:
         """Whether a message may be acknowledged: its command is on disk, or its result is published."""
         return delivery_of(message) not in self._unsaved
+
+    def are_safe(self, keys: Iterable[str]) -> bool:
+        """Whether the alarms of these events are on disk, or their results are published."""
+        return self._unsaved.keys().isdisjoint(keys)
 
     def saved(self) -> None:
         """Everything is on disk."""
         self._unsaved.clear()
         self.changed.set()
 
-    def published(self, deliveries: Iterable[Delivery]) -> None:
+    def ended(self, commands: Collection[int]) -> None:
+        """These commands were delivered, or ended otherwise: what looks like one of them now may be a new one."""
+        self._open = {mid: each for mid, each in self._open.items() if each[1] not in commands}
+
+    def published(self, rows: Collection[Accepted]) -> None:
         """The results of these are published."""
-        for each in deliveries:
-            self._forget(each)
-            self._confirmed.discard(each)  # the store knows by the result
-            if each in self._unsaved:
-                self._unsaved.discard(each)
-                self.changed.set()
+        for key in [key for key, row in self._unsaved.items() if row in rows]:
+            del self._unsaved[key]
+            self.changed.set()
 
     def acknowledged(self, messages: Iterable[Message]) -> None:
         """The broker has certainly read the acknowledgements of these."""
         for message in messages:
-            delivery = delivery_of(message)
-            if delivery is not None and self._forget(delivery):
-                self._confirmed.add(delivery)
+            digest, command = self._open.get(message.mid or 0, (b"", 0))
+            if delivery_of(message) == (message.mid, digest):
+                del self._open[message.mid or 0]
+                self._confirmed.add(command)
 
     def new_session(self) -> None:
         """The broker knows nothing of an earlier session: it repeats nothing of it."""
-        self._confirmed.update(Delivery(mid, digest) for mid, digest in self._open.items())
+        self._confirmed.update(command for _, command in self._open.values())
         self._open.clear()
+        self._unsaved = {key: row for key, row in self._unsaved.items() if isinstance(key, str)}
 
-    def confirmed(self) -> list[int]:
-        """Return the packet ids that the store is to forget, once each."""
-        found = [each.mid for each in self._confirmed if each.mid not in self._open]
-        self._confirmed.clear()
+    def confirmed(self) -> set[int]:
+        """Return the commands that the store is to forget the packet ids of, once each."""
+        found, self._confirmed = self._confirmed, set()
         return found
-
-    def _forget(self, delivery: Delivery) -> bool:
-        if self._open.get(delivery.mid) != delivery.digest:
-            return False
-        del self._open[delivery.mid]
-        return True

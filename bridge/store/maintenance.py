@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 from bridge.common.clock import Clock
 from bridge.common.errors import StoreError
+from bridge.common.lasting import LASTS
 from bridge.store.database import Store
 from bridge.store.outbox import Outbox
 
@@ -44,7 +45,7 @@ async def _watch_others(outbox: Outbox) -> None:
             if before is not None and before != mark:
                 await outbox.follow_others()
         except StoreError as error:
-            log.error("%s", error)
+            log.error("%s", error, extra=LASTS)
         await asyncio.sleep(_OTHERS_WRITE_S)
 
 
@@ -54,7 +55,7 @@ async def _forget_confirmed(outbox: Outbox) -> None:
         try:
             await outbox.forget_confirmed()
         except StoreError as error:
-            log.error("%s", error)
+            log.error("%s", error, extra=LASTS)
 
 
 async def _prune(outbox: Outbox, clock: Clock) -> None:
@@ -65,4 +66,4 @@ async def _prune(outbox: Outbox, clock: Clock) -> None:
         try:
             await outbox.prune(clock.now())
         except StoreError as error:
-            log.error("%s", error)
+            log.error("%s", error, extra=LASTS)

@@ -13,7 +13,7 @@ import logging
 import sqlite3
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, TypeVar
@@ -22,7 +22,7 @@ from bridge.common.errors import DamagedError, StoreError
 from bridge.common.models import Moment, Outcome, Request, Result
 from bridge.store.arrivals import Arrivals, Wakes
 from bridge.store.database import Store
-from bridge.store.deliveries import Deliveries
+from bridge.store.deliveries import Accepted, Deliveries, Delivery
 from bridge.store.reader import OutboxReader
 from bridge.store.records import (
     CommandEntry,
@@ -31,14 +31,12 @@ from bridge.store.records import (
     PendingResult,
     Queued,
     State,
-    forget_deliveries,
     forget_repeatable,
     insert_command,
     insert_result,
     is_repeated,
     read_deliveries,
     read_queued,
-    take_delivery,
     update_active,
 )
 
@@ -53,10 +51,10 @@ _ALARMS = (Request.ALARM, Request.RESTORE)
 class _Added:
     """What a transaction added."""
 
-    transmitters: set[str]
-    queued: list[Queued]
-    keys: dict[str, int] = field(default_factory=dict)
-    """The numbers of commands by the keys of the panels' events."""
+    transmitters: set[str] = field(default_factory=set)
+    queued: list[Queued] = field(default_factory=list)
+    rows: dict[Delivery | str, Accepted] = field(default_factory=dict)
+    """By message, or by the key of a panel's event."""
 
 
 class Outbox(OutboxReader):
@@ -69,8 +67,6 @@ class Outbox(OutboxReader):
         self.wakes = Wakes()
         self.deliveries = Deliveries()
         self._arrivals = Arrivals()
-        self._unsaved: dict[str, int] = {}
-        """The events of panels, by key, whose commands are in memory only; with their numbers."""
         store.on_failure.append(self._failure_changed)
 
     @property
@@ -80,7 +76,6 @@ class Outbox(OutboxReader):
 
     def _failure_changed(self, failure: StoreError | None) -> None:
         if failure is None:
-            self._unsaved.clear()
             self.deliveries.saved()
 
     async def add(self, entries: Sequence[Entry]) -> set[str]:
@@ -88,11 +83,11 @@ class Outbox(OutboxReader):
 
         A command that finds the outbox full ends `invalid`; the same as one before, by its caller's word, `duplicate`.
         """
-        return await self._accept(entries, lambda db: self._add(db, entries))
+        return await self._accept(lambda db: self._add(db, entries))
 
-    async def _accept(self, entries: Sequence[Entry], work: Callable[[sqlite3.Connection], _Added]) -> set[str]:
-        """Store `entries` by `work`. What was begun is finished, also if the caller is cancelled."""
-        task = asyncio.create_task(self._finish(entries, work), name="outbox: accept commands")
+    async def _accept(self, work: Callable[[sqlite3.Connection], _Added]) -> set[str]:
+        """Store entries by `work`. What was begun is finished, also if the caller is cancelled."""
+        task = asyncio.create_task(self._finish(work), name="outbox: accept commands")
         self.deliveries.accepting.add(task)
         task.add_done_callback(self._accepted)
         return await asyncio.shield(task)
@@ -102,51 +97,53 @@ class Outbox(OutboxReader):
         if not task.cancelled() and (error := task.exception()) is not None:  # perhaps nobody waits for it any more
             log.debug("commands were not accepted: %s", error)
 
-    async def _finish(self, entries: Sequence[Entry], work: Callable[[sqlite3.Connection], _Added]) -> set[str]:
+    async def _finish(self, work: Callable[[sqlite3.Connection], _Added]) -> set[str]:
         added = await self._store.write(work)
-        saved = self.failure is None
-        for entry in entries:
-            if entry.delivery is not None:
-                self.deliveries.add(entry.delivery, saved=saved)
-        if not saved:
-            self._unsaved |= added.keys
+        self.deliveries.add(added.rows, saved=self.failure is None)
         for queued in added.queued:
             self._arrivals.add(queued)
         self.wakes.wake(added.transmitters)
         return added.transmitters
 
     def _add(self, db: sqlite3.Connection, entries: Sequence[Entry]) -> _Added:
-        forget_deliveries(db, [entry.delivery.mid for entry in entries if entry.delivery])
+        mids = [(entry.delivery.mid,) for entry in entries if entry.delivery]
+        db.executemany("UPDATE command SET mid = NULL WHERE mid = ?", mids)  # the broker has used these ids again
         pending = db.execute("SELECT count(*) FROM command WHERE state = 'pending'").fetchone()[0]
-        added = _Added(set(), [])
-        for entry in entries:
+        added = _Added()
+        for given in entries:
+            entry = self._admitted(db, given, pending + len(added.queued))
             added.transmitters.add(entry.transmitter)
             if isinstance(entry, InvalidEntry):
-                insert_result(db, entry.transmitter, None, entry.result, entry.reply, entry.delivery)
-            elif fault := self._refusal(db, entry, pending + len(added.queued)):
-                insert_result(db, entry.transmitter, None, fault, entry.reply, entry.delivery)
+                row = Accepted(insert_result(db, entry.transmitter, None, entry.result, entry.reply), ended=True)
             else:
                 added.queued.append(insert_command(db, entry.command, entry.delivery))
+                row = Accepted(added.queued[-1].id)
+            if entry.delivery:
+                added.rows[entry.delivery] = row
         return added
 
-    def _refusal(self, db: sqlite3.Connection, entry: CommandEntry, pending: int) -> Result | None:
-        """Return the result of a command that is not queued."""
-        command = entry.command
-        ended = Result(
+    def _admitted(self, db: sqlite3.Connection, entry: Entry, pending: int) -> Entry:
+        """Return `entry`, or in place of a command that is not queued its result."""
+        if isinstance(entry, InvalidEntry):
+            return entry
+        command, outcome = entry.command, Outcome.INVALID
+        if pending >= self._max_commands:
+            error = f"the outbox is full ({self._max_commands} commands); retry later, or raise store.max_commands"
+        elif entry.repeatable and is_repeated(db, command):
+            outcome = Outcome.DUPLICATE
+            error = "not sent again: the same alarm with this reference and transmitter_time was accepted before"
+        else:
+            return entry
+        result = Result(
             request=command.request,
-            outcome=Outcome.INVALID,
+            outcome=outcome,
             reference=command.reference,
             event_code=command.alarm.event_code if command.alarm else None,
             accepted_at=command.accepted_at,
             completed_at=command.accepted_at,
+            error=error,
         )
-        if pending >= self._max_commands:
-            error = f"the outbox is full ({self._max_commands} commands); retry later, or raise store.max_commands"
-            return replace(ended, error=error)
-        if entry.repeatable and is_repeated(db, command):
-            error = "not sent again: the same alarm with this reference and transmitter_time was accepted before"
-            return replace(ended, outcome=Outcome.DUPLICATE, error=error)
-        return None
+        return InvalidEntry(entry.transmitter, result, entry.reply, entry.delivery)
 
     async def pending(self, transmitter: str) -> list[Queued]:
         """Return everything that waits, in order of acceptance; from then on `take` returns what is new."""
@@ -172,7 +169,9 @@ class Outbox(OutboxReader):
         """Take note of what another program changed, such as `sosbridge outbox drop`."""
         for name in self._arrivals.transmitters:
             pending = await self._store.read(partial(_pending_numbers, transmitter=name))
-            for number in self._arrivals.compare(name, pending):
+            gone, unknown = self._arrivals.compare(name, pending)
+            self.deliveries.ended(gone)
+            for number in unknown:
                 queued = await self.get(number)
                 if queued is not None and queued.state is State.PENDING:
                     self._arrivals.add(queued)
@@ -186,7 +185,8 @@ class Outbox(OutboxReader):
     async def failed(self, queued: Queued, *, attempts: int, error: str, unauthorized: Result | None = None) -> None:
         """Keep a command for another round, with the error; its `undelivered` event is pending from now on.
 
-        `unauthorized` is a result to publish once, while the command stays pending.
+        `attempts` are all since it was accepted. `unauthorized` is a result to publish once, while the command stays
+        pending.
         """
 
         def work(db: sqlite3.Connection) -> None:
@@ -194,7 +194,7 @@ class Outbox(OutboxReader):
             refused = unauthorized is not None
             before = db.execute("SELECT unauthorized FROM command WHERE id = ?", (queued.id,)).fetchone()
             db.execute(
-                "UPDATE command SET attempts = attempts + ?, error = ?, undelivered = max(undelivered, 1),"
+                "UPDATE command SET attempts = ?, error = ?, undelivered = max(undelivered, 1),"
                 " unauthorized = CASE WHEN ? THEN 1 WHEN unauthorized THEN 2 ELSE 0 END WHERE id = ?",
                 (attempts, error, refused, queued.id),
             )
@@ -213,10 +213,9 @@ class Outbox(OutboxReader):
 
         def work(db: sqlite3.Connection) -> None:
             command = queued.command
-            delivery = take_delivery(db, queued.id)
             if result.outcome is Outcome.REJECTED and command.request in _ALARMS:
                 db.execute(
-                    "UPDATE command SET state = 'rejected', attempts = attempts + ?, error = ?,"
+                    "UPDATE command SET state = 'rejected', attempts = ?, error = ?, mid = NULL,"
                     " undelivered = max(undelivered, 1) WHERE id = ?",
                     (result.attempts or 0, result.error or "", queued.id),
                 )
@@ -226,8 +225,9 @@ class Outbox(OutboxReader):
                 update_active(db, command)
             else:
                 forget_repeatable(db, command)
-            insert_result(db, command.transmitter, queued.id, result, command.reply, delivery)
+            insert_result(db, command.transmitter, queued.id, result, command.reply)
 
+        self.deliveries.ended({queued.id})  # also if the store fails: a new alarm may look like this one from here on
         await self._store.write(work)
         self._arrivals.end(queued)
 
@@ -237,13 +237,11 @@ class Outbox(OutboxReader):
         await self._store.write(lambda db: db.execute(sql, (name, value)))
 
     async def published(self, results: Sequence[PendingResult]) -> None:
-        """Note that the broker has these results, and so needs no acknowledgement of their commands any more."""
-        self.deliveries.published(result.delivery for result in results if result.delivery)
-        ended = {result.command_id for result in results}
-        self._unsaved = {key: number for key, number in self._unsaved.items() if number not in ended}
+        """Note that the broker has these results."""
+        rows = {Accepted(result.id, ended=True) for result in results}
+        self.deliveries.published(rows | {Accepted(result.command_id) for result in results if result.command_id})
         values = [(result.id,) for result in results]
-        sql = "UPDATE history SET published = 1, mid = NULL WHERE id = ?"
-        await self._store.write(lambda db: db.executemany(sql, values))
+        await self._store.write(lambda db: db.executemany("UPDATE history SET published = 1 WHERE id = ?", values))
 
     async def told_undelivered(self, queued: Queued) -> None:
         await self._store.write(lambda db: db.execute("UPDATE command SET undelivered = 2 WHERE id = ?", (queued.id,)))
@@ -254,9 +252,8 @@ class Outbox(OutboxReader):
 
     async def forget_confirmed(self) -> None:
         """Let the store forget the messages whose acknowledgement the broker has for certain."""
-        mids = self.deliveries.confirmed()
-        if mids:
-            await self._store.write(lambda db: forget_deliveries(db, mids))
+        if values := [(number,) for number in self.deliveries.confirmed()]:
+            await self._store.write(lambda db: db.executemany("UPDATE command SET mid = NULL WHERE id = ?", values))
 
     async def prune(self, now: datetime) -> None:
         """Delete published results past the history's age or number, and the oldest rejected alarms past theirs."""
@@ -314,11 +311,13 @@ class Outbox(OutboxReader):
                     new[key] = entry
             added = self._add(db, list(new.values()))
             numbers = {queued.command: queued.id for queued in added.queued}
-            keys = {key: numbers[entry.command] for key, entry in new.items() if entry.command in numbers}
-            return replace(added, keys=keys)
+            for key, entry in new.items():
+                if entry.command in numbers:
+                    added.rows[key] = Accepted(numbers[entry.command])
+            return added
 
-        changed = await self._accept(list(entries.values()), work)
-        if self._unsaved.keys() & entries.keys():
+        changed = await self._accept(work)
+        if not self.deliveries.are_safe(entries):
             raise StoreError(f"{self.failure}; the alarms of panel {guid} are sent, but not stored yet")
         return changed
 
@@ -330,7 +329,7 @@ def _pending_numbers(db: sqlite3.Connection, transmitter: str) -> set[int]:
 
 def _end_dropped(db: sqlite3.Connection, queued: Queued, now: datetime) -> None:
     """Store the result of a command that a person drops."""
-    command, delivery = queued.command, take_delivery(db, queued.id)
+    command = queued.command
     result = Result(
         request=command.request,
         outcome=Outcome.REJECTED,
@@ -342,5 +341,5 @@ def _end_dropped(db: sqlite3.Connection, queued: Queued, now: datetime) -> None:
         warnings=command.warnings,
         error="dropped with `sosbridge outbox drop`",
     )
-    insert_result(db, command.transmitter, queued.id, result, command.reply, delivery)
+    insert_result(db, command.transmitter, queued.id, result, command.reply)
     forget_repeatable(db, command)

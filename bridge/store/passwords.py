@@ -40,7 +40,8 @@ class Passwords:
     def __init__(self, path: Path, configured: Secret, receivers: Sequence[str] = ("primary",)) -> None:
         """Read `path` if it exists. A damaged file raises nothing: `problem` says so, the configured one is tried."""
         self.problem: str | None = None
-        """What is wrong with the file, for a person."""
+        """Why the file cannot be read, for a person."""
+        self._unwritable: str | None = None
         self._path = path
         self._configured = configured
         self._receivers = frozenset(receivers)
@@ -71,6 +72,21 @@ class Passwords:
                 " receiver takes it; ask the operator which one is set, and write it into the configuration"
             )
         return None
+
+    @property
+    def trouble(self) -> str | None:
+        """What needs a person: the file, or which password is right; None if nothing."""
+        return self.rotation_refusal or self._unwritable
+
+    def recheck(self) -> None:
+        """Try a file again that could not be read or written: a person may have restored or removed it."""
+        with self._lock:
+            if self.problem is not None:
+                self.problem = None
+                self._load()
+            elif self._unwritable is not None:
+                with suppress(StoreError):
+                    self._save(self._passwords)
 
     def check_writable(self) -> None:
         """Raise StoreError if a new password could not be stored now; ask for none before this."""
@@ -173,8 +189,9 @@ class Passwords:
             self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             write_private(self._path, json.dumps(content).encode())
         except OSError as error:
-            raise StoreError(f"the password file {self._path}: {error.strerror}") from None
-        self._passwords = passwords
+            self._unwritable = f"the password file {self._path}: {error.strerror}"
+            raise StoreError(self._unwritable) from None
+        self._passwords, self._unwritable = passwords, None
 
     def _mark(self) -> str:
         """Return a hash that shows whether the configured password has changed, without storing it again."""

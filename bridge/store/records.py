@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import sqlite3
-from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -88,8 +87,7 @@ class PendingResult:
     """As published: JSON of `fields`."""
     fields: dict[str, Any]
     reply: Reply | None
-    delivery: Delivery | None = None
-    command_id: int | None = None
+    command_id: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,20 +107,10 @@ def count_pending(db: sqlite3.Connection) -> int:
     return int(db.execute("SELECT count(*) FROM command WHERE state = 'pending'").fetchone()[0])
 
 
-def read_deliveries(db: sqlite3.Connection) -> dict[int, bytes]:
-    """Return the digest of each packet id that the broker may deliver again."""
-    sql = (
-        "SELECT mid, digest FROM command WHERE mid IS NOT NULL"
-        " UNION ALL SELECT mid, digest FROM history WHERE mid IS NOT NULL AND published = 0"
-    )
-    return {row["mid"]: row["digest"] for row in db.execute(sql)}
-
-
-def forget_deliveries(db: sqlite3.Connection, mids: Iterable[int]) -> None:
-    """Forget packet ids: the broker has their acknowledgement, or has used them again."""
-    for mid in mids:
-        db.execute("UPDATE command SET mid = NULL WHERE mid = ?", (mid,))
-        db.execute("UPDATE history SET mid = NULL WHERE mid = ?", (mid,))
+def read_deliveries(db: sqlite3.Connection) -> dict[int, tuple[bytes, int]]:
+    """Return the digest and the command of each packet id that the broker may deliver again."""
+    sql = "SELECT mid, digest, id FROM command WHERE mid IS NOT NULL"
+    return {row["mid"]: (row["digest"], row["id"]) for row in db.execute(sql)}
 
 
 def _key(command: Command) -> str:
@@ -174,25 +162,18 @@ def insert_result(
     command_id: int | None,
     result: Result,
     reply: Reply | None,
-    delivery: Delivery | None = None,
-) -> None:
-    """Store a result to publish."""
+) -> int:
+    """Store a result to publish; return its number."""
     completed = result.completed_at.timestamp() if result.completed_at else 0
-    db.execute(
-        "INSERT INTO history (command_id, transmitter, request, completed_at, result, reply_topic, correlation, mid,"
-        " digest) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+    cursor = db.execute(
+        "INSERT INTO history (command_id, transmitter, request, completed_at, result, reply_topic, correlation)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?)",
         (
             command_id, transmitter, result.request, completed, json.dumps(result.as_json()),
-            reply.topic if reply else None, reply.correlation if reply else None, *(delivery or (None, None)),
+            reply.topic if reply else None, reply.correlation if reply else None,
         ),
     )  # fmt: skip
-
-
-def take_delivery(db: sqlite3.Connection, number: int) -> Delivery | None:
-    """Return which message a command came with, which is its result's from now on."""
-    row = db.execute("SELECT mid, digest FROM command WHERE id = ?", (number,)).fetchone()
-    db.execute("UPDATE command SET mid = NULL WHERE id = ?", (number,))
-    return _delivery(row) if row else None
+    return cursor.lastrowid or 0
 
 
 def update_active(db: sqlite3.Connection, command: Command) -> None:
@@ -248,7 +229,7 @@ def read_pending_result(row: sqlite3.Row) -> PendingResult:
     try:
         fields = json.loads(row["result"])
         return PendingResult(
-            row["id"], row["transmitter"], Request(row["request"]), row["result"], fields, _reply(row), _delivery(row),
+            row["id"], row["transmitter"], Request(row["request"]), row["result"], fields, _reply(row),
             row["command_id"],
         )  # fmt: skip
     except (ValueError, TypeError) as error:
@@ -274,10 +255,6 @@ def read_panel(row: sqlite3.Row) -> dict[str, Any]:
 
 def _reply(row: sqlite3.Row) -> Reply | None:
     return Reply(row["reply_topic"], row["correlation"]) if row["reply_topic"] else None
-
-
-def _delivery(row: sqlite3.Row) -> Delivery | None:
-    return Delivery(row["mid"], row["digest"]) if row["mid"] is not None else None
 
 
 def read_identity(row: sqlite3.Row) -> AlarmIdentity:

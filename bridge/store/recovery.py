@@ -28,6 +28,7 @@ from bridge.store import wal
 from bridge.store.connection import connect, damage, fault
 from bridge.store.database import Store
 from bridge.store.records import State, count_pending, read_active, read_panel, read_pending_result, read_queued
+from bridge.store.schema import NEEDED
 
 log = logging.getLogger(__name__)
 
@@ -112,20 +113,20 @@ class Recovery:
             raise fault(self._path, error) from None
 
     async def _checked(self) -> Store:
-        """Open the store and read all of it. Raises DamagedError."""
+        """Open the store and read all that is needed of it. Raises DamagedError."""
         if await asyncio.to_thread(wal.breaks_off, self._path):
             raise damage(self._path, "its log is truncated: the last commands are lost")
         store = await Store.open(self._path, standby=True)
         try:
-            await store.read(self._read_all)
+            await store.read(self._read_needed)
         except BaseException:
             await store.close()
             raise
         return store
 
-    def _read_all(self, db: sqlite3.Connection) -> None:
+    def _read_needed(self, db: sqlite3.Connection) -> None:
         for table, (_, read) in self._tables.items():
-            for row in db.execute(f"SELECT * FROM {table}"):  # noqa: S608 - a constant name
+            for row in db.execute(f"SELECT * FROM {table} {NEEDED.get(table, '')}"):  # noqa: S608 - constants
                 try:
                     read(row)
                 except _UNREADABLE as error:
@@ -196,12 +197,15 @@ def _copy(
     order: str,
     read: Callable[[sqlite3.Row], object],
 ) -> bool:
+    """Copy what can be read of a table; return whether that was all."""
     columns = [row["name"] for row in target.execute(f"PRAGMA table_info({table})")]
     whole = True
     for row in _rows(source, table, order):
-        values = _values(table, read, row) if row else {}
-        whole = whole and row is not None and values == dict(row)
-        _insert(target, table, {name: values[name] for name in columns if name in values})
+        found = _readable(table, read, row) if row else {}
+        whole = whole and row is not None and found == dict(row)
+        if names := [name for name in columns if name in found]:
+            sql = f"INSERT OR IGNORE INTO {table} ({', '.join(names)}) VALUES ({', '.join('?' * len(names))})"  # noqa: S608 - constant names
+            target.execute(sql, [found[name] for name in names])
     return whole
 
 
@@ -217,7 +221,7 @@ def _rows(source: sqlite3.Connection, table: str, order: str) -> Iterator[sqlite
             return
 
 
-def _values(table: str, read: Callable[[sqlite3.Row], object], row: sqlite3.Row) -> dict[str, Any]:
+def _readable(table: str, read: Callable[[sqlite3.Row], object], row: sqlite3.Row) -> dict[str, Any]:
     """Return what to insert for `row`: all of it, the readable part of an alarm, or nothing."""
     try:
         read(row)
@@ -243,13 +247,6 @@ def _bare_alarm(row: sqlite3.Row) -> dict[str, Any]:
     names = ("id", "transmitter", "request", "event_code", "area", "section", "detector")
     kept = {name: row[name] for name in names}
     return {**kept, "body": json.dumps(body), "accepted_at": time.time(), "state": State.PENDING}
-
-
-def _insert(target: sqlite3.Connection, table: str, values: dict[str, Any]) -> None:
-    if values:
-        names, marks = ", ".join(values), ", ".join("?" * len(values))
-        sql = f"INSERT OR IGNORE INTO {table} ({names}) VALUES ({marks})"  # noqa: S608 - constant names
-        target.execute(sql, tuple(values.values()))
 
 
 def _part(path: Path, part: str) -> Path:

@@ -61,10 +61,10 @@ MIGRATIONS: tuple[str, ...] = (
     -- which MQTT message it came with, until the broker has the acknowledgement for certain (Deliveries)
     ALTER TABLE command ADD COLUMN mid INTEGER;
     ALTER TABLE command ADD COLUMN digest BLOB;
-    ALTER TABLE history ADD COLUMN mid INTEGER;
-    ALTER TABLE history ADD COLUMN digest BLOB;
     CREATE INDEX command_mid ON command (mid) WHERE mid IS NOT NULL;
-    CREATE INDEX history_mid ON history (mid) WHERE mid IS NOT NULL;
     DROP TABLE seen;
     """,
 )
+_LAST_OF_EACH = "SELECT max(id) FROM history WHERE published GROUP BY transmitter, request"
+NEEDED = {"history": f"WHERE published = 0 OR id IN ({_LAST_OF_EACH})"}
+"""Which rows of a table are ever read: of the published results only the last of each kind."""

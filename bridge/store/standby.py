@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import sqlite3
 
-from bridge.store.schema import MIGRATIONS
+from bridge.store.schema import MIGRATIONS, NEEDED
 
 _TABLES = {
     "command": ("id",),
@@ -23,10 +23,6 @@ _TABLES = {
 """The primary key of each table."""
 _LEFT_FREE = 1000
 """Numbers of results that are not given in memory."""
-_OLD_RESULTS = (
-    " WHERE published = 0 OR id IN (SELECT max(id) FROM history WHERE published GROUP BY transmitter, request)"
-)
-"""Of the published results only the last of each kind are ever read."""
 
 
 def copy(disk: sqlite3.Connection) -> sqlite3.Connection:
@@ -66,7 +62,7 @@ def write_back(memory: sqlite3.Connection, disk: sqlite3.Connection) -> None:
 
 
 def _copy_table(disk: sqlite3.Connection, memory: sqlite3.Connection, table: str) -> None:
-    for row in disk.execute(f"SELECT * FROM {table}{_OLD_RESULTS if table == 'history' else ''}"):  # noqa: S608 - constants
+    for row in disk.execute(f"SELECT * FROM {table} {NEEDED.get(table, '')}"):  # noqa: S608 - constants
         _insert(memory, table, row)
 
 

@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 from bridge.common.backoff import Backoff
 from bridge.common.clock import Clock
 from bridge.common.errors import StoreError
+from bridge.common.lasting import LASTS
 from bridge.common.models import Command, Outcome, Request, Result
 from bridge.common.payloads import CommandError
 from bridge.common.text import clean
@@ -66,7 +67,7 @@ class CommandHandler:
             try:
                 await self._outbox.add(entries)
             except StoreError as error:
-                log.critical("%d commands are not stored and not acknowledged: %s", len(entries), error)
+                log.critical("%d commands are not stored and not acknowledged: %s", len(entries), error, extra=LASTS)
                 await asyncio.sleep(backoff.fail())
             else:
                 return
@@ -107,7 +108,10 @@ class CommandHandler:
 
     def _rejected(self, message: Incoming, error: CommandError) -> list[Entry]:
         """Return what is stored of a wrong command: its result, if it belongs to a transmitter."""
-        log.warning("rejected a command on %s: %s", clean(message.topic), error)
+        level = logging.ERROR if error.request in (Request.ALARM, Request.RESTORE) else logging.WARNING
+        who = f"{error.transmitter}: " if error.transmitter else ""
+        fields = {"transmitter": error.transmitter, "outcome": str(Outcome.INVALID)}
+        log.log(level, "%scommand on %s rejected: %s", who, clean(message.topic), error, extra=fields)
         now = self._clock.now()
         result = Result(
             request=error.request or Request.ALARM,

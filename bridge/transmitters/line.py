@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 
 from bridge.common.clock import Clock
 from bridge.common.errors import StoreError
+from bridge.common.lasting import LASTS
 from bridge.common.models import Command, PreparedAlarm, Request, Secret
 from bridge.common.text import clean
 from bridge.sos_access.client import Exchange, SOSAccessClient
@@ -176,7 +177,7 @@ class Line:
             try:
                 await asyncio.to_thread(change, each.receiver, each.password)
             except StoreError as error:  # they stay on disk as they were; the message was delivered
-                log.error("%s: %s", self.name, error)
+                log.error("%s: %s", self.name, error, extra=LASTS)
             else:
                 self._confirmed[each.receiver] = each.password if each.accepted else None
 
@@ -243,7 +244,9 @@ class Line:
 
     def _exchange(self, response: Response, route: Route, sent_at: datetime) -> Exchange[Response]:
         receiver: ReceiverName = "primary" if route.receiver == "primary" else "secondary"
-        log.debug("%s: %s answered %d %s", self.name, _named(route), response.status, clean(response.info))
+        text = "%s: %s: answered %d %s"
+        fields = {"transmitter": self.name, "receiver": route.receiver}
+        log.debug(text, self.name, _named(route), response.status, clean(response.info), extra=fields)
         return Exchange(response, receiver, 1, sent_at, self.clock.now())
 
 

@@ -6,12 +6,14 @@ import asyncio
 import json
 import logging
 import time
+from dataclasses import replace
 from datetime import datetime
 from functools import partial
 
 from bridge.common.errors import StoreError
+from bridge.common.lasting import LASTS
 from bridge.common.models import Outcome, Reply, Request, Result
-from bridge.common.problems import Problem, Problems
+from bridge.common.problems import About, Kind, Problem, Problems
 from bridge.common.text import clean, timestamp
 from bridge.mqtt.outgoing import Outgoing
 from bridge.store.outbox import Outbox
@@ -28,14 +30,12 @@ _RETRY_S = 5.0
 _AFTER_STORED_S = 0.03
 """What was stored just now is sent before the states that count it are read and published."""
 _HEARTBEAT_EACH_S = 600.0
-_LONGEST_TEXT = 300
-"""Characters of a problem's text."""
 
 
 class Publisher:
     """Keeps the topics of all transmitters as the outbox is."""
 
-    def __init__(self, topics: Topics, outbox: Outbox, outgoing: Outgoing) -> None:
+    def __init__(self, topics: Topics, outbox: Outbox, outgoing: Outgoing, problems: Problems) -> None:
         self._topics = topics
         self._outbox = outbox
         self._outgoing = outgoing
@@ -50,8 +50,8 @@ class Publisher:
         """Commands whose `undelivered` event is in `_outgoing`, or was, and is not noted on disk yet."""
         self._heartbeats: dict[str, tuple[Outcome, float]] = {}
         self._reachability = {name: Reachability(topics.reach(name)) for name in topics.transmitters}
-        self._problems = {name: Problems() for name in topics.transmitters}
-        self._bridge_problems = Problems()
+        self._problems = problems
+        problems.follow(self._problem_changed)
         self._unconfigured = False
         """Whether alarms wait for transmitters that are not configured; none are added while the bridge runs."""
         self._published: list[PendingResult] = []
@@ -76,34 +76,35 @@ class Publisher:
             self._outgoing.state(self._topics.of(transmitter, leaf), payload)
         for event in change.events:
             self._outgoing.publish(self._topics.of(transmitter, "event"), json.dumps(event))
-        problems = self._problems[transmitter]
-        for problem in change.problems:
-            problems.raise_(problem)
-        for problem in change.cleared:
-            problems.clear(problem.kind, problem.receiver, problem.path)
-        self._publish_line_problems(transmitter)
+        for finding in change.findings:
+            about = replace(finding.about, transmitter=transmitter)
+            if finding.known:
+                self._problems.set(finding.kind, finding.text, about, finding.since)
+            else:
+                self._problems.doubt(finding.kind, about)
+        self._publish_problems(transmitter)
 
-    def problem(
-        self, transmitter: str, kind: str, text: str | None, *, receiver: str | None = None, path: str | None = None
-    ) -> None:
+    def problem(self, transmitter: str, kind: Kind, text: str | None, *, receiver: str | None = None) -> None:
         """Raise a transmitter's problem with the `text` for people, or clear it with None."""
-        _set(self._problems[transmitter], kind, text, receiver=receiver, path=path)
-        self._publish_line_problems(transmitter)
+        self._problems.set(kind, text, About(transmitter, receiver))
 
-    def bridge_problem(self, kind: str, text: str | None, *, panel: str | None = None) -> None:
-        """Raise a problem of the bridge with the `text` for people, or clear it with None."""
-        _set(self._bridge_problems, kind, text, panel=panel)
-        self._publish_problems(self._topics.bridge_problem, self._bridge_problems)
+    def _problem_changed(self, about: About, _: Problem | None, __: Problem | None) -> None:
+        self._publish_problems(about.transmitter)
 
-    def _publish_line_problems(self, transmitter: str) -> None:
-        """Publish a transmitter's problems, once its routes are known: before, OFF would say that all is well."""
-        if self._reachability[transmitter].is_known:
-            self._publish_problems(self._topics.of(transmitter, "problem"), self._problems[transmitter])
+    def _publish_problems(self, transmitter: str | None) -> None:
+        """Publish the problems of a transmitter, once its routes are known, or those of the bridge.
 
-    def _publish_problems(self, topic: str, problems: Problems) -> None:
-        found = problems.as_json()
-        self._outgoing.state(topic, "ON" if found else "OFF")
-        self._outgoing.state(f"{topic}/info", json.dumps(found))
+        OFF is published once everything was checked; until then the retained topic keeps what it holds.
+        """
+        topic = self._topics.bridge_problem
+        if transmitter is not None:
+            topic = self._topics.of(transmitter, "problem")
+            if not self._reachability[transmitter].is_known:
+                return
+        found = self._problems.published(transmitter)
+        if found is not None:
+            self._outgoing.state(topic, "ON" if found else "OFF")
+            self._outgoing.state(f"{topic}/info", json.dumps([_listed(problem) for problem in found]))
 
     def heartbeat(self, transmitter: str, result: Result) -> None:
         """Publish a heartbeat's outcome like a ping's: when it changes, else every ten minutes at most."""
@@ -127,6 +128,7 @@ class Publisher:
     async def restore(self) -> None:
         """Declare what was published last before this start: a broker that lost its store gets it again."""
         await self._look_for_unconfigured()
+        self._publish_problems(None)
         kinds = ((Request.ALARM, Request.RESTORE), (Request.PING,), (Request.AUTH,))
         for name in self._topics.transmitters:
             for requests in kinds:
@@ -136,14 +138,12 @@ class Publisher:
             await self._refresh(name)
 
     async def _look_for_unconfigured(self) -> None:
-        """Raise or clear the problem of alarms that nobody sends."""
+        """Raise or clear the problem of alarms that nobody sends: what was moved in the configuration keeps waiting."""
         found = await self._outbox.unconfigured(self._topics.transmitters)
         words = ", ".join(f"{count} for {clean(name)}" for name, count in found.items())
-        text = f"alarms wait for transmitters that are not configured: {words}" if found else None
-        if text is not None and not self._unconfigured:
-            log.error("%s; configure them, or drop the alarms (sosbridge outbox)", text)
-        self._unconfigured = text is not None
-        self.bridge_problem("unconfigured_waiting", text)
+        text = f"alarms wait for transmitters that are not configured: {words}; see sosbridge outbox list"
+        self._unconfigured = bool(found)
+        self._problems.set(Kind.UNCONFIGURED_WAITING, text if found else None)
 
     async def run(self) -> None:
         """Publish what changes until cancelled."""
@@ -156,7 +156,7 @@ class Publisher:
                 try:
                     await self._round()
                 except StoreError as error:
-                    log.error("%s", error)
+                    log.error("%s", error, extra=LASTS)
                     await asyncio.sleep(_RETRY_S)
                     self._work.set()
 
@@ -192,8 +192,7 @@ class Publisher:
         for leaf, payload in states.items():
             self._outgoing.state(self._topics.of(name, leaf), payload)
         for kind, text in _queue_problems(counts).items():
-            _set(self._problems[name], kind, text)
-        self._publish_line_problems(name)
+            self._problems.set(kind, text, About(name))
 
     async def _publish_results(self) -> None:
         if self._waiting_results:
@@ -250,24 +249,21 @@ class Publisher:
                 del self._published_undelivered[0]
                 self._work.set()  # for the next portion
         except StoreError as error:
-            log.error("%s", error)
+            log.error("%s", error, extra=LASTS)
 
 
-def _set(problems: Problems, kind: str, text: str | None, **about: str | None) -> None:
-    """Raise a problem, or clear it where `text` is None."""
-    if text is None:
-        problems.clear(kind, **about)
-    else:
-        problems.raise_(Problem(kind, datetime.now().astimezone(), clean(text, _LONGEST_TEXT), **about))
+def _listed(problem: Problem) -> dict[str, str]:
+    """Return a problem as its topic lists it: the transmitter stands in the topic."""
+    return {name: value for name, value in problem.as_json().items() if name != "transmitter"}
 
 
-def _queue_problems(counts: Counts) -> dict[str, str | None]:
+def _queue_problems(counts: Counts) -> dict[Kind, str | None]:
     """Return the problems that the outbox shows, by kind; None: there is none."""
     rejected = f"rejected: {counts.rejected}; see sosbridge outbox list, then retry or drop each"
     undelivered = f"not delivered yet: {counts.undelivered}"
     return {
-        "rejected": rejected if counts.rejected else None,
-        "undelivered": undelivered if counts.undelivered else None,
+        Kind.REJECTED: rejected if counts.rejected else None,
+        Kind.UNDELIVERED: undelivered if counts.undelivered else None,
     }
 
 

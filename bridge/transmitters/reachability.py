@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Final
 
-from bridge.common.problems import Problem
-from bridge.common.text import clean, timestamp
+from bridge.common.problems import About, Kind
+from bridge.common.text import LONGEST_ERROR, clean, timestamp
 from bridge.transmitters.routes import Health, Routes
 from bridge.transmitters.supervision import HEARTBEATS_PER_LEVEL
 from bridge.transmitters.topics import Reach
@@ -20,8 +20,18 @@ REACH_EVENTS: Final = ("receiver_down", "receiver_up", "path_down", "path_up")
 
 _SUCCESS_EACH_S = 600.0
 """A success alone changes `last_success_at` this often, not with every alarm."""
-_LONGEST_ERROR = 200
-"""Characters of an error in a topic; a receiver's text can be part of it."""
+_DOWN: Final = {"receiver": Kind.RECEIVER_DOWN, "path": Kind.PATH_DOWN}
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Whether there is a problem: `text` None says that there is none, `known` False that it was not checked yet."""
+
+    kind: Kind
+    about: About
+    text: str | None
+    since: datetime
+    known: bool
 
 
 @dataclass(slots=True)
@@ -31,8 +41,11 @@ class Change:
     states: dict[str, object] = field(default_factory=dict)
     """Payload by topic: ON, OFF or an object."""
     events: list[dict[str, object]] = field(default_factory=list)
-    problems: list[Problem] = field(default_factory=list)
-    cleared: list[Problem] = field(default_factory=list)
+    findings: list[Finding] = field(default_factory=list)
+
+    def add(self, kind: Kind, about: About, text: str, since: datetime, *, up: bool | None) -> None:
+        """Add what is a problem, described by `text`, if `up` is False."""
+        self.findings.append(Finding(kind, about, text if up is False else None, since, up is not None))
 
 
 @dataclass(slots=True)
@@ -94,10 +107,9 @@ class Reachability:
         if up is not None:
             change.states[f"{kind}/{name}/state"] = "ON" if up else "OFF"
         change.states[f"{kind}/{name}/info"] = self._info(key, at, found, changed=changed)
-        about: dict[str, Any] = {kind: name}
+        about = About(receiver=name) if kind == "receiver" else About(path=name)
         text = f"{kind} {name} does not take messages" + (f": {error}" if error else "")
-        problem = Problem(f"{kind}_down", part.since or at.wall, text, **about)
-        (change.problems if up is False else change.cleared).append(problem)
+        change.add(_DOWN[kind], about, text, part.since or at.wall, up=up)
 
     def _info(self, key: tuple[str, str], at: _Moment, found: list[Health], *, changed: bool) -> dict[str, object]:
         kind, name = key
@@ -124,8 +136,7 @@ class Reachability:
         last = at.routes.last_success
         since = at.time_of(last if last is not None else started or at.now)
         within = f" within the heartbeat level of {level:.0f} s" if level else ""
-        problem = Problem("link_down", since, f"no receiver took a message{within}")
-        (change.problems if up is False else change.cleared).append(problem)
+        change.add(Kind.LINK_DOWN, About(), f"no receiver took a message{within}", since, up=up)
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,4 +168,4 @@ def _last_error(found: list[Health]) -> str:
     """Return the newest error of routes."""
     failed = [health for health in found if health.last_error]
     newest = max(failed, key=lambda health: health.last_exchange or 0.0, default=None)
-    return clean(newest.last_error, _LONGEST_ERROR) if newest else ""
+    return clean(newest.last_error, LONGEST_ERROR) if newest else ""

@@ -18,6 +18,8 @@ from bridge.transmitters.routes import Answer, answer_of
 _MOST_FAULTS = 4
 """What went wrong in the last attempts; a result holds no story of a night."""
 
+_NAMES = {Request.RESTORE: "restore of {code}", Request.PING: "ping", Request.AUTH: "password rotation"}
+
 
 @dataclass(slots=True)
 class Item:
@@ -26,13 +28,10 @@ class Item:
     queued: Queued
     attempts: int = 0
     """All, also those before this start."""
-    unwritten: int = 0
-    """Attempts that the outbox does not count yet."""
     faults: list[str] = field(default_factory=list)
 
     def add(self, sent: Sent) -> None:
         self.attempts += len(sent.attempts)
-        self.unwritten += len(sent.attempts)
         self.faults = (self.faults + sent.faults)[-_MOST_FAULTS:]
 
     @property
@@ -43,9 +42,10 @@ class Item:
     def __str__(self) -> str:
         """The command's name in a log line."""
         command = self.queued.command
-        code = f" {clean(command.alarm.event_code)}" if command.alarm else ""
-        reference = f" ({clean(command.reference)})" if command.reference else ""
-        return f"{command.request}{code}{reference} #{self.queued.id}"
+        what = _NAMES.get(command.request, "{code}").format(
+            code=clean(command.alarm.event_code if command.alarm else "")
+        )
+        return f"{what} #{self.queued.id}"
 
 
 def outcome_of(sent: Sent) -> Outcome:

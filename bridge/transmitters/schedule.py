@@ -179,6 +179,15 @@ def _retry_at(line: LineState, now: float) -> float:
     return _round_at(line, now) if line.queue.has(AlarmState.HELD) else float("inf")
 
 
+def next_try_at(line: LineState, now: float) -> float | None:
+    """Return when the first of the alarms that wait is tried; None while one is on its way."""
+    if line.sending:
+        return None
+    new = _login_at(line, new_alarm=True) if line.queue.has(AlarmState.NEW) else float("inf")
+    at = min(new, _retry_at(line, now), line.queue.next_due or float("inf"))
+    return None if at == float("inf") else max(at, now)
+
+
 def _round_at(line: LineState, now: float) -> float:
     """Return when what is held may go, as long as no route serves."""
     return max(line.outage.next_at(now, urgent=line.queue.has_urgent), _login_at(line, new_alarm=False))

@@ -10,13 +10,14 @@ from typing import Any
 
 from bridge.common.clock import Clock
 from bridge.common.errors import FieldError, StoreError
+from bridge.common.lasting import LASTS
 from bridge.common.models import Outcome, Request
-from bridge.common.text import clean
 from bridge.sos_access.messages import AnyRequest, NewAuthResponse
 from bridge.store.outbox import Outbox
 from bridge.transmitters.attempts import Attempt, Ending
 from bridge.transmitters.changes import Reporter
 from bridge.transmitters.line import Line, Sent, Watch
+from bridge.transmitters.line_log import LineLog
 from bridge.transmitters.logins import Login
 from bridge.transmitters.results import Item, heartbeat_result, outcome_of, result
 from bridge.transmitters.rounds import LineState
@@ -42,6 +43,7 @@ class Sender:
         clock: Clock,
         state: LineState,
         wake: Callable[[], None],
+        line_log: LineLog,
     ) -> None:
         self.line = line
         self.state = state
@@ -55,6 +57,7 @@ class Sender:
         self._outbox = outbox
         self._reporter = reporter
         self._clock = clock
+        self._log = line_log
 
     def begin(self, step: Send | Ask | SendPing | Connect | Report) -> Work | None:
         """Note that `step` begins, and return the rest of it."""
@@ -77,9 +80,7 @@ class Sender:
     async def complete(self, item: Item, outcome: Outcome, sent: Sent | None = None, error: str | None = None) -> None:
         """End a command. The outbox keeps the result in memory while the disk cannot be written."""
         found = result(item, outcome, self._clock.now(), sent, error)
-        level = logging.INFO if outcome in (Outcome.ACCEPTED, Outcome.DUPLICATE) else logging.ERROR
-        text = f" ({clean(found.error)})" if found.error else ""
-        log.log(level, "%s: %s: %s%s", self.line.name, item, outcome, text)
+        self._log.ended(item, found)
         await self._store(lambda: self._outbox.complete(item.queued, found))
         self.items.pop(item.queued.id, None)
         self._reporter.changed(self.line.name)
@@ -115,6 +116,7 @@ class Sender:
         number = item.queued.id
         sent = await self.line.send(tries, request, _Watch(self, number))
         item.add(sent)
+        self._log.attempted(item, sent)
         ending = self.state.alarm_attempted(number, sent.attempts, now())
         self.wake()
         match ending:
@@ -130,21 +132,15 @@ class Sender:
 
     async def _failed(self, item: Item, sent: Sent, *, unauthorized: bool) -> None:
         self.failures += 1
-        first = item.attempts == item.unwritten
-        log.log(
-            logging.WARNING if first else logging.DEBUG,
-            "%s: %s not delivered after %d attempts, it stays in the outbox: %s",
-            self.line.name, item, item.attempts, "; ".join(sent.faults),
-        )  # fmt: skip
         refused = result(item, Outcome.UNAUTHORIZED, self._clock.now(), sent) if unauthorized else None
-        attempts, item.unwritten = item.unwritten, 0
-        error = item.error
+        attempts, error = item.attempts, item.error
         await self._store(
             lambda: self._outbox.failed(item.queued, attempts=attempts, error=error, unauthorized=refused)
         )
         self._reporter.changed(self.line.name)
 
     async def _report(self, items: Sequence[Item]) -> None:
+        self._log.undelivered(items, self.state, now())
         for item in items:
             await self._store(partial(self._outbox.undelivered, item.queued))
         self._reporter.changed(self.line.name)
@@ -186,6 +182,7 @@ class Sender:
     async def _asked(self, item: Item, tries: Sequence[Try], request: AnyRequest, *, ping: bool) -> Sent:
         sent = await self.line.ask(tries, request, _Watch(self))
         item.add(sent)
+        self._log.attempted(item, sent)
         self.state.ask_ended(sent.attempts, now(), ping=ping)
         return sent
 
@@ -198,7 +195,7 @@ class Sender:
             await asyncio.to_thread(self.line.passwords.add, response.new_authentication)
         except StoreError as error:
             return Outcome.REJECTED, f"the new password could not be stored: {error}"
-        log.info("%s: the receiver gave out a new password; it is stored", self.line.name)
+        log.info("%s: the receiver issued a new password; it is stored", self.line.name)
         self.state.check_all()
         return Outcome.ACCEPTED, None
 
@@ -223,7 +220,7 @@ class Sender:
             try:
                 return await write()
             except StoreError as error:
-                log.error("%s: %s", self.line.name, error)
+                log.error("%s: %s", self.line.name, error, extra=LASTS)
                 await asyncio.sleep(RETRY_S)
 
     async def _settle(self, sent: Sent) -> None:

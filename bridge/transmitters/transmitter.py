@@ -11,6 +11,7 @@ from collections.abc import Iterable
 
 from bridge.common.clock import Clock
 from bridge.common.errors import StoreError
+from bridge.common.lasting import LASTS
 from bridge.common.models import Request
 from bridge.common.pulse import Pulse
 from bridge.store.outbox import Outbox
@@ -19,6 +20,7 @@ from bridge.transmitters import kept
 from bridge.transmitters.attempts import Attempt
 from bridge.transmitters.changes import Changes, Reporter
 from bridge.transmitters.line import Line
+from bridge.transmitters.line_log import LineLog
 from bridge.transmitters.results import Item
 from bridge.transmitters.rounds import LineState
 from bridge.transmitters.routes import Route, Routes
@@ -48,9 +50,10 @@ class Transmitter:
         self._outbox = outbox
         self._clock = clock or Clock()
         self._wake = outbox.news(line.name)
+        self._log = LineLog(line.name, line.heartbeat, self._clock)
         self._changes = Changes(line, reporter)
         self._state = _state(line)
-        self._sender = Sender(line, outbox, reporter, self._clock, self._state, self._wake.set)
+        self._sender = Sender(line, outbox, reporter, self._clock, self._state, self._wake.set, self._log)
         self._load_at = float("-inf")
 
     @property
@@ -68,7 +71,6 @@ class Transmitter:
         self._state.started = now()
         for route, peer in self._line.peers.items():
             self._line.network.follow(peer, route, self._line, self._heard)
-        self._changes.begin()
         await self._restore()
         async with asyncio.TaskGroup() as tasks:
             for work, what in ((self._keep(), "keep the state"), (self._expire(), "expire")):
@@ -86,8 +88,10 @@ class Transmitter:
         await self._take()
         step = next_step(self._state, now())
         self._changes.look(self._state, now())
+        self._log.look(self._state, now())
         if isinstance(step, Wait):
-            await self._sleep(min(step.until, self._changes.next_at(self._state), self._load_at))
+            next_at = min(self._changes.next_at(self._state), self._log.next_at, self._load_at)
+            await self._sleep(min(step.until, next_at))
             return
         work = self._sender.begin(step)
         if work is not None:
@@ -114,7 +118,7 @@ class Transmitter:
             try:
                 waiting = await self._outbox.pending(self.name)
             except StoreError as error:
-                log.error("%s: %s", self.name, error)
+                log.error("%s: %s", self.name, error, extra=LASTS)
                 self._load_at = now() + RETRY_S
             else:
                 self._load_at = float("inf")
@@ -122,6 +126,7 @@ class Transmitter:
         for number in self._outbox.dropped(self.name):
             self._state.drop(number)
             self._sender.items.pop(number, None)
+            self._log.dropped(number)
         self._add(self._outbox.take(self.name))
 
     def _add(self, found: Iterable[Queued]) -> None:
@@ -130,6 +135,8 @@ class Transmitter:
                 continue
             self._sender.items[queued.id] = Item(queued, queued.attempts)
             request = queued.command.request
+            if queued.undelivered:
+                self._log.restored(self._sender.items[queued.id])
             if request in (Request.ALARM, Request.RESTORE):
                 self._state.add(self._waiting(queued))
                 continue
@@ -151,15 +158,18 @@ class Transmitter:
         )
 
     async def _expire(self) -> None:
-        """End the alarms that are too old and not sent meanwhile."""
+        """End the alarms that are too old and not sent meanwhile; look whether a password file is good again."""
         while True:
             await asyncio.sleep(_EXPIRE_EACH_S)
+            if self._line.passwords.trouble is not None:
+                await asyncio.to_thread(self._line.passwords.recheck)
+                self._wake.set()
             if not self._state.queue:
                 continue
             try:
                 old = await self._outbox.older_than(self.name, self._clock.cutoff(self._line.max_age))
             except StoreError as error:
-                log.error("%s: %s", self.name, error)
+                log.error("%s: %s", self.name, error, extra=LASTS)
                 continue
             for queued in old:
                 item = self._sender.items.get(queued.id)
@@ -174,7 +184,7 @@ class Transmitter:
             text = await self._outbox.line_state(self.name)
             addresses = kept.load(text, self._state, self._clock, now()) if text else {}
         except (StoreError, ValueError) as error:
-            log.error("%s: %s", self.name, error)
+            log.error("%s: %s", self.name, error, extra=LASTS)
             return
         known = self._line.network.dialer.resolver.known
         for host, found in addresses.items():
@@ -194,7 +204,7 @@ class Transmitter:
                 text = kept.dump(self._state, self._addresses, self._clock, now())
                 await self._outbox.keep_line_state(self.name, text)
             except StoreError as error:
-                log.error("%s: %s", self.name, error)
+                log.error("%s: %s", self.name, error, extra=LASTS)
                 await asyncio.sleep(RETRY_S)
             else:
                 before = found

@@ -6,6 +6,7 @@ Times are those of this process's monotonic clock, so a clock that is set back d
 from __future__ import annotations
 
 import math
+import re
 import time
 from collections import Counter, defaultdict
 from collections.abc import Iterator
@@ -30,11 +31,15 @@ RESTORED = " restored"
 _NO_CLOCK = "no-clock-"
 """How the references begin that the bridge makes where there is none and its clock is wrong."""
 
+_REFERENCE = re.compile(rb'"reference": "([^"]+)"')
+
 RECEIVERS = ("primary", "secondary")
 _HELD_BACK_S = 1.0
 """After a fault has ended, what it held back may still fail."""
 
-Reason = Literal["response lost", "process killed", "process stopped", "published twice", "no reason"]
+Reason = Literal[
+    "response lost", "process killed", "process stopped", "published twice", "delivered again", "no reason"
+]
 
 
 @dataclass(slots=True)
@@ -63,6 +68,8 @@ class Alarm:
     """What it is about: a restore is about the same as its alarm, and never overtakes it."""
     urgent: bool = False
     published: list[float] = field(default_factory=list)
+    delivered_again: int = 0
+    """How often the broker repeated it: once a receiver has it, that is another alarm."""
     acknowledged: float | None = None
     attempts: list[Attempt] = field(default_factory=list)
     results: dict[str, str] = field(default_factory=dict)
@@ -182,6 +189,12 @@ class Ledger:
         elif status in SERVING and locks:
             locks[-1] = locks[-1][0], min(locks[-1][1], now())
 
+    def delivered_again(self, packet: bytes) -> None:
+        """Note a message with DUP from the broker."""
+        found = _REFERENCE.search(packet)
+        if found and (alarm := self.alarms.get(found[1].decode())) is not None:
+            alarm.delivered_again += 1
+
     def told(self, reference: str | None, outcome: str, key: str) -> None:
         alarm = self.alarms.get(reference or "")
         if reference is None or reference.startswith(_NO_CLOCK):
@@ -218,8 +231,9 @@ class Ledger:
         return [each for each in self.alarms.values() if each.acknowledged and not each.treated and not _rejected(each)]
 
     def told_twice(self) -> list[Alarm]:
-        """Return the alarms that ended more than once for each time that they were published."""
-        return [each for each in self.alarms.values() if len(each.outcomes) > len(each.published)]
+        """Return the alarms that ended more than once for each time that they were published or delivered again."""
+        alarms = self.alarms.values()
+        return [each for each in alarms if len(each.outcomes) > len(each.published) + each.delivered_again]
 
     def twice(self) -> Iterator[tuple[Alarm, Reason]]:
         """Give the alarms that receivers have more than once, and why."""
@@ -234,12 +248,13 @@ class Ledger:
         kills = sum(begun <= moment <= last for moment in self.kills)
         stops = sum(begun <= moment <= last for moment in self.stops)
         again = len(alarm.published) - 1
-        if len(treated) - 1 > lost + kills + stops + again:
+        if len(treated) - 1 > lost + kills + stops + again + alarm.delivered_again:
             return "no reason"
         reasons: list[tuple[int, Reason]] = [
             (kills, "process killed"),
             (stops, "process stopped"),
             (again, "published twice"),
+            (alarm.delivered_again, "delivered again"),
         ]
         return next((reason for count, reason in reasons if not lost and count), "response lost")
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 _CONNACK, _PUBLISH, _PUBACK, _PUBREC, _PUBREL, _PUBCOMP = 2, 3, 4, 5, 6, 7
-_QOS = 0b0110
+_QOS, _DUP = 0b0110, 0b1000
 
 
 class PacketIds:
@@ -21,6 +21,8 @@ class PacketIds:
         """Those that were in use: the broker may not have read the acknowledgement, and repeats the message."""
         self.reused = 0
         """How often an id was given again."""
+        self.repeated: Callable[[bytes], None] = lambda _: None
+        """Called with each message that the broker delivers again."""
 
     def to_client(self, packet: bytes) -> bytes:
         """Return a packet of the broker with our id."""
@@ -32,6 +34,8 @@ class PacketIds:
         elif kind == _PUBREL:
             return _with_id(packet, at, self._given_to(_id(packet, at)))
         elif kind == _PUBLISH and packet[0] & _QOS:
+            if packet[0] & _DUP:
+                self.repeated(packet)
             at += 2 + _id(packet, at)  # past the topic
             return _with_id(packet, at, self._given_to(_id(packet, at)))
         return packet

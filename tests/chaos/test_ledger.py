@@ -111,6 +111,18 @@ def test_one_kill_explains_one_more_and_no_third(ledger: Ledger) -> None:
     assert list(ledger.twice()) == [(alarm, "no reason")]
 
 
+def test_what_the_broker_delivers_again_is_one_alarm_more(ledger: Ledger) -> None:
+    alarm = delivered(ledger, 1, at=1)
+    ledger.delivered_again(b'\x3a...{"event_code": "BA", "reference": "t1-1"}')
+    had(ledger, alarm, 2)
+    ledger.told(alarm.reference, "accepted", "second")
+    assert [reason for _, reason in ledger.twice()] == ["delivered again"]
+    assert faulty(ledger, Rotations()) == []
+    had(ledger, alarm, 3)
+    ledger.told(alarm.reference, "accepted", "third")
+    assert len(faulty(ledger, Rotations())) == 2
+
+
 def test_a_later_alarm_that_comes_first_breaks_the_order(ledger: Ledger) -> None:
     early = delivered(ledger, 1, at=3)
     delivered(ledger, 2, at=2)

@@ -21,9 +21,12 @@ def test_a_message_gets_the_lowest_free_id() -> None:
 
 
 def test_a_message_that_is_repeated_keeps_its_id() -> None:
-    ids = PacketIds()
+    ids, repeated = PacketIds(), list[bytes]()
+    ids.repeated = repeated.append
     ids.to_client(publish(7))
+    assert not repeated
     assert ids.to_client(publish(7, duplicate=True)) == publish(1, duplicate=True)
+    assert repeated == [publish(7, duplicate=True)]
     ids.to_broker(puback(1))
     assert ids.to_client(publish(7, duplicate=True)) == publish(1, duplicate=True)
 

@@ -1,163 +1,26 @@
-"""The command line where more than one thing can go wrong: check, two transmitters, a terminal, a program."""
+"""The command line where more than one thing can go wrong: two transmitters, a terminal, a program."""
 
 from __future__ import annotations
 
 import asyncio
 import json
-import logging
 import os
 import signal
 import subprocess
 import sys
-import threading
-from collections.abc import Callable, Coroutine, Iterator
-from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
-from support.config import HOME, PASSWORD
+from support.commands import Output, alone, at, configure, receivers
+from support.config import PASSWORD
 from support.outbox import command, put
 
-from bridge.app import health
 from bridge.cli import call
-from bridge.sos_access.simulator.receiver import Accounts, Receiver
 from bridge.store.database import Store
 from bridge.store.lock import hold
 from bridge.store.outbox import Outbox
 
-Output = pytest.CaptureFixture[str]
-
-
-@pytest.fixture(autouse=True)
-def _alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """No configuration but the test's own, and logging as it was."""
-    (tmp_path / "secrets").mkdir()
-    monkeypatch.setenv("SOSBRIDGE_SECRETS_DIR", str(tmp_path / "secrets"))
-    monkeypatch.setenv("SOSBRIDGE_CONFIG", str(tmp_path / "bridge.toml"))
-    root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
-    yield
-    root.handlers[:] = handlers
-    root.setLevel(level)
-
-
-def configure(folder: Path, *transmitters: str) -> None:
-    head = f'[mqtt]\nhost = "127.0.0.1"\nport = 9\n[store]\npath = "{folder / "store.db"}"\n'
-    (folder / "bridge.toml").write_text(head + "".join(transmitters or [HOME]))
-
-
-@contextmanager
-def aside(start: Callable[[], Coroutine[None, None, None]]) -> Iterator[None]:
-    """Run a coroutine function in a loop and a thread of its own, until the end."""
-    loop = asyncio.new_event_loop()
-    thread = threading.Thread(target=loop.run_forever)
-    thread.start()
-    task = asyncio.run_coroutine_threadsafe(start(), loop)
-    try:
-        yield
-    finally:
-
-        async def end() -> None:
-            others = asyncio.all_tasks() - {asyncio.current_task()}
-            for each in others:
-                each.cancel()
-            await asyncio.gather(*others, return_exceptions=True)
-
-        asyncio.run_coroutine_threadsafe(end(), loop).result()
-        with suppress(BaseException):
-            task.exception()
-        loop.call_soon_threadsafe(loop.stop)
-        thread.join()
-        loop.close()
-
-
-@contextmanager
-def receivers(*passwords: str, heartbeats: bool = True) -> Iterator[list[Receiver]]:
-    found = [Receiver(Accounts({"IK1": password, "IK2": password}), heartbeats=heartbeats) for password in passwords]
-    ready = threading.Event()
-
-    async def serve() -> None:
-        for each in found:
-            await each.start()
-        ready.set()
-        try:
-            await asyncio.Event().wait()
-        finally:
-            for each in found:
-                await each.stop()
-
-    log = logging.getLogger("bridge.sos_access.simulator.receiver")
-    log.disabled = True
-    try:
-        with aside(serve):
-            assert ready.wait(10)
-            yield found
-    finally:
-        log.disabled = False
-
-
-def at(port: int, second: int | None = None, name: str = "home") -> str:
-    text = HOME.replace("127.0.0.1:9", f"127.0.0.1:{port}").replace('"home"', f'"{name}"')
-    if second:
-        text = text.replace("use_single_receiver = true", f'secondary_receiver = "127.0.0.1:{second}"')
-    return text
-
-
-def table(capsys: Output) -> list[list[str]]:
-    said = capsys.readouterr()
-    assert PASSWORD not in said.out + said.err
-    assert "Traceback" not in said.err
-    return [line.split("\t") for line in said.out.splitlines()]
-
-
-def test_check_tells_what_works_and_what_does_not(tmp_path: Path, capsys: Output) -> None:
-    with receivers(PASSWORD, "9" * 15) as (primary, secondary):
-        configure(tmp_path, at(primary.address[1], secondary.address[1]))
-        assert call(["check"]) == 1
-        rows = table(capsys)
-    assert [row[:2] for row in rows] == [
-        ["configuration", "ok"],
-        ["store", "ok"],
-        ["broker", "FAILED"],
-        ["configuration", "warning"],
-        [f"home, primary receiver 127.0.0.1:{primary.address[1]}", "ok"],
-        [f"home, secondary receiver 127.0.0.1:{secondary.address[1]}", "FAILED"],
-    ]
-    assert "127.0.0.1:9, MQTT 5: " in rows[2][2]
-    assert "receiver clock minus local clock: " in rows[4][2]
-    assert "answered 4" in rows[5][2]
-    assert [arrival.kind for arrival in primary.arrivals + secondary.arrivals] == ["ping", "ping"]
-
-
-def test_check_takes_heartbeats_that_are_not_enabled_for_a_warning(
-    tmp_path: Path, capsys: Output, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    async def welcome(_: object) -> None:
-        return None
-
-    monkeypatch.setattr("bridge.cli.check.try_connection", welcome)
-    with receivers(PASSWORD, heartbeats=False) as (only,):
-        configure(tmp_path, at(only.address[1]))
-        assert call(["check"]) == 0
-        rows = table(capsys)
-    assert [row[1] for row in rows] == ["ok", "ok", "ok", "warning", "warning"]
-    assert "answered 9" in rows[-1][2]
-
-
-def test_check_says_where_the_store_cannot_be_used(tmp_path: Path, capsys: Output) -> None:
-    configure(tmp_path)
-    (tmp_path / "store.db").write_text("notes " * 1000)
-    assert call(["check"]) == 1
-    [store] = [row for row in table(capsys) if row[0] == "store"]
-    assert (store[1], "not a SQLite file" in store[2]) == ("FAILED", True)
-
-
-def test_check_works_beside_the_running_service(tmp_path: Path, capsys: Output) -> None:
-    configure(tmp_path, at(9))
-    with hold(tmp_path / "store.db"):
-        assert call(["check"]) == 1
-    [store] = [row for row in table(capsys) if row[0] == "store"]
-    assert store[1:] == ["ok", f"{tmp_path / 'store.db'}, in use by the running service"]
+__all__ = ["alone"]
 
 
 def test_of_two_transmitters_one_has_to_be_named(tmp_path: Path, capsys: Output) -> None:
@@ -203,54 +66,6 @@ def test_a_damaged_password_file_is_said_and_the_configured_password_is_tried(tm
         assert "is damaged; the configured password is tried" in said.err
         assert call(["rotate"]) == 1
         assert "is damaged" in capsys.readouterr().err
-        assert call(["check"]) == 1
-        [row] = [row for row in table(capsys) if row[0] == "home, passwords"]
-        assert (row[1], "is damaged" in row[2]) == ("FAILED", True)
-
-
-def test_check_asks_each_receiver_over_each_path(tmp_path: Path, capsys: Output) -> None:
-    with receivers(PASSWORD) as (only,):
-        paths = '\n[[transmitters.paths]]\nname = "{}"\nsource = "{}"\n'
-        text = at(only.address[1]) + paths.format("here", "127.0.0.1") + paths.format("nowhere", "192.0.2.1")
-        configure(tmp_path, text)
-        assert call(["check"]) == 1
-        rows = {row[0]: row[1:] for row in table(capsys)}
-    receiver = f"home, primary receiver 127.0.0.1:{only.address[1]}"
-    assert rows[f"{receiver} over here"][0] == "ok"
-    assert rows[f"{receiver} over nowhere"][0] == "FAILED"
-    assert "no path over 192.0.2.1" in rows[f"{receiver} over nowhere"][1]
-
-
-def test_check_says_what_waits_for_a_transmitter_that_is_gone(tmp_path: Path, capsys: Output) -> None:
-    configure(tmp_path, at(9))
-
-    async def fill() -> None:
-        async with await Store.open(tmp_path / "store.db") as store:
-            await put(Outbox(store), command(transmitter="former"))
-
-    asyncio.run(fill())
-    assert call(["check"]) == 1
-    [store] = [row for row in table(capsys) if row[0] == "store"]
-    assert (store[1], "1 for former" in store[2]) == ("FAILED", True)
-
-
-@pytest.mark.parametrize(("problems", "status"), [([], 0), (["not connected to the broker"], 1)])
-def test_healthcheck_says_what_the_bridge_says(
-    tmp_path: Path, capsys: Output, problems: list[str], status: int
-) -> None:
-    configure(tmp_path)
-    store = tmp_path / "store.db"
-
-    async def find() -> list[str]:
-        return problems
-
-    with aside(lambda: health.serve(store, find)):
-        waited = threading.Event()
-        while not health.socket_path(store).exists():
-            waited.wait(0.01)
-        assert call(["healthcheck"]) == status
-    said = capsys.readouterr()
-    assert (said.out, said.err) == (("healthy\n", "") if not problems else ("", f"sosbridge: {problems[0]}\n"))
 
 
 @pytest.mark.parametrize("number", ["0x1", "-1", "1.5", "9" * 19, "9" * 5000, "٣"])
@@ -341,7 +156,7 @@ def test_the_log_is_json_where_it_is_wanted_and_ends_at_a_signal(tmp_path: Path)
     assert found.returncode == 0
     for line in lines:
         said = json.loads(line)
-        assert set(said) == {"time", "level", "logger", "message"}, line
+        assert set(said) - {"transmitter", "panel", "receiver"} == {"time", "level", "logger", "message"}, line
         assert PASSWORD not in line
 
 

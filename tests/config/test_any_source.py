@@ -121,7 +121,7 @@ def test_a_whole_table_can_come_from_the_environment(contract: Path, monkeypatch
     ("name", "value", "words"),
     [
         ("SOSBRIDGE_MQTT", "host", "SOSBRIDGE_MQTT: not JSON"),
-        ("SOSBRIDGE_MQTT", "[]", "mqtt: input should be"),
+        ("SOSBRIDGE_MQTT", "[]", "mqtt: is not a table; write its settings below [mqtt]"),
         ("SOSBRIDGE_TRANSMITTERS", f'[{{"authentication": "{PASSWORD}"', "SOSBRIDGE_TRANSMITTERS: not JSON"),
         ("SOSBRIDGE_TRANSMITTERS__HOME", "7", "transmitters.home: "),
         ("SOSBRIDGE_TRANSMITTERS__HOME__ALARMS", "[{", "transmitters.home.alarms: "),
@@ -151,9 +151,9 @@ def test_a_password_of_the_wrong_kind_is_not_repeated(contract: Path, tmp_path: 
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        ('name = "home"\n', "transmitters.0.name: is missing"),
-        ('key = "burglary"\n', "alarms.0.key: is missing"),
-        ('guid = "GB7F20C14D05A91"\n', "panels.0.guid: is missing"),
+        ('name = "home"\n', "transmitters: table 1: name: is missing"),
+        ('key = "burglary"\n', "alarms: table 1: key: is missing"),
+        ('guid = "GB7F20C14D05A91"\n', "panels: table 1: guid: is missing"),
     ],
 )
 def test_a_table_without_its_name_is_told(tmp_path: Path, name: str, words: str) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from pydantic import ValidationError
 
 from bridge.config.settings import PanelSettings
-from bridge.config.types import host_port
+from bridge.config.types import duration, host_port, seconds
 
 
 @pytest.mark.parametrize(
@@ -24,10 +26,25 @@ def test_an_address_with_or_without_a_port(written: str, default: int | None, fo
     assert host_port(written, default) == found
 
 
-@pytest.mark.parametrize("written", ["", "host", ":1", "host:", "host:x", "2001:db8::1", "[::1", "host:\u0661"])
-def test_what_is_not_an_address_is_refused_with_an_example(written: str) -> None:
-    with pytest.raises(ValueError, match=r"is not an address; use host:port, such as alarm.example.com:19100"):
+@pytest.mark.parametrize(
+    ("written", "likely"),
+    [
+        *((written, "alarm.example.com:19100") for written in ("", "host", ":1", "host:", "host:x", "host:\u0661")),
+        *((written, "[2001:db8::1]:19100") for written in ("2001:db8::1", "[::1")),
+        ("5678", "alarm.example.com:5678"),
+    ],
+)
+def test_what_is_not_an_address_is_refused_with_an_example(written: str, likely: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(f"is not an address; use host:port, such as {likely}")):
         host_port(written)
+
+
+@pytest.mark.parametrize(
+    ("written", "value"), [("90s", 90), ("5m", 300), ("36h", 129600), ("1.5s", 1.5), ("0s", 0), ("7d", 604800)]
+)
+def test_a_duration_is_written_as_it_is_read(written: str, value: float) -> None:
+    assert seconds(written) == value
+    assert seconds(duration(value)) == value
 
 
 @pytest.mark.parametrize("written", ["host:0", "host:65536", "[::1]:70000"])

@@ -245,6 +245,7 @@ def test_the_first_configuration_loads(tmp_path: Path, monkeypatch: pytest.Monke
     assert settings.transmitters[0].receiver == "receiver:19000"
     assert "receiver" in SERVICES
     assert settings.store.path == Path("/data/sosbridge.db")
+    assert not any("no rule forwards" in line for line in settings.warnings)
 
 
 def test_the_service_names_files_and_settings_that_there_are() -> None:

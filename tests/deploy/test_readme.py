@@ -16,7 +16,7 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.reasoncodes import ReasonCode
 from support.brokers import Mosquitto
 
-from bridge.cli import parser
+from bridge.cli.parser import parser
 from bridge.common.errors import StoreError
 from bridge.mqtt.client import Broker, BrokerError, explain, try_connection
 from bridge.store.database import Store
@@ -101,7 +101,7 @@ def _taken_over(_: Path) -> str:
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        ("another client took over the client id", _taken_over),
+        ("another client took over our client id", _taken_over),
         ("the disk is full", _full),
         ("it is read-only", _read_only),
         ("it refuses the user name or password", _refused),

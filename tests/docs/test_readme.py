@@ -14,7 +14,8 @@ import paho.mqtt.client as paho
 import pytest
 
 import bridge
-from bridge.cli import call, parser
+from bridge.cli import call
+from bridge.cli.parser import parser
 from bridge.config.sources import load
 from bridge.panels.topics import PanelTopics
 from bridge.transmitters.topics import Reach, Topics
@@ -73,7 +74,9 @@ def test_configurations_load(number: int, tmp_path: Path) -> None:
     text = re.findall(r"```toml\n(.*?)```", README, re.DOTALL)[number]
     path = tmp_path / "sosbridge.toml"
     path.write_text(text, "utf-8")
-    assert load(path).transmitters[0].name == tomllib.loads(text)["transmitters"][0]["name"]
+    found = load(path)
+    assert found.transmitters[0].name == tomllib.loads(text)["transmitters"][0]["name"]
+    assert [line for line in found.warnings if "second network path" not in line] == []
 
 
 def test_the_example_loads(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -11,6 +11,7 @@ import pytest
 from docs.test_readme import EVENTS, PANELS, TOPICS
 
 from bridge.common.models import Alarm, Outcome, Result
+from bridge.common.problems import Kind
 from bridge.g90.wire.constants import SENSOR_TYPE_NAMES
 from bridge.g90.wire.events import EventType
 from bridge.homeassistant.devices import _ALARM_RESULTS, _BRIDGE_EVENTS
@@ -49,6 +50,12 @@ def test_every_topic_has_a_row(pattern: str) -> None:
 
 def test_bridge_events() -> None:
     assert first_cells(section("1.3 Bridge events")) == set(_BRIDGE_EVENTS)
+
+
+def test_problems() -> None:
+    found = section("1.4 Problems")
+    assert first_cells(found) == set(Kind) - {Kind.BROKER_DOWN}
+    assert f"`{Kind.BROKER_DOWN}`" in found
 
 
 def test_alarm_fields() -> None:

@@ -32,7 +32,8 @@ from support.g90 import (
     status,
 )
 
-from bridge.common.errors import ConfigError, StoreError
+from bridge.common.errors import StoreError
+from bridge.g90.connection import CloudConnection
 from bridge.g90.registry import PanelConfig, Refused
 from bridge.g90.server import Limits, PanelServer
 from bridge.g90.wire.commands import CommandTimeout, PanelCommandError
@@ -387,11 +388,23 @@ def test_a_stop_closes_connections_and_frees_the_port() -> None:
     run(scenario())
 
 
-def test_a_taken_port_is_told_in_one_line() -> None:
+def test_a_taken_port_is_reported_and_tried_again_until_it_is_free(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bridge.g90.server._LISTEN_AGAIN_S", 0.01)
+    found: list[str | None] = []
+
     async def scenario() -> None:
-        async with serving(Recorder()) as server:
-            with pytest.raises(ConfigError, match=r"cannot listen on 127\.0\.0\.1"):
-                await PanelServer(Recorder(), host="127.0.0.1", port=server.address[1]).run()
+        with socket.create_server(("127.0.0.1", 0)) as other:
+            port = other.getsockname()[1]
+            server = PanelServer(Recorder(), host="127.0.0.1", port=port, on_listening=found.append)
+            running = asyncio.create_task(server.run())
+            while len(found) < 2:  # noqa: ASYNC110 - it has no event
+                await asyncio.sleep(0.01)
+            assert not server.started.is_set()
+            assert set(found) == {f"cannot listen for panels on 127.0.0.1:{port}: Address already in use"}
+        await server.started.wait()
+        assert found[-1] is None
+        running.cancel()
+        await asyncio.wait([running])
 
     run(scenario())
 
@@ -507,9 +520,53 @@ def test_a_panel_that_takes_no_answers_is_not_read_until_it_does() -> None:
             answers = 0
             deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)  # now it reads as fast as it can
             async with asyncio.timeout(5 * PATIENCE):
-                # An eighth: from Python 3.12 on a full transport sums its many small writes at each of them.
-                while answers < sent // 64 * 8:
+                while answers < sent // 8 * 8:
                     answers += len(await loop.sock_recv(deaf, 65536))
+
+    run(scenario())
+
+
+class Wire(asyncio.Transport):
+    """A transport that keeps what is written, write by write."""
+
+    def __init__(self) -> None:
+        super().__init__({"peername": ("192.0.2.7", 1), "sockname": ANNOUNCE})
+        self.written: list[bytes] = []
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        self.written.append(bytes(data))
+
+    def is_closing(self) -> bool:
+        return False
+
+    def close(self) -> None:
+        pass
+
+
+def test_the_answers_to_one_segment_are_one_write() -> None:
+    """From Python 3.12 on a full transport sums its writes at each of them: many small ones would take a second."""
+
+    async def scenario() -> None:
+        recorder = Recorder()
+        async with serving(recorder) as server:
+            wire, connection = Wire(), CloudConnection(server)
+            connection.connection_made(wire)
+            for greeted in (False, True):
+                connection.data_received(PING * 1000)
+                assert wire.written == []  # nobody waits for the first alone
+                await asyncio.sleep(0)
+                assert [len(each) for each in wire.written] == [8000]
+                wire.written.clear()
+                if not greeted:
+                    connection.data_received(HELLO + PING + HELLO + PING)
+                    await recorder.told("panel_online")
+                    await asyncio.sleep(0)
+                    assert wire.written == [2 * (HELLO_ANSWER + PING)]
+                    wire.written.clear()
+            connection.data_received(PING)
+            connection.close()
+            assert wire.written == [PING]
+            connection.connection_lost(None)
 
     run(scenario())
 

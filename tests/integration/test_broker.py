@@ -218,14 +218,14 @@ async def test_a_message_of_a_size_that_nobody_needs_hurts_nobody(site: Site, pr
 
 
 @live
-async def test_a_second_client_of_the_same_id_is_suspected(site: Site) -> None:
+async def test_a_second_client_of_the_same_id_is_named(site: Site) -> None:
     await site.start()
     other = f"{site.base}-other"
     second = subprocess.Popen(  # noqa: ASYNC220 - it comes back each time that the bridge takes the id over
         ["mosquitto_sub", "-p", str(site.broker.port), "-i", site.base, "-t", other], stderr=subprocess.DEVNULL
     )
     try:
-        await site.bridge.logs("is another client connected with mqtt.client_id")
+        await site.bridge.logs("another client took over our client id")
     finally:
         second.kill()
         second.wait()

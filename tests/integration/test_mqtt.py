@@ -36,6 +36,20 @@ async def test_a_retained_command_is_refused_while_we_listen(site: Site) -> None
 
 
 @live
+async def test_with_3_1_1_a_retained_command_is_carried_out_once_while_we_listen(site: Site) -> None:
+    """The broker does not say that it is retained, until the next connect."""
+    site.settings["mqtt"]["protocol"] = "3.1.1"
+    await site.start()
+    await site.mqtt.publish(RAISE, "BA", retain=True)
+    assert (await site.result())["outcome"] == "accepted"
+    mark = site.mqtt.mark
+    await site.restart()
+    await site.event(IGNORED, mark)
+    assert (await site.do("alarm/raise", "FA"))["outcome"] == "accepted"
+    assert [each.event_code for each in site.received()] == ["BA", "FA"]
+
+
+@live
 async def test_a_response_topic_gets_the_result(site: Site) -> None:
     await site.start()
     await site.send("alarm/raise", "BA", reply="reply/1", correlation=b"\x00one")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import ssl
 import subprocess
 from pathlib import Path
@@ -153,4 +154,31 @@ async def test_tls_to_the_receivers(site: Site, authority: Authority, stranger: 
         home["tls_verify"] = verify
         await site.start()
         assert (await site.do("ping"))["outcome"] == outcome
+        assert ("any server can pose as the receiver" in site.bridge.log) == (verify == "none")
         site.bridge.kill()
+
+
+@live
+async def test_a_receiver_that_is_not_trusted_is_pinned_by_the_line_in_the_log(
+    site: Site, authority: Authority
+) -> None:
+    """Verification is the default, and what it refuses says in the log, on MQTT and in `check` what to write."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(*authority.issue("receiver"))
+    secured = Station(site.accounts, tls=context, ping_interval_min=0)
+    await site.stack.enter_async_context(secured)
+    home = site.home
+    home |= {"receiver": f"127.0.0.1:{secured.address[1]}", "use_tls": True, "use_single_receiver": True}
+    del home["secondary_receiver"]
+    await site.start()
+    refused = await site.do("ping")
+    assert refused["outcome"] == "unreachable"
+    assert "(for localhost, 127.0.0.1, issued by test authority)" in refused["error"]
+    [pin] = re.findall(r'tls_verify = "(sha256:[0-9a-f]{64})"', refused["error"])
+    assert pin in site.bridge.log
+    assert not secured.arrivals
+    site.bridge.kill()
+    home["tls_verify"] = pin
+    await site.start()
+    assert (await site.do("alarm/raise", "BA"))["outcome"] == "accepted"
+    site.bridge.kill()

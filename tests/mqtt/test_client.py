@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import socket
 import threading
+from contextlib import suppress
 from typing import Any
 
 import aiomqtt
 import pytest
 
-from bridge.mqtt.client import Broker, Client, make_client
+from bridge.mqtt.client import Broker, BrokerError, Client, make_client, try_connection
 
 
 def client(port: int = 1) -> Client:
@@ -141,3 +142,29 @@ def test_a_connection_that_is_left_while_it_is_made_is_closed(monkeypatch: pytes
     with socket.create_server(("127.0.0.1", 0)) as listener:
         listener.settimeout(10)
         asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("answer", [b"\x20\x02\x00\x01", b"", None], ids=["refused", "hangs up", "silent"])
+def test_a_broker_that_does_not_know_mqtt_5_is_named_with_the_setting(
+    answer: bytes | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bridge.mqtt.client.TIMEOUT_S", 0.5)
+
+    async def scenario() -> None:
+        async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await reader.read(1)
+            writer.write(answer or b"")
+            if answer is None:
+                await reader.read(-1)
+            writer.close()
+            with suppress(ConnectionError):
+                await writer.wait_closed()
+            ended.set()
+
+        ended = asyncio.Event()
+        async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+            with pytest.raises(BrokerError, match=r"mqtt\.protocol"):
+                await try_connection(Broker("127.0.0.1", server.sockets[0].getsockname()[1]))
+            await ended.wait()
+
+    asyncio.run(scenario())

@@ -68,6 +68,27 @@ def test_connections_that_do_not_last_and_those_never_made_are_tried_less_and_le
     assert _waits(monkeypatch, [3600.0, None, None, 0.5, None, 3600.0, None]) == [1, 2, 4, 8, 16, 1, 2]
 
 
+def test_where_no_thread_can_be_started_it_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A name is looked up in a thread; alarms that wait go out meanwhile."""
+    made: list[ScriptedClient] = []
+
+    class Threadless(ScriptedClient):
+        @asynccontextmanager
+        async def connection(self) -> AsyncIterator[None]:
+            made.append(self)
+            if len(made) == 1:
+                raise RuntimeError("can't start new thread")
+            yield
+
+    async def scenario() -> None:
+        no_waits(monkeypatch)
+        session = make_session(monkeypatch, Outgoing(asyncio.Event()), Threadless)
+        async with running(session):
+            await session.connected.wait()
+
+    asyncio.run(scenario())
+
+
 POISON = "a" + 201 * "/"
 """mosquitto lets pass a command with such a response topic; what is published there it never answers to."""
 

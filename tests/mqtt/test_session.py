@@ -48,10 +48,39 @@ def test_states_that_change_all_the_time_keep_neither_online_nor_results_nor_oth
         async with running(session):
             await session.connected.wait()
             assert busy.published[-1] == ("b/state", "online")
-            assert {topic for topic, _ in busy.published} == {"b/state"} | {f"b/{number}" for number in range(25)}
+            assert {topic for topic, _ in busy.published} >= {"b/state"} | {f"b/{number}" for number in range(25)}
             await busy.published_again.wait()
             await busy.state_after_that.wait()
         assert len(busy.published) < 200
+
+    asyncio.run(main())
+
+
+def test_results_wait_neither_for_all_states_after_a_connect_nor_keep_online_waiting(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Noting(ScriptedClient):
+        async def publish(self, topic: str, payload: str, **_: object) -> None:
+            published.append(topic)
+            await asyncio.sleep(0)
+
+    published: list[str] = []
+
+    async def main() -> None:
+        outgoing, ended = Outgoing(asyncio.Event()), asyncio.Event()
+        for number in range(300):
+            outgoing.state(f"b/{number}", "0")
+        for _ in range(1999):
+            outgoing.publish("b/result", "{}")
+        outgoing.publish("b/last", "{}", done=ended.set)
+        session = make_session(monkeypatch, outgoing, Noting, "b/#")
+        async with running(session):
+            await session.connected.wait()
+            assert published[0] == "b/result"
+            assert published.count("b/result") < 1000
+            assert published[-1] == "b/state"
+            assert set(published) == {"b/result", "b/state"} | {f"b/{number}" for number in range(300)}
+            await ended.wait()
 
     asyncio.run(main())
 

@@ -13,7 +13,8 @@ from bridge.common.errors import ConfigError
 from bridge.common.models import Request
 from bridge.g90.wire.constants import SENSOR_TYPE_NAMES
 from bridge.g90.wire.events import EventType, PanelEvent
-from bridge.panels.forwarding import Forwarded, Rule, check_rule, faults, fits, forward, parse_event
+from bridge.panels.forwarding import Forwarded, Rule, fits, forward
+from bridge.panels.rules import faults, parse_event, parse_sensor_type, unknown_names
 
 ALARM = PanelEvent(guid=GUID, type=EventType.ALARM, at=NOW, sensor=9, name="Hall", sensor_type="motion")
 RULE = Rule(event=EventType.ALARM, transmitter="home", event_code="BA")
@@ -111,7 +112,7 @@ def test_event_names_in_any_case(text: str) -> None:
 def test_unknown_event_is_refused_with_the_known_ones() -> None:
     with pytest.raises(ConfigError) as caught:
         parse_event("fire")
-    assert str(caught.value) == f"forward: unknown event 'fire'; known: {', '.join(sorted(EventType))}"
+    assert str(caught.value) == f"unknown event 'fire'; known: {', '.join(sorted(EventType))}"
 
 
 PLACEHOLDERS = "action, event, guid, name, panel, sensor, sensor_type, source"
@@ -119,14 +120,13 @@ PLACEHOLDERS = "action, event, guid, name, panel, sensor, sensor_type, source"
 
 def said(rule: Rule, panels: set[str] | None = None) -> list[str]:
     """Return the faults of a rule, without what names it."""
-    lines = faults([rule], panels=panels, transmitters={"home"})
+    lines = faults([rule], panels)
     return [line.removeprefix(f"forward: rule 1 ({rule.event} to {rule.transmitter}): ") for line in lines]
 
 
 @pytest.mark.parametrize(
     ("rule", "line"),
     [
-        (replace(RULE, transmitter="away"), "unknown transmitter away"),
         (replace(RULE, restore_on=EventType.ALARM), "restore_on is the event that raises the alarm"),
         (replace(RULE, event=EventType.DOOR_CLOSED, sensor_type="gas"), "a gas sensor does not open or close"),
         (replace(RULE, event=EventType.RFID, sensor_type="gas"), "rfid does not come from a gas sensor"),
@@ -144,7 +144,7 @@ def said(rule: Rule, panels: set[str] | None = None) -> list[str]:
         ),
         (
             replace(RULE, section="{zone}"),
-            f"unknown placeholder {{zone}}; known placeholders: {PLACEHOLDERS}",
+            f"unknown placeholder {{zone}}; known: {PLACEHOLDERS}",
         ),
     ],
 )
@@ -152,22 +152,28 @@ def test_what_a_fault_says(rule: Rule, line: str) -> None:
     assert said(rule) == [line]
 
 
-def refused(rule: Rule, panels: set[str] | None = None) -> str:
-    with pytest.raises(ConfigError) as caught:
-        check_rule(rule, panels)
-    return str(caught.value)
-
-
 def test_an_unknown_sensor_type_is_refused_with_the_known_ones() -> None:
-    known = ", ".join(sorted(SENSOR_TYPE_NAMES))
-    assert refused(replace(RULE, sensor_type="zzz")) == f"forward: unknown sensor_type 'zzz'; known: {known}"
+    with pytest.raises(ConfigError) as caught:
+        parse_sensor_type("zzz")
+    assert str(caught.value) == f"unknown sensor type 'zzz'; known: {', '.join(sorted(SENSOR_TYPE_NAMES))}"
+
+
+def test_sensor_types_in_any_case() -> None:
+    assert [parse_sensor_type(text) for text in ("smoke", " Smoke", "type_16")] == ["smoke", "smoke", "type_16"]
+
+
+def test_an_unknown_transmitter_is_named_with_the_one_that_was_meant() -> None:
+    assert unknown_names(RULE, None, ["hme"]) == ["unknown transmitter 'home'; did you mean 'hme'?"]
 
 
 def test_panels_of_rules() -> None:
     assert said(RULE, {GUID}) == said(replace(RULE, panel=GUID), {GUID}) == said(replace(RULE, panel=OTHER)) == []
-    check_rule(replace(RULE, panel=GUID), {GUID})
-    check_rule(replace(RULE, panel=OTHER), None)
-    assert refused(replace(RULE, panel=OTHER), {GUID}).startswith(f"forward: unknown panel '{OTHER}'")
+    assert unknown_names(replace(RULE, panel=GUID), {GUID: ""}, ["home"]) == []
+    assert unknown_names(replace(RULE, panel=OTHER), None, ["home"]) == []
+    [line] = unknown_names(replace(RULE, panel=OTHER), {GUID: ""}, ["home"])
+    assert line.startswith(f"unknown panel '{OTHER}'")
+    meant = f"unknown panel 'house'; did you mean '{GUID}'?"
+    assert unknown_names(replace(RULE, panel="house"), {GUID: "House", "X": ""}, ["home"]) == [meant]
     assert said(RULE, set()) == ["no panel is configured"]
 
 
@@ -187,5 +193,5 @@ def test_rules_without_a_fault(rule: Rule) -> None:
 
 def test_a_rule_that_never_matches_names_the_one_before_it() -> None:
     other = replace(RULE, event=EventType.SOS)
-    lines = faults([other, RULE, replace(RULE, sensor=1)], panels=None, transmitters={"home"})
+    lines = faults([other, RULE, replace(RULE, sensor=1)], None)
     assert lines == ("forward: rule 3 (alarm to home): rule 2 before it already sends all of its events to home",)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import hashlib
 import os
 import socket
 import ssl
@@ -22,6 +23,11 @@ from bridge.sos_access.race import Entrant, Observer, RaceFailed, RaceOutcome, r
 from bridge.sos_access.resolver import Resolver
 from bridge.sos_access.status import TransportError
 from bridge.sos_access.tls import tls_context
+
+
+def fingerprint_of(certificate: Path) -> str:
+    return hashlib.sha256(ssl.PEM_cert_to_DER_cert(certificate.read_text())).hexdigest()
+
 
 ANSWER = PingResponse(0, "OK").to_xml()
 T = TypeVar("T")
@@ -272,6 +278,57 @@ def test_tls_name_is_what_the_certificate_has_to_name(server_tls: ssl.SSLContext
     dialling(work)
 
 
+def test_certificate_that_is_not_trusted_is_shown_with_the_line_that_pins_it(
+    server_tls: ssl.SSLContext, certificate: Path
+) -> None:
+    async def work(dialer: Dialer) -> None:
+        async with receiver(tls=server_tls) as (address, arrived):
+            pin = f'tls_verify = "sha256:{fingerprint_of(certificate)}"'
+            with pytest.raises(TransportError) as refused:
+                await dialer.connect(Peer(address, tls_context("system")))
+            assert str(refused.value) == (
+                f"certificate of 127.0.0.1:{address[1]} not trusted: self-signed certificate; "
+                f"if it is your operator's: {pin} (for localhost, 127.0.0.1, ::1, issued by receiver)"
+            )
+            (await dialer.connect(Peer(address, tls_context(pin.split('"')[1])))).abort()
+            other = "sha256:" + "0" * 64
+            with pytest.raises(TransportError, match="does not match the pin") as refused:
+                await dialer.connect(Peer(address, tls_context(other)))
+            both = str(refused.value).split('"')[1]
+            assert both == f"{other},sha256:{fingerprint_of(certificate)}"
+            (await dialer.connect(Peer(address, tls_context(both)))).abort()
+            assert not arrived
+
+    dialling(work)
+
+
+def test_certificate_for_another_name_is_shown_with_tls_name(server_tls: ssl.SSLContext, certificate: Path) -> None:
+    async def work(dialer: Dialer) -> None:
+        async with receiver(tls=server_tls) as (address, _):
+            peer = Peer(address, tls_context(str(certificate)), tls_name="elsewhere.example")
+            with pytest.raises(
+                TransportError, match='if it is your operator\'s: tls_name = "localhost", or tls_verify'
+            ):
+                await dialer.connect(peer)
+
+    dialling(work)
+
+
+def test_certificate_is_read_once_a_minute(server_tls: ssl.SSLContext) -> None:
+    handshakes: list[float] = []
+
+    async def work(dialer: Dialer) -> None:
+        async with receiver(tls=server_tls) as (address, _):
+            server_tls.sni_callback = lambda *_: handshakes.append(time.monotonic())
+            peer = Peer(address, tls_context("system"), tls_name="localhost")
+            for _ in range(3):
+                with pytest.raises(TransportError, match="tls_verify = "):
+                    await dialer.connect(peer)
+
+    dialling(work)
+    assert len(handshakes) == 4
+
+
 def test_pinned_certificate_that_is_another(server_tls: ssl.SSLContext) -> None:
     async def work(dialer: Dialer) -> None:
         async with receiver(tls=server_tls) as (address, arrived):
@@ -350,6 +407,21 @@ def test_name_server_that_hangs_blocks_its_own_name_only_and_once() -> None:
         dialling(work, resolver=Resolver({"hangs.example": ["127.0.0.1"]}, lookup))
     finally:
         hang.set()
+
+
+def test_name_is_not_looked_up_where_no_thread_can_be_started(monkeypatch: pytest.MonkeyPatch) -> None:
+    def start(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    async def work(dialer: Dialer) -> None:
+        async with receiver() as ((_, port), _):
+            monkeypatch.setattr(threading.Thread, "start", start)
+            (await dialer.connect(Peer(("alarm.example", port)))).abort()
+            with pytest.raises(TransportError, match="can't start new thread"):
+                await dialer.connect(Peer(("other.example", port)))
+            monkeypatch.undo()
+
+    dialling(work, resolver=Resolver({"alarm.example": ["127.0.0.1"]}))
 
 
 def test_address_that_worked_is_known_and_the_next_is_tried() -> None:

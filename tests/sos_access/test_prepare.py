@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import time
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -196,3 +197,11 @@ def test_full_width_characters_become_ascii() -> None:
 @pytest.mark.parametrize("mark", ["\u0301", "\u20dd", "\u200b", "\u200d", "\ufe0f", "\ufeff"])
 def test_marks_and_joiners_are_dropped(mark: str) -> None:
     assert transliterate(f"x{mark}y") == "xy"
+
+
+@pytest.mark.parametrize("lines", [["x"] * 15_000, [""] * 30_000])
+def test_a_long_list_as_additional_info_holds_nobody_up(lines: list[str]) -> None:
+    """A command is read by the thread that sends alarms."""
+    began = time.process_time()
+    prepare(Alarm("BA", additional_info=lines))
+    assert time.process_time() - began < 0.05

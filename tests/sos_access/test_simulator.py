@@ -381,7 +381,10 @@ def test_too_many_at_once_are_turned_away(monkeypatch: pytest.MonkeyPatch) -> No
 def test_over_tls(server_tls: ssl.SSLContext) -> None:
     async def main() -> None:
         async with receiving(tls=server_tls, host="::1", ping_interval_min=0) as receiver:
-            client = SOSAccessClient("1234567", "SV300", PASSWORD, "42", receiver.address, None, True, True)  # noqa: FBT003
+            client = SOSAccessClient(
+                "1234567", "SV300", PASSWORD, "42", receiver.address, use_single_receiver=True, use_tls=True,
+                tls_verify="none",
+            )  # fmt: skip
             assert (await client.send_alarm("BA")).accepted
             receiver.faults.add(Fault(lose=True), 1)
             assert (await client.exchange(client.ping_request())).attempts == 2

@@ -242,7 +242,7 @@ def pin_of(certificate: Path) -> str:
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
-@pytest.mark.parametrize("verify", ["none", "ca", "pin", "pin with colons"])
+@pytest.mark.parametrize("verify", ["none", "ca", "pin", "pins", "pin with colons"])
 def test_tls_with_a_receiver_that_is_trusted(
     host: str, verify: str, certificate: Path, server_tls: ssl.SSLContext
 ) -> None:
@@ -251,6 +251,7 @@ def test_tls_with_a_receiver_that_is_trusted(
         "none": "none",
         "ca": str(certificate),
         "pin": f"sha256:{pin}",
+        "pins": f"sha256:{'0' * 64}, sha256:{pin}",
         "pin with colons": "SHA256:" + ":".join(pin[i : i + 2] for i in range(0, 64, 2)).upper(),
     }[verify]
     assert exchanged(answer, host, server_tls, tls_verify=value) == ANSWER
@@ -261,6 +262,7 @@ def test_tls_with_a_receiver_that_is_trusted(
     ("verify", "said"),
     [
         ("system", "certificate of 127.0.0.1:.* not trusted: self-signed certificate"),
+        ("", "certificate of 127.0.0.1:.* not trusted: self-signed certificate"),
         (f"sha256:{'0' * 64}", "certificate of 127.0.0.1:.* does not match the pin"),
     ],
 )
@@ -271,7 +273,7 @@ def test_tls_with_a_stranger_sends_nothing(verify: str, said: str, server_tls: s
         received.append(await reader.read(4096))  # up to the end it would lose what came before a reset
 
     with pytest.raises(TransportError, match=said):
-        exchanged(listen, "127.0.0.1", server_tls, tls_verify=verify)
+        exchanged(listen, "127.0.0.1", server_tls, **({"tls_verify": verify} if verify else {}))
     assert not any(received)
 
 
@@ -291,7 +293,20 @@ def test_tls_to_a_receiver_without_tls() -> None:
         async with serving(talk_nonsense) as address:
             return await exchange(TCPTransport(address, secure=True))
 
-    with pytest.raises(TransportError, match=r"TLS with 127.0.0.1:.* failed"):
+    with pytest.raises(TransportError, match=r"TLS with 127.0.0.1:.* failed: no TLS on that port\?$"):
+        asyncio.run(main())
+
+
+def test_tls_to_a_receiver_that_hangs_up_on_it() -> None:
+    async def hang_up(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(10)
+        writer.close()
+
+    async def main() -> bytes:
+        async with serving(hang_up) as address:
+            return await exchange(TCPTransport(address, secure=True))
+
+    with pytest.raises(TransportError, match=r"TLS with 127.0.0.1:.* failed: it hung up; no TLS on that port\?$"):
         asyncio.run(main())
 
 
@@ -314,7 +329,7 @@ def test_a_tls_peer_that_never_says_goodbye_is_left(server_tls: ssl.SSLContext) 
     async def main() -> bytes:
         async with asyncio.timeout(9):  # asyncio itself would wait 30 s
             async with serving(keep_open, tls=server_tls) as address:
-                return await exchange(TCPTransport(address, secure=True))
+                return await exchange(TCPTransport(address, secure=True, tls_verify="none"))
 
     assert asyncio.run(main()) == ANSWER
 
@@ -323,9 +338,10 @@ def test_a_tls_peer_that_never_says_goodbye_is_left(server_tls: ssl.SSLContext) 
     ("verify", "said"),
     [
         ("", "is not a file"),
-        ("nothing", "'nothing' is not a file; use none, system, sha256:... or a CA file"),
+        ("nothing", "'nothing' is not a file; use system, a CA file, sha256:... or none"),
         ("sha256:", "64 hexadecimal digits"),
         ("sha256:" + "g" * 64, "64 hexadecimal digits"),
+        (f"sha256:{'0' * 64},{'1' * 64}", "64 hexadecimal digits"),
         ("/dev/null", "is not a file"),
         ("/" + "n" * 5000, "is not a file"),
     ],

@@ -18,6 +18,7 @@ from support.outbox import put as put_commands
 from bridge.common.errors import StoreError
 from bridge.common.models import AlarmIdentity, Command, Moment, PreparedAlarm, Reply, Request
 from bridge.store.database import Store
+from bridge.store.lock import hold
 from bridge.store.outbox import Outbox
 from bridge.store.schema import MIGRATIONS
 
@@ -132,6 +133,17 @@ def test_a_store_of_every_release_comes_up_to_date_with_its_rows(tmp_path: Path,
     with_store(old, body)
     with_store(fresh, lambda store: pragma(store, "user_version"))
     assert schema(path) == schema(fresh / "store.sqlite")
+
+
+@pytest.mark.parametrize("version", range(1, len(MIGRATIONS)))
+def test_a_command_does_not_upgrade_the_store_of_an_older_service_that_runs(tmp_path: Path, version: int) -> None:
+    path = _kept(tmp_path, version)
+    before = schema(path)
+    with hold(path):
+        assert "an older sosbridge is running on it; restart the service" in refused(tmp_path)
+        assert schema(path) == before
+    with_store(tmp_path, lambda store: pragma(store, "user_version"))
+    assert schema(path) != before
 
 
 def test_an_upgrade_that_fails_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
-from support.outbox import HOME, command, entry, result, with_outbox
+from support.outbox import HOME, NOW, command, entry, result, with_outbox
 
 from bridge.common.models import Outcome, Request
 from bridge.mqtt.client import Incoming
@@ -38,8 +38,21 @@ async def reject(outbox: Outbox) -> None:
     await outbox.complete(queued, result(queued, Outcome.REJECTED))
 
 
-async def publish(outbox: Outbox) -> None:
-    await outbox.published(await outbox.owed_results())
+async def deliver_first(outbox: Outbox) -> None:
+    queued, _ = await outbox.list()
+    await outbox.complete(queued, result(queued))
+
+
+async def fail(outbox: Outbox) -> None:
+    [queued] = await outbox.list()
+    await outbox.failed(queued, attempts=2, error="refused")
+
+
+async def drop(outbox: Outbox) -> None:
+    """As another program does."""
+    [queued] = await outbox.pending(HOME)
+    await outbox.drop(queued.id, NOW)
+    await outbox.follow_others()
 
 
 async def confirm(outbox: Outbox) -> None:
@@ -56,6 +69,11 @@ async def use_again(outbox: Outbox) -> None:
     await outbox.add([entry(command(code="FA"), delivery_of(message(payload=b"FA")))])
 
 
+async def confirm_other(outbox: Outbox) -> None:
+    outbox.deliveries.acknowledged([message(payload=b"FA")])
+    await outbox.forget_confirmed()
+
+
 async def take_invalid(outbox: Outbox) -> None:
     wrong = result((await _ping(outbox)), Outcome.INVALID, error="no")
     await outbox.add([InvalidEntry(HOME, wrong, None, delivery_of(FIRST))])
@@ -69,16 +87,17 @@ async def _ping(outbox: Outbox) -> Queued:
 
 CASES = [
     pytest.param([accept], True, id="pending"),
-    pytest.param([accept, deliver], True, id="its result is not published"),
-    pytest.param([accept, reject], True, id="rejected, its result is not published"),
-    pytest.param([take_invalid], True, id="invalid, its result is not published"),
+    pytest.param([accept, fail], True, id="tried, and still pending"),
     pytest.param([], False, id="never seen"),
-    pytest.param([accept, deliver, publish], False, id="its result is published: the broker uses its id again"),
-    pytest.param([accept, reject, publish], False, id="rejected and published"),
+    pytest.param([accept, deliver], False, id="delivered: the broker may use its id again"),
+    pytest.param([accept, reject], False, id="rejected"),
+    pytest.param([accept, drop], False, id="dropped by a person"),
+    pytest.param([take_invalid], False, id="invalid"),
     pytest.param([accept, confirm], False, id="the broker has the acknowledgement"),
-    pytest.param([accept, deliver, confirm], False, id="so for one that is delivered"),
     pytest.param([accept, new_session], False, id="a new session"),
     pytest.param([accept, use_again], False, id="the id belongs to another by now"),
+    pytest.param([accept, use_again, confirm_other, confirm], False, id="and that one is confirmed"),
+    pytest.param([accept, confirm, accept, deliver_first], True, id="an equal one has the id by now"),
 ]
 
 

@@ -33,7 +33,7 @@ def test_a_failed_round_is_told_once(tmp_path: Path) -> None:
 
     async def fail_again(outbox: Outbox) -> None:
         [queued] = await outbox.list()
-        await outbox.failed(queued, attempts=2, error="still none")
+        await outbox.failed(queued, attempts=4, error="still none")
         assert await outbox.owed_undelivered([HOME]) == []
         [queued] = await outbox.list()
         assert (queued.attempts, queued.error, queued.state) == (4, "still none", "pending")

@@ -124,19 +124,41 @@ def test_a_damaged_file_is_a_problem_of_its_account_alone(kept: Kept, content: s
     assert kept.path.read_text() == content, "it is left for a person"
 
 
-def test_a_file_of_the_first_release_is_taken_over(tmp_path: Path) -> None:
+@pytest.fixture
+def released(tmp_path: Path) -> Path:
+    """Return a store with the password file that 0.1.0 wrote: `CONFIGURED`, two rotations, the last one refused."""
     store = tmp_path / "bridge.db"
-    folder = directory(store)
-    folder.mkdir()
-    before = {"salt": "x", "configured": "of another password", "passwords": [
-        {"value": "2" * 15, "refused": True}, {"value": "3" * 15, "refused": False},
-    ]}  # fmt: skip
-    (folder / "home.json").write_text(json.dumps(before))
-    path = password_file(store, "home", "IK00001", "SV300")
-    assert path.parent == folder
-    assert [each.name for each in folder.iterdir()] == [path.name]
-    passwords = Passwords(path, CONFIGURED, BOTH)
-    assert [each.reveal()[0] for each in passwords.candidates("primary")] == ["1", "3", "2"]
+    directory(store).mkdir(mode=0o700)
+    before = directory(store) / "home.json"
+    before.write_bytes((Path(__file__).parent / "passwords" / "v0.1.0.json").read_bytes())
+    before.chmod(0o600)
+    return store
+
+
+@pytest.mark.parametrize(("configured", "tried"), [(CONFIGURED, "213"), (FOURTH, "4213")])
+def test_a_file_of_0_1_0_is_taken_over(released: Path, configured: Secret, tried: str) -> None:
+    path = password_file(released, "home", "IK00001", "SV300")
+    assert [each.name for each in directory(released).iterdir()] == [path.name]
+    assert path.name != "home.json"
+    passwords = Passwords(path, configured, BOTH)
+    assert passwords.problem is None
+    assert passwords.reconfigured is (configured == FOURTH)
+    for receiver in BOTH:
+        assert "".join(each.reveal()[0] for each in passwords.candidates(receiver)) == tried
+    assert path.stat().st_mode & 0o777 == 0o600
+    passwords.confirm("primary", SECOND)
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert path.parent.stat().st_mode & 0o777 == 0o700
+    again = Passwords(password_file(released, "home", "IK00001", "SV300"), configured, BOTH)
+    assert again.candidates("primary") == passwords.candidates("primary")
+
+
+def test_a_file_of_0_1_0_does_not_replace_what_the_account_has(released: Path) -> None:
+    path = password_file(released, "cottage", "IK00001", "SV300")
+    Passwords(path, CONFIGURED, BOTH).add(FOURTH)
+    assert password_file(released, "home", "IK00001", "SV300") == path
+    assert Passwords(path, CONFIGURED, BOTH).candidates() == (FOURTH, CONFIGURED)
+    assert (directory(released) / "home.json").exists()
 
 
 def test_the_file_follows_the_account_and_not_its_name(tmp_path: Path) -> None:

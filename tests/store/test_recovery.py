@@ -254,6 +254,18 @@ def test_a_row_of_any_table_that_means_nothing_is_left_behind(tmp_path: Path, sq
     assert asyncio.run(start(path))[1] is None
 
 
+def test_old_results_are_not_read_at_each_start(tmp_path: Path) -> None:
+    """A hundred thousand of them took 2 s, for which alarms waited."""
+    path = _with_two(tmp_path)
+    columns = "transmitter, request, completed_at, published, result"
+    row = f"INSERT INTO history ({columns}) VALUES ('home', 'alarm', 1.5, 1, ?)"
+    for payload in ("{", "{}"):
+        _damage(path, row, payload)
+    assert asyncio.run(start(path))[1] is None
+    _damage(path, row, "{")
+    assert asyncio.run(start(path))[1] is not None, "the last one is published again"
+
+
 def test_everything_that_can_be_read_goes_over(tmp_path: Path) -> None:
     async def fill() -> None:
         async with opened(tmp_path) as outbox:

@@ -16,6 +16,7 @@ from support.outbox import HOME, NOW, clock, opened
 
 from bridge.common.clock import Clock
 from bridge.common.models import Result, Secret
+from bridge.common.problems import Kind
 from bridge.sos_access.client import SOSAccessClient
 from bridge.sos_access.connection import Connection, Dialer
 from bridge.sos_access.messages import RESPONSE_TO, AnyRequest, NewAuthResponse, Response, parse_request
@@ -40,7 +41,7 @@ DROPS = "drops"
 BUSY = (5, 98, 99, 77)
 """What is answered without being taken: the round fails."""
 
-Answer = int | str | Response
+Answer = int | str | bytes | Response
 Behaves = Callable[[str, AnyRequest | None], Answer]
 """What a receiver does: asked without a request, whether it connects."""
 
@@ -106,6 +107,8 @@ class FakeConnection(Connection):
             await asyncio.sleep(self.peer.response_timeout if status == SILENT else 0)
             raise TransportError(f"no complete response from {receiver}")
         await asyncio.sleep(self._fake.answer_s)
+        if isinstance(status, bytes):
+            return status
         if isinstance(status, Response):
             return status.to_xml()
         kind = RESPONSE_TO[type(request)]
@@ -147,7 +150,7 @@ class Recorder:
         if link is not None and self.links[-1:] != [link]:
             self.links.append(link)
 
-    def problem(self, transmitter: str, kind: str, text: str | None, *, receiver: str | None = None) -> None:
+    def problem(self, transmitter: str, kind: Kind, text: str | None, *, receiver: str | None = None) -> None:
         if text is None:
             self.problems.pop((kind, receiver), None)
         else:

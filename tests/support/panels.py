@@ -15,6 +15,7 @@ from typing import Any, TypeVar, cast
 from bridge.common.clock import Clock
 from bridge.common.errors import StoreError
 from bridge.common.models import Reply, Secret
+from bridge.common.problems import Problems
 from bridge.g90.control import PanelControl, PanelExchange
 from bridge.g90.reader import PanelReader
 from bridge.g90.registry import PanelConfig, PanelRegistry
@@ -264,6 +265,7 @@ async def joined(
             lock=CodeLock(Secret(code) if code else None, code_for_arm),
             reader=PanelReader(GUID, control, reads=Reads.AT_HELLO),
         )
+        problems = Problems()
         topics, known, clock = PanelTopics("b"), KnownPanels({GUID: panel}), clock or Clock()
 
         def emit(kind: str, **details: object) -> None:
@@ -272,7 +274,7 @@ async def joined(
         commands = PanelCommands(topics, outgoing, known, clock=clock, emit=emit)
         panels = Panels(
             topics, outbox, outgoing, known, rules=rules, clock=clock, accept_unknown=accept_unknown, emit=emit,
-            max_ages=dict.fromkeys(TRANSMITTERS, 3600.0),
+            problems=problems, max_ages=dict.fromkeys(TRANSMITTERS, 3600.0),
         )  # fmt: skip
         restored = await panels.restore()
         registry = PanelRegistry(panels, {GUID: panel.config}, restored, accept_unknown=accept_unknown, clock=clock.now)

@@ -11,6 +11,7 @@ import aiomqtt
 import pytest
 
 from bridge.common.backoff import Backoff
+from bridge.common.problems import Problems
 from bridge.mqtt.client import Broker, Incoming
 from bridge.mqtt.outgoing import Outgoing
 from bridge.mqtt.routes import Router
@@ -67,7 +68,9 @@ def make_session(
     monkeypatch.setattr("bridge.mqtt.session.make_client", lambda *_, **__: client())
     monkeypatch.setattr("bridge.mqtt.session.Backoff", lambda: Backoff(jitter=lambda: 0.0))
     subscriptions = Subscriptions("b/state", states, lambda _: True, lambda _: False)
-    return Session(Broker("127.0.0.1"), outgoing, Router((), lambda *_, **__: None), subscriptions, NoDeliveries())
+    return Session(
+        Broker("127.0.0.1"), outgoing, Router((), lambda *_, **__: None), subscriptions, NoDeliveries(), Problems()
+    )
 
 
 def no_waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:

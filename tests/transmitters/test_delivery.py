@@ -358,6 +358,20 @@ def test_the_link_is_down_after_a_level_although_the_bridge_restarts(tmp_path: P
     virtual.run(main())
 
 
+def test_the_link_that_never_worked_is_down_after_a_level_although_the_bridge_restarts(tmp_path: Path) -> None:
+    async def main() -> None:
+        dialer = FakeDialer()
+        dialer.behaves = lambda receiver, request: DEAD
+        found = []
+        for _ in range(3):
+            async with bench(tmp_path, LEVEL, dialer=dialer) as each:
+                await each.settle(40)
+                found.append(each.recorder.links[-1:])
+        assert found == [[], [], [False]]
+
+    virtual.run(main())
+
+
 def test_a_restart_while_all_is_well_makes_no_link_down(tmp_path: Path) -> None:
     async def main() -> None:
         dialer = FakeDialer()

@@ -15,6 +15,7 @@ import pytest
 
 from bridge.common.errors import StoreError
 from bridge.common.models import ActiveAlarm, Command, PreparedAlarm, Request
+from bridge.common.problems import Kind, Problems
 from bridge.mqtt.outgoing import Outgoing
 from bridge.store.arrivals import Wakes
 from bridge.store.outbox import Outbox
@@ -113,7 +114,7 @@ class Broker(Outgoing):
 @asynccontextmanager
 async def publishing(outbox: Owing) -> AsyncIterator[tuple[Publisher, Broker]]:
     broker = Broker()
-    publisher = Publisher(TOPICS, cast("Outbox", outbox), broker)
+    publisher = Publisher(TOPICS, cast("Outbox", outbox), broker, Problems())
     running = asyncio.create_task(publisher.run())
     try:
         yield publisher, broker
@@ -185,7 +186,7 @@ def test_an_undelivered_that_the_broker_has_not_got_stays_owed() -> None:
 
 def test_results_of_a_transmitter_that_is_no_more_do_not_hide_those_of_the_others() -> None:
     def result(number: int, transmitter: str) -> PendingResult:
-        return PendingResult(number, transmitter, Request.PING, "{}", {}, None)
+        return PendingResult(number, transmitter, Request.PING, "{}", {}, None, None)
 
     async def scenario() -> None:
         outbox = Owing()
@@ -222,28 +223,51 @@ def test_what_is_stored_is_counted_soon_also_while_no_transmitter_runs() -> None
     run(scenario)
 
 
+def serving(*receivers: str) -> Routes:
+    """Return routes of which those of `receivers`, by default all, have just answered."""
+    routes = Routes(list(RECEIVERS))
+    for receiver in receivers or RECEIVERS:
+        routes[Route(receiver)].answered(0, asyncio.get_running_loop().time(), alarm=False)
+    return routes
+
+
+def test_that_nothing_is_wrong_is_published_once_every_receiver_was_checked() -> None:
+    async def scenario() -> None:
+        async with publishing(Owing()) as (publisher, broker):
+            publisher.routes("home", Routes(list(RECEIVERS)))
+            publisher.routes("home", serving("primary"))
+            await until(lambda: "b/transmitter/home/outbox" in broker.states)
+            assert "b/transmitter/home/problem" not in broker.states
+            assert broker.states["b/transmitter/home/link"] == "ON"
+            publisher.routes("home", serving())
+            assert broker.states["b/transmitter/home/problem"] == "OFF"
+            assert broker.states["b/transmitter/home/problem/info"] == []
+
+    run(scenario)
+
+
 def test_a_problem_is_listed_since_it_began_until_it_is_cleared() -> None:
     async def scenario() -> None:
         async with publishing(Owing()) as (publisher, broker):
-            publisher.problem("home", "unauthorized", "refused: 4", receiver="primary")
+            publisher.problem("home", Kind.UNAUTHORIZED, "refused: 4", receiver="primary")
             assert "b/transmitter/home/problem" not in broker.states, "the routes are not known yet"
-            publisher.routes("home", Routes(list(RECEIVERS)))
+            publisher.routes("home", serving())
             [first] = broker.states["b/transmitter/home/problem/info"]
             assert broker.states["b/transmitter/home/problem"] == "ON"
             assert (first["kind"], first["text"], first["receiver"]) == ("unauthorized", "refused: 4", "primary")
             assert "path" not in first
             await asyncio.sleep(0.01)
-            publisher.problem("home", "unauthorized", "refused: 6", receiver="primary")
-            publisher.problem("home", "password_file", "damaged")
+            publisher.problem("home", Kind.UNAUTHORIZED, "refused: 6", receiver="primary")
+            publisher.problem("home", Kind.PASSWORD_FILE, "damaged")
             again, other = broker.states["b/transmitter/home/problem/info"]
             assert again == first | {"text": "refused: 6"}
             assert other["kind"] == "password_file"
             broker.declared.clear()
-            publisher.problem("home", "password_file", "damaged")
-            publisher.problem("home", "heartbeat_disabled", None)
+            publisher.problem("home", Kind.PASSWORD_FILE, "damaged")
+            publisher.problem("home", Kind.HEARTBEAT_DISABLED, None)
             assert broker.declared == []
-            publisher.problem("home", "unauthorized", None, receiver="primary")
-            publisher.problem("home", "password_file", None)
+            publisher.problem("home", Kind.UNAUTHORIZED, None, receiver="primary")
+            publisher.problem("home", Kind.PASSWORD_FILE, None)
             assert broker.states["b/transmitter/home/problem"] == "OFF"
             assert broker.states["b/transmitter/home/problem/info"] == []
 
@@ -255,7 +279,7 @@ def test_problems_of_the_bridge_are_listed_from_the_start() -> None:
         async with publishing(Owing()) as (publisher, broker):
             await publisher.restore()
             assert (broker.states["b/bridge/problem"], broker.states["b/bridge/problem/info"]) == ("OFF", [])
-            publisher.bridge_problem("store_failed", "disk full")
+            publisher._problems.set(Kind.STORE_FAILED, "disk full")
             assert broker.states["b/bridge/problem"] == "ON"
             assert broker.states["b/bridge/problem/info"][0]["kind"] == "store_failed"
             assert "b/transmitter/home/problem" not in broker.states
@@ -269,7 +293,7 @@ def test_what_the_outbox_shows_is_a_problem_until_it_is_gone() -> None:
         outbox.counted = Counts(pending=2, undelivered=1, rejected=3)
         info = "b/transmitter/home/problem/info"
         async with publishing(outbox) as (publisher, broker):
-            publisher.routes("home", Routes(list(RECEIVERS)))
+            publisher.routes("home", serving())
             await until(lambda: broker.states.get(info))
             assert [each["kind"] for each in broker.states[info]] == ["rejected", "undelivered"]
             outbox.counted = Counts()

@@ -9,7 +9,7 @@ import pytest
 from support.outbox import NOW
 
 from bridge.common.text import timestamp
-from bridge.transmitters.reachability import Change, Reachability
+from bridge.transmitters.reachability import Change, Finding, Reachability
 from bridge.transmitters.routes import Route, Routes
 from bridge.transmitters.topics import Reach
 
@@ -41,7 +41,11 @@ class Line:
 
 
 def kinds(change: Change) -> list[tuple[str, str | None, str | None]]:
-    return [(problem.kind, problem.receiver, problem.path) for problem in change.problems]
+    return [(problem.kind, problem.about.receiver, problem.about.path) for problem in problems(change)]
+
+
+def problems(change: Change) -> list[Finding]:
+    return [finding for finding in change.findings if finding.text is not None]
 
 
 def test_before_anything_is_known_no_state_is_published() -> None:
@@ -54,7 +58,12 @@ def test_before_anything_is_known_no_state_is_published() -> None:
         "last_error": None,
         "checked_every_s": 45,
     }
-    assert (change.problems, change.events) == ([], [])
+    assert change.events == []
+    assert {(each.kind, each.about.receiver, each.text, each.known) for each in change.findings} == {
+        ("link_down", None, None, False),
+        ("receiver_down", "primary", None, False),
+        ("receiver_down", "secondary", None, False),
+    }
 
 
 def test_a_receiver_goes_down_and_comes_back_with_an_event_each() -> None:
@@ -69,8 +78,8 @@ def test_a_receiver_goes_down_and_comes_back_with_an_event_each() -> None:
     down, at = line.update(), timestamp(line.wall)
     assert (down.states["receiver/primary/state"], down.states["link"]) == ("OFF", "ON")
     assert down.events == [{"type": "receiver_down", "receiver": "primary", "since": at, "error": "connection refused"}]
-    [problem] = down.problems
-    assert (problem.kind, problem.receiver, timestamp(problem.since)) == ("receiver_down", "primary", at)
+    [problem] = problems(down)
+    assert (problem.kind, problem.about.receiver, timestamp(problem.since)) == ("receiver_down", "primary", at)
     assert problem.text == "receiver primary does not take messages: connection refused"
     assert line.update().events == []
     line.now += 60
@@ -78,7 +87,7 @@ def test_a_receiver_goes_down_and_comes_back_with_an_event_each() -> None:
     back = line.update()
     assert [event["type"] for event in back.events] == ["receiver_up"]
     assert kinds(back) == []
-    assert ("receiver_down", "primary") in {(problem.kind, problem.receiver) for problem in back.cleared}
+    assert all(finding.known for finding in back.findings)
 
 
 def test_a_receiver_that_answers_4_to_everything_is_down() -> None:
@@ -103,7 +112,7 @@ def test_the_first_call_declares_what_was_before_the_start() -> None:
     change = after.update()
     assert change.states["receiver/primary/state"] == "OFF"
     assert change.events == []
-    [problem] = change.problems
+    [problem] = problems(change)
     assert problem.since == after.wall - timedelta(seconds=25)
 
 
@@ -119,8 +128,8 @@ def test_the_link_is_down_after_the_level_over_any_restart() -> None:
     change = again.update()
     assert change.states["link"] == "OFF"
     assert kinds(change) == [("link_down", None, None)]
-    assert change.problems[0].text == "no receiver took a message within the heartbeat level of 180 s"
-    assert change.problems[0].since == again.wall - timedelta(seconds=180)
+    assert problems(change)[0].text == "no receiver took a message within the heartbeat level of 180 s"
+    assert problems(change)[0].since == again.wall - timedelta(seconds=180)
 
 
 def test_a_line_that_never_worked_is_down_after_the_level() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import time
 
 import pytest
 from transmitters.schedule_world import DROPS, OK, REFUSES, SILENT, Behaviour, World, answering
@@ -113,6 +114,20 @@ def test_schedule_urgent_behind_three_hundred() -> None:
     urgent = world.raise_alarm("FA", urgent=True)
     world.run(60)
     assert took(world, urgent) < 1
+
+
+def test_schedule_thousands_of_refused_chains_cost_no_time() -> None:
+    """No decision looks at all that waits."""
+    world = World(lambda route, number, now: answering(98, 0.01))
+    for number in range(2000):
+        world.raise_alarm(detector=str(number))
+        world.raise_alarm(detector=str(number), restore=True)
+    began = time.process_time()
+    world.run(30)
+    fire = world.raise_alarm("FA", urgent=True)
+    world.run(31)
+    assert fire in [number for _, number, _ in world.sent[-4:]]
+    assert (time.process_time() - began) / world.steps < 0.001
 
 
 def test_schedule_primary_that_always_refuses_the_password() -> None:

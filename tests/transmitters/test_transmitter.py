@@ -141,6 +141,22 @@ def test_a_refused_password_is_reported_once_and_tried_rarely(tmp_path: Path) ->
     on_bench(tmp_path, body)
 
 
+def test_a_rejected_alarm_counts_each_attempt_once(tmp_path: Path) -> None:
+    async def body(each: Bench) -> None:
+        each.dialer.behaves = lambda receiver, request: 0 if request is None else 99
+        await put(each.outbox, command())
+        await each.settle(60)
+        [waiting] = await each.outbox.list()
+        assert waiting.attempts == len([what for what in each.sent if what == "BA"]) > 1
+        each.dialer.behaves = lambda receiver, request: 0 if request is None else 2
+        await each.settle(400)
+        [rejected] = await each.outbox.list()
+        assert rejected.state == "rejected"
+        assert rejected.attempts == len([what for what in each.sent if what == "BA"])
+
+    on_bench(tmp_path, body)
+
+
 def test_a_rotation_stores_the_new_password_and_it_counts_next(tmp_path: Path) -> None:
     async def body(each: Bench) -> None:
         await each.settle()
@@ -301,6 +317,17 @@ def test_an_alarm_goes_before_a_ping_of_the_same_batch(tmp_path: Path) -> None:
         await each.outbox.add([entry(command(Request.PING)), entry(command())])
         await each.settle(0.1)
         assert "BA" in each.sent[before:]
+        assert await each.outcomes() == ["accepted"]
+
+    on_bench(tmp_path, body)
+
+
+def test_an_accepted_alarm_is_not_sent_again_however_odd_the_answer(tmp_path: Path) -> None:
+    async def body(each: Bench) -> None:
+        each.dialer.answers.append(b"<alarmresponse><status>0</status><info>Larm & tak</info></alarmresponse>")
+        await put(each.outbox, command())
+        await each.settle(1000)
+        assert [what for what in each.sent if what == "BA"] == ["BA"]
         assert await each.outcomes() == ["accepted"]
 
     on_bench(tmp_path, body)

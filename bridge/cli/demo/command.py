@@ -33,7 +33,6 @@ Ctrl-C stops the demo."""
 def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser = commands.add_parser(
         "demo",
-        help="demonstrate alarms, failover and the outbox on this machine, with simulators",
         description="Start a broker, simulated receivers, a simulated panel and the bridge on this machine. Show what "
         "happens to alarms while receivers fail and recover, then keep running for your own tests. "
         "Needs: pip install 'sosbridge[demo]'",

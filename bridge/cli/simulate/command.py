@@ -9,7 +9,7 @@ from bridge.cli.simulate import receiver as simulate_receiver
 
 
 def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    parser = commands.add_parser("simulate", help="simulate a receiver or a panel, to try a setup with")
+    parser = commands.add_parser("simulate")
     kinds = parser.add_subparsers(metavar="KIND", required=True)
     simulate_receiver.register(kinds)
     simulate_panel.register(kinds)

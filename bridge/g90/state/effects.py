@@ -52,6 +52,7 @@ _FIELDS: Final[dict[EventType, dict[str, Any]]] = {
     _E.WIFI_DISCONNECTED: {"wifi": False},
 }
 _ARMED: Final = frozenset({_E.ARMED_AWAY, _E.ARMED_HOME})
+_ACTED: Final = frozenset({_E.REMOTE_BUTTON, _E.RFID})
 
 
 def locate(state: PanelState, report: Alert | Notice) -> int | None:
@@ -99,23 +100,26 @@ def _without_spare(state: PanelState) -> PanelState:
     return evolve(state, sensors={index: sensor for index, sensor in state.sensors.items() if sensor is not spare})
 
 
-def apply(state: PanelState, meaning: Interpretation, event: PanelEvent, now: Now, options: Options) -> PanelState:
-    """Return `state` after a new event; its sensor is known by now."""
-    if event.type in ARM_TYPES:
-        return _armed(state, event, now)
-    if event.type in _FIELDS:
-        return evolve(state, **_FIELDS[event.type])
+def effects(
+    state: PanelState, meaning: Interpretation, event: PanelEvent, now: Now, options: Options
+) -> dict[str, Any]:
+    """Return what a new event changes; its sensor is known by now."""
+    if event.sensor is None:
+        if event.type in ARM_TYPES:
+            return _armed(state, event, now)
+        if event.type in _FIELDS:
+            return dict(_FIELDS[event.type])
     changes: dict[str, Any] = {}
     if meaning.alarms:
         changes = {"triggered": True, "moved": now.steady}
-    if event.type in (_E.REMOTE_BUTTON, _E.RFID):
+    if event.type in _ACTED:
         changes["actor"] = (event.name or event.source, now.steady)
     if event.sensor is not None:
         sensor = _sensor(state, state.sensors[event.sensor], meaning, event, now, options)
         changes["sensors"] = {**state.sensors, event.sensor: sensor}
         if sensor.off_at is not None:
             changes["due"] = earlier(state.due, sensor.off_at)
-    return evolve(state, **changes) if changes else state
+    return changes
 
 
 def passed(state: PanelState, steady: float) -> PanelState:
@@ -161,21 +165,20 @@ def earlier(one: float | None, other: float | None) -> float | None:
     return min(one, other)
 
 
-def _armed(state: PanelState, event: PanelEvent, now: Now) -> PanelState:
+def _armed(state: PanelState, event: PanelEvent, now: Now) -> dict[str, Any]:
     """Arming ends an alarm, tampers, and what only an alarm had set."""
     armed = event.type in _ARMED
     sensors = {index: _after_arming(s, now, armed=armed) for index, s in state.sensors.items()}
     actor = state.actor
     by = actor[0] if actor and now.steady - actor[1] <= SAME_ACTOR_S else event.source
-    return evolve(
-        state,
-        arm=event.type,
-        triggered=False,
-        changed_by=None if by == "status" else by,
-        actor=None,
-        sensors=sensors,
-        moved=now.steady,
-    )
+    return {
+        "arm": event.type,
+        "triggered": False,
+        "changed_by": None if by == "status" else by,
+        "actor": None,
+        "sensors": sensors,
+        "moved": now.steady,
+    }
 
 
 def _after_arming(sensor: Sensor, now: Now, *, armed: bool) -> Sensor:

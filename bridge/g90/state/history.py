@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Final
 
 from bridge.g90.state import ledger
 from bridge.g90.state.interpret import interpret, reported_type
-from bridge.g90.state.model import READ_EVERY, Entry, HistoryRead, Now, PanelState, Signature, evolve
+from bridge.g90.state.ledger import Entry
+from bridge.g90.state.model import READ_EVERY, HistoryRead, Now, PanelState, Signature, evolve
 from bridge.g90.wire.constants import AlertType, StateCode
 from bridge.g90.wire.events import A_CLOCK, Alert, EventType, Form
 from bridge.g90.wire.frames import MessageError
@@ -88,20 +89,19 @@ def news(state: PanelState, read: HistoryRead, now: Now) -> list[Found]:
 
 def kept(state: PanelState, read: HistoryRead, now: Now) -> PanelState:
     """Return `state` with the history known: the next reading finds what is new above it."""
-    entries = state.ledger
+    known = state.ledger
     for record in reversed(_records(state, read, now)):
-        if record.entry in entries:
-            place = entries.index(record.entry)
-            entries = ledger.replaced(entries, place, ledger.with_form(record.entry, Form.HISTORY, record.alert.time))
+        if record.entry and (place := known.place_of(record.entry)) is not None:
+            known = known.replaced(place, record.entry.with_form(Form.HISTORY, record.alert.time))
     read_now = tuple(signature(record) for record in read.records)
-    older = tuple(known for known in state.history if known not in read_now)
+    older = tuple(each for each in state.history if each not in read_now)
     asked = now.ago(read.asked)
     recent = state.history_at is not None and timedelta(0) <= asked - state.history_at < READ_EVERY
-    if recent and entries == state.ledger and read_now == state.history[: len(read_now)]:
+    if recent and known == state.ledger and read_now == state.history[: len(read_now)]:
         return state
     contact = max(state.contact or asked, asked)
     history = (*read_now, *older)[:REMEMBERED]
-    return evolve(state, ledger=entries, history=history, history_at=asked, contact=contact)
+    return evolve(state, ledger=known, history=history, history_at=asked, contact=contact)
 
 
 def signature(record: Alert) -> Signature:
@@ -122,7 +122,7 @@ def _looked_up(state: PanelState, alert: Alert, now: Now) -> _Record:
     if meaning.event is None:
         return _Record(alert, None, alarms=False)
     slot = ledger.slot_for(meaning.event, meaning.sensor, meaning.action)
-    place = ledger.find(state.ledger, slot, Form.HISTORY, alert.time, now.steady)
+    place = state.ledger.find(slot, Form.HISTORY, alert.time, now.steady)
     return _Record(alert, None if place is None else state.ledger[place], meaning.alarms)
 
 

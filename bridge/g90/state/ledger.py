@@ -7,17 +7,18 @@ its slot within 60 s, unless anything else of that kind or an arming came betwee
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import field, replace
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
-from bridge.g90.state.model import Entry, Slot
-from bridge.g90.wire.events import A_CLOCK, EventType, Form
+from bridge.common.values import value
+from bridge.g90.wire.events import A_CLOCK, EventType, Form, PanelEvent
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Mapping
 
-    from bridge.g90.wire.events import PanelEvent
-
+Slot = tuple[str, int | None, str | None]
+"""What two reports must have in common to be one event, their time aside: kind, sensor, detail."""
 _E = EventType
 ARMING: Final = "arming"
 _SLOTS: Final = {
@@ -43,112 +44,167 @@ MOST: Final = 64
 """Entries kept; more than the records of five pages of history."""
 
 
+@value(frozen=True, slots=True)
+class Entry:
+    """One physical event, and the forms that it came in, each with its time by the panel's clock."""
+
+    slot: Slot
+    event: PanelEvent
+    """As well as it is known so far; its key is that of the first report."""
+    forms: Mapping[Form, int | None]
+    heard: float
+    """By the steady clock."""
+    alarms: bool = False
+    due: float | None = None
+    """Not reported yet: until then another form may say more."""
+    time: int | None = None
+    """By the panel's clock, in the first form that had one."""
+
+    def with_form(self, form: Form, time: int | None) -> Entry:
+        """Return this entry with one more form, itself where it has that already."""
+        if form in self.forms:
+            return self
+        return replace(self, forms={**self.forms, form: time}, time=time if self.time is None else self.time)
+
+    @property
+    def was_read(self) -> bool:
+        """Whether nothing but readings said it."""
+        return self.forms.keys() <= _READ
+
+    def outdates(self, report: Entry) -> bool:
+        """Whether this says more recent things about what `report` changes: the arming, or the same sensor."""
+        return self.slot[0] == ARMING or (self.slot[1] is not None and self.slot[1] == report.slot[1])
+
+
+@value(frozen=True, slots=True)
+class Ledger:
+    """The last events, oldest first, in the order in which they were heard."""
+
+    entries: tuple[Entry, ...] = ()
+    newest: int = field(default=0, compare=False)
+    """No entry has a later time by the panel's clock."""
+
+    def __len__(self) -> int:
+        return len(self.entries)
+
+    def __iter__(self) -> Iterator[Entry]:
+        return iter(self.entries)
+
+    def __getitem__(self, place: int) -> Entry:
+        return self.entries[place]
+
+    def after(self, place: int) -> tuple[Entry, ...]:
+        return self.entries[place + 1 :]
+
+    def added(self, entry: Entry) -> Ledger:
+        """Return the ledger with a new event. What waits to be reported is never dropped."""
+        kept = self.entries
+        if len(kept) >= MOST:
+            spare = 0 if kept[0].due is None else next((i for i, old in enumerate(kept) if old.due is None), len(kept))
+            kept = kept[:spare] + kept[spare + 1 :]
+        return Ledger((*kept, entry), max(self.newest, entry.time or 0))
+
+    def replaced(self, place: int, entry: Entry) -> Ledger:
+        entries = (*self.entries[:place], entry, *self.entries[place + 1 :])
+        return Ledger(entries, max(self.newest, entry.time or 0))
+
+    def moved(self, place: int, entry: Entry) -> Ledger:
+        """Return the ledger with `entry` as its last, in place of one that was heard too early."""
+        return Ledger((*self.entries[:place], *self.entries[place + 1 :], entry), max(self.newest, entry.time or 0))
+
+    def find(self, slot: Slot, form: Form, time: int | None, heard: float) -> int | None:
+        """Return the place of the event that a report in `form` belongs to, None for a new event."""
+        if time is not None and time < self.newest + _NEAR and (near := self._near(slot, time, heard)):
+            unsaid = [place for place in near if form not in self.entries[place].forms]
+            if unsaid:
+                return min(unsaid, key=lambda place: (self.entries[place].time != time, place))
+            return next((place for place in reversed(near) if self._repeats(place, form, time, heard)), None)
+        limit = HISTORY_S if form is Form.HISTORY else WITHOUT_TIME_S
+        kind, sensor, _detail = slot
+        for place, entry in self._backwards():
+            if heard - entry.heard > limit:
+                return None
+            its_kind, its_sensor, _its_detail = entry.slot
+            if its_kind == kind and its_sensor == sensor:
+                fits = entry.slot == slot and form not in entry.forms and (time is None or entry.time is None)
+                return place if fits else None
+            if its_kind == ARMING or (kind == ARMING and entry.alarms):
+                return None
+        return None
+
+    def place_of(self, entry: Entry | None) -> int | None:
+        """Return the place of this very entry, None if it has changed since."""
+        return next((place for place, known in enumerate(self.entries) if known is entry), None)
+
+    def unexplained(self, reason: Entry) -> int | None:
+        """Return the place of an alarm without a reason that `reason` explains, None if it is an alarm of its own.
+
+        What a reading found after ALARMED came before it: one that waits for its reason can have it from there.
+        """
+        missed = False
+        for place, entry in self._backwards():
+            if entry.slot[0] == ARMING:
+                if not entry.was_read:
+                    return None
+                missed = True
+            elif entry.alarms and entry.event.sensor is None and entry.event.type is _E.ALARM:
+                if missed and entry.due is None:
+                    return None
+                soon = reason.heard - entry.heard <= WITHOUT_TIME_S
+                return place if soon or Form.HISTORY in reason.forms else None
+        return None
+
+    def held_back(self, slot: Slot, heard: float) -> int | None:
+        """Return the place of the arming that a notice is late for, behind later ones; None if there is none.
+
+        A connection that was interrupted delivers its reports late and in order, when a reading has said what came of
+        them.
+        """
+        read = True
+        first = None
+        for place, entry in self._backwards():
+            read = read and (entry.was_read or not (entry.slot[0] == ARMING or entry.alarms))
+            if not read or heard - entry.heard > WITHOUT_TIME_S:
+                break
+            if entry.slot == slot and Form.HISTORY in entry.forms:
+                first = place
+        return first
+
+    def last_alarm(self, heard: float) -> int | None:
+        """Return the place of the alarm that an alarm notice at `heard` is about, None where it is a new one."""
+        for place, entry in self._backwards():
+            if entry.slot[0] == ARMING or heard - entry.heard > SAME_ALARM_S:
+                return None
+            if entry.alarms:
+                return place
+        return None
+
+    def _backwards(self) -> Iterator[tuple[int, Entry]]:
+        return zip(range(len(self.entries) - 1, -1, -1), reversed(self.entries), strict=True)
+
+    def _near(self, slot: Slot, time: int, heard: float) -> list[int]:
+        """Return the places of the events of `slot` at about that time; a clock that was never set repeats itself."""
+        own = [place for place, entry in enumerate(self.entries) if entry.slot == slot]
+        near = [place for place in own if (t := self.entries[place].time) is not None and -_NEAR < t - time < _NEAR]
+        return [place for place in near if time >= A_CLOCK or heard - self.entries[place].heard <= HISTORY_S]
+
+    def _repeats(self, place: int, form: Form, time: int, heard: float) -> bool:
+        """Whether a report came before: the same form and second, and since then nothing else of that sensor in it."""
+        entry = self.entries[place]
+        if entry.forms.get(form) != time or not (time >= A_CLOCK or heard - entry.heard <= WITHOUT_TIME_S):
+            return False
+        return not any(e.slot[1] == entry.slot[1] and e.forms.get(form) == time for e in self.after(place))
+
+
 def slot_of(event: PanelEvent) -> Slot:
     """Return what the forms of one event have in common."""
     return slot_for(event.type, event.sensor, event.action)
 
 
+@lru_cache(maxsize=4096)
 def slot_for(event: EventType, sensor: int | None, action: str | None) -> Slot:
     kind, detail = _SLOTS.get(event) or (event.value, action)
     return (kind, sensor, detail)
-
-
-def find(ledger: Sequence[Entry], slot: Slot, form: Form, time: int | None, heard: float) -> int | None:
-    """Return the place of the event that a report in `form` belongs to, None for a new event."""
-    own = [place for place, entry in enumerate(ledger) if entry.slot == slot]
-    if not own:
-        return None
-    if time is not None:
-        near = [p for p in own if (t := ledger[p].time) is not None and -_NEAR < t - time < _NEAR]
-        near = [p for p in near if time >= A_CLOCK or heard - ledger[p].heard <= HISTORY_S]
-        unsaid = [p for p in near if form not in ledger[p].forms]
-        if unsaid:
-            return min(unsaid, key=lambda p: (ledger[p].time != time, p))
-        if near:
-            return next((p for p in reversed(near) if _repeats(ledger, p, form, time, heard)), None)
-    last = own[-1]
-    entry = ledger[last]
-    limit = HISTORY_S if form is Form.HISTORY else WITHOUT_TIME_S
-    if form in entry.forms or heard - entry.heard > limit or (time is not None and entry.time is not None):
-        return None
-    return None if any(_ends(slot, later) for later in ledger[last + 1 :]) else last
-
-
-def place_of(ledger: Sequence[Entry], entry: Entry | None) -> int | None:
-    """Return the place of this very entry, None if it has changed since."""
-    return next((place for place, known in enumerate(ledger) if known is entry), None)
-
-
-def unexplained(ledger: Sequence[Entry], reason: Entry) -> int | None:
-    """Return the place of an alarm without a reason that `reason` explains, None if it is an alarm of its own.
-
-    What a reading found after ALARMED came before it: one that waits for its reason can have it from there.
-    """
-    missed = False
-    for place in range(len(ledger) - 1, -1, -1):
-        entry = ledger[place]
-        if entry.slot[0] == ARMING:
-            if not was_read(entry):
-                return None
-            missed = True
-        elif entry.alarms and entry.event.sensor is None and entry.event.type is _E.ALARM:
-            if missed and entry.due is None:
-                return None
-            soon = reason.heard - entry.heard <= WITHOUT_TIME_S
-            return place if soon or Form.HISTORY in reason.forms else None
-    return None
-
-
-def was_read(entry: Entry) -> bool:
-    """Whether nothing but readings said it."""
-    return entry.forms.keys() <= _READ
-
-
-def held_back(ledger: Sequence[Entry], slot: Slot, heard: float) -> int | None:
-    """Return the place of the arming that a notice is late for, behind later ones; None if there is none.
-
-    A connection that was interrupted delivers its reports late and in order, when a reading has said what came of them.
-    """
-    for place, entry in enumerate(ledger):
-        read = Form.HISTORY in entry.forms and heard - entry.heard <= WITHOUT_TIME_S
-        if entry.slot == slot and read and all(was_read(e) for e in ledger[place:] if e is entry or _ends(slot, e)):
-            return place
-    return None
-
-
-def last_alarm(ledger: Sequence[Entry], heard: float) -> int | None:
-    """Return the place of the alarm that an alarm notice at `heard` is about, None where it is a new one."""
-    for place in range(len(ledger) - 1, -1, -1):
-        entry = ledger[place]
-        if entry.slot[0] == ARMING or heard - entry.heard > SAME_ALARM_S:
-            return None
-        if entry.alarms:
-            return place
-    return None
-
-
-def added(ledger: tuple[Entry, ...], entry: Entry) -> tuple[Entry, ...]:
-    """Return the ledger with a new event. What waits to be reported is never dropped."""
-    if len(ledger) < MOST:
-        return (*ledger, entry)
-    spare = next((place for place, old in enumerate(ledger) if old.due is None), None)
-    return (*ledger, entry) if spare is None else (*ledger[:spare], *ledger[spare + 1 :], entry)
-
-
-def replaced(ledger: tuple[Entry, ...], place: int, entry: Entry) -> tuple[Entry, ...]:
-    return (*ledger[:place], entry, *ledger[place + 1 :])
-
-
-def moved(ledger: tuple[Entry, ...], place: int, entry: Entry) -> tuple[Entry, ...]:
-    """Return the ledger with `entry` as its last, in place of one that was heard too early."""
-    return (*ledger[:place], *ledger[place + 1 :], entry)
-
-
-def with_form(entry: Entry, form: Form, time: int | None) -> Entry:
-    """Return `entry` with one more form, itself where it has that already."""
-    if form in entry.forms:
-        return entry
-    return replace(entry, forms={**entry.forms, form: time}, time=time if entry.time is None else entry.time)
 
 
 def knows_more(event: PanelEvent, known: PanelEvent) -> bool:
@@ -158,21 +214,3 @@ def knows_more(event: PanelEvent, known: PanelEvent) -> bool:
     if known.sensor is None:
         return event.sensor is not None
     return known.sensor_type is None and event.sensor_type is not None
-
-
-def _repeats(ledger: Sequence[Entry], place: int, form: Form, time: int, heard: float) -> bool:
-    """Whether a report came before: the same form and second, and nothing else of that sensor in that second since."""
-    entry = ledger[place]
-    if entry.forms.get(form) != time or not (time >= A_CLOCK or heard - entry.heard <= WITHOUT_TIME_S):
-        return False
-    return not any(e.slot[1] == entry.slot[1] and e.forms.get(form) == time for e in ledger[place + 1 :])
-
-
-def outdates(later: Entry, report: Entry) -> bool:
-    """Whether `later` says more recent things about what `report` changes: the arming, or the same sensor."""
-    return later.slot[0] == ARMING or (later.slot[1] is not None and later.slot[1] == report.slot[1])
-
-
-def _ends(slot: Slot, later: Entry) -> bool:
-    """Whether a form without a time cannot reach back past `later`."""
-    return later.slot[0] == ARMING or later.slot[:2] == slot[:2] or (slot[0] == ARMING and later.alarms)

@@ -22,14 +22,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import lru_cache
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from bridge.g90.state import history, ledger
-from bridge.g90.state.effects import apply, earlier, learn, locate, passed, taken
+from bridge.g90.state.effects import earlier, effects, learn, locate, passed, taken
 from bridge.g90.state.interpret import ARM_EVENTS, Interpretation, interpret, reported_type
+from bridge.g90.state.ledger import Entry
 from bridge.g90.state.model import (
     Elapsed,
-    Entry,
     Heard,
     HistoryRead,
     Input,
@@ -83,14 +83,15 @@ def reduce(state: PanelState, message: Input, now: Now, options: Options = _DEFA
 
 
 def _report(state: PanelState, report: Alert | Notice, now: Now, options: Options, found: Found | None = None) -> Step:
-    sensor = locate(state, report)
-    known = None if sensor is None else state.sensors.get(sensor)
-    form, time, kind = Form.NOTICE, None, None
+    index = locate(state, report)
+    known = None if index is None else state.sensors.get(index)
     if isinstance(report, Alert):
         form, time, kind = report.form, report.time, reported_type(report)
+    else:
+        form, time, kind = Form.NOTICE, None, None
     if kind is None and known:
         kind = known.type
-    meaning = _meaning(report, sensor, kind)
+    meaning = _meaning(report, index, kind)
     if meaning.event is None and meaning.sensor is None:
         return _alarmed(state, form, now) if meaning.alarms else Step(state)
     if found is None:
@@ -98,16 +99,16 @@ def _report(state: PanelState, report: Alert | Notice, now: Now, options: Option
     state = learn(state, meaning, report.name, kind)
     event = _event(state, report, meaning, kind, found or now)
     if meaning.event is None:
-        return Step(apply(state, meaning, event, now, options))
+        return Step(evolve(state, **effects(state, meaning, event, now, options)))
     due = now.steady + BETTER_FORM_S if found is None and _waits(form, event) else None
     entry = Entry(ledger.slot_of(event), event, {form: time}, now.steady, meaning.alarms, due, time)
-    place = ledger.place_of(state.ledger, found.entry) if found else None
+    place = state.ledger.place_of(found.entry) if found else None
     if place is None:
-        place = ledger.find(state.ledger, entry.slot, form, time, now.steady)
+        place = state.ledger.find(entry.slot, form, time, now.steady)
     if place is None and form is Form.NOTICE and entry.slot[0] == ledger.ARMING and _is_alerted(state):
-        place = ledger.held_back(state.ledger, entry.slot, now.steady)
+        place = state.ledger.held_back(entry.slot, now.steady)
     if place is None and meaning.alarms and not event.over:
-        place = ledger.unexplained(state.ledger, entry)
+        place = state.ledger.unexplained(entry)
     if place is not None:
         return _known(state, place, entry, meaning, now, options)
     return _new(state, entry, meaning, now, options, superseded=found is not None and found.superseded)
@@ -117,12 +118,14 @@ def _new(
     state: PanelState, entry: Entry, meaning: Interpretation, now: Now, options: Options, *, superseded: bool = False
 ) -> Step:
     early: tuple[PanelEvent, ...] = ()
-    if entry.slot[0] == ledger.ARMING and not superseded:
-        state, early = _released(state, None)
+    changes: dict[str, Any] = {}
     if not superseded:
-        state = apply(state, meaning, entry.event, now, options)
-    due = earlier(state.due, entry.due)
-    state = evolve(state, ledger=ledger.added(state.ledger, entry), contact=now.wall, due=due)
+        if entry.slot[0] == ledger.ARMING:
+            state, early = _released(state, None)
+        changes = effects(state, meaning, entry.event, now, options)
+    if entry.due is not None:
+        changes["due"] = earlier(changes.get("due", state.due), entry.due)
+    state = evolve(state, ledger=state.ledger.added(entry), contact=now.wall, **changes)
     return Step(state, early if entry.due is not None else (*early, entry.event))
 
 
@@ -130,49 +133,57 @@ def _known(state: PanelState, place: int, report: Entry, meaning: Interpretation
     """Take another form of an event; an event comes of it only where it knows more, or ends the waiting."""
     entry = state.ledger[place]
     ((form, time),) = report.forms.items()
-    after = ledger.with_form(entry, form, time)
+    after = entry.with_form(form, time)
     events: tuple[PanelEvent, ...] = ()
+    changes: dict[str, Any] = {}
     waits = entry.due is not None
     if ledger.knows_more(report.event, entry.event) or (waits and report.due is None):
-        armings = tuple(later.event.type for later in state.ledger[place + 1 :] if later.slot[0] == ledger.ARMING)
+        later = state.ledger.after(place)
+        armings = tuple(each.event.type for each in later if each.slot[0] == ledger.ARMING)
         ended_by = report.event.ended_by if form is Form.HISTORY else armings if meaning.alarms else ()
         event = replace(report.event, at=entry.event.at, identity=entry.event.key, ended_by=ended_by)
         due = report.due if waits else None
         events = () if due is not None else (replace(event, again=not waits),)
         after = replace(after, event=event, slot=report.slot, due=due)
-        if not any(ledger.outdates(later, report) for later in state.ledger[place + 1 :]):
-            state = apply(state, meaning, report.event, now, options)
+        if not any(each.outdates(report) for each in later):
+            changes = effects(state, meaning, report.event, now, options)
     if after is entry:
         return Step(state)
-    put = ledger.moved if waits and form is Form.HISTORY else ledger.replaced
-    return Step(evolve(state, ledger=put(state.ledger, place, after), contact=now.wall), events)
+    put = state.ledger.moved if waits and form is Form.HISTORY else state.ledger.replaced
+    return Step(evolve(state, ledger=put(place, after), contact=now.wall, **changes), events)
 
 
 def _alarmed(state: PanelState, form: Form, now: Now) -> Step:
     """Take the bare word that the panel is in alarm: about an alarm that is known, or one whose reason is to come."""
-    place = ledger.last_alarm(state.ledger, now.steady)
-    state = evolve(state, triggered=True, moved=now.steady)
+    place = state.ledger.last_alarm(now.steady)
+    changes: dict[str, Any] = {"triggered": True, "moved": now.steady}
     if place is not None:
-        entry = ledger.with_form(state.ledger[place], form, None)
-        return Step(evolve(state, ledger=ledger.replaced(state.ledger, place, entry)))
+        known = state.ledger.replaced(place, state.ledger[place].with_form(form, None))
+        return Step(evolve(state, ledger=known, **changes))
     event = PanelEvent(guid=state.guid, type=_E.ALARM, at=now.wall, source="panel", missed=form is Form.READ)
     due = now.steady + REASON_S
     entry = Entry(ledger.slot_of(event), event, {form: None}, now.steady, alarms=True, due=due)
-    return Step(evolve(state, ledger=ledger.added(state.ledger, entry), contact=now.wall, due=earlier(state.due, due)))
+    waiting = {"ledger": state.ledger.added(entry), "contact": now.wall, "due": earlier(state.due, due)}
+    return Step(evolve(state, **changes, **waiting))
 
 
 def _meaning(report: Alert | Notice, sensor: int | None, kind: int | None) -> Interpretation:
     if isinstance(report, Notice):
         return _meaning_of_notice(report.kind, sensor, report.value, kind)
-    return _meaning_of_alert((report.type, report.event, report.state, report.source, report.sensor_type), sensor, kind)
+    return _meaning_of_alert(report.type, report.event, report.state, report.source, report.sensor_type, sensor, kind)
 
 
 @lru_cache(maxsize=1024)
 def _meaning_of_alert(
-    fields: tuple[int, int, int, int | None, int | None], sensor: int | None, kind: int | None
+    number: int,
+    event: int,
+    code: int,
+    source: int | None,
+    sensor_type: int | None,
+    sensor: int | None,
+    kind: int | None,
 ) -> Interpretation:
-    """Interpret an alert by the fields that its meaning depends on: the same few come all day."""
-    number, event, code, source, sensor_type = fields
+    """Interpret an alert; the same few come all day."""
     alert = Alert(form=Form.STATUS, type=number, event=event, state=code, source=source, sensor_type=sensor_type)
     meaning = interpret(alert, kind)
     return meaning if meaning.sensor is None else replace(meaning, sensor=sensor)
@@ -304,4 +315,4 @@ def _released(state: PanelState, until: float | None) -> tuple[PanelState, tuple
     if not out:
         return state, ()
     kept = tuple(replace(entry, due=None) if entry in out else entry for entry in state.ledger)
-    return evolve(state, ledger=kept), tuple(entry.event for entry in out)
+    return evolve(state, ledger=replace(state.ledger, entries=kept)), tuple(entry.event for entry in out)

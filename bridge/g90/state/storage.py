@@ -10,8 +10,8 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from bridge.common.errors import DamagedError
-from bridge.g90.state import ledger
-from bridge.g90.state.model import Entry, Now, PanelState, Relay, Sensor, Signature
+from bridge.g90.state.ledger import Entry, Ledger, slot_of
+from bridge.g90.state.model import Now, PanelState, Relay, Sensor, Signature
 from bridge.g90.wire.commands import HostInfo
 from bridge.g90.wire.events import EventType, Form, PanelEvent
 
@@ -82,7 +82,7 @@ def _state(stored: Mapping[str, Any], now: Now) -> PanelState:
         info=HostInfo(**stored["info"]) if stored["info"] else None,
         sensors={sensor.index: sensor for sensor in sensors},
         relays={relay.number: relay for relay in (Relay(**relay) for relay in stored["relays"])},
-        ledger=entries,
+        ledger=_ledger(entries),
         history=tuple(_signature(record) for record in stored["history"]),
         due=min((due for due in waits if due is not None), default=None),
     )
@@ -115,7 +115,11 @@ def _read_entry(stored: Mapping[str, Any], moment: Callable[[float | None], floa
     heard = moment(float(stored["heard"]))
     assert heard is not None  # noqa: S101 - of a number
     time = next((time for time in forms.values() if time is not None), None)
-    return Entry(ledger.slot_of(event), event, forms, heard, bool(stored["alarms"]), moment(stored["due"]), time)
+    return Entry(slot_of(event), event, forms, heard, bool(stored["alarms"]), moment(stored["due"]), time)
+
+
+def _ledger(entries: tuple[Entry, ...]) -> Ledger:
+    return Ledger(entries, max((entry.time or 0 for entry in entries), default=0))
 
 
 def _event(event: PanelEvent) -> dict[str, object]:
@@ -136,7 +140,7 @@ def _earlier_version(stored: Mapping[str, Any], now: Now) -> PanelState:
     sensors = {sensor["index"]: _old_sensor(sensor, now) for sensor in stored["sensors"]}
     entries = [_old_entry(told, stored["guid"], now) for told in stored["told"] if not told["held"]]
     known = [_typed(entry, sensors) for entry in entries]
-    waiting = [Entry(ledger.slot_of(e), e, {}, now.steady, alarms=True, due=now.steady) for e in held]
+    waiting = [Entry(slot_of(e), e, {}, now.steady, alarms=True, due=now.steady) for e in held]
     signals = (stored[name] for name in ("battery_mv", "gsm_signal", "wifi_signal"))
     plain: dict[str, Any] = {name: stored.get(name) for name in _PLAIN}
     return PanelState(
@@ -145,7 +149,7 @@ def _earlier_version(stored: Mapping[str, Any], now: Now) -> PanelState:
         arm=EventType(stored["arm"]) if stored["arm"] else None,
         info=HostInfo(stored["guid"], stored["product"] or "", "", *signals),
         sensors=sensors,
-        ledger=(*known, *waiting),
+        ledger=_ledger((*known, *waiting)),
         due=now.steady,
     )
 
@@ -170,7 +174,7 @@ def _old_entry(told: Mapping[str, Any], guid: str, now: Now) -> Entry:
     )
     heard = now.steady - max((now.wall - received).total_seconds(), 0.0)
     forms = {Form(form): time for form, time in zip(told["forms"], times, strict=True)}
-    return Entry(ledger.slot_of(event), event, forms, heard, alarms=family == "alarm", time=told["panel_time"])
+    return Entry(slot_of(event), event, forms, heard, alarms=family == "alarm", time=told["panel_time"])
 
 
 def _typed(entry: Entry, sensors: Mapping[int, Sensor]) -> Entry:

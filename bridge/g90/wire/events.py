@@ -5,9 +5,10 @@ A panel sends the same event in up to three forms, so a report has the form it c
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
+
+from bridge.common.values import value
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -32,7 +33,7 @@ A_CLOCK: Final = 1_000_000_000
 """Unix time in 2001. A clock before this was never set and counts from the panel's start, so its times repeat."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value(frozen=True, slots=True, kw_only=True)
 class Alert:
     """One status change (0x21) or alert (0x22, 208); None for what its form does not contain."""
 
@@ -49,7 +50,7 @@ class Alert:
     """Unix time by the panel's clock, in seconds."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value(frozen=True, slots=True, kw_only=True)
 class Notice:
     """One notification (0x22, 170). It has no time; `value` is the state or the action of its kind."""
 
@@ -109,13 +110,7 @@ _FAMILIES: Final = {EventType.SOS: "alarm", EventType.DOOR_OPENED: "activity", E
 """Types that one event can have, depending on the form: they share an identity."""
 
 
-def slot(event: EventType, sensor: int | None, action: str | None) -> str:
-    """Return what two reports of one event have in common, apart from the time."""
-    family = _FAMILIES.get(event, event.value)
-    return f"{family}:{'' if sensor is None else sensor}:{action or ''}"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value(frozen=True, slots=True, kw_only=True)
 class PanelEvent:
     """One event at a panel, in whichever forms it was reported."""
 
@@ -153,7 +148,8 @@ class PanelEvent:
         moment: float | None = self.panel_time
         if moment is None or moment < A_CLOCK:
             moment = self.at.timestamp()
-        return f"{self.guid}:{slot(self.type, self.sensor, self.action)}:{moment}"
+        sensor = "" if self.sensor is None else self.sensor
+        return f"{self.guid}:{_FAMILIES.get(self.type, self.type.value)}:{sensor}:{self.action or ''}:{moment}"
 
     def as_json(self) -> dict[str, object]:
         """Return the payload of `B/panel/P/event` (TOPICS.md, Panel events); fields that do not apply are absent."""

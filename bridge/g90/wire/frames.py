@@ -7,10 +7,10 @@ cannot be found, so the connection is closed; any other fault concerns one frame
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
 from typing import Final
 
 from bridge.common.errors import BridgeError
+from bridge.common.values import value
 from bridge.g90.wire.constants import VERSION
 
 _BASIC: Final = struct.Struct("<BBBBi")
@@ -29,7 +29,7 @@ class MessageError(BridgeError):
     """One message cannot be parsed or has no known meaning: skip it."""
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Frame:
     """One complete frame; `raw` holds all of its bytes."""
 

@@ -5,13 +5,16 @@ from __future__ import annotations
 import re
 import struct
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from bridge.common.text import clean
 from bridge.g90.wire.constants import Direction, FrameCommand
 from bridge.g90.wire.events import Alert, Notice, Report
 from bridge.g90.wire.frames import VERSIONED_SIZE, Frame, MessageError, basic, versioned
 from bridge.g90.wire.reports import build_notification, build_status, parse_notification, parse_status
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 _IDENTITY: Final = struct.Struct("<15sx4i3sx")
 _DISCOVERY_ANSWER: Final = struct.Struct("<16s4i")
@@ -21,6 +24,11 @@ _COMMAND: Final = struct.Struct("<HHHi")
 _GUID: Final = re.compile(r"[A-Za-z0-9_-]{1,15}")
 PING: Final = basic(FrameCommand.HELLO, Direction.DEVICE, Direction.UNSPECIFIED)
 """A ping, and the answer to one."""
+
+
+_D = Direction
+_KEY_PING: Final = (FrameCommand.HELLO, _D.DEVICE, _D.UNSPECIFIED)
+_KEY_RESPONSE: Final = (FrameCommand.HELLO, _D.UNSPECIFIED, _D.CLOUD)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,10 +85,6 @@ class HelloAck:
 FromPanel = Ping | Hello | Discovery | Alert | Notice | CommandResponse
 FromCloud = Ping | HelloAck | HelloInfo | DiscoveryAnswer | CommandRequest
 
-_D = Direction
-_KEY_PING: Final = (FrameCommand.HELLO, _D.DEVICE, _D.UNSPECIFIED)
-_KEY_RESPONSE: Final = (FrameCommand.HELLO, _D.UNSPECIFIED, _D.CLOUD)
-
 
 def parse(frame: Frame) -> FromPanel:
     """Parse one frame of a panel; raise `MessageError` for an unknown or invalid one."""
@@ -90,16 +94,9 @@ def parse(frame: Frame) -> FromPanel:
     if key == _KEY_RESPONSE:
         return _response(frame.body)
     _sequence, payload = frame.versioned()
-    match key:
-        case (FrameCommand.HELLO, _D.DEVICE, _D.CLOUD):
-            return Hello(*_identity(payload))
-        case (FrameCommand.HELLO, _D.DEVICE_DISCOVERY, _D.CLOUD):
-            return Discovery(*_identity(payload))
-        case (FrameCommand.STATUS_CHANGE, _D.DEVICE, _D.CLOUD):
-            return parse_status(payload)
-        case (FrameCommand.NOTIFICATION, _D.DEVICE, _D.CLOUD):
-            return parse_notification(payload)
-    raise MessageError("a message of unknown kind {:02x}/{:02x}/{:02x}".format(*key))
+    if key not in _PAYLOADS:
+        raise MessageError("a message of unknown kind {:02x}/{:02x}/{:02x}".format(*key))
+    return _PAYLOADS[key](payload)
 
 
 def parse_from_cloud(frame: Frame) -> FromCloud:
@@ -226,3 +223,11 @@ def _response(payload: bytes) -> CommandResponse:
     if first != second:
         raise MessageError(f"a command response with different sequences, {first} and {second}")
     return CommandResponse(first, code, payload[_RESPONSE.size :].split(b"\0", 1)[0])
+
+
+_PAYLOADS: Final[dict[tuple[int, int, int], Callable[[bytes], FromPanel]]] = {
+    (FrameCommand.HELLO, _D.DEVICE, _D.CLOUD): lambda payload: Hello(*_identity(payload)),
+    (FrameCommand.HELLO, _D.DEVICE_DISCOVERY, _D.CLOUD): lambda payload: Discovery(*_identity(payload)),
+    (FrameCommand.STATUS_CHANGE, _D.DEVICE, _D.CLOUD): parse_status,
+    (FrameCommand.NOTIFICATION, _D.DEVICE, _D.CLOUD): parse_notification,
+}

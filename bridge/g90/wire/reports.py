@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import struct
+from functools import lru_cache
 from typing import Final
 
 from bridge.common.text import clean
@@ -14,6 +15,7 @@ from bridge.g90.wire.frames import MessageError
 _STATE: Final = struct.Struct("<2B34xi")
 _SENSOR: Final = struct.Struct("<4B32si")
 _TAIL: Final = bytes(68)
+_JSON: Final = json.JSONDecoder(strict=False)
 _NAME_BYTES: Final = 32
 LAST_SENSOR: Final = 0xFFFF
 """Panels number sensors by two bytes at most."""
@@ -26,18 +28,22 @@ def parse_status(payload: bytes) -> Alert:
     if len(payload) < _SENSOR.size:
         raise MessageError(f"a status change of {len(payload)} bytes, expected at least {_SENSOR.size}")
     kind, event, origin, state, name, time = _SENSOR.unpack_from(payload)
-    if kind == AlertType.STATE_CHANGE:
-        return Alert(form=Form.STATUS, type=kind, event=event, time=_moment(time))
-    if kind not in (AlertType.SENSOR_ACTIVITY, AlertType.ALARM, AlertType.PANEL_SOS):
-        raise MessageError(f"a status change of unknown type {kind}")
-    has_source = kind == AlertType.SENSOR_ACTIVITY
+    match kind:
+        case AlertType.STATE_CHANGE:
+            return Alert(form=Form.STATUS, type=kind, event=event, time=_moment(time))
+        case AlertType.SENSOR_ACTIVITY:
+            source, sensor_type = origin, None
+        case AlertType.ALARM | AlertType.PANEL_SOS:
+            source, sensor_type = None, origin
+        case _:
+            raise MessageError(f"a status change of unknown type {kind}")
     return Alert(
         form=Form.STATUS,
         type=kind,
         event=event,
-        source=origin if has_source else None,
-        sensor_type=None if has_source else origin,
         state=state,
+        source=source,
+        sensor_type=sensor_type,
         name=_name(name),
         time=_moment(time),
     )
@@ -79,7 +85,7 @@ def build_notification(report: Report) -> bytes:
 def load_json(text: bytes) -> object:
     """Parse JSON as panels write it: names can be GBK or invalid UTF-8, and hold control characters."""
     try:
-        return json.loads(_decoded(text), strict=False)
+        return _JSON.decode(_decoded(text))
     except (ValueError, RecursionError) as error:
         raise MessageError(f"invalid JSON: {clean(repr(text))}") from error
 
@@ -134,6 +140,7 @@ def _moment(time: int) -> int | None:
     return time if 0 < time < 1 << 32 else None
 
 
+@lru_cache(maxsize=1024)
 def _name(padded: bytes) -> str:
     text = padded.split(b"\0", 1)[0]
     cut = len(text) == _NAME_BYTES  # perhaps inside a character

@@ -7,8 +7,7 @@ that of the first alert that has a valid one (PROTOCOL.md, Attribution of report
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+from bridge.common.values import value
 from bridge.g90.wire.events import Alert
 from bridge.g90.wire.frames import FrameBuffer, MessageError
 from bridge.g90.wire.messages import (
@@ -24,14 +23,14 @@ from bridge.g90.wire.messages import (
 )
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Unreadable:
     """A message that cannot be parsed and is skipped."""
 
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class ReceivedMessage:
     message: FromPanel | Unreadable
     raw: bytes
@@ -52,11 +51,6 @@ class PanelSession:
     def feed(self, data: bytes) -> None:
         self._buffer.feed(data)
 
-    @property
-    def at_boundary(self) -> bool:
-        """Whether what is fed next begins a message."""
-        return not self._buffer
-
     def read(self, now: int) -> ReceivedMessage | None:
         """Return the next message, None until it is complete. `now`: Unix time in seconds.
 
@@ -67,20 +61,16 @@ class PanelSession:
             return None
         try:
             message = parse(frame)
-            self._identify(message)
         except MessageError as error:
             return ReceivedMessage(Unreadable(str(error)), frame.raw)
-        return ReceivedMessage(message, frame.raw, self._answer(message, now))
-
-    def _identify(self, message: FromPanel) -> None:
-        if isinstance(message, Hello | Discovery):
-            self.guid = message.guid
-        elif isinstance(message, Alert) and message.guid and is_guid(message.guid):
-            self.guid = self.guid or message.guid
-
-    def _answer(self, message: FromPanel, now: int) -> bytes:
-        if isinstance(message, Ping):
-            return PING
-        if isinstance(message, Hello):
-            return self._hello_answer
-        return answer_discovery(self._host, self._port, now) if isinstance(message, Discovery) else b""
+        answer = b""
+        match message:
+            case Ping():
+                answer = PING
+            case Hello(guid=guid):
+                self.guid, answer = guid, self._hello_answer
+            case Discovery(guid=guid):
+                self.guid, answer = guid, answer_discovery(self._host, self._port, now)
+            case Alert(guid=str(guid)) if self.guid is None and is_guid(guid):
+                self.guid = guid
+        return ReceivedMessage(message, frame.raw, answer)

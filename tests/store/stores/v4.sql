@@ -43,9 +43,9 @@ CREATE TABLE history (
         reply_topic TEXT,
         correlation BLOB,
         published INTEGER NOT NULL DEFAULT 0
-    , mid INTEGER, digest BLOB);
-INSERT INTO "history" VALUES(3,5,'home','alarm',1772350000.0,'{"outcome": "accepted"}',NULL,NULL,1,NULL,NULL);
-INSERT INTO "history" VALUES(4,6,'home','alarm',1772350001.0,'{"outcome": "duplicate"}','answers/me',X'01',0,NULL,NULL);
+    );
+INSERT INTO "history" VALUES(3,5,'home','alarm',1772350000.0,'{"outcome": "accepted"}',NULL,NULL,1);
+INSERT INTO "history" VALUES(4,6,'home','alarm',1772350001.0,'{"outcome": "duplicate"}','answers/me',X'01',0);
 CREATE TABLE line (transmitter TEXT PRIMARY KEY, state TEXT NOT NULL) WITHOUT ROWID;
 INSERT INTO "line" VALUES('home','{"link": true}');
 CREATE TABLE panel (guid TEXT PRIMARY KEY, content TEXT NOT NULL) WITHOUT ROWID;
@@ -54,7 +54,6 @@ CREATE INDEX command_order ON command (transmitter, state, id);
 CREATE INDEX history_owed ON history (id) WHERE published = 0;
 CREATE INDEX history_last ON history (transmitter, request, id);
 CREATE INDEX command_mid ON command (mid) WHERE mid IS NOT NULL;
-CREATE INDEX history_mid ON history (mid) WHERE mid IS NOT NULL;
 DELETE FROM "sqlite_sequence";
 INSERT INTO "sqlite_sequence" VALUES('command',9);
 INSERT INTO "sqlite_sequence" VALUES('history',4);

@@ -1,0 +1,72 @@
+"""Asks the running bridge how it is: the socket that `bridge.app.health` serves.
+
+A health check runs each minute, so what this imports has to be small.
+"""
+
+from __future__ import annotations
+
+import _socket  # `socket` takes as long as the interpreter's start
+import os
+import time
+
+from bridge.common.errors import BridgeError
+
+ANSWER_S = 5.0
+_LONGEST_PATH = 100
+"""A socket's path has 108 bytes at most."""
+
+
+class UnhealthyError(BridgeError):
+    """The bridge does not run, or does not answer."""
+
+
+class Report:
+    """What hangs; the problems as [kind, whose, since, text]; and of whom it is not known yet whether all is well."""
+
+    def __init__(self, lines: list[list[str]]) -> None:
+        self.hanging = [name for what, name, *_ in lines if what == "hangs"]
+        self.problems = [fields for what, *fields in lines if what == "problem"]
+        self.unknown = [owner for what, owner, *_ in lines if what == "unknown"]
+
+
+def socket_path(store: str | os.PathLike[str]) -> str:
+    return f"{os.path.abspath(store)}.sock"
+
+
+def address(path: str) -> tuple[str, int]:
+    """Return a name of the socket `path` that is short enough, and what to close after its use: a descriptor, or -1."""
+    if len(os.fsencode(path)) <= _LONGEST_PATH:
+        return path, -1
+    folder, name = os.path.split(path)
+    directory = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    return f"/proc/self/fd/{directory}/{name}", directory
+
+
+def ask(store: str | os.PathLike[str]) -> Report:
+    """Ask the bridge that runs on `store`. Raises UnhealthyError where none answers."""
+    try:
+        lines = [line.split("\t") for line in _answer(socket_path(store)).splitlines()]
+    except TimeoutError:
+        raise UnhealthyError(f"the bridge does not answer within {ANSWER_S:.0f} s: it hangs") from None
+    except OSError:
+        raise UnhealthyError(f"no bridge runs on {store}") from None
+    if lines[-1:] != [["end"]]:
+        raise UnhealthyError("the bridge sent an incomplete answer")
+    return Report(lines[:-1])
+
+
+def _answer(path: str) -> str:
+    found, ends = b"", time.monotonic() + ANSWER_S
+    connection = _socket.socket(_socket.AF_UNIX)
+    name, directory = address(path)
+    try:
+        connection.settimeout(ANSWER_S)
+        connection.connect(name)
+        while piece := connection.recv(65536):
+            found += piece
+            connection.settimeout(max(ends - time.monotonic(), 0.001))
+    finally:
+        connection.close()
+        if directory >= 0:
+            os.close(directory)
+    return found.decode()

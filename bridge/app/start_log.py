@@ -1,0 +1,45 @@
+"""What the log says at the start: store, broker, transmitters, panels and ports."""
+
+from __future__ import annotations
+
+import logging
+
+from bridge.app import build
+from bridge.common.text import counted
+from bridge.config.settings import PanelSettings, Settings, TransmitterSettings
+
+log = logging.getLogger(__name__)
+
+
+def log_start(settings: Settings) -> None:
+    """Write the lines, each with what it is about, then the warnings."""
+    mqtt = build.broker(settings.mqtt)
+    log.info("store %s", settings.store.path)
+    text = "broker %s:%d, MQTT %s%s, client id %s, base topic %s"
+    log.info(text, mqtt.host, mqtt.port, mqtt.protocol, ", TLS" * mqtt.tls, mqtt.client_id, settings.mqtt.base_topic)
+    for each in settings.transmitters:
+        log.info("%s: %s", each.name, _transmitter(each), extra={"transmitter": each.name})
+    if settings.g90 is not None:
+        upstream = f", upstream {settings.g90.upstream}" if settings.g90.upstream else ""
+        others = ", unknown panels accepted" * (settings.g90.unknown_panels == "accept")
+        counts = f"{counted(len(settings.g90.panels), 'panel')}, {counted(len(settings.forward), 'rule')}"
+        log.info("panels: port %s%s, %s%s", settings.g90.listen, upstream, counts, others)
+        for panel in settings.g90.panels:
+            log.info("panel %s: %s", panel.name or panel.guid, _panel(panel), extra={"panel": panel.name or panel.guid})
+    if not settings.transmitters:
+        log.warning("no transmitter is configured: no alarm reaches an operator")
+    for warning in settings.warnings:
+        log.warning("%s", warning)
+
+
+def _transmitter(each: TransmitterSettings) -> str:
+    words = [f"{name} receiver {host}:{port}" for name, (host, port) in build.receivers(each).items()]
+    words += [f"path {path.name} ({path.interface or path.source})" for path in each.paths]
+    words.append(f"TLS, tls_verify {each.tls_verify.partition(':')[0]}" if each.use_tls else "no TLS")
+    words.append(f"heartbeat {each.heartbeat}")
+    return ", ".join(words)
+
+
+def _panel(panel: PanelSettings) -> str:
+    control = f"control {panel.control}" + (f" at {panel.host}" if panel.host else "")
+    return f"GUID {panel.guid}, {control}{', with a code' * (panel.code is not None)}"

@@ -1,0 +1,89 @@
+"""The parser of the command line. It imports only the module of the command that is run."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from collections.abc import Callable, Collection, Sequence
+from importlib import import_module
+from typing import Any, NoReturn
+
+from bridge import __version__
+
+_COMMANDS = {
+    "run": ("run", "run the bridge until SIGTERM or Ctrl-C"),
+    "check": ("check", "test configuration, store, broker, receivers, panels and rules; list what is wrong"),
+    "ping": ("alarm", "send one heartbeat directly"),
+    "rotate": ("alarm", "get a new password from the receiver and store it"),
+    "alarm": ("alarm", "raise or restore one alarm directly, for commissioning"),
+    "outbox": ("outbox", "list, show, retry or drop pending and rejected commands"),
+    "backup": ("backup", "write the store and passwords into one file"),
+    "restore-backup": ("backup", "restore a backup; stop the service first"),
+    "panel": ("panel", "query or control a G90 panel in the local network"),
+    "simulate": ("simulate.command", "simulate a receiver or a panel, to try a setup with"),
+    "demo": ("demo.command", "demonstrate alarms, failover and the outbox on this machine, with simulators"),
+    "healthcheck": ("healthcheck", "show what is wrong; exit 0 while the running bridge works"),
+    "config": ("config", "print an example configuration, or its JSON schema"),
+}
+"""The module of each command, whose `register` adds its parser, and its help."""
+_ALL = tuple(module for module, _ in _COMMANDS.values())
+_SECRET = re.compile(r"((?:password|authentication|code)[\w.]*)=.*", re.IGNORECASE | re.DOTALL)
+_EPILOG = """\
+exit status: 0 done; 1 failed; 2 wrong usage or configuration; 3 the service is running, stop it first;
+4 rejected by the receiver. Configuration file: --config FILE, else $SOSBRIDGE_CONFIG, /config/sosbridge.toml,
+./sosbridge.toml. To try it without a configuration: sosbridge demo
+"""
+
+
+def command(words: Sequence[str]) -> Callable[[], int]:
+    """Return what runs the command of `words`. Exits where they ask for help, or are wrong."""
+    named, _ = parser(()).parse_known_args(words)
+    args = parser([_COMMANDS[named.command][0]]).parse_args(words)
+    if args.light:
+        return lambda: args.run(args)
+    return lambda: import_module("bridge.cli.common").execute(args)
+
+
+class _Parser(argparse.ArgumentParser):
+    """Masks passwords of a misplaced `--set` in usage errors."""
+
+    def error(self, message: str) -> NoReturn:
+        super().error(_SECRET.sub(r"\1=...", message))
+
+
+class _Commands(argparse._SubParsersAction):  # type: ignore[type-arg]  # noqa: SLF001 - the only way to give it
+    """Adds the help of each command."""
+
+    def add_parser(self, name: str, **options: Any) -> Any:  # noqa: ANN401 - as there
+        return super().add_parser(name, help=_COMMANDS[name][1], **options)
+
+
+def parser(modules: Collection[str] = _ALL) -> argparse.ArgumentParser:
+    """Return the parser with the commands of `modules`; of the others it knows the names only."""
+    top = _Parser(
+        prog="sosbridge",
+        description="MQTT bridge between alarm panels, Home Assistant and alarm receiving centres (SOS Access v4).",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    top.add_argument("--version", action="version", version=f"sosbridge {__version__}")
+    top.add_argument("-c", "--config", metavar="FILE", help="configuration file")
+    top.add_argument(
+        "--set",
+        dest="overrides",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="override one setting, for example mqtt.host=localhost; repeatable",
+    )
+    top.add_argument("--log-level", choices=("debug", "info", "warning", "error"), help="least severe level to log")
+    top.set_defaults(light=False)
+    commands = top.add_subparsers(metavar="COMMAND", dest="command", required=True, action=_Commands)
+    registered = set()
+    for name, (module, _) in _COMMANDS.items():
+        if module not in modules:
+            commands.add_parser(name, add_help=False)
+        elif module not in registered:
+            registered.add(module)
+            import_module(f"bridge.cli.{module}").register(commands)
+    return top

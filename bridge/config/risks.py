@@ -1,0 +1,73 @@
+"""Settings that are allowed and likely wrong, each as one line."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from bridge.config.settings import G90Settings, MqttSettings, Settings, TransmitterSettings
+from bridge.config.types import host_port
+from bridge.panels.rules import faults, uncovered
+
+_NEEDS_TWO_S = 180
+"""Heartbeat levels up to this one require two receivers and two paths (sos_access/PROTOCOL.md, Heartbeat levels)."""
+_PATHS_REQUIRED = 2
+_MQTT_TLS_PORT = 8883
+_GUID = re.compile("[A-Z0-9]{15}")
+"""Of all panels that were seen."""
+
+
+def of(settings: Settings) -> Iterator[str]:
+    """Yield a line for each."""
+    if not settings.transmitters and settings.g90 is None:
+        yield "there is neither a [[transmitters]] nor a [g90] table: nothing to do"
+    if not settings.store.path.is_absolute():
+        path = settings.store.path.absolute()
+        yield f"store.path: {str(settings.store.path)!r} is relative, and is {path} when started here; write it in full"
+    yield from _mqtt(settings.mqtt)
+    for each in settings.transmitters:
+        yield from (f"{each.name}: {line}" for line in _transmitter(each))
+    if settings.g90 is not None:
+        yield from _g90(settings, settings.g90)
+
+
+def _mqtt(mqtt: MqttSettings) -> Iterator[str]:
+    if mqtt.port == _MQTT_TLS_PORT and mqtt.tls is None:
+        yield f"mqtt.port: {mqtt.port} usually needs TLS; add a [mqtt.tls] table"
+    if mqtt.password is not None and mqtt.username is None:
+        yield "mqtt.password: has no effect without mqtt.username"
+    if mqtt.tls is not None and mqtt.tls.key_file and not mqtt.tls.cert_file:
+        yield "mqtt.tls.key_file: has no effect without mqtt.tls.cert_file"
+
+
+def _transmitter(each: TransmitterSettings) -> Iterator[str]:
+    monitored = each.heartbeat_s is not None and each.heartbeat_s <= _NEEDS_TWO_S
+    if monitored and each.secondary_receiver is None:
+        yield f"heartbeat {each.heartbeat} requires a secondary receiver; add secondary_receiver"
+    if each.secondary_receiver and _same(each.receiver, each.secondary_receiver):
+        yield f"secondary_receiver: {each.secondary_receiver} is the primary receiver too; ask for the second address"
+    if monitored and len(each.paths) < _PATHS_REQUIRED:
+        yield (
+            f"heartbeat {each.heartbeat} requires a second network path, such as a mobile network; "
+            "add [[transmitters.paths]]"
+        )
+    if not each.use_tls:
+        yield "use_tls is false: alarms and the password are sent unencrypted"
+    elif each.tls_verify == "none":
+        yield 'tls_verify is "none": any server can pose as the receiver; use "system", a CA file or sha256:...'
+
+
+def _same(one: str, other: str) -> bool:
+    (host, port), (other_host, other_port) = host_port(one), host_port(other)
+    return (host.lower(), port) == (other_host.lower(), other_port)
+
+
+def _g90(settings: Settings, g90: G90Settings) -> Iterator[str]:
+    rules = [rule.rule() for rule in settings.forward]
+    yield from faults(rules, g90.names)
+    for panel in g90.panels:
+        if not _GUID.fullmatch(panel.guid):
+            yield f"panel {panel.guid}: a GUID has 15 capital letters and digits; this one does not"
+        missing = uncovered(rules, panel.guid) if settings.transmitters else ()
+        if missing:
+            yield f"panel {panel.name or panel.guid}: no rule forwards {', '.join(missing)}"
