@@ -48,6 +48,8 @@ class Run:
         self._dice = random.Random(options.seed)
         self.panels = {guid: self._panel(guid) for guid in (f"GBGAPS{n}" for n in range(options.panels))}
         self.arrived: defaultdict[str, Counter[Key]] = defaultdict(Counter)
+        self.active: defaultdict[str, set[tuple[str, str | None]]] = defaultdict(set)
+        """Raised and not restored at the receiver."""
         self.faults: Counter[str] = Counter()
         self.wrong: list[str] = []
         self._times: list[tuple[datetime, str]] = []
@@ -67,8 +69,9 @@ class Run:
             return
         guid, key = request.section_text or "", (request.alarm_type or "AL", request.event_code, request.detector)
         self.arrived[guid][key] += 1
+        (self.active[guid].add if key[0] == "AL" else self.active[guid].discard)(key[1:])
         self._times.append((datetime.now(UTC), f"{guid} arrived: {key} of {request.transmitter_time}"))
-        if key != _UNEXPLAINED and self.arrived[guid][key] > self.panels[guid].most()[key]:
+        if key != _UNEXPLAINED and self.arrived[guid][key] > self.panels[guid].due()[key]:
             self.wrong.append(f"{now():.1f}: {guid}: {key} is not in the panel's history")
 
     async def run(self) -> None:
@@ -146,7 +149,7 @@ class Run:
         """Measure how soon after each connection the state is right and what was missed is at the receiver."""
         while True:
             await _until(panel.answered.is_set)
-            missed = panel.due()
+            missed = _alarms(panel.due())
             state = asyncio.create_task(_until(lambda: self._state(guid) == panel.state))
             alarms = asyncio.create_task(_until(partial(self._has, guid, missed)))
             gone = asyncio.create_task(_until(partial(_is_gone, panel, panel._writer)))
@@ -186,6 +189,8 @@ class Run:
             await asyncio.gather(*panel.late)
             for key, count in self._missing()[guid].items():
                 self.wrong.append(f"{guid}: {key} lost {count} times")
+            for alarm in panel.active() - self.active[guid]:
+                self.wrong.append(f"{guid}: {alarm} was restored and is not over")
             if self.arrived[guid][_UNEXPLAINED] > sum(each.alarm is not None for each in panel.happened):
                 self.wrong.append(f"{guid}: more alarms without a reason than alarms")
             if self._state(guid) != panel.state:
@@ -211,7 +216,12 @@ class Run:
             self.wrong.append(f"{guid}: sensor {sensor}: {count} events more than it had alarms")
 
     def _missing(self) -> dict[str, Counter[Key]]:
-        return {guid: panel.due() - self.arrived[guid] for guid, panel in self.panels.items()}
+        """Return the alarms that are not at the receiver, and the restores without which it is wrong."""
+        missing = {guid: _alarms(panel.due()) - self.arrived[guid] for guid, panel in self.panels.items()}
+        for guid, panel in self.panels.items():
+            left = {alarm for alarm in self.active[guid] if alarm[0] != CODES[""]} - panel.active()
+            missing[guid].update(("RE", *alarm) for alarm in left)
+        return missing
 
     def table(self) -> str:
         """Return the table, ready for a README."""
@@ -232,6 +242,10 @@ class Run:
             **dict(sorted(self.faults.items())),
         }
         return "\n".join(["| | |", "|---|---|", *(f"| {name} | {value} |" for name, value in rows.items())])
+
+
+def _alarms(due: Counter[Key]) -> Counter[Key]:
+    return Counter({key: count for key, count in due.items() if key[0] == "AL"})
 
 
 def _is_gone(panel: Life, connection: object) -> bool:

@@ -200,20 +200,7 @@ class Life(PanelSimulator):
         return None
 
     def due(self) -> Counter[Key]:
-        """Return what the receiver must have: each alarm, and a restore of what was active at each disarm."""
-        found: Counter[Key] = Counter()
-        active: set[tuple[str, str | None]] = set()
-        for each in self.happened:
-            if each.alarm:
-                found["AL", *each.alarm] += 1
-                active.add(each.alarm)
-            elif each.arming == "disarmed":
-                found.update(("RE", *alarm) for alarm in active)
-                active.clear()
-        return found
-
-    def most(self) -> Counter[Key]:
-        """Return what the receiver may have: alarms that are found together are restored one by one."""
+        """Return what the receiver may have at most: each alarm, and a restore of each that was disarmed after it."""
         found: Counter[Key] = Counter()
         active: list[tuple[str, str | None]] = []
         for each in self.happened:
@@ -223,6 +210,13 @@ class Life(PanelSimulator):
             elif each.arming == "disarmed":
                 found.update(("RE", *alarm) for alarm in active)
                 active.clear()
+        return found
+
+    def active(self) -> set[tuple[str, str | None]]:
+        """Return the alarms since the last disarm."""
+        found: set[tuple[str, str | None]] = set()
+        for each in self.happened:
+            found = set() if each.arming == "disarmed" else found | ({each.alarm} if each.alarm else set())
         return found
 
 

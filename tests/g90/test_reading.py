@@ -310,6 +310,19 @@ def test_equal_alarms_whose_times_a_set_clock_hides_have_times_of_their_own(jump
     assert len({event.at.replace(microsecond=event.at.microsecond // 1000 * 1000) for event in events}) == 3
 
 
+@pytest.mark.parametrize("clock", [0, 3600])
+def test_what_was_missed_before_a_report_happened_before_it(clock: int) -> None:
+    panel = met()
+    panel.alarms(20)
+    panel.arms(30, 3)
+    panel.clock = clock
+    panel.alarms(40, ALERT, sensor=1)
+    missed = [event for event in panel.read(41) if event.missed]
+    assert types(missed) == ["alarm", "disarmed"]
+    reported = next(event for event in panel.events if not event.missed)
+    assert missed[0].at < missed[1].at <= reported.at
+
+
 def test_what_came_after_a_report_is_new_also_where_the_history_was_empty_and_the_clock_is_set() -> None:
     panel = Panel()
     panel.take(Heard("192.0.2.1"), 0)

@@ -70,13 +70,18 @@ def news(state: PanelState, read: HistoryRead, now: Now) -> list[Found]:
         records, lower = _unplaced(state, records, now), _known_until(state)
     elif known := records[top].entry:
         lower = _later(lower, known)
+    upper, latest = now.ago(read.asked), []
+    for record in records[:top]:
+        if record.entry and _was_reported(record.entry):
+            upper = min(upper, record.entry.event.at)
+        latest.append(upper)
     found = []
-    for place in range(len(records[:top]) - 1, -1, -1):
+    for place in range(len(latest) - 1, -1, -1):
         record = records[place]
         if record.entry and _was_reported(record.entry):
             wall = record.entry.event.at
         else:
-            wall = _moment(state, record.alert, now, lower)
+            wall = _moment(state, record.alert, latest[place], lower)
         lower = max(lower or wall, wall)
         later = [r.entry for r in records[:place] if r.entry]
         later += _unlisted(state, records, read.asked, wall)
@@ -163,9 +168,9 @@ def _known_until(state: PanelState) -> datetime | None:
     return state.history_at if _was_empty(state) else state.contact
 
 
-def _moment(state: PanelState, alert: Alert, now: Now, lower: datetime | None) -> datetime:
+def _moment(state: PanelState, alert: Alert, upper: datetime, lower: datetime | None) -> datetime:
     """Return when a record happened: by the panel's clock, within what its position allows."""
-    wall = now.wall
+    wall = upper
     if alert.time is not None and alert.time >= A_CLOCK:
         wall = min(wall, datetime.fromtimestamp(alert.time, UTC) + timedelta(seconds=state.clock_offset or 0.0))
     return max(wall, lower + _TICK) if lower else wall
