@@ -58,7 +58,7 @@ def topics(settings: Settings) -> Topics:
 
 def _reach(each: TransmitterSettings) -> Reach:
     receivers = {"primary": each.receiver}
-    if each.secondary_receiver and not each.use_single_receiver:
+    if each.secondary_receiver:
         receivers["secondary"] = each.secondary_receiver
     paths = {path.name: path.interface or path.source or "" for path in each.paths}
     return Reach(receivers, paths, each.heartbeat_s, each.check_idle_every)

@@ -48,6 +48,8 @@ def ask(store: str | os.PathLike[str]) -> Report:
         lines = [line.split("\t") for line in _answer(socket_path(store)).splitlines()]
     except TimeoutError:
         raise UnhealthyError(f"the bridge does not answer within {ANSWER_S:.0f} s: it hangs") from None
+    except PermissionError:
+        raise UnhealthyError(f"{socket_path(store)}: permission denied; run this as the user of the bridge") from None
     except OSError:
         raise UnhealthyError(f"no bridge runs on {store}") from None
     if lines[-1:] != [["end"]]:
@@ -69,4 +71,4 @@ def _answer(path: str) -> str:
         connection.close()
         if directory >= 0:
             os.close(directory)
-    return found.decode()
+    return found.decode(errors="replace")

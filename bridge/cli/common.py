@@ -11,12 +11,15 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
+from importlib import import_module
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from bridge.cli.logs import setup_logging
 from bridge.common.errors import ConfigError
-from bridge.config.settings import Settings, TransmitterSettings
-from bridge.config.sources import load
+
+if TYPE_CHECKING:  # pydantic takes longer than some commands
+    from bridge.config.settings import Settings, TransmitterSettings
 
 say = partial(print, flush=True)
 _GREEN, _RED, _YELLOW, _PLAIN = "\033[32m", "\033[31m", "\033[33m", "\033[0m"
@@ -38,7 +41,9 @@ def load_settings(args: argparse.Namespace) -> Settings:
     overrides = list(args.overrides)
     if args.log_level:
         overrides.append(f"log.level={args.log_level}")
-    return load(Path(args.config) if args.config else None, overrides)
+    file = Path(args.config) if args.config else None
+    found: Settings = import_module("bridge.config.sources").load(file, overrides)
+    return found
 
 
 def add_transmitter_option(parser: argparse.ArgumentParser) -> None:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import argparse
 import json
+from importlib import import_module
 from importlib.resources import files
-
-from bridge.config.settings import Settings
 
 
 def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -17,16 +16,17 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         help="print a commented example",
         epilog="example: sosbridge config example > sosbridge.toml",
     )
-    example.set_defaults(run=print_example)
+    example.set_defaults(run=print_example, light=True)
     schema = kinds.add_parser("schema", help="print the JSON schema, for editors that validate TOML")
-    schema.set_defaults(run=print_schema)
+    schema.set_defaults(run=print_schema, light=True)
 
 
-async def print_example(_: argparse.Namespace) -> int:
+def print_example(_: argparse.Namespace) -> int:
     print(files("bridge.config").joinpath("example.toml").read_text("utf-8"), end="")
     return 0
 
 
-async def print_schema(_: argparse.Namespace) -> int:
-    print(json.dumps(Settings.model_json_schema(), indent=2))
+def print_schema(_: argparse.Namespace) -> int:
+    settings = import_module("bridge.config.settings").Settings  # pydantic, which the example does without
+    print(json.dumps(settings.model_json_schema(), indent=2))
     return 0

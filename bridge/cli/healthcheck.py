@@ -50,17 +50,21 @@ def store_path(config: str | None, overrides: list[str]) -> str:
         key, _, value = override.partition("=")
         if key.strip().lower() == "store.path":
             return value
-    for name, value in os.environ.items():
-        if name.upper() == "SOSBRIDGE_STORE__PATH":
-            return value
-    secret = f"{os.environ.get('SOSBRIDGE_SECRETS_DIR') or _DEFAULT_SECRETS}/store__path"
-    try:
-        with open(secret, encoding="utf-8") as file:
-            return file.read().rstrip("\r\n")
-    except OSError:
-        pass
-    path = config or os.environ.get("SOSBRIDGE_CONFIG") or next(filter(os.path.exists, _DEFAULT_FILES), None)
-    return _in_file(path) if path else _DEFAULT_STORE
+    environment = {name.upper(): value for name, value in os.environ.items()}
+    if (path := environment.get("SOSBRIDGE_STORE__PATH")) is not None:
+        return path
+    if "path" in (table := environment.get("SOSBRIDGE_STORE", "")):
+        try:
+            return str(import_module("json").loads(table)["path"])
+        except (ValueError, LookupError, TypeError):
+            raise ConfigError("the environment: SOSBRIDGE_STORE: not JSON, or it has no `path`") from None
+    secrets = os.environ.get("SOSBRIDGE_SECRETS_DIR") or _DEFAULT_SECRETS
+    for name in os.listdir(secrets) if os.path.isdir(secrets) else ():
+        if name.lower() == "store__path":
+            with open(f"{secrets}/{name}", encoding="utf-8") as secret:
+                return secret.read().rstrip("\r\n")
+    file = config or os.environ.get("SOSBRIDGE_CONFIG") or next(filter(os.path.exists, _DEFAULT_FILES), None)
+    return _in_file(file) if file else _DEFAULT_STORE
 
 
 def _in_file(path: str) -> str:
@@ -69,7 +73,7 @@ def _in_file(path: str) -> str:
             text = file.read()
     except OSError as error:
         raise ConfigError(f"{path}: {error.strerror}") from None
-    if b"store" not in text.replace(b"restore", b"") and b"\\u" not in text:
+    if b"store" not in text.replace(b"restore", b"") and b"\\u" not in text.lower():
         return _DEFAULT_STORE
     tomllib = import_module("tomllib")  # as large as all the rest; most files do not name the store
     try:

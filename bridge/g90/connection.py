@@ -10,8 +10,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from functools import partial
 from ipaddress import ip_address
-from typing import TYPE_CHECKING, Any, Final, Protocol, cast
+from typing import TYPE_CHECKING, Final, Protocol, cast
 
 from bridge.g90.state.model import UpstreamLink
 from bridge.g90.upstream import Upstream, UpstreamProxy
@@ -21,7 +22,7 @@ from bridge.g90.wire.messages import CommandResponse, Discovery, FromPanel, Hell
 from bridge.g90.wire.session import PanelSession, ReceivedMessage, Unreadable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import Awaitable, Callable
 
     from bridge.g90.registry import Attempt, PanelRegistry, RegisteredPanel, Rest
 
@@ -126,7 +127,9 @@ class CloudConnection(asyncio.Protocol):
 
     def write(self, data: bytes) -> None:
         """Send bytes, with all others of this turn of the loop in one write."""
-        if data and not self._unsent:
+        if not data:
+            return
+        if not self._unsent:
             asyncio.get_running_loop().call_soon(self._flush)
         self._unsent += data
 
@@ -157,7 +160,7 @@ class CloudConnection(asyncio.Protocol):
 
     async def _work(self, rest: Rest) -> None:
         while rest:
-            await rest
+            await rest()
             rest = self._advance()
         self._working = self._flooded = False
         self._balance()
@@ -180,16 +183,16 @@ class CloudConnection(asyncio.Protocol):
         if rest is None:
             self._answer(received)
             return None
-        return self._finish(rest, received)
+        return partial(self._finish, rest, received)
 
-    async def _finish(self, rest: Coroutine[Any, Any, object], received: ReceivedMessage) -> None:
-        await rest
+    async def _finish(self, rest: Callable[[], Awaitable[object]], received: ReceivedMessage) -> None:
+        await rest()
         self._answer(received)
 
     def _answer(self, received: ReceivedMessage) -> None:
-        kind = asks_for(received.message)
-        if self._proxy is None or not self._proxy.takes(received.raw, kind, received.answer):
-            self.write(received.answer)
+        if self._proxy and self._proxy.takes(received.raw, asks_for(received.message), received.answer):
+            return
+        self.write(received.answer)
 
     def _effect(self, message: FromPanel | Unreadable) -> Rest:
         panel, registry = self.panel, self._owner.registry
@@ -198,11 +201,11 @@ class CloudConnection(asyncio.Protocol):
                 return registry.alive(panel, self.address)
             case Alert() | Notice():
                 same = panel and self._guid_of(message) == panel.config.guid
-                return self._report(panel, message) if panel and same else self._elsewhere(message)
+                return self._report(panel, message) if panel and same else partial(self._elsewhere, message)
             case Hello() if panel and message.guid == panel.config.guid:
                 return registry.alive(panel, self.address, message.firmware)
             case Hello() | Discovery():
-                return self._greet(message)
+                return partial(self._greet, message)
             case CommandResponse() if panel:
                 self._owner.responded(panel.config.guid, message)
             case Unreadable(reason):
@@ -214,7 +217,7 @@ class CloudConnection(asyncio.Protocol):
         self.panel = await registry.admit(hello.guid, self.address)
         if self.panel:
             if rest := registry.alive(self.panel, self.address, hello.firmware):
-                await rest
+                await rest()
             if self.panel is not before:
                 await self.upstream_changed()
                 registry.greeted(self.panel, self.address)
@@ -231,7 +234,7 @@ class CloudConnection(asyncio.Protocol):
         registry, guid = self._owner.registry, self._guid_of(report)
         panel = await (registry.admit(guid, self.address) if guid else registry.at_address(self.address))
         if panel and (rest := self._report(panel, report)):
-            await rest
+            await rest()
 
     def _report(self, panel: RegisteredPanel, report: Alert | Notice) -> Rest:
         registry = self._owner.registry
@@ -241,7 +244,7 @@ class CloudConnection(asyncio.Protocol):
             self._skip(str(error))
             return registry.alive(panel, self.address)
         if attempt.changes or panel.lock.locked():
-            return self._store(panel, attempt)
+            return partial(self._store, panel, attempt)
         return registry.alive(panel, self.address)
 
     async def _store(self, panel: RegisteredPanel, attempt: Attempt) -> None:
@@ -250,7 +253,7 @@ class CloudConnection(asyncio.Protocol):
         except MessageError as error:  # what was stored before it took away its meaning
             self._skip(str(error))
         if rest := self._owner.registry.alive(panel, self.address):
-            await rest
+            await rest()
 
     def _guid_of(self, report: Alert | Notice) -> str | None:
         """Return whom a report is about. A GUID that cannot be one yields to the hello's: the alarm counts."""

@@ -9,12 +9,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
+from functools import partial
 from ipaddress import IPv4Network, IPv6Network, ip_address
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from bridge.common.backoff import Backoff
 from bridge.common.errors import BridgeError
@@ -25,7 +26,7 @@ from bridge.g90.state.model import Elapsed, Heard, Now, Options, PanelState, Sil
 from bridge.g90.state.reducer import reduce
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
     from bridge.g90.state.model import Input
     from bridge.g90.wire.events import PanelEvent
@@ -69,7 +70,7 @@ _REFUSALS: Final = {
 }
 
 
-Rest = Coroutine[Any, Any, object] | None
+Rest = Callable[[], Awaitable[object]] | None
 """What is left to do of a message, None where nothing has to wait."""
 
 
@@ -170,7 +171,7 @@ class PanelRegistry:
         known = state.online and state.address == address and firmware in (None, state.firmware)
         if known and state.connected_since and state.last_seen and self._clock() - state.last_seen < _SEEN_EVERY:
             return None
-        return self.take(panel, Heard(address, firmware))
+        return partial(self.take, panel, Heard(address, firmware))
 
     async def answered(self, panel: RegisteredPanel, address: str) -> None:
         """Record a sign of life of a panel that we asked; while it dials us, that says enough."""

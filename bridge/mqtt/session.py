@@ -50,9 +50,7 @@ _LONGEST_REST_S = 30.0
 _REPLY_TRIES = 2
 """The sender of a command chooses its response topic: the broker may disconnect for it, or never acknowledge it."""
 _AT_ONCE = 10
-"""States published before their acknowledgements are awaited."""
-_EVENTS_AT_ONCE = 20
-"""Events published, one after the other, before states have their turn."""
+"""States published before their acknowledgements are awaited, and events in each turn."""
 
 
 class DeliveryLog(Protocol):
@@ -293,7 +291,7 @@ class Session:
     async def _publish_waiting(self, client: Client, connection: _Connection) -> None:
         """Publish a few events, then a few states: however fast either comes, the other is not kept waiting."""
         acknowledged = len(connection.unconfirmed)
-        events = min(self._outgoing.waiting_events, _EVENTS_AT_ONCE)
+        events = min(self._outgoing.waiting_events, _AT_ONCE)
         for _ in range(events):
             self.pulse.beat()
             await self._publish_event(client, self._outgoing.next_event())

@@ -167,7 +167,8 @@ class Panels:
             self._panels.states[guid] = state
         for event, to in forwarded:
             self._publish(state, event, to)
-        self._problems.set(Kind.ALARM_UNMATCHED, unmatched.text if unmatched else None, About(panel=guid))
+        text, since = (unmatched.text, unmatched.since) if unmatched else (None, None)
+        self._problems.set(Kind.ALARM_UNMATCHED, text, About(panel=guid), since)
         self._declare(state)
         self._retract(before, state)
         if guid in self._panels.configured and any(event.type is EventType.SENSOR_CHANGED for event in events):

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from datetime import datetime
+from typing import NamedTuple
 
 from bridge.common.errors import FieldError
 from bridge.common.text import clean
@@ -17,8 +17,7 @@ _WGS84 = re.compile(r"N[0-9]{6}E[0-9]{7}")
 _TIME = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2} [0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{3}")
 
 
-@dataclass(frozen=True, slots=True)
-class Element:
+class Element(NamedTuple):
     """One element: `field` is its name in Python, `name` in XML; lengths are in characters."""
 
     field: str

@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from bridge.sos_access.connection import Connection, Dialer
 from bridge.sos_access.peer import Peer, peer_name
 from bridge.sos_access.status import TransportError
 
 
-@dataclass(frozen=True, slots=True)
-class Entrant:
+class Entrant(NamedTuple):
     """One route in a race; `next_after` seconds without a connection let the next one begin."""
 
     peer: Peer

@@ -23,6 +23,7 @@ from typing import Any, TypeVar
 from bridge.common.errors import BridgeError, DamagedError, StoreError
 from bridge.common.files import sync_directory
 from bridge.common.models import Alarm, Request
+from bridge.common.text import counted
 from bridge.sos_access.prepare import prepare_leniently
 from bridge.store import wal
 from bridge.store.connection import connect, damage, fault
@@ -96,10 +97,10 @@ class Recovery:
         self.report = await self._do(lambda: _renew(self._path, str(error), {} if self._renewed else self._tables))
         self._renewed.append(now)
         log.critical(
-            "%s. It is kept as %s; %d pending commands were recovered%s",
+            "%s. It is kept as %s; recovered: %s%s",
             self.report.reason,
             self.report.file,
-            self.report.waiting,
+            counted(self.report.waiting, "pending command"),
             "" if self.report.whole else "; parts of it could not be read",
         )
 

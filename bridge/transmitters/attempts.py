@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum, auto
+from typing import NamedTuple
 
 from bridge.transmitters.logins import Login
 from bridge.transmitters.routes import Answer, Route, answer_of
@@ -21,8 +21,7 @@ class Ending(Enum):
     """The round failed, and where a receiver answered it refused the password."""
 
 
-@dataclass(frozen=True, slots=True)
-class Attempt:
+class Attempt(NamedTuple):
     """How one attempt on one route ended; `status` where there was an answer."""
 
     route: Route

@@ -7,6 +7,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from typing import NamedTuple
 
 from bridge.common.clock import Clock
 from bridge.common.errors import StoreError
@@ -45,8 +46,7 @@ class Watch:
         """A connection that lost the race was made, or failed."""
 
 
-@dataclass(frozen=True, slots=True)
-class AnswerVerdict:
+class AnswerVerdict(NamedTuple):
     """A password that a receiver accepted or refused."""
 
     receiver: str
@@ -54,8 +54,7 @@ class AnswerVerdict:
     accepted: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Sent:
+class Sent(NamedTuple):
     """What became of a message: an attempt for each route that was tried, in order; the last answer, if any."""
 
     attempts: tuple[Attempt, ...]
@@ -120,7 +119,7 @@ class Line:
         tried = tries[winner.index]
         self._connected(tried.route, RaceOutcome(0, winner.took_s))
         sent = await self._converse(tried, request, winner.connection, winner.took_s, watch)
-        return replace(sent, attempts=failed + sent.attempts)
+        return sent._replace(attempts=failed + sent.attempts)
 
     async def ask(self, tries: Sequence[Try], request: AnyRequest, watch: Watch) -> Sent:
         """Send `request` on one route after the other until a receiver accepts the password and the message."""
@@ -128,8 +127,7 @@ class Line:
         for each in tries:
             watch.connecting(each.route)
             found = await self._asked(each, request, watch)
-            sent = replace(
-                found if found.exchange else replace(sent, attempts=()),
+            sent = (found if found.exchange else sent)._replace(
                 attempts=sent.attempts + found.attempts,
                 logins=sent.logins + found.logins,
             )

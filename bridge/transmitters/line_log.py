@@ -13,7 +13,7 @@ from datetime import timedelta
 from bridge.common.clock import Clock
 from bridge.common.lasting import Lasting
 from bridge.common.models import Outcome, Request, Result
-from bridge.common.text import clean, counted, lasted
+from bridge.common.text import LONGEST_ERROR, clean, counted, lasted
 from bridge.transmitters.causes import Cause, Part, causes, of_all_receivers
 from bridge.transmitters.line import Sent
 from bridge.transmitters.results import Item
@@ -64,7 +64,7 @@ class LineLog:
         if not log.isEnabledFor(logging.DEBUG):
             return
         for number, attempt in enumerate(sent.attempts, item.attempts - len(sent.attempts) + 1):
-            found = clean(attempt.error) or f"answered {attempt.status}"
+            found = clean(attempt.error, LONGEST_ERROR) or f"answered {attempt.status}"
             path = f" over {attempt.route.path}" if attempt.route.path else ""
             fields = {**self._fields(item), "attempt": number, "receiver": attempt.route.receiver}
             text = "%s: %s, attempt %d, %s receiver%s: %s"
@@ -249,7 +249,7 @@ def _failure(item: Item, found: Result) -> str:
     newest = {fault.partition(": ")[0]: fault for fault in item.faults}  # by receiver
     faults = "; ".join(newest.values()) if found.outcome in _BY_RECEIVERS else ""
     hint = "; see sosbridge outbox" if found.outcome is Outcome.REJECTED and found.request in _ALARMS else ""
-    return f"{found.outcome}: {faults or clean(found.error or '')}{hint}"
+    return f"{found.outcome}: {faults or clean(found.error or '', LONGEST_ERROR)}{hint}"
 
 
 def _level(found: Result) -> int:

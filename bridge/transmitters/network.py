@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable
-from dataclasses import replace
 
 from bridge.sos_access.connection import Dialer
 from bridge.sos_access.peer import Peer
@@ -38,7 +37,7 @@ class Network:
         """Note how connecting ended for `line`; None: it takes long."""
         for other, route, heard in self._followers[_key(peer)]:
             if other is not line:
-                heard(route, None if attempt is None else replace(attempt, route=route))
+                heard(route, attempt)
 
 
 def _key(peer: Peer) -> Key:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Final, NamedTuple
 
 from bridge.common.problems import About, Kind
 from bridge.common.text import LONGEST_ERROR, clean, timestamp
@@ -139,8 +139,7 @@ class Reachability:
         change.add(Kind.LINK_DOWN, About(), f"no receiver took a message{within}", since, up=up)
 
 
-@dataclass(frozen=True, slots=True)
-class _Moment:
+class _Moment(NamedTuple):
     """The routes at one time, by their clock and by the time of day."""
 
     routes: Routes

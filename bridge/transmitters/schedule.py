@@ -43,7 +43,7 @@ pings                   a gap of 2 s, doubled by each 101; none for a day after 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from bridge.transmitters.logins import Login
 from bridge.transmitters.rounds import LineState
@@ -59,8 +59,7 @@ LONGEST_WAIT_S = 30.0
 """Bounds the effect of anything that does not wake the line."""
 
 
-@dataclass(frozen=True, slots=True)
-class Try:
+class Try(NamedTuple):
     """A route to try, with which passwords, and when the next route may begin to connect beside it."""
 
     route: Route
@@ -68,8 +67,7 @@ class Try:
     race_after_s: float
 
 
-@dataclass(frozen=True, slots=True)
-class Send:
+class Send(NamedTuple):
     """Race connections on `tries`, in order; send the alarm on the first, and on that one only."""
 
     number: int
@@ -77,38 +75,33 @@ class Send:
     minimal: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Ask:
+class Ask(NamedTuple):
     """Send a commanded ping or rotation: one exchange per try until one is answered."""
 
     number: int
     tries: tuple[Try, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class SendPing:
+class SendPing(NamedTuple):
     """Send a ping on one route, as a heartbeat or a check."""
 
     route: Route
     heartbeat: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Connect:
+class Connect(NamedTuple):
     """Check one route by connecting, TLS included."""
 
     route: Route
 
 
-@dataclass(frozen=True, slots=True)
-class Report:
+class Report(NamedTuple):
     """Report these alarms as undelivered, once each."""
 
     numbers: tuple[int, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Wait:
+class Wait(NamedTuple):
     """Do nothing until this time, unless something happens."""
 
     until: float

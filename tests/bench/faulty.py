@@ -17,7 +17,10 @@ from bench.kit import PASSWORD
 from support.brokers import Mosquitto, free_port
 from support.processes import Bridge
 
-_ANSWER = '<?xml version="1.0" encoding="ISO-8859-1"?>\n<{0}response><status>{1}</status></{0}response>'
+_ANSWER = (
+    '<?xml version="1.0" encoding="ISO-8859-1"?>\n<{0}response><status>{1}</status><info>OK</info>'
+    "<arrivaltime>2026-01-31 06:30:00.200</arrivaltime></{0}response>"
+)
 _WAIT_S = 900.0
 
 

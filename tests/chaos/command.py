@@ -39,7 +39,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for fault in faults:
         print(fault, file=sys.stderr)
     if faults:
-        print(f"configuration, logs and stores are kept in {folder}", file=sys.stderr)
+        (folder / "ledger").write_text("\n".join(map(str, (*ledger.alarms.values(), *sorted(ledger.unnamed)))))
+        print(f"configuration, logs, stores and ledger are kept in {folder}", file=sys.stderr)
     else:
         shutil.rmtree(folder)
     return int(bool(faults))

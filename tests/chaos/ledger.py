@@ -34,6 +34,8 @@ _NO_CLOCK = "no-clock-"
 _REFERENCE = re.compile(rb'"reference": "([^"]+)"')
 
 RECEIVERS = ("primary", "secondary")
+_DRAINED_S = 10.0
+"""So long after the disk takes writes again, results may not be on it yet."""
 _HELD_BACK_S = 1.0
 """After a fault has ended, what it held back may still fail."""
 
@@ -74,6 +76,8 @@ class Alarm:
     attempts: list[Attempt] = field(default_factory=list)
     results: dict[str, str] = field(default_factory=dict)
     """Outcomes by what tells one result from another; the same one told again adds nothing."""
+    unsaved: int = 0
+    """How many of them were told while the disk was full: who dies then knows nothing of it, and sends it again."""
     in_order: bool = True
     """False: whoever sent it does not know what goes before it, such as a restore after a time."""
 
@@ -152,7 +156,8 @@ class Ledger:
         self.strange: list[str] = []
         """What nobody published or expected."""
         self.unnamed: set[str] = set()
-        """What tells one result from another, of alarms of panels."""
+        """What tells one result from another, of alarms of panels; those that were saved."""
+        self._unsaved_until = 0.0
 
     def new(self, transmitter: str, number: int, subject: str, *, urgent: bool = False) -> Alarm:
         alarm = Alarm(f"{transmitter}-{number}", transmitter, number, subject, urgent)
@@ -195,6 +200,10 @@ class Ledger:
         if found and (alarm := self.alarms.get(found[1].decode())) is not None:
             alarm.delivered_again += 1
 
+    def disk(self, *, full: bool) -> None:
+        """Note that the disk takes no writes, or that it does again."""
+        self._unsaved_until = math.inf if full else now() + _DRAINED_S
+
     def told(self, reference: str | None, outcome: str, key: str) -> None:
         alarm = self.alarms.get(reference or "")
         if reference is None or reference.startswith(_NO_CLOCK):
@@ -202,12 +211,13 @@ class Ledger:
         elif alarm is None:
             self.strange.append(f"a result of an alarm that nobody sent: {reference}")
         else:
+            alarm.unsaved += key not in alarm.results and now() < self._unsaved_until
             alarm.results[key] = outcome
 
     def _told_of_panel(self, outcome: str, key: str) -> None:
         if outcome in ("expired", "invalid"):
             self.strange.append(f"an alarm of a panel ended as {outcome}")
-        if outcome != "unauthorized":
+        if outcome != "unauthorized" and now() >= self._unsaved_until:
             self.unnamed.add(key)
 
     def open(self) -> list[Alarm]:
@@ -232,8 +242,11 @@ class Ledger:
 
     def told_twice(self) -> list[Alarm]:
         """Return the alarms that ended more than once for each time that they were published or delivered again."""
-        alarms = self.alarms.values()
-        return [each for each in alarms if len(each.outcomes) > len(each.published) + each.delivered_again]
+
+        def allowed(alarm: Alarm) -> int:
+            return len(alarm.published) + alarm.delivered_again + alarm.unsaved
+
+        return [each for each in self.alarms.values() if len(each.outcomes) > allowed(each)]
 
     def twice(self) -> Iterator[tuple[Alarm, Reason]]:
         """Give the alarms that receivers have more than once, and why."""

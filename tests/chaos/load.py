@@ -18,6 +18,8 @@ _WAITING_AT_MOST = 60
 """Alarms of one transmitter without a result: no more are sent then, or a run would never come to its end."""
 EVENTS = ("BA", "FA", "PA", "TA")
 _URGENT = "TA"
+_TELLING = ("request", "event_code", "outcome", "accepted_at", "completed_at")
+"""What tells one result from another."""
 
 
 def _client(port: int, name: str) -> aiomqtt.Client:
@@ -77,7 +79,9 @@ class Listener:
             self._note(json.loads(payload))
 
     def _note(self, result: dict[str, str]) -> None:
-        key = f"{result['outcome']} {result['accepted_at']} {result['completed_at']}"
+        key = " ".join(
+            str(result[name]) for name in ("request", "event_code", "outcome", "accepted_at", "completed_at")
+        )
         self._ledger.told(result.get("reference"), result["outcome"], key)
         self.heard.set()
 

@@ -82,13 +82,16 @@ async def trouble_disk(disk: Disk, product: Product, ledger: Ledger, dice: rando
         chance = dice.random()
         if disk.lacks or chance < 0.4:
             ledger.faults["disk: full"] += 1
+            ledger.disk(full=True)
             disk.fill(product)
             try:
                 await asyncio.sleep(dice.uniform(1, 5))
             finally:
                 disk.free(product)
+                ledger.disk(full=False)
         elif chance < 0.7:
             ledger.faults["disk: full at start"] += 1
+            ledger.disk(full=True)
             async with product.control:
                 product.kill()
                 disk.fill(product)
@@ -97,8 +100,10 @@ async def trouble_disk(disk: Disk, product: Product, ledger: Ledger, dice: rando
                 await asyncio.sleep(dice.uniform(3, 8))
             finally:
                 disk.free(product)
+                ledger.disk(full=False)
         else:
             ledger.faults["disk: read-only"] += 1
+            ledger.disk(full=True)
             async with product.control:
                 product.kill()
                 disk.protect("ro")
@@ -109,6 +114,7 @@ async def trouble_disk(disk: Disk, product: Product, ledger: Ledger, dice: rando
                     product.end()
                     disk.protect("rw")
                     product.start()
+                    ledger.disk(full=False)
 
 
 class Clock:

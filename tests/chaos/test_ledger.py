@@ -123,6 +123,20 @@ def test_what_the_broker_delivers_again_is_one_alarm_more(ledger: Ledger) -> Non
     assert len(faulty(ledger, Rotations())) == 2
 
 
+def test_what_was_told_while_the_disk_was_full_may_be_told_again(ledger: Ledger) -> None:
+    alarm = sent(ledger, 1, at=1)
+    had(ledger, alarm, 1)
+    ledger.disk(full=True)
+    ledger.told(alarm.reference, "accepted", "from memory")
+    ledger.told(None, "accepted", "a panel's, from memory")
+    ledger.disk(full=False)
+    ledger._unsaved_until = 0.0
+    ledger.told(alarm.reference, "accepted", "from the store")
+    assert faulty(ledger, Rotations()) == []
+    ledger.told(alarm.reference, "accepted", "once more")
+    assert len(faulty(ledger, Rotations())) == 1
+
+
 def test_a_later_alarm_that_comes_first_breaks_the_order(ledger: Ledger) -> None:
     early = delivered(ledger, 1, at=3)
     delivered(ledger, 2, at=2)

@@ -108,22 +108,32 @@ def test_a_bridge_that_hangs_or_is_not_there_fails(store: Path, capsys: Output) 
 
 
 @pytest.mark.parametrize("override", [[], ["store.path=/set.db", "mqtt.port=1"]])
-@pytest.mark.parametrize("variable", ["", "SOSBRIDGE_STORE__PATH", "sosbridge_store__path"])
-@pytest.mark.parametrize("secret", [False, True])
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("", ""),
+        ("SOSBRIDGE_STORE__PATH", "/env.db"),
+        ("sosbridge_store__path", "/env.db"),
+        ("SOSBRIDGE_STORE", '{"path": "/json.db"}'),
+        ("SOSBRIDGE_STORE", '{"max_commands": 5}'),
+    ],
+)
+@pytest.mark.parametrize("secret", ["", "store__path", "STORE__PATH"])
 @pytest.mark.parametrize(
     "text",
     ["", '[store]\npath = "file.db"', "store = {path = '/in/line.db'}", '["st\\u006fre"]\npath = "x"', "[store]"],
 )
 def test_it_asks_the_store_that_the_service_has(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, variable: str, override: list[str], *, secret: bool
-) -> None:
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, variable: str, value: str, override: list[str],
+    secret: str,
+) -> None:  # fmt: skip
     file = tmp_path / "any.toml"
     file.write_text(f'mqtt.host = "h"\n{text}\n')
     if variable:
-        monkeypatch.setenv(variable, "/env.db")
+        monkeypatch.setenv(variable, value)
     if secret:
         (tmp_path / "secrets").mkdir()
-        (tmp_path / "secrets/store__path").write_text("/secret.db\n")
+        (tmp_path / "secrets" / secret).write_text("/secret.db\n")
         monkeypatch.setenv("SOSBRIDGE_SECRETS_DIR", str(tmp_path / "secrets"))
     assert Path(store_path(str(file), override)) == load(file, override).store.path
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from enum import IntEnum
+from enum import IntEnum, IntFlag
 
 import pytest
-from support.g90 import GUID, NEW_YEAR, NOW
+from support.g90 import COMMAND_STATUS, DISCOVERY, DISCOVERY_ANSWER, GUID, HELLO, HELLO_ANSWER, NEW_YEAR, NOW, PING
 
 from bridge.common.errors import FieldError
-from bridge.g90.wire.answers import TruncatedAnswer, page
+from bridge.g90.wire import answers, commands, constants, messages
+from bridge.g90.wire.answers import AlertFlag, GsmStatus, SensorFlag, TruncatedAnswer, WifiStatus, page
 from bridge.g90.wire.commands import (
     CommandRefused,
     HostInfo,
@@ -40,11 +41,12 @@ from bridge.g90.wire.constants import (
     type_name,
 )
 from bridge.g90.wire.events import Alert, EventType, Form, Notice, PanelEvent
-from bridge.g90.wire.frames import MessageError, basic, versioned
+from bridge.g90.wire.frames import Frame, FrameBuffer, FrameError, MessageError, basic, versioned
 from bridge.g90.wire.messages import is_guid
 from bridge.g90.wire.reports import build_notification, build_status, load_json, parse_notification
+from bridge.g90.wire.session import PanelSession
 
-NUMBERS: dict[type[IntEnum], list[int]] = {
+NUMBERS: dict[type[IntEnum | IntFlag], list[int]] = {
     Direction: [0x00, 0x10, 0x20, 0x30, 0x50, 0xD0],
     FrameCommand: [0x01, 0x21, 0x22, 0x29, 0x41, 0x63],
     AlertType: [1, 2, 3, 4],
@@ -55,12 +57,35 @@ NUMBERS: dict[type[IntEnum], list[int]] = {
     SensorType: [*range(1, 16), 126],
     SensorCode: [0, 1, 2, 3, 4, 254],
     InfraredCode: [0, 1, 2],
+    AlertFlag: [1 << bit for bit in range(10)],
+    SensorFlag: [1 << bit for bit in range(7)],
+    GsmStatus: [0, 1, 2, 3],
+    WifiStatus: [0, 1, 2, 3],
 }
 RECORD = ["Hall", 7, 0, 8, 0, 0, 0, 0, 0, 0, 1]
 
 
+def test_ports_and_codes_of_the_protocol() -> None:
+    assert (constants.CLOUD_PORT, constants.LOCAL_PORT) == (5678, 12368)
+    assert (answers.DISCOVERY_PORT, answers.DISCOVERY_ANSWER_PORT) == (12900, 12901)
+    assert (commands.GET_STATUS, commands.SET_STATUS, commands.GET_SENSORS, commands.GET_HOST_INFO) == (
+        100,
+        101,
+        102,
+        206,
+    )
+    assert (answers.GET_ALERT_FLAGS, answers.SWITCH_RELAY, answers.GET_RELAYS, answers.GET_HISTORY) == (
+        117,
+        137,
+        138,
+        200,
+    )
+    assert constants.REMOTE_BUTTONS == {0: "arm_away", 1: "arm_home", 2: "disarm", 3: "sos"}
+    assert constants.RFID_BATTERY_LOW == 5
+
+
 @pytest.mark.parametrize("kind", NUMBERS, ids=lambda kind: kind.__name__)
-def test_the_numbers_of_the_protocol(kind: type[IntEnum]) -> None:
+def test_the_numbers_of_the_protocol(kind: type[IntEnum | IntFlag]) -> None:
     assert [int(each) for each in kind] == NUMBERS[kind]
 
 
@@ -156,6 +181,7 @@ def test_an_answer_is_data_another_commands_or_a_refusal() -> None:
 def test_a_host_info_has_thirteen_fields() -> None:
     fields: list[object] = [GUID, "TSV018", "1.2", "1.1", "206", "206", 0, 0, 0, 0, "4100", 70, "9" * 10]
     assert host_info(fields) == HostInfo(GUID, "TSV018", "206/206", 4100, 70, None, 0, 0)
+    assert host_info([*fields, "more"]) == host_info(fields)
     with pytest.raises(CommandRefused):
         host_info(fields[:-1])
 
@@ -206,3 +232,185 @@ def test_a_status_without_source_and_time_has_zeros() -> None:
 def test_a_frame_may_be_empty() -> None:
     assert basic(0x01, 0x10, 0x20) == bytes((0x01, 0x10, 0, 0x20, 8, 0, 0, 0))
     assert versioned(0x01, 0x10, 0x20) == bytes((0x01, 0x10, 0, 0x20, 12, 0, 0, 0, 1, 0, 0, 0))
+
+
+# What stands at a limit
+
+
+@pytest.mark.parametrize(("index", "known"), [(-1, False), (0, True), (0xFFFF, True), (0x10000, False)])
+def test_two_bytes_number_a_sensor(index: int, known: bool) -> None:  # noqa: FBT001
+    record = ["Hall", index, *RECORD[2:]]
+    notice = b'[170,[5,[%d,"Hall"]]]\0' % index
+    if known:
+        assert sensor_record(record).index == index
+        assert parse_notification(notice) == Notice(kind=NoticeKind.SENSOR_ACTIVITY, sensor=index, name="Hall")
+    else:
+        with pytest.raises(CommandRefused):
+            sensor_record(record)
+        with pytest.raises(MessageError, match="out of range"):
+            parse_notification(notice)
+
+
+def test_optional_fields_of_a_sensor() -> None:
+    assert sensor_record([*RECORD[:6], "1", *RECORD[7:10], "2"]) == SensorRecord(7, "Hall", 8, nodes=1, flags=None)
+    assert SensorRecord(7, "Hall", 8).nodes == 1
+    assert SensorRecord(7, "Hall", 8).type_name == "motion"
+    assert len(expand(SensorRecord(7, "Hall", 8, 64))) == len(expand(SensorRecord(7, "Hall", 8, 65))) == 64
+    assert len(answers.channels(SensorRecord(7, "Strip", 128, 16))) == 16
+    assert len(answers.channels(SensorRecord(7, "Strip", 128, 17))) == 16
+
+
+@pytest.mark.parametrize(
+    ("time", "kept"), [(0, None), (1, 1), ((1 << 32) - 1, (1 << 32) - 1), (1 << 32, None), (-1, None)]
+)
+def test_a_time_of_the_history(time: int, kept: int | None) -> None:
+    alert = answers.history_record([3, 9, 1, 254, "Hall", time, ""])
+    assert (alert.time, alert.source, alert.state) == (kept, 1, 254)
+    assert answers.history_data(alert) == [3, 9, 1, 254, "Hall", kept or 0, ""]
+
+
+def test_a_word_of_flags_has_32_bits() -> None:
+    assert answers.alert_flags([(1 << 32) - 1]) == (1 << 32) - 1
+    assert answers.alert_flags([0, "more"]) == 0
+    with pytest.raises(CommandRefused):
+        answers.alert_flags([1 << 32])
+
+
+@pytest.mark.parametrize(
+    ("field", "number"), [("9" * 9, 999999999), ("9" * 10, None), ("", None), ("\u0663", None), (7, 7)]
+)
+def test_a_number_as_text_has_nine_digits(field: object, number: int | None) -> None:
+    assert host_info([GUID, "", "", "", "", "", 0, 0, 0, 0, field, 0, 0]).battery_mv == number
+
+
+def test_a_page_may_say_more_than_it_must() -> None:
+    found = page([[0, 0, 1, "more"], RECORD, RECORD])
+    assert (found.total, found.first, found.records) == (0, 0, (RECORD,))
+    for wrong in ([0, -1, 0], [-1, 0, 0]):
+        with pytest.raises(CommandRefused):
+            page([wrong])
+    assert answers.page_data([1, 2, 3, 4], 2, 3) == [[4, 2, 2], 2, 3]
+
+
+def test_a_probe_answer_may_have_more_fields() -> None:
+    fields = "IWTAC_PROBE_DEVICE_ACK,G90B,1.2,1.1,206,207,3,2,3,,,70"
+    assert answers.probe_answer(f"{fields},90,more".encode()).wifi_status == "2"
+    with pytest.raises(MessageError):
+        answers.probe_answer(fields.encode())
+    with pytest.raises(MessageError):
+        answers.probed(b"IWTAC_PROBE,GB1\0")
+
+
+# Frames and messages
+
+
+def frame(data: bytes) -> Frame:
+    buffer = FrameBuffer()
+    buffer.feed(data)
+    assert len(buffer) == len(data)
+    found = buffer.take()
+    assert found is not None
+    assert len(buffer) == 0
+    return found
+
+
+@pytest.mark.parametrize(("length", "fits"), [(7, False), (8, True), (64 * 1024, True), (64 * 1024 + 1, False)])
+def test_the_length_of_a_frame(length: int, fits: bool) -> None:  # noqa: FBT001
+    data = bytes((1, 0x10, 0, 0)) + length.to_bytes(4, "little") + bytes(max(length - 8, 0))
+    if fits:
+        assert frame(data).raw == data
+    else:
+        with pytest.raises(FrameError):
+            frame(data)
+
+
+def test_a_versioned_header_has_twelve_bytes_and_version_one() -> None:
+    assert frame(versioned(0x29, 0x50, 0x10, b"x", 7)).versioned() == (7, b"x")
+    assert frame(versioned(0x29, 0x50, 0x10)).versioned() == (0, b"")
+    with pytest.raises(MessageError, match="11 bytes"):
+        frame(basic(0x29, 0x50, 0x10, bytes(3))).versioned()
+    with pytest.raises(MessageError, match="version 2"):
+        frame(basic(0x29, 0x50, 0x10, bytes((2, 0, 0, 0)))).versioned()
+
+
+def test_what_asks_for_an_answer_and_what_is_one() -> None:
+    asking = (messages.Ping(), messages.Hello(GUID, ""), messages.Discovery(GUID, ""), Notice(kind=8))
+    assert [messages.asks_for(each) for each in asking] == ["ping", "hello", "discovery", ""]
+    ack, hello, info = (HELLO_ANSWER[:13], HELLO_ANSWER[13:26], HELLO_ANSWER[26:])
+    answered = [
+        messages.answered_by(frame(each)) for each in (PING, ack, hello, info, DISCOVERY_ANSWER, COMMAND_STATUS)
+    ]
+    assert answered == [
+        ("ping", True), ("hello", False), ("hello", False), ("hello", True), ("discovery", True), ("", False),
+    ]  # fmt: skip
+
+
+def test_a_message_that_names_the_server_gets_our_address() -> None:
+    ack, info = HELLO_ANSWER[:13], HELLO_ANSWER[26:]
+    assert messages.readdressed(frame(info), "10.0.0.1", 80) == info[:12] + (80).to_bytes(4, "little")
+    more = versioned(0x63, 0x20, 0x10, b"\x01\0\0\0more", 3)
+    assert messages.readdressed(frame(more), "10.0.0.1", 80) == more[:12] + (80).to_bytes(4, "little") + b"more"
+    theirs = frame(DISCOVERY_ANSWER + b"").raw
+    ours = messages.readdressed(frame(theirs), "10.0.0.1", 80)
+    assert ours == messages.answer_discovery("10.0.0.1", 80, NEW_YEAR)
+    longer = versioned(0x01, 0xD0, 0x10, theirs[12:] + b"more")
+    assert messages.readdressed(frame(longer), "10.0.0.1", 80)[12:] == ours[12:] + b"more"
+    for other in (ack, PING, versioned(0x63, 0x20, 0x10, b"\x01\0\0"), versioned(0x01, 0xD0, 0x10, bytes(31))):
+        assert messages.readdressed(frame(other), "10.0.0.1", 80) == other
+
+
+def test_a_response_may_be_empty() -> None:
+    payload = messages.build_response(messages.CommandResponse(7, 100, b""))[8:-1]
+    assert messages.parse(frame(basic(0x01, 0, 0x20, payload))) == messages.CommandResponse(7, 100, b"")
+    with pytest.raises(MessageError, match="15 bytes"):
+        messages.parse(frame(basic(0x01, 0, 0x20, payload[:-1])))
+    with pytest.raises(MessageError, match="sequences"):
+        messages.parse(frame(basic(0x01, 0, 0x20, payload[:8] + b"\x08" + payload[9:])))
+
+
+@pytest.mark.parametrize("fault", ["short", "kind", "type", "guid"])
+def test_a_message_that_cannot_be_read_says_why(fault: str) -> None:
+    faults = {
+        "short": (versioned(0x21, 0x10, 0x20, bytes(39)), "39 bytes"),
+        "kind": (versioned(0x77, 0x10, 0x20), "77/10/20"),
+        "type": (versioned(0x21, 0x10, 0x20, b"\x09" + bytes(39)), "type 9"),
+        "guid": (versioned(0x01, 0x10, 0x20, bytes(36)), "GUID"),
+    }
+    data, text = faults[fault]
+    with pytest.raises(MessageError, match=text):
+        messages.parse(frame(data))
+    assert messages.parse(frame(versioned(0x21, 0x10, 0x20, b"\x02" + bytes(39)))) is not None
+
+
+def named(name: bytes) -> str:
+    message = messages.parse(frame(versioned(0x21, 0x10, 0x20, b"\x03\x09\x04\xfe" + name.ljust(32, b"\0") + bytes(4))))
+    assert isinstance(message, Alert)
+    return message.name
+
+
+def test_a_name_of_32_bytes_may_end_in_half_a_character() -> None:
+    long = "x" * 31 + "\u00f6"
+    assert named(long.encode()[:32]) == "x" * 31
+    assert named(("x" * 30 + "\u00f6").encode()) == "x" * 30 + "\u00f6"
+    assert named("\u5ba2\u5385".encode("gbk")) == "\u5ba2\u5385"
+    assert named(("\u5ba2" * 16).encode("gbk")) == "\u5ba2" * 16
+    report = Alert(form=Form.STATUS, type=AlertType.ALARM, event=9, name=long)
+    assert build_status(report)[4:36] == long.encode()[:32]
+
+
+def test_only_the_longest_names_are_cut() -> None:
+    assert named(b"x" * 30 + b"\xc3") == "x" * 30 + "\ufffd"
+
+
+def test_what_a_session_answers_and_whose_it_is() -> None:
+    session = PanelSession("192.0.2.10", 5678)
+    alarm = build_notification(Alert(form=Form.ALERT, type=3, event=9, guid="GB2", time=NEW_YEAR))
+    session.feed(versioned(0x22, 0x10, 0x20, alarm))
+    received = session.read(0)
+    assert received is not None
+    assert (received.answer, session.guid) == (b"", "GB2")
+    session.feed(versioned(0x22, 0x10, 0x20, alarm.replace(b"GB2", b"GB3")) + HELLO + DISCOVERY + PING)
+    session.read(0)
+    assert session.guid == "GB2"
+    assert [r.answer for r in iter(lambda: session.read(NEW_YEAR), None)] == [HELLO_ANSWER, DISCOVERY_ANSWER, PING]
+    assert session.guid == GUID

@@ -154,13 +154,13 @@ async def test_started_on_a_damaged_store(site: Site) -> None:
     assert (site.folder / event["file"]).read_bytes()[4096:] == damaged[4096:]
     assert 30 < event["waiting"] < 40
     assert event["whole"] is False
-    assert "damaged" in await site.bridge.logs("were recovered")
+    assert "is damaged" in await site.bridge.logs("recovered: ")
     await site.mqtt.wait_all("transmitter/home/alarm/response", event["waiting"])
     site.bridge.kill()
     mark = len(site.bridge.log)
     await site.start()
     assert (await site.do("alarm/raise", "FA"))["outcome"] == "accepted"
-    assert "damaged" not in site.bridge.log[mark:], "it is told once"
+    assert "is damaged" not in site.bridge.log[mark:], "it is told once"
 
 
 @live

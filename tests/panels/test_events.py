@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.panels import GUID, NEW_YEAR, OTHER, Machine, event, fire, joined, now, run, smoke
+from support.panels import GUID, NEW_YEAR, OTHER, Joined, Machine, event, fire, joined, now, run, smoke
 
 from bridge.common.clock import Clock
 from bridge.common.errors import StoreError
+from bridge.common.problems import About
 from bridge.g90.registry import PanelConfig, PanelRegistry, Refused
 from bridge.g90.state.model import Now, PanelState, Sensor
 from bridge.g90.state.storage import from_json
@@ -307,6 +308,62 @@ def test_a_name_of_the_configuration_holds_for_a_restored_panel_too(tmp_path: Pa
     run(scenario())
 
 
+SOS = event(EventType.SOS)
+
+
+def problems(site: Joined) -> dict[str, str]:
+    assert all(problem.about == About(panel=GUID) for problem in site.problems)
+    return {problem.kind: problem.text for problem in site.problems}
+
+
+def test_an_alarm_that_no_rule_forwards_is_a_problem_over_a_restart_until_the_panel_is_disarmed(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with joined(tmp_path, [fire()]) as site:
+            await site.panels.panel_changed(TRIGGERED, (SOS,))
+            expected = {"alarm_unmatched": "panel House: no rule forwards sos"}
+            assert problems(site) == expected
+            [since] = [problem.since for problem in site.problems]
+        async with joined(tmp_path, [fire()]) as site:
+            assert problems(site) == expected
+            [again] = [problem.since for problem in site.problems]
+            assert abs(again - since) < timedelta(milliseconds=1)
+            await site.panels.panel_changed(TRIGGERED, (smoke(),))
+            assert problems(site) == expected
+            await site.panels.panel_changed(DISARMED, (event(EventType.DISARMED),))
+            assert problems(site) == {}
+        async with joined(tmp_path, [fire()]) as site:
+            assert problems(site) == {}
+
+    run(scenario())
+
+
+def test_a_panel_is_offline_once_it_is_silent_and_unknown_before_it_was_heard(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with joined(tmp_path) as site:
+            assert (problems(site), site.problems.published(None)) == ({}, None)
+            await site.panels.panel_changed(TRIGGERED, ())
+            assert (problems(site), site.problems.published(None)) == ({}, [])
+            silent = now() - timedelta(minutes=4)
+            await site.panels.panel_changed(replace(TRIGGERED, online=False, last_seen=silent), ())
+            assert problems(site) == {"panel_offline": "panel House: offline"}
+            assert [problem.since for problem in site.problems] == [silent]
+            info = json.loads(site.outgoing.states[f"b/panel/{GUID}/info"])
+            assert info["problems"] == ["panel House: offline"]
+            await site.panels.panel_changed(TRIGGERED, ())
+            assert problems(site) == {}
+
+    run(scenario())
+
+
+def test_a_panel_that_is_not_configured_may_go_offline(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with joined(tmp_path, accept_unknown=True) as site:
+            await site.panels.panel_changed(replace(TRIGGERED, guid=OTHER, online=False), ())
+            assert problems(site) == {}
+
+    run(scenario())
+
+
 def test_refusals_are_told_on_the_bridges_event_topic(tmp_path: Path) -> None:
     async def scenario() -> None:
         async with joined(tmp_path) as site:
@@ -337,7 +394,7 @@ def test_a_minutes_hello_is_stored_and_told_every_ten_minutes_only() -> None:
         assert panel
         for address in [*["192.0.2.7"] * 25, "192.0.2.8"]:
             if rest := registry.alive(panel, address, "206"):
-                await rest
+                await rest()
             clock.append(clock[-1] + timedelta(minutes=1))
         return told
 

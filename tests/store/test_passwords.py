@@ -124,6 +124,39 @@ def test_a_damaged_file_is_a_problem_of_its_account_alone(kept: Kept, content: s
     assert kept.path.read_text() == content, "it is left for a person"
 
 
+def test_a_file_is_read_again_once_a_person_has_removed_or_restored_it(kept: Kept) -> None:
+    good = kept.open()
+    good.add(SECOND)
+    content = kept.path.read_text()
+    kept.path.write_text("{")
+    passwords = kept.open()
+    passwords.recheck()
+    assert "is damaged" in (passwords.trouble or "")
+    kept.path.write_text(content)
+    passwords.recheck()
+    assert passwords.trouble is None
+    assert passwords.candidates() == good.candidates()
+    kept.path.write_text("{")
+    passwords = kept.open()
+    kept.path.unlink()
+    passwords.recheck()
+    assert passwords.trouble is None
+    assert passwords.candidates() == (CONFIGURED,)
+
+
+def test_a_file_that_could_not_be_written_is_trouble_until_it_can_be(kept: Kept) -> None:
+    passwords = kept.open()
+    kept.path.parent.write_text("in the way")
+    with pytest.raises(StoreError):
+        passwords.add(SECOND)
+    passwords.recheck()
+    assert str(kept.path) in (passwords.trouble or "")
+    assert passwords.rotation_refusal is None, "the next one may succeed"
+    kept.path.parent.unlink()
+    passwords.recheck()
+    assert passwords.trouble is None
+
+
 @pytest.fixture
 def released(tmp_path: Path) -> Path:
     """Return a store with the password file that 0.1.0 wrote: `CONFIGURED`, two rotations, the last one refused."""

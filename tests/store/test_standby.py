@@ -114,9 +114,13 @@ def test_what_is_only_in_memory_is_acknowledged_once_its_result_is_published(tmp
             first, _ = await outbox.list()
             await outbox.complete(first, result(first))
             assert not deliveries.is_safe(messages[0])
+            assert deliveries.is_redelivery(message(1, duplicate=True)), "it was not acknowledged: no other has its id"
             await outbox.published(await outbox.owed_results())
             assert [deliveries.is_safe(each) for each in messages] == [True, False]
+            assert not deliveries.is_redelivery(message(1, duplicate=True))
             assert deliveries.changed.is_set()
+            deliveries.new_session()
+            assert not deliveries.is_redelivery(message(2, duplicate=True)), "the broker repeats nothing"
             await set_limit(store, ROOMY)
             await until(lambda: outbox.failure is None)
             assert deliveries.is_safe(messages[1])

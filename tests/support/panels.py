@@ -200,6 +200,7 @@ class Joined:
     events: list[tuple[str, dict[str, object]]]
     commands: PanelCommands
     known: KnownPanels
+    problems: Problems
 
     async def queue(self, transmitter: str = "home") -> list[Queued]:
         return await self.outbox.list(transmitter)
@@ -281,7 +282,7 @@ async def joined(
         works = (panels.run(), commands.run(registry), panel.reader.run(registry))
         tasks = [asyncio.create_task(each) for each in works]
         try:
-            yield Joined(panels, outbox, outgoing, registry, control, restored, events, commands, known)
+            yield Joined(panels, outbox, outgoing, registry, control, restored, events, commands, known, problems)
         finally:
             for task in tasks:
                 task.cancel()

@@ -9,11 +9,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from support.line import DEAD, SILENT, Answer, Bench, on_bench
+from support.line import DEAD, SILENT, Answer, Bench, FakeDialer, on_bench
 from support.outbox import command, moment
 from support.outbox import put as store
 
 from bridge.common.models import Request
+from bridge.sos_access.connection import Connection
 from bridge.sos_access.messages import AnyRequest
 from bridge.sos_access.peer import Peer, translated
 from bridge.sos_access.status import TransportError
@@ -245,3 +246,23 @@ def test_the_words_of_the_log_know_the_errors_of_connections(error: OSError) -> 
     with pytest.raises(TransportError) as caught, translated(Peer(("host", 1)), "no connection to host:1 within 5 s"):
         raise error
     assert any(str(caught.value).startswith(begins) for begins, *_ in _WORDS)
+
+
+def test_a_certificate_that_is_not_trusted_is_an_error_with_the_line_that_pins_it(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    untrusted = 'certificate of alarm:1 not trusted: self-signed; if it is your operator\'s: tls_verify = "sha256:ab"'
+
+    class Distrusting(FakeDialer):
+        async def connect(self, peer: Peer) -> Connection:
+            if peer.address[0] == "secondary":
+                raise TransportError(untrusted)
+            return await super().connect(peer)
+
+    async def body(each: Bench) -> None:
+        await each.settle(60)
+
+    lines = said(caplog, tmp_path, body, dialer=Distrusting())
+    what = rf"ERROR home: the secondary receiver has a certificate that is not trusted since {TIME}; {untrusted}"
+    assert lines
+    assert all(re.fullmatch(what, line) for line in lines), lines

@@ -229,6 +229,9 @@ def test_a_damaged_password_file_stops_nothing(tmp_path: Path) -> None:
         assert each.dialer.sent[-1].password == OLD.reveal()[0]
         assert await each.outcomes() == ["accepted"]
         assert ("password_file", None) in each.recorder.problems
+        (tmp_path / "passwords" / HOME).unlink()
+        await each.settle(11)
+        assert each.recorder.problems == {}
 
     on_bench(tmp_path, body)
 

@@ -65,7 +65,9 @@ async def _failover(stage: Stage) -> None:
     await _see(stage, f"{_HOME}/problem/info", lambda value: "receiver_down" in [each["kind"] for each in value])
     _announce("   The primary is known to be dead: the alarm after that costs no attempt on it.")
     await _alarm(stage, "raise", "GA", "demo-2b")
-    await _accepted(stage, "secondary", "demo-2b")
+    answer = await _accepted(stage, "secondary", "demo-2b")
+    if answer["attempts"] != 1:
+        raise Failed(f"alarm demo-2b accepted at the first attempt; it took {answer['attempts']}")
 
 
 async def _both_down(stage: Stage) -> None:
@@ -99,12 +101,15 @@ def _codes(active: list[dict[str, str]]) -> list[str]:
     return [alarm["event_code"] for alarm in active]
 
 
-async def _accepted(stage: Stage, receiver: str, reference: str) -> None:
-    """Show the arrival of an alarm at `receiver`, and its result on MQTT."""
+async def _accepted(stage: Stage, receiver: str, reference: str) -> dict[str, Any]:
+    """Show the arrival of an alarm at `receiver`; return its result on MQTT."""
     await _arrived(stage, receiver, reference, lambda each: bool(each.request and each.request.reference == reference))
-    answer = await _see(stage, f"{_HOME}/alarm/response", lambda value: value.get("reference") == reference)
+    answer: dict[str, Any] = await _see(
+        stage, f"{_HOME}/alarm/response", lambda value: value.get("reference") == reference
+    )
     if answer["outcome"] != "accepted" or answer["receiver"] != receiver:
         raise Failed(f"alarm {reference} accepted by the {receiver} receiver; it was {answer['outcome']}")
+    return answer
 
 
 async def _arrived(stage: Stage, receiver: str, name: str, wanted: Callable[[Arrival], bool]) -> None:

@@ -169,12 +169,12 @@ def alert_flags(data: list[object]) -> AlertFlag:
 
 def probe(guid: str) -> bytes:
     """Return the datagram to broadcast to `DISCOVERY_PORT`; only the panel with that GUID answers it."""
-    return f"{_PROBE},{guid}\0".encode("ascii", "replace")
+    return f"{_PROBE},{guid}\0".encode()
 
 
 def probed(datagram: bytes) -> str:
     """Return the GUID that a probe asks for; raise `MessageError` for anything else."""
-    name, comma, guid = datagram.rstrip(b"\0").decode("ascii", "replace").partition(",")
+    name, comma, guid = datagram.rstrip(b"\0").decode(errors="replace").partition(",")
     if name != _PROBE or not comma:
         raise MessageError(f"not a probe: {clean(repr(datagram))}")
     return guid
@@ -182,7 +182,7 @@ def probed(datagram: bytes) -> str:
 
 def probe_answer(datagram: bytes) -> ProbeAnswer:
     """Read the answer to a probe; raise `MessageError` for anything else."""
-    fields = datagram.rstrip(b"\0").decode("utf-8", "replace").split(",")
+    fields = datagram.rstrip(b"\0").decode(errors="replace").split(",")
     if fields[0] != _PROBE_ANSWER or len(fields) < _PROBE_FIELDS:
         raise MessageError(f"not an answer to a probe: {clean(repr(datagram))}")
     product, _, _, mcu, wifi, gsm_status, wifi_status = (clean(field) for field in fields[1:8])

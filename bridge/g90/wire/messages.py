@@ -118,10 +118,10 @@ def _from_cloud(key: tuple[int, int], sequence: int, payload: bytes) -> FromClou
             return HelloInfo(*_PORT.unpack_from(payload))
         case (FrameCommand.HELLO, _D.CLOUD_DISCOVERY):
             host, _, _, port, time = _DISCOVERY_ANSWER.unpack_from(payload)
-            return DiscoveryAnswer(host.split(b"\0", 1)[0].decode("ascii", "replace"), port, time)
+            return DiscoveryAnswer(host.partition(b"\0")[0].decode(errors="replace"), port, time)
         case (FrameCommand.COMMAND, _):
             _two, code, _subcommand, _five = _COMMAND.unpack_from(payload)
-            return CommandRequest(sequence, code, payload[_COMMAND.size :].split(b"\0", 1)[0])
+            return CommandRequest(sequence, code, payload[_COMMAND.size :].partition(b"\0")[0])
     raise MessageError("a message of unknown kind {:02x}/{:02x}".format(*key))
 
 
@@ -137,7 +137,7 @@ def answer_hello(port: int) -> bytes:
 
 def answer_discovery(host: str, port: int, now: int) -> bytes:
     """Return the answer to a discovery: announced IPv4 address and port; `now` is the Unix time in seconds."""
-    payload = _DISCOVERY_ANSWER.pack(host.encode("ascii"), 0, 0, port, now)
+    payload = _DISCOVERY_ANSWER.pack(host.encode(), 0, 0, port, now)
     return versioned(FrameCommand.HELLO, Direction.CLOUD_DISCOVERY, Direction.DEVICE, payload)
 
 
@@ -165,7 +165,7 @@ def readdressed(frame: Frame, host: str, port: int) -> bytes:
             return raw[:start] + _PORT.pack(port) + raw[start + _PORT.size :]
         case "discovery", True if len(raw) >= start + _DISCOVERY_ANSWER.size:
             _, *between, _, time = _DISCOVERY_ANSWER.unpack_from(raw, start)
-            address = _DISCOVERY_ANSWER.pack(host.encode("ascii"), *between, port, time)
+            address = _DISCOVERY_ANSWER.pack(host.encode(), *between, port, time)
             return raw[:start] + address + raw[start + _DISCOVERY_ANSWER.size :]
     return raw
 
@@ -205,10 +205,10 @@ def _identity(payload: bytes) -> tuple[str, str]:
     if len(payload) < _IDENTITY.size:
         raise MessageError(f"a hello of {len(payload)} bytes, expected at least {_IDENTITY.size}")
     guid, *_flags, firmware = _IDENTITY.unpack_from(payload)
-    name = guid.rstrip(b"\0 ").decode("ascii", "replace")
+    name = guid.rstrip(b"\0 ").decode(errors="replace")
     if not is_guid(name):
         raise MessageError(f"an invalid GUID: {clean(name)}")
-    return name, clean(firmware.rstrip(b"\0").decode("ascii", "replace"))
+    return name, clean(firmware.rstrip(b"\0").decode(errors="replace"))
 
 
 def is_guid(text: str) -> bool:
@@ -222,7 +222,7 @@ def _response(payload: bytes) -> CommandResponse:
     _one, first, _zero, second, code, _subcommand = _RESPONSE.unpack_from(payload)
     if first != second:
         raise MessageError(f"a command response with different sequences, {first} and {second}")
-    return CommandResponse(first, code, payload[_RESPONSE.size :].split(b"\0", 1)[0])
+    return CommandResponse(first, code, payload[_RESPONSE.size :].partition(b"\0")[0])
 
 
 _PAYLOADS: Final[dict[tuple[int, int, int], Callable[[bytes], FromPanel]]] = {

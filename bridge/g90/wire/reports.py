@@ -61,7 +61,7 @@ def build_status(alert: Alert) -> bytes:
 
 def parse_notification(payload: bytes) -> Report:
     """Parse the JSON of a notification; raise `MessageError` for anything but a known notice or alert."""
-    document = load_json(payload.split(b"\0", 1)[0])
+    document = load_json(payload.partition(b"\0")[0])
     match document:
         case [170, [int(kind), list(data)]]:
             return _notice(kind, data)
@@ -97,7 +97,7 @@ def _decoded(text: bytes) -> str:
             return text.decode(encoding)
         except UnicodeDecodeError:
             continue
-    return text.decode("utf-8", "replace")
+    return text.decode(errors="replace")
 
 
 def _notice(kind: int, data: list[object]) -> Notice:
@@ -142,15 +142,15 @@ def _moment(time: int) -> int | None:
 
 @lru_cache(maxsize=1024)
 def _name(padded: bytes) -> str:
-    text = padded.split(b"\0", 1)[0]
+    text = padded.partition(b"\0")[0]
     cut = len(text) == _NAME_BYTES  # perhaps inside a character
-    return clean(text.decode("utf-8", "ignore") if cut and _is_cut(text) else _decoded(text))
+    return clean(text.decode(errors="ignore") if cut and _is_cut(text) else _decoded(text))
 
 
 def _is_cut(text: bytes) -> bool:
     """Return whether text is UTF-8 but for a last character that is cut off."""
     try:
-        text.decode("utf-8")
+        text.decode()
     except UnicodeDecodeError as error:
         return error.reason == "unexpected end of data"
     return True

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import random
-import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -185,18 +184,6 @@ async def test_unknown_panels_are_taken_where_the_setting_says_so_and_are_not_co
     site.settings["forward"] = []
     await site.restart()
     assert not [topic for topic in await site.retained() if topic.startswith("panel/")]
-
-
-@live
-async def test_a_port_in_use_is_one_line_and_exit_status_2(site: House) -> None:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", site.port))
-        taken.listen()
-        site.launch()
-        assert await site.bridge.ends() == 2
-    lines = [line for line in site.bridge.log.splitlines() if str(site.port) in line]
-    assert len(lines) == 1
-    assert f"cannot listen on 127.0.0.1:{site.port}" in lines[0]
 
 
 @live

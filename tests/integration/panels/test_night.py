@@ -37,14 +37,14 @@ _BESIDE_THE_START = (
     r"INFO home: the link is up|INFO connected to broker 127.0.0.1:\d+|INFO panel House: panel online"
 )
 _PASSWORD_REFUSED = (
-    rf"ERROR home: the primary receiver refuses the transmitter code or password since {_TIME}; ask the operator",
     r"INFO home: FA #\d+ accepted by the secondary receiver",
+    rf"ERROR home: the primary receiver refuses the transmitter code or password since {_TIME}; ask the operator",
 )
 _BROKER_GONE = (
     r"WARNING broker 127.0.0.1:\d+: .*, next try in \d s",
     rf"INFO connected to broker 127.0.0.1:\d+ again after {_SPAN}",
 )
-_PANEL_OFFLINE = (r"WARNING panel House is offline", rf"INFO panel House: online again after {_SPAN}")
+_PANEL_OFFLINE = (r"WARNING panel House: offline", rf"INFO panel House: online again after {_SPAN}")
 _WRONG_CODE = (r"WARNING panel House: DISARM: wrong code \(the code is missing or wrong\)",)
 
 
