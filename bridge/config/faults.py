@@ -25,12 +25,13 @@ _SECRET = frozenset({"password", "authentication", "code"})
 _LARGEST = 2**63
 _LONGEST = 600
 """Characters of one message, which may quote a value."""
+_TEXT = "a text in quotes"
 _KINDS: dict[Any, str] = {
     bool: "true or false",
     int: "a whole number",
     float: "a duration, such as 90s, 5m, 24h or 7d",
-    str: "a text in quotes",
-    Secret: "a text in quotes",
+    str: _TEXT,
+    Secret: _TEXT,
     Path: "a path in quotes",
     dict[str, str]: "a table of texts",
     dict[str, float]: "a table of numbers",

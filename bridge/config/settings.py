@@ -255,6 +255,7 @@ class PanelSettings(Table):
     host: Host | None = None
     address: Network | None = Field(None, description="network that the panel connects from")
     read: bool = Field(default=True, description="whether to ask the panel for its status and history")
+    door_off_after: Duration | None = Field(None, description="for its doors, instead of that of [g90]")
     code: Password | None = Field(None, min_length=1, description="required to disarm")
     code_arm_required: bool = Field(default=False, description="whether arming requires the code as well")
 

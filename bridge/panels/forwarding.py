@@ -137,7 +137,7 @@ def forward(
     moment: Moment = NO_MOMENT,
 ) -> ForwardingStep:
     """Apply one event at `moment`: first the restores, then the alarms."""
-    ended = [a for a in active if a.restore_on == event.type and _same_place(a, event)]
+    ended = [a for a in active if a.restore_on == event.type and _same_place(a, event) and not _came_after(a, event)]
     kept = tuple(a for a in active if a not in ended)
     sendings = [_restore(a, event.at) for a in ended]
     taken: dict[str, Rule] = {}
@@ -151,7 +151,8 @@ def forward(
             continue
         entry = _entry(rule, event, raised, moment)
         if entry.restore_on in event.ended_by:
-            sendings.append(_restore(entry, event.at))
+            if all(a.identity != entry.identity for a in kept):  # else that one's restore ends it as well
+                sendings.append(_restore(entry, event.at))
         else:
             kept = (*(a for a in kept if a.identity != entry.identity), entry)
     return ForwardingStep(kept, tuple(sendings))
@@ -195,6 +196,11 @@ def _sensor_fits(wanted: int | str | None, event: PanelEvent) -> bool:
     if isinstance(wanted, int) or wanted.isdecimal():
         return int(wanted) == event.sensor
     return fnmatchcase((event.name or "").casefold(), wanted.casefold())
+
+
+def _came_after(active: Forwarded, event: PanelEvent) -> bool:
+    """Whether an alarm was reported before an earlier event was found in the panel's history."""
+    return event.missed and event.panel_time is not None and active.at >= event.at
 
 
 def _same_place(active: Forwarded, event: PanelEvent) -> bool:

@@ -37,7 +37,7 @@ class Network:
         """Note how connecting ended for `line`; None: it takes long."""
         for other, route, heard in self._followers[_key(peer)]:
             if other is not line:
-                heard(route, None if attempt is None else attempt._replace(route=route))
+                heard(route, attempt)
 
 
 def _key(peer: Peer) -> Key:

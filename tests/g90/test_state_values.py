@@ -180,6 +180,7 @@ def test_alarmed_without_a_reason() -> None:
     assert events(step.state, 1, asked_before) == []
     known = after((0, smoke(STATUS)), (1, arm(3)), (1.5, smoke(STATUS, time=NEW_YEAR + 9)), (2, arm(4)))
     assert events(known, 2 + REASON_S, Elapsed()) == []
+    assert after((0, smoke(STATUS))).moved == at(0).steady
     assert after((0, smoke(STATUS)), (2, arm(4))).moved == at(2).steady
 
 
@@ -444,6 +445,12 @@ def test_what_comes_after_an_alarm_in_the_history_ends_it() -> None:
         found = events(state, 60, read(60, record(C, code, 50), record(A, 9, 40), D))
         assert [(event.type, event.ended_by) for event in found] == [(_E.ALARM, (arming,)), (arming, ())]
     (event,) = events(state, 60, read(60, record(C, 1, 50), record(A, 9, 40), D))[:1]
+    assert not event.over
+
+
+def test_an_older_arming_that_the_history_lacks_ends_nothing() -> None:
+    state = after((5, alert(STATUS, C, 3, time=NEW_YEAR + 5)), begin=known(D))
+    (event,) = events(state, 60, read(60, record(A, 9, 50), D))
     assert not event.over
 
 

@@ -77,6 +77,7 @@ async def test_states_that_differ_are_put_right_at_connect(site: Site) -> None:
     await site.start()
     assert (await site.do("alarm/burglary/set", "ON"))["outcome"] == "accepted"
     await site.mqtt.holds(STATE, "ON")
+    await site.mqtt.holds("transmitter/home/problem", "OFF")  # both receivers were checked
     mark = site.mqtt.mark
     await proxy.cut()
     await site.mqtt.wait("bridge/state", lambda value: value == "offline", after=mark)

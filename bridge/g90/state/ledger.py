@@ -39,6 +39,7 @@ HISTORY_S: Final = 900.0
 """The same for a record of the history, which is read later than a report comes."""
 SAME_ALARM_S: Final = 10.0
 """An alarm notice that comes later than this after an alarm is another alarm."""
+_READ: Final = frozenset({Form.READ, Form.HISTORY})
 MOST: Final = 64
 """Entries kept; more than the records of five pages of history."""
 
@@ -64,6 +65,11 @@ class Entry:
         if form in self.forms:
             return self
         return replace(self, forms={**self.forms, form: time}, time=time if self.time is None else self.time)
+
+    @property
+    def was_read(self) -> bool:
+        """Whether nothing but readings said it."""
+        return self.forms.keys() <= _READ
 
     def outdates(self, report: Entry) -> bool:
         """Whether this says more recent things about what `report` changes: the arming, or the same sensor."""
@@ -102,6 +108,10 @@ class Ledger:
         entries = (*self.entries[:place], entry, *self.entries[place + 1 :])
         return Ledger(entries, max(self.newest, entry.time or 0))
 
+    def moved(self, place: int, entry: Entry) -> Ledger:
+        """Return the ledger with `entry` as its last, in place of one that was heard too early."""
+        return Ledger((*self.entries[:place], *self.entries[place + 1 :], entry), max(self.newest, entry.time or 0))
+
     def find(self, slot: Slot, form: Form, time: int | None, heard: float) -> int | None:
         """Return the place of the event that a report in `form` belongs to, None for a new event."""
         if time is not None and time < self.newest + _NEAR and (near := self._near(slot, time, heard)):
@@ -127,14 +137,38 @@ class Ledger:
         return next((place for place, known in enumerate(self.entries) if known is entry), None)
 
     def unexplained(self, reason: Entry) -> int | None:
-        """Return the place of an alarm without a reason that `reason` explains, None if it is an alarm of its own."""
+        """Return the place of an alarm without a reason that `reason` explains, None if it is an alarm of its own.
+
+        What a reading found after ALARMED came before it: one that waits for its reason can have it from there.
+        """
+        missed = False
         for place, entry in self._backwards():
             if entry.slot[0] == ARMING:
-                return None
-            if entry.alarms and entry.event.sensor is None and entry.event.type is _E.ALARM:
+                if not entry.was_read:
+                    return None
+                missed = True
+            elif entry.alarms and entry.event.sensor is None and entry.event.type is _E.ALARM:
+                if missed and entry.due is None:
+                    return None
                 soon = reason.heard - entry.heard <= WITHOUT_TIME_S
                 return place if soon or Form.HISTORY in reason.forms else None
         return None
+
+    def held_back(self, slot: Slot, heard: float) -> int | None:
+        """Return the place of the arming that a notice is late for, behind later ones; None if there is none.
+
+        A connection that was interrupted delivers its reports late and in order, when a reading has said what came of
+        them.
+        """
+        read = True
+        first = None
+        for place, entry in self._backwards():
+            read = read and (entry.was_read or not (entry.slot[0] == ARMING or entry.alarms))
+            if not read or heard - entry.heard > WITHOUT_TIME_S:
+                break
+            if entry.slot == slot and Form.HISTORY in entry.forms:
+                first = place
+        return first
 
     def last_alarm(self, heard: float) -> int | None:
         """Return the place of the alarm that an alarm notice at `heard` is about, None where it is a new one."""

@@ -183,16 +183,20 @@ class HistoryRead:
     records: tuple[Alert, ...]
     """Newest first, from the newest on."""
     asked: float
+    whole: bool = True
+    """False: the reading failed after these; the same of the lists."""
 
 
 @dataclass(frozen=True, slots=True)
 class SensorsRead:
     records: tuple[SensorRecord, ...]
+    whole: bool = True
 
 
 @dataclass(frozen=True, slots=True)
 class RelaysRead:
     records: tuple[SensorRecord, ...]
+    whole: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -303,13 +303,20 @@ async def _mqtt(site: House, case: Case, fits: Callable[[set[str]], bool]) -> No
     await site.mqtt.holds(shown, lambda found: fits({each["kind"] for each in found}), within=2 * WAIT_S)
     listed = await _listed(site, case)
     await site.mqtt.holds(case.topic, "ON" if listed else "OFF")
-    sensors = [
+    async with asyncio.timeout(WAIT_S):
+        while not (sensors := await _sensors(site, case)):  # noqa: ASYNC110 - the broker is asked anew
+            await asyncio.sleep(0.2)
+    assert [each["json_attributes_topic"] for each in sensors] == [f"{site.base}/{case.topic}/info"]
+
+
+async def _sensors(site: House, case: Case) -> list[dict[str, str]]:
+    """Return the components of Home Assistant's discovery whose state is the problem."""
+    return [
         component
         for payload in (await retained(site.broker.port, "homeassistant")).values()
         for component in json.loads(payload)["components"].values()
         if component.get("state_topic") == f"{site.base}/{case.topic}"
     ]
-    assert [each["json_attributes_topic"] for each in sensors] == [f"{site.base}/{case.topic}/info"]
 
 
 async def _listed(site: House, case: Case) -> list[dict[str, str]]:
