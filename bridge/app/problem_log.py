@@ -1,4 +1,4 @@
-"""Writes the bridge's problems to the log: when they begin, sparsely while they last, and when they are over.
+"""Logs the bridge's problems: when they begin, at growing intervals while they last, when they end.
 
 What concerns the receivers of a transmitter is logged by its own log (`transmitters.line_log`), which knows what waits.
 """

@@ -1,4 +1,7 @@
-"""`sosbridge healthcheck`: for Docker and other supervisors. It imports little: it may run each minute."""
+"""`sosbridge healthcheck`, for Docker and other supervisors.
+
+It imports little, as it may run each minute.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +33,7 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
 
 
 def check(config: str | None, overrides: list[str], *, strict: bool) -> int:
-    """Print what is wrong and return the exit status. Raises UnhealthyError where the bridge does not work."""
+    """Print what is wrong and return the exit status. Raises UnhealthyError if the bridge does not work."""
     report = ask(store_path(config, overrides))
     for kind, owner, since, text in report.problems:
         print(f"{owner}: {kind} since {since[:19].replace('T', ' ')}: {text}")

@@ -151,7 +151,7 @@ class AlarmSettings(Table):
 
 
 class PathSettings(Table):
-    """A network path to the receivers: a network interface, or a source address with a routing rule of its own."""
+    """A network path to the receivers: an interface, or a source address that has its own routing rule."""
 
     name: Name
     interface: Interface | None = None
@@ -342,7 +342,7 @@ class Settings(BaseSettings):
 
 
 def _one_account_each(transmitters: Sequence[TransmitterSettings]) -> None:
-    """Raise ValueError for two tables with one account at one receiver: a rotation of one would lock the other out."""
+    """Raise ValueError if two tables have one account at one receiver: rotating one locks the other out."""
     seen: dict[tuple[str, str, tuple[str, int]], str] = {}
     for each in transmitters:
         for receiver in filter(None, (each.receiver, each.secondary_receiver)):

@@ -1,4 +1,7 @@
-"""Commands to a panel over the connections that it keeps (experimental: read off two captured messages)."""
+"""Commands to a panel over the connections that it keeps.
+
+Experimental: read off two captured messages.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +23,7 @@ _SEQUENCES = 0x10000
 
 
 class CloudControl(PanelControl):
-    """Cloud control of panel `guid` over the newest of its `connections`; a response may come on any of them."""
+    """Cloud control of panel `guid` over its newest connection; a response may come on any of them."""
 
     def __init__(
         self, guid: str, connections: Connections, *, timeout: float = ATTEMPT_S, retries: int = RETRIES

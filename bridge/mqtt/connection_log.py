@@ -38,7 +38,7 @@ class ConnectionLog:
         self._quiet: asyncio.TimerHandle | None = None
 
     def lost(self, error: BaseException, held_s: float, wait_s: float) -> str:
-        """Log the end of a connection that held for `held_s`, or with less than 0 that none was made; return why."""
+        """Log that a connection ended after `held_s`, or was not made if less than 0; return why."""
         now = asyncio.get_running_loop().time()
         if self._quiet is not None:
             self._quiet.cancel()

@@ -245,7 +245,7 @@ class Session:
             self._outgoing.hold(topic, message.payload.decode("utf-8", "replace"))
 
     def _new(self, connection: _Connection, *received: Incoming) -> list[Incoming]:
-        """Return `received` and what else is in the inbox, without redeliveries, which are only acknowledged again."""
+        """Return `received` and the rest of the inbox without redeliveries, which are acknowledged again."""
         messages = [*received]
         while not connection.inbox.empty():
             messages.append(connection.inbox.get_nowait())

@@ -279,7 +279,7 @@ AnyRequest = AlarmRequest | PingRequest | NewAuthRequest
 
 
 def check_reference(request: AnyRequest, response: Response) -> None:
-    """Raise `MalformedMessage` if `response` answers another message: its reference is not that of `request`."""
+    """Raise `MalformedMessage` if the reference of `response` is not that of `request`."""
     sent = getattr(request, "reference", None)
     if sent is not None and response.reference is not None and response.reference != sent:
         raise MalformedMessage(Status.WRONG_CONTENT, f"the answer has another reference: {clean(response.reference)}")

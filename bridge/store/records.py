@@ -114,7 +114,7 @@ def read_deliveries(db: sqlite3.Connection) -> dict[int, tuple[bytes, int]]:
 
 
 def _key(command: Command) -> str:
-    """Return what a command has in common with the same one sent again by its caller, for the table `forwarded`."""
+    """Return what identifies a command that its caller sends again, for the table `forwarded`."""
     alarm = command.alarm.given() if command.alarm else {}
     content = json.dumps([command.transmitter, command.request, alarm], sort_keys=True)
     return f"reference:{hashlib.sha256(content.encode()).hexdigest()}"

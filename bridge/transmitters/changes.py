@@ -56,7 +56,7 @@ class Changes:
         self._heartbeats(state)
 
     def next_at(self, state: LineState) -> float:
-        """Return when the passing of time alone changes something: the link is down after a level without success."""
+        """Return when time alone changes something: the link is down a heartbeat level after its last success."""
         if self._line.heartbeat is None or self._link is False:
             return float("inf")
         last = state.routes.last_success

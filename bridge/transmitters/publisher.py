@@ -65,7 +65,7 @@ class Publisher:
         self._work.set()
 
     def routes(self, transmitter: str, routes: Routes) -> None:
-        """Publish the state of receivers, paths and link; call it at the start and whenever a route's health changes.
+        """Publish the state of receivers, paths and link, at the start and when a route's health changes.
 
         The first call declares the state before the start: it publishes no events.
         """
@@ -138,7 +138,7 @@ class Publisher:
             await self._refresh(name)
 
     async def _look_for_unconfigured(self) -> None:
-        """Raise or clear the problem of alarms that nobody sends: what was moved in the configuration keeps waiting."""
+        """Raise or clear the problem of alarms whose transmitter is not configured any more."""
         found = await self._outbox.unconfigured(self._topics.transmitters)
         words = ", ".join(f"{count} for {clean(name)}" for name, count in found.items())
         text = f"alarms wait for transmitters that are not configured: {words}; see sosbridge outbox list"

@@ -238,7 +238,7 @@ def _check(line: LineState, now: float) -> Step:
 
 
 def _is_pinged(line: LineState, route: Route, now: float) -> bool:
-    """Return whether a check of `route` is a ping: also past the usual number where only an answer proves anything."""
+    """Return whether a check of `route` is a ping: beyond the usual number if only an answer proves it."""
     supervision = line.supervision
     unproven = line.routes[route].served is False and not supervision.is_paused(now)
     return unproven or supervision.checks_by_ping(now)

@@ -1,4 +1,4 @@
-"""The history as the ledger of what was missed: what is new in it, found by position and not by its times.
+"""New records in a panel's history, found by their position and not by their times.
 
 A panel's clock may be off, and may be set. New is what lies above the records that were read before; where those are
 out of reach, what lies above the oldest record that was reported, or is younger than our last contact.
@@ -150,7 +150,7 @@ def _unplaced(state: PanelState, records: Sequence[_Record], now: Now) -> list[_
 
 
 def _was_reported(entry: Entry | None) -> bool:
-    """Whether an event has its place in time. A reading of the status comes after what was missed before it."""
+    """Whether an event has its place in time. A reading of the status follows what was missed before it."""
     return entry is not None and bool(entry.forms.keys() - {Form.READ})
 
 

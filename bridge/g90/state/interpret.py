@@ -71,7 +71,7 @@ def reported_type(alert: Alert) -> int | None:
 
 
 def interpret(report: Report, sensor_type: int | None) -> Interpretation:
-    """Return the meaning of a report about a sensor of `sensor_type`; raise `MessageError` if it is unknown."""
+    """Return the meaning of a report about a sensor of `sensor_type`. Raises MessageError if unknown."""
     if isinstance(report, Notice):
         return _notice(report)
     match report.type:
