@@ -18,7 +18,7 @@ log = logging.getLogger(__name__)
 
 _EACH_S = 5.0
 _OVER = {
-    Kind.PASSWORD_FILE: "the password file is good again",
+    Kind.PASSWORD_FILE: "the password file can be read again",
     Kind.REJECTED: "no rejected alarms are left",
     Kind.STORE_FAILED: "the store takes writes again",
     Kind.PANEL_OFFLINE: "online again",

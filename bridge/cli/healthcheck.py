@@ -28,7 +28,9 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         "while the bridge works, whatever it reports; 1 if it hangs or does not run; with --strict 4 while anything "
         "needs a person or was not checked yet.",
     )
-    parser.add_argument("--strict", action="store_true", help="exit 4 while anything needs a person")
+    parser.add_argument(
+        "--strict", action="store_true", help="exit 4 while anything needs a person or was not checked yet"
+    )
     parser.set_defaults(run=lambda args: check(args.config, args.overrides, strict=args.strict), light=True)
 
 
@@ -82,4 +84,4 @@ def _in_file(path: str) -> str:
     try:
         return str(tomllib.loads(text.decode()).get("store", {}).get("path", _DEFAULT_STORE))
     except (ValueError, AttributeError):
-        raise ConfigError(f"{path}: not TOML, or its `store` is no table") from None
+        raise ConfigError(f"{path}: not TOML, or its `store` is not a table") from None

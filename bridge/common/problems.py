@@ -1,6 +1,6 @@
 """What needs a person: one list for MQTT, log, `healthcheck` and `check` (TOPICS.md, Problems).
 
-Whoever finds a fault calls `Problems.set(kind, text, about)`, and with the text None when it is over. The kind and what
+The part that finds a fault calls `Problems.set(kind, text, about)`, with text None when it is over. The kind and what
 it is about identify a problem; calls that change nothing are free. What was not checked yet is noted with `doubt`,
 until the first `set`: while there are doubts and no problem, nothing is reported as good.
 
@@ -30,7 +30,7 @@ class Kind(StrEnum):
     REJECTED = "rejected"
     UNDELIVERED = "undelivered"
     BROKER_DOWN = "broker_down"
-    """Never published: nobody can read it there."""
+    """Not published: it could not be read there."""
     STORE_FAILED = "store_failed"
     PANEL_OFFLINE = "panel_offline"
     PANEL_UNREADABLE = "panel_unreadable"

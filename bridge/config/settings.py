@@ -248,7 +248,7 @@ class G90Settings(Table):
     offline_after: Duration = Field(180.0, gt=0)
     motion_off_after: Duration = Field(30.0, gt=0)
     door_off_after: Duration | None = Field(None, description="for door sensors that never report closing")
-    poll: Duration = Field(60.0, ge=10, description="time between two readings of a panel's status")
+    poll: Duration = Field(60.0, ge=10, description="interval at which a panel's status is read")
     missed_max_age: Duration = Field(600.0, ge=0, description="for alarms that were over when they were found")
     panels: tuple[PanelSettings, ...] = ()
 

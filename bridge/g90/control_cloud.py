@@ -70,7 +70,7 @@ class _CloudExchange:
             self.answer.set_exception(error)
         else:
             if found is None:
-                fault = f"panel {self._guid} answered command {response.code} with another one's data"
+                fault = f"panel {self._guid} answered command {response.code} with data of another command"
                 self.answer.set_exception(CommandRefused(fault))
             else:
                 self.answer.set_result(found)

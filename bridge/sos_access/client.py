@@ -223,7 +223,7 @@ class SOSAccessClient:
     def read(self, response_class: type[R], answer: bytes, address: tuple[str, int], *, lenient: bool = False) -> R:
         """Return the response in a receiver's answer, known passwords masked. Raises `MalformedMessage`.
 
-        `lenient`: also one that is no proper XML, but holds a whole status.
+        `lenient`: also malformed XML that has a complete status.
         """
         try:
             response = response_class.from_broken(answer) if lenient else response_class.from_xml(answer)

@@ -107,6 +107,6 @@ def is_literal(host: str) -> bool:
 
 
 def _retrieved(future: asyncio.Future[list[str]]) -> None:
-    """A lookup that failed after everybody stopped waiting is no error of the loop."""
+    """Consume the error of a lookup that no caller waits for any more."""
     if not future.cancelled():
         future.exception()

@@ -94,7 +94,7 @@ class Outbox(OutboxReader):
 
     def _accepted(self, task: asyncio.Task[set[str]]) -> None:
         self.deliveries.accepting.discard(task)
-        if not task.cancelled() and (error := task.exception()) is not None:  # perhaps nobody waits for it any more
+        if not task.cancelled() and (error := task.exception()) is not None:  # its caller may have been cancelled
             log.debug("commands were not accepted: %s", error)
 
     async def _finish(self, work: Callable[[sqlite3.Connection], _Added]) -> set[str]:

@@ -22,7 +22,7 @@ from bridge.common.files import write_private
 from bridge.common.models import Secret
 
 MOST_OPEN = 5
-"""So many passwords are kept; past that a rotation is refused, as nobody knows any more which of them is right."""
+"""Passwords kept at most; beyond that a rotation is refused, as it is unknown which of them is valid."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from bridge.common.models import ActiveAlarm, AlarmIdentity, Command, Moment, Pr
 from bridge.store.deliveries import Delivery
 
 _REPEATED_S = 86400.0
-"""How long a caller's reference and time tell the same alarm from a new one."""
+"""How long a caller's reference and time identify an alarm."""
 
 
 class State(StrEnum):

@@ -14,7 +14,7 @@ from bridge.common.errors import StoreError
 from bridge.common.lasting import LASTS
 from bridge.common.models import Outcome, Reply, Request, Result
 from bridge.common.problems import About, Kind, Problem, Problems
-from bridge.common.text import clean, timestamp
+from bridge.common.text import clean, counted, timestamp
 from bridge.mqtt.outgoing import Outgoing
 from bridge.store.outbox import Outbox
 from bridge.store.records import Counts, PendingResult, Queued
@@ -259,8 +259,8 @@ def _listed(problem: Problem) -> dict[str, str]:
 
 def _queue_problems(counts: Counts) -> dict[Kind, str | None]:
     """Return the problems that the outbox shows, by kind; None: there is none."""
-    rejected = f"rejected: {counts.rejected}; see sosbridge outbox list, then retry or drop each"
-    undelivered = f"not delivered yet: {counts.undelivered}"
+    rejected = f"{counted(counts.rejected, 'alarm')} rejected; see sosbridge outbox list, then retry or drop each"
+    undelivered = f"{counted(counts.undelivered, 'alarm')} not delivered yet"
     return {
         Kind.REJECTED: rejected if counts.rejected else None,
         Kind.UNDELIVERED: undelivered if counts.undelivered else None,

@@ -108,7 +108,8 @@ class Reachability:
             change.states[f"{kind}/{name}/state"] = "ON" if up else "OFF"
         change.states[f"{kind}/{name}/info"] = self._info(key, at, found, changed=changed)
         about = About(receiver=name) if kind == "receiver" else About(path=name)
-        text = f"{kind} {name} does not take messages" + (f": {error}" if error else "")
+        subject = f"the {name} receiver" if kind == "receiver" else f"path {name}"
+        text = f"{subject} does not take messages" + (f": {error}" if error else "")
         change.add(_DOWN[kind], about, text, part.since or at.wall, up=up)
 
     def _info(self, key: tuple[str, str], at: _Moment, found: list[Health], *, changed: bool) -> dict[str, object]:

@@ -111,7 +111,7 @@ Step = Send | Ask | SendPing | Connect | Report | Wait
 
 
 def next_step(line: LineState, now: float) -> Step:
-    """Return what to do next. Whoever does it notes its beginning and its end in `line`, and asks again."""
+    """Return what to do next. The caller notes its beginning and end in `line`, and asks again."""
     line.reports += [alarm.number for alarm in line.queue.unreported(now)]
     if line.reports:
         return Report(tuple(line.reports))

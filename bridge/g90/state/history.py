@@ -2,7 +2,7 @@
 
 A panel's clock may be off, and may be set. New is what lies above the records that were read before; where those are
 out of reach, what lies above the oldest record that was reported, or is younger than our last contact.
-A record among the new ones that was reported is no second event: the reducer sees it as one more form.
+A new record of an event that was reported is not a second event: the reducer sees it as one more form.
 """
 
 from __future__ import annotations
@@ -179,7 +179,7 @@ def _moment(state: PanelState, alert: Alert, upper: datetime, lower: datetime | 
 def _is_young(state: PanelState, alert: Alert, now: Now) -> bool:
     """Whether a record is younger than our last contact. Without one there is nothing that we missed."""
     if state.clock_offset is None and _was_empty(state):
-        return True  # nobody knows the panel's clock
+        return True  # the panel's clock is unknown
     since = _known_until(state)
     if since is None or alert.time is None or alert.time < A_CLOCK:
         return False

@@ -120,7 +120,7 @@ def _trouble(alert: Alert, code: int) -> Interpretation | None:
 
 def _alarm(alert: Alert, sensor_type: int | None) -> Interpretation:
     code = _sensor_code(alert)
-    remote = sensor_type == SensorType.REMOTE or alert.source == Source.REMOTE  # whose button 3 is no tamper
+    remote = sensor_type == SensorType.REMOTE or alert.source == Source.REMOTE  # whose button 3 is not a tamper
     if not remote and (trouble := _trouble(alert, code)):
         return trouble
     if remote or sensor_type == SensorType.SOS_BUTTON:

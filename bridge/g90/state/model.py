@@ -96,7 +96,7 @@ class Relay:
 
 @value(frozen=True, kw_only=True)
 class PanelState:
-    """Everything that the panel's topics publish, and what tells new events from old. None: not known yet."""
+    """What the panel's topics publish, and what distinguishes new events from old. None: not known yet."""
 
     guid: str
     name: str | None = None

@@ -1,6 +1,6 @@
 """A panel's state as JSON, and back. Times of the steady clock are stored as the seconds until them.
 
-Over a restart only the wall clock goes on. If it was set back meanwhile, no time passed as far as anybody can tell.
+Only the wall clock continues over a restart. If it was set back meanwhile, no time is counted.
 """
 
 from __future__ import annotations
