@@ -29,6 +29,7 @@ class Kind(StrEnum):
     HEARTBEAT_DISABLED = "heartbeat_disabled"
     REJECTED = "rejected"
     UNDELIVERED = "undelivered"
+    TEST_FAILED = "test_failed"
     BROKER_DOWN = "broker_down"
     """Not published: it could not be read there."""
     STORE_FAILED = "store_failed"
