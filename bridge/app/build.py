@@ -231,11 +231,12 @@ def known_panels(g90: G90Settings | None, connections: Connections) -> KnownPane
     """Return the configured panels; cloud control finds theirs in `connections`."""
     if g90 is None:
         return KnownPanels({})
-    options = Options(g90.motion_off_after, g90.door_off_after)
-    return KnownPanels({panel.guid: _controlled(panel, options, g90.poll, connections) for panel in g90.panels})
+    return KnownPanels({panel.guid: _controlled(panel, g90, connections) for panel in g90.panels})
 
 
-def _controlled(panel: PanelSettings, options: Options, poll: float, connections: Connections) -> ControlledPanel:
+def _controlled(panel: PanelSettings, g90: G90Settings, connections: Connections) -> ControlledPanel:
+    door_off = g90.door_off_after if panel.door_off_after is None else panel.door_off_after
+    options = Options(g90.motion_off_after, door_off)
     network = ip_network(panel.address, strict=False) if panel.address else None
     control = _control(panel, connections)
     reading = LocalControl(*host_port(panel.host, LOCAL_PORT)) if panel.control != "local" and panel.host else control
@@ -244,7 +245,9 @@ def _controlled(panel: PanelSettings, options: Options, poll: float, connections
         config=PanelConfig(guid=panel.guid, name=panel.name, address=network, options=options),
         control=control,
         lock=CodeLock(panel.code, panel.code_arm_required),
-        reader=PanelReader(panel.guid, reading, reads=reads if panel.read else Reads.NOT, poll=poll),
+        reader=PanelReader(
+            panel.guid, reading, reads=reads if panel.read else Reads.NOT, poll=g90.poll, follows=panel.host is None
+        ),
     )
 
 

@@ -1,4 +1,4 @@
-"""Wires the status page to the bridge. The extra `web` is imported only where `[web] listen` is set."""
+"""Wires the status page to the bridge; imports the extra `web` only where `[web] listen` is set."""
 
 from __future__ import annotations
 

@@ -47,7 +47,7 @@ class Connections:
         return next(own, None)
 
     def responded(self, guid: str, response: CommandResponse) -> None:
-        """Hand a response to whoever awaits one of this panel."""
+        """Pass a response to the command that awaits it."""
         if listener := self.listeners.get(guid):
             listener(response)
 

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from bridge.g90.wire.answers import (
     GET_ALERT_FLAGS,
-    GET_RELAYS,
     SWITCH_RELAY,
     Page,
     TruncatedAnswer,
@@ -36,6 +35,7 @@ from bridge.g90.wire.commands import (
 from bridge.g90.wire.constants import ArmCode
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from contextlib import AbstractAsyncContextManager
 
 ATTEMPT_S: Final = 7.5
@@ -58,7 +58,7 @@ class PanelControl(ABC):
     """Commands to one panel, one at a time. Each may raise any error of `ask`."""
 
     def __init__(self, who: str, timeout: float, retries: int) -> None:
-        """`who` names the panel in errors. `timeout`: seconds between attempts; the last one has twice as long."""
+        """`who`: the panel's name in errors. `timeout`: seconds between attempts; the last has twice as long."""
         self._who = who
         self._timeout = timeout
         self._retries = retries
@@ -115,21 +115,36 @@ class PanelControl(ABC):
         await self.ask(SWITCH_RELAY, switch_request(index, channel, on=on))
 
     async def records(self, code: int = GET_SENSORS) -> tuple[SensorRecord, ...]:
-        """Return the panel's sensors, or its relays for `GET_RELAYS`, read page by page (PROTOCOL.md, Pagination)."""
-        found: list[SensorRecord] = []
-        while len(found) < _MAX_RECORDS:
-            part = await self.page(code, len(found) + 1)
-            found += map(sensor_record, part.records)
-            if not part.records or len(found) >= part.total:
-                break
-        return tuple(found)
-
-    async def relays(self) -> tuple[SensorRecord, ...]:
-        return await self.records(GET_RELAYS)
+        """Return the panel's sensors, or its relays for `GET_RELAYS`."""
+        found: list[object] = []
+        await self.read_list(found, code)
+        return tuple(map(sensor_record, found))
 
     async def sensors(self) -> tuple[SensorRecord, ...]:
         """Return the panel's sensors, one with several nodes as `name#1`, `name#2`..."""
         return tuple(node for record in await self.records() for node in expand(record))
+
+    async def read_list(
+        self, found: list[object], code: int, size: int = PAGE, enough: Callable[[list[object]], bool] = lambda _: False
+    ) -> None:
+        """Read a list into `found` page by page, until it is `enough`; a failure keeps what was read.
+
+        Each page begins with the last record of the one before. If that is another one by now, the list has changed,
+        and it is read again (PROTOCOL.md, Pagination).
+        """
+        again = _PAGE_ATTEMPTS
+        while len(found) < _MAX_RECORDS:
+            known = len(found)
+            part = await self.page(code, max(known, 1), size)
+            if known and part.records and part.records[0] != found[-1]:
+                again -= 1
+                if not again:
+                    raise CommandRefused(f"{self._who}: list {code} changes while it is read")
+                found.clear()
+                continue
+            found += part.records[1:] if known else part.records
+            if len(found) == known or len(found) >= part.total or enough(found):
+                return
 
     async def page(self, code: int, first: int, size: int = PAGE) -> Page:
         """Read one page of a list. One that is cut off is asked for again; an empty one is the list's end."""

@@ -1,7 +1,8 @@
 """Reads one panel as its plan says, and checks that it is the right one (PROTOCOL.md, Reading).
 
 Before a panel is read or commanded over UDP, the host info at that address must name its GUID: since the panel's last
-connection, and within 15 minutes. A panel without a configured host is looked for at the address it connects from.
+connection, and within 15 minutes. A panel without a configured host is looked for at the address it connects from; one
+that does not answer there is read over its connection, if it can be commanded over it.
 """
 
 from __future__ import annotations
@@ -25,8 +26,8 @@ from bridge.g90.state.model import (
     Switched,
 )
 from bridge.g90.state.plan import RARELY_S, Plan, Query, Reads
-from bridge.g90.wire.answers import GET_HISTORY, history_record
-from bridge.g90.wire.commands import PAGE, CommandRefused, PanelCommandError
+from bridge.g90.wire.answers import GET_HISTORY, GET_RELAYS, history_record
+from bridge.g90.wire.commands import GET_SENSORS, PAGE, CommandRefused, PanelCommandError, sensor_record
 from bridge.g90.wire.constants import LOCAL_PORT, ArmCode
 
 if TYPE_CHECKING:
@@ -36,27 +37,44 @@ if TYPE_CHECKING:
     from bridge.g90.registry import PanelRegistry
     from bridge.g90.state.model import Input, Step
     from bridge.g90.wire.commands import HostInfo
-    from bridge.g90.wire.events import Alert
 
 _log = logging.getLogger(__name__)
-_PAGES: Final = 5
-"""Of the history, at once."""
+_MOST_RECORDS: Final = 50
+"""Of the history: five pages."""
 _SHORT_PAGE: Final = 5
 """For a panel whose history is read every few seconds."""
-_STRAY = "the panel at {} is {}, not {}; is its address right?"
+_SEEK_S: Final = 2.5
+"""Between two attempts to find out whether a panel answers; the last one has twice as long."""
+_LISTS: Final = {Query.HISTORY: GET_HISTORY, Query.SENSORS: GET_SENSORS, Query.RELAYS: GET_RELAYS}
+_STRAY = "the panel at {} is {}, not {}; check its `host`"
 
 
 class PanelReader:
     """Reads panel `guid` over `control`; None: over UDP at the address that it connects from."""
 
     def __init__(
-        self, guid: str, control: PanelControl | None, *, reads: Reads, poll: float = 60.0, port: int = LOCAL_PORT
+        self,
+        guid: str,
+        control: PanelControl | None,
+        *,
+        reads: Reads,
+        poll: float = 60.0,
+        follows: bool | None = None,
+        port: int = LOCAL_PORT,
     ) -> None:
-        """`reads` is `REGULARLY`, `AT_HELLO` or `NOT`; `poll` in seconds; `port` where `control` is None."""
+        """`reads` is `REGULARLY`, `AT_HELLO` or `NOT`; `poll` in seconds.
+
+        `follows`: look for the panel on UDP `port` of the address that it connects from; default: if `control` is None.
+        """
         self.guid = guid
         self.control = control
-        self._follows = control is None
+        self._follows = control is None if follows is None else follows
+        self._configured = (control, reads)
         self._port = port
+        self._sought: tuple[str, float] = ("", -math.inf)
+        """Where it was looked for last, and when."""
+        self._candidate: LocalControl | None = None
+        """Where it may answer; until it does it is read over its connection."""
         self._plan = Plan(reads, poll)
         self._checked = -math.inf
         self._connected = -math.inf
@@ -77,12 +95,24 @@ class PanelReader:
 
     def greeted(self, address: str) -> None:
         """The panel said hello on a new connection: what the last one did not carry was missed."""
-        self._connected = time.monotonic()
+        now = time.monotonic()
+        self._connected = now
         if self._follows and not (isinstance(self.control, LocalControl) and self.control.host == address):
-            self.control = LocalControl(address, self._port)
-            self._greeted = False
-        plan, self._greeted = self._plan if self._greeted else self._plan.refreshed(time.monotonic()), True
-        self._schedule(plan.greeted(time.monotonic()))
+            self._follow(address, now)
+        plan, self._greeted = self._plan if self._greeted else self._plan.refreshed(now), True
+        self._schedule(plan.greeted(now))
+
+    def _follow(self, address: str, now: float) -> None:
+        """Look for the panel at another address, or again where it did not answer."""
+        control, reads = self._configured
+        where, when = self._sought
+        self._greeted = self._greeted and address == where
+        if control is None:
+            self.control, self._sought = LocalControl(address, self._port), (address, now)
+        elif reads is not Reads.NOT and (address != where or now - when >= RARELY_S):
+            self._candidate = LocalControl(address, self._port, timeout=_SEEK_S, retries=1)
+            self.control, self._sought = control, (address, now)
+            self._plan = self._plan.with_reads(reads, now)
 
     def refresh(self) -> None:
         self._schedule(self._plan.refreshed(time.monotonic()))
@@ -98,7 +128,7 @@ class PanelReader:
         self._changed.set()
 
     async def check(self, registry: PanelRegistry) -> None:
-        """Make sure that the right panel is commanded over UDP; raise `PanelCommandError` if it is another one."""
+        """Make sure that the right panel is asked over UDP; raise `PanelCommandError` if it is another one."""
         since = max(self._connected, time.monotonic() - RARELY_S)
         if isinstance(self.control, LocalControl) and self._checked <= since:
             await self._info(registry, self.control)
@@ -128,10 +158,23 @@ class PanelReader:
             self._changed.clear()
             self._choose(registry)
             query = self._plan.next(time.monotonic()) if self.control else None
-            if query is None:
+            if query is None and self._candidate:
+                await self._seek(self._candidate, registry)
+            elif query is None:
                 await self._pause()
             elif self.control is not None:
                 await self._ask(query, self.control, registry)
+
+    async def _seek(self, candidate: LocalControl, registry: PanelRegistry) -> None:
+        """Read the panel over UDP from now on if it answers there."""
+        self._candidate = None
+        try:
+            await self._info(registry, candidate)
+        except PanelCommandError as error:
+            _log.debug("panel %s is read over its connection: %s", self.guid, error)
+        else:
+            self.control, now = LocalControl(candidate.host, self._port), time.monotonic()
+            self._plan = self._plan.with_reads(Reads.REGULARLY, now).refreshed(now)
 
     def _choose(self, registry: PanelRegistry) -> None:
         """Ask a panel more often that does not dial us."""
@@ -165,7 +208,9 @@ class PanelReader:
                 self._problem = str(error)
                 self.on_problem()
             if self._follows and self._plan.unreadable and self._checked <= self._connected:
-                self.control = None  # nothing there says that it is this panel; the next connection may tell more
+                # Nothing there identifies this panel; the next connection may.
+                self.control, reads = self._configured
+                self._plan = self._plan.with_reads(reads, time.monotonic())
             return
         self._plan = self._plan.answered(query, time.monotonic())
         if self._problem is not None and query is Query.STATUS:
@@ -178,16 +223,12 @@ class PanelReader:
         match query:
             case Query.STATUS:
                 await self._status(control, registry)
-            case Query.HISTORY:
-                await self._history(control, registry)
-            case Query.SENSORS:
-                await self._take(registry, SensorsRead(await control.records()))
             case Query.FLAGS:
                 await self._take(registry, FlagsRead(await control.alert_flags()))
             case Query.INFO:
                 await self._info(registry, control)
-            case Query.RELAYS:
-                await self._take(registry, RelaysRead(await control.relays()))
+            case _:
+                await self._list(query, control, registry)
 
     async def _status(self, control: PanelControl, registry: PanelRegistry) -> None:
         asked, ours = time.monotonic(), self._commanded
@@ -198,18 +239,34 @@ class PanelReader:
         if step.events or (status.arm == ArmCode.ALARMED and not before):
             self._schedule(self._plan.suspicious(time.monotonic()))
 
-    async def _history(self, control: PanelControl, registry: PanelRegistry) -> None:
-        asked = time.monotonic()
-        size = _SHORT_PAGE if self._plan.reads is Reads.ALONE else PAGE
-        records: list[Alert] = []
-        for _ in range(_PAGES):
-            part = await control.page(GET_HISTORY, len(records) + 1, size)
-            records += map(history_record, part.records)
-            read = HistoryRead(tuple(records), asked)
-            state = registry.panels[self.guid].state
-            if not part.records or len(records) >= part.total or history.reaches(state, read, registry.now()):
-                break
-        await self._take(registry, HistoryRead(tuple(records), asked))
+    async def _list(self, query: Query, control: PanelControl, registry: PanelRegistry) -> None:
+        """Read a list and take it, also what was read of it before a failure."""
+        asked, found = time.monotonic(), list[object]()
+
+        def enough(found: list[object]) -> bool:
+            if query is not Query.HISTORY or len(found) >= _MOST_RECORDS:
+                return query is Query.HISTORY
+            return history.reaches(registry.panels[self.guid].state, _history(found, asked), registry.now())
+
+        short = query is Query.HISTORY and self._plan.reads is Reads.ALONE
+        try:
+            await control.read_list(found, _LISTS[query], _SHORT_PAGE if short else PAGE, enough)
+        except PanelCommandError:
+            if found:
+                await self._take(registry, _list_read(query, found, asked, whole=False))
+            raise
+        await self._take(registry, _list_read(query, found, asked, whole=True))
 
     async def _take(self, registry: PanelRegistry, message: Input) -> Step:
         return await registry.take(registry.panels[self.guid], message)
+
+
+def _list_read(query: Query, found: list[object], asked: float, *, whole: bool) -> Input:
+    if query is Query.HISTORY:
+        return _history(found, asked, whole=whole)
+    records = tuple(map(sensor_record, found))
+    return SensorsRead(records, whole) if query is Query.SENSORS else RelaysRead(records, whole)
+
+
+def _history(found: list[object], asked: float, *, whole: bool = True) -> HistoryRead:
+    return HistoryRead(tuple(map(history_record, found)), asked, whole)

@@ -1,4 +1,4 @@
-"""The Home Assistant device of a panel: its alarm, sensors, states and events, pure (TOPICS.md, Home Assistant)."""
+"""A panel as a Home Assistant device: alarm, sensors, events; pure (TOPICS.md, Home Assistant)."""
 
 from __future__ import annotations
 
@@ -47,6 +47,7 @@ _STATELESS: Final[Container[int | None]] = frozenset({
 _FLAGS: Final = (("tamper", "tamper", "tamper"), ("battery_low", "battery", "battery"))
 """Of each sensor: the field, what key and name end in, the device class."""
 _PROBLEMS: Final = "{{ dict(problems=value_json.problems | default([]) if value_json is defined else []) | to_json }}"
+_CHANGED_BY: Final = "{{ dict(changed_by=(value_json if value_json is defined else {}).get('changed_by')) | to_json }}"
 _WITH_CODE = "{{ dict(action=action, code=code) | to_json if code else dict(action=action) | to_json }}"
 
 
@@ -70,7 +71,7 @@ def panel_id(names: Names, guid: str) -> str:
 def panel_device(names: Names, state: PanelState, control: ControlOptions) -> Payload:
     """Return the device of a panel, with the entities of each sensor that is known."""
     of = partial(PanelTopics(names.base).of, state.guid)
-    entities = [_alarm_panel(of("state"), of("set"), control)]
+    entities = [_alarm_panel(of, control)]
     for each in state.sensors.values():
         if each.enabled:
             entities += _sensor(each, of(f"sensor/{each.index}/state"), of(f"sensor/{each.index}/info"))
@@ -85,11 +86,13 @@ def panel_device(names: Names, state: PanelState, control: ControlOptions) -> Pa
     return device.payload(about | {"serial_number": state.guid}, entities)
 
 
-def _alarm_panel(state_topic: str, command_topic: str, control: ControlOptions) -> Entity:
+def _alarm_panel(of: Callable[[str], str], control: ControlOptions) -> Entity:
     with_code = control.possible and control.code
     options: Payload = {
-        "state_topic": state_topic,
-        "command_topic": command_topic,
+        "state_topic": of("state"),
+        "command_topic": of("set"),
+        "json_attributes_topic": of("info"),
+        "json_attributes_template": _CHANGED_BY,
         "supported_features": [str(each).lower() for each in (Action.ARM_HOME, Action.ARM_AWAY) if control.possible],
         "code_arm_required": with_code and control.code_to_arm,
         "code_disarm_required": with_code,

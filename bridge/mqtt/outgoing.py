@@ -64,7 +64,7 @@ class Outgoing:
         self._followers: list[Follower] = []
 
     def follow(self, follower: Follower) -> None:
-        """Call `follower` with each state that changes and each event from now on, also while the broker is away."""
+        """Call `follower` with each changed state and each event from now on, with or without a broker."""
         self._followers.append(follower)
 
     # For who publishes

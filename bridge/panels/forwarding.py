@@ -1,4 +1,4 @@
-"""Rules that turn panel events into alarms, as pure steps: (active alarms, event) -> active alarms, commands.
+"""Rules that turn panel events into alarms: (active alarms, event) -> active alarms, commands. Pure.
 
 One event is one alarm per transmitter: the first matching rule of each transmitter applies. An alarm that a rule raised
 is kept as `Forwarded` until it is restored. Store it in the same transaction as the commands, so that a restart neither
@@ -137,7 +137,7 @@ def forward(
     moment: Moment = NO_MOMENT,
 ) -> ForwardingStep:
     """Apply one event at `moment`: first the restores, then the alarms."""
-    ended = [a for a in active if a.restore_on == event.type and _same_place(a, event)]
+    ended = [a for a in active if a.restore_on == event.type and _same_place(a, event) and not _came_after(a, event)]
     kept = tuple(a for a in active if a not in ended)
     sendings = [_restore(a, event.at) for a in ended]
     taken: dict[str, Rule] = {}
@@ -151,7 +151,8 @@ def forward(
             continue
         entry = _entry(rule, event, raised, moment)
         if entry.restore_on in event.ended_by:
-            sendings.append(_restore(entry, event.at))
+            if all(a.identity != entry.identity for a in kept):  # else that one's restore ends it as well
+                sendings.append(_restore(entry, event.at))
         else:
             kept = (*(a for a in kept if a.identity != entry.identity), entry)
     return ForwardingStep(kept, tuple(sendings))
@@ -197,6 +198,11 @@ def _sensor_fits(wanted: int | str | None, event: PanelEvent) -> bool:
     return fnmatchcase((event.name or "").casefold(), wanted.casefold())
 
 
+def _came_after(active: Forwarded, event: PanelEvent) -> bool:
+    """Whether an alarm was reported before an earlier event was found in the panel's history."""
+    return event.missed and event.panel_time is not None and active.at >= event.at
+
+
 def _same_place(active: Forwarded, event: PanelEvent) -> bool:
     return active.guid == event.guid and (event.sensor is None or event.sensor == active.sensor)
 
@@ -224,7 +230,7 @@ def _raise(rule: Rule, event: PanelEvent, panel_name: str | None) -> Sending:
 
 
 def _is_urgent(event: PanelEvent) -> bool:
-    """Return whether an alarm goes first unless its rule says otherwise: a person in need, fire, gas, water."""
+    """Return whether an alarm is urgent unless its rule says otherwise: person in need, fire, gas, water."""
     return event.type == _E.SOS or (event.type == _E.ALARM and event.sensor_type in _URGENT_TYPES)
 
 

@@ -17,14 +17,14 @@ _ANSWERED = re.compile(r"answered (\d+)")
 _REFUSES = "the transmitter code or password"
 _WORDS = (
     ("connection refused by ", "refuses connections", "refuse connections"),
-    ("connection reset by ", "breaks off connections", "break off connections"),
+    ("connection reset by ", "resets connections", "reset connections"),
     ("no connection to ", "does not accept connections in time", "do not accept connections in time"),
     ("no connection with ", "cannot be reached", "cannot be reached"),
     ("no complete response from ", "does not answer", "do not answer"),
-    ("connection closed by ", "hangs up without an answer", "hang up without an answer"),
+    ("connection closed by ", "closes connections without an answer", "close connections without an answer"),
     ("no address found for ", "is not found in DNS", "are not found in DNS"),
     ("certificate of ", "has a certificate that is not trusted", "have certificates that are not trusted"),
-    ("TLS with ", "fails in TLS", "fail in TLS"),
+    ("TLS with ", "fails the TLS handshake", "fail the TLS handshake"),
     ("malformed response from ", "sends malformed answers", "send malformed answers"),
 )
 """The beginning of an error of `sos_access`, and what it says of one receiver and of two."""

@@ -1,4 +1,4 @@
-"""What the transmitters of a process share: connections, TLS contexts, and how connecting to an address went."""
+"""What transmitters share: connections, TLS contexts, and how connecting to an address went."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Heard = Callable[[Route, Attempt | None], None]
 
 
 class Network:
-    """A transmitter that finds a receiver dead spares the others at the same address, path and TLS the wait."""
+    """A receiver that one transmitter finds dead is known to others of the same address, path and TLS."""
 
     def __init__(self, dialer: Dialer | None = None, answered: Callable[[float], None] = lambda _: None) -> None:
         """`answered` is called with the seconds from sending each message to its answer."""
@@ -39,7 +39,7 @@ class Network:
         """Note how connecting ended for `line`; None: it takes long."""
         for other, route, heard in self._followers[_key(peer)]:
             if other is not line:
-                heard(route, None if attempt is None else attempt._replace(route=route))
+                heard(route, attempt)
 
 
 def _key(peer: Peer) -> Key:

@@ -1,4 +1,4 @@
-"""Routes of a transmitter and their health: which one an alarm tries first, and what is reported as up or down.
+"""Routes of a transmitter and their health: which an alarm tries first, which are reported down.
 
 A route is one receiver over one network path. Two properties decide its place: *reachable* (its last exchange brought
 a whole answer, whatever the status) and *serving* (its last answer to an alarm or a ping was 0, 10, 9 or 101). A
@@ -127,6 +127,11 @@ class Health:
         return None if self.last_success is None else True  # one failure is not yet an outage
 
     @property
+    def connects(self) -> bool:
+        """Whether one more connection would change nothing: nothing failed since the last one."""
+        return self.connect_s is not None and not self.unconnected and self.failing_since is None
+
+    @property
     def race_after_s(self) -> float:
         """Seconds that this route may take to connect before the next one begins."""
         return max(RACE_MIN_S, RACE_FACTOR * (self.connect_s or 0.0))
@@ -224,15 +229,13 @@ class Routes:
     receivers: Sequence[str]
     paths: Sequence[str] = ("",)
     health: dict[Route, Health] = field(default_factory=dict)
+    configured: list[Route] = field(init=False)
+    """All routes: every receiver over the first path before any over the second."""
 
     def __post_init__(self) -> None:
+        self.configured = [Route(receiver, path) for path in self.paths for receiver in self.receivers]
         for route in self.configured:
             self.health.setdefault(route, Health())
-
-    @property
-    def configured(self) -> list[Route]:
-        """All routes: every receiver over the first path before any over the second."""
-        return [Route(receiver, path) for path in self.paths for receiver in self.receivers]
 
     def __getitem__(self, route: Route) -> Health:
         return self.health[route]
@@ -262,7 +265,7 @@ class Routes:
         return max((t for h in self.health.values() if (t := h.last_success) is not None), default=None)
 
     def link_up(self, level: float | None, started: float, now: float) -> bool | None:
-        """Return whether an exchange succeeded within the heartbeat level; without one, whether any route is up.
+        """Return whether an exchange succeeded within the heartbeat level; without one, whether a route is up.
 
         Until the first success, `started` counts as one.
         """

@@ -158,7 +158,7 @@ class Transmitter:
         )
 
     async def _expire(self) -> None:
-        """End the alarms that are too old and not sent meanwhile; look whether a password file is good again."""
+        """End the alarms that are too old and not sent meanwhile; check if a password file can be read again."""
         while True:
             await asyncio.sleep(_EXPIRE_EACH_S)
             if self._line.passwords.trouble is not None:
@@ -218,10 +218,13 @@ class Transmitter:
 
     def _heard(self, route: Route, attempt: Attempt | None) -> None:
         """Another transmitter connected to the same address, or could not."""
+        health = self._state.routes[route]
         if attempt is None:
-            self._state.routes[route].late()
+            health.late()
+        elif attempt.error or not health.connects:  # else each alarm of one transmitter would wake all
+            self._state.observed(attempt._replace(route=route), now(), alarm=False)
         else:
-            self._state.observed(attempt, now(), alarm=False)
+            return
         self._wake.set()
 
 

@@ -1,1 +1,1 @@
-"""The status page, the metrics and the health check over HTTP; loaded only where `[web] listen` is set."""
+"""Status page, metrics and health check over HTTP; loaded only where `[web] listen` is set."""

@@ -1,4 +1,4 @@
-"""What the page and the metrics show: the states and events of MQTT by their owner, with or without a broker. Pure."""
+"""What page and metrics show: states and events of MQTT by owner, also without a broker. Pure."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from bridge.web import view
 
 _EVENTS = 100
 _BUCKETS = (0.1, 0.5, 1.0, 5.0, 30.0)
-"""In seconds. A thousand transmitters with the usual fifteen would be tens of thousands of lines, so: no labels."""
+"""Upper bounds in seconds; few, and without labels, so that a scrape of 1000 transmitters is small."""
 _DELIVERED = ("accepted", "duplicate")
 _STORE_EVENTS = ("store_failed", "store_damaged")
 

@@ -71,7 +71,7 @@ class WebServer:
         sources: Sources,
         on_listening: Callable[[str | None], None],
     ) -> None:
-        """`on_listening` is called with the reason each time the port is not free, and with None once it listens."""
+        """`on_listening` gets the reason each time the port is not free, and None once it listens."""
         self._listen = host, port
         self._access = Access(login)
         self._board = board

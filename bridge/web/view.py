@@ -1,4 +1,4 @@
-"""From the payloads of MQTT (TOPICS.md) to what the page shows of a transmitter, a panel, an event. Pure."""
+"""Turns payloads of MQTT (TOPICS.md) into what the page shows of transmitters, panels, events. Pure."""
 
 from __future__ import annotations
 

@@ -39,9 +39,9 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     root.setLevel(level)
 
 
-async def ends(path: Path, outcome: Outcome, **more: object) -> str | None:
+async def ends(store: Path, outcome: Outcome, **more: object) -> str | None:
     """Do the service's part: wait for the test alarm in the store, and end it; return its event code."""
-    async with await Store.open(path) as opened:
+    async with await Store.open(store) as opened:
         outbox = Outbox(opened)
         for _ in range(2000):
             for queued in await outbox.list(HOME):
@@ -70,7 +70,7 @@ def test_it_waits_for_the_answer(
         service = threading.Thread(target=lambda: codes.append(asyncio.run(ends(store, outcome, **more))))
         service.start()
         assert call(["test", "--event-code", "TST"]) == status
-        service.join()
+        service.join(60)
     said = capsys.readouterr()
     assert words in said.out + said.err
     assert codes == ["TST"]

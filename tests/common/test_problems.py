@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 from bridge.common.problems import About, Kind, Problem, Problems
+from bridge.common.text import LONGEST_ERROR
 
 HOME = About("home")
 SINCE = datetime(2026, 3, 1, tzinfo=UTC)
@@ -81,7 +82,7 @@ def test_a_broker_that_is_away_is_not_published() -> None:
 
 def test_text_is_one_line() -> None:
     problems, _ = followed()
-    problems.set(Kind.STORE_FAILED, "a\nb\tc" + 400 * "x")
+    problems.set(Kind.STORE_FAILED, "a\nb\tc" + 600 * "x")
     [problem] = problems
     assert problem.text.startswith("a\\nb\\tc")
-    assert len(problem.text) <= 301
+    assert len(problem.text) <= LONGEST_ERROR + 1

@@ -35,11 +35,11 @@ class Home(House):
         self.home.update({"heartbeat": "5h", "test_event_code": "TST"})
         return self
 
-    async def inhabited(self) -> Simulated:
+    async def inhabited(self, **options: Any) -> Simulated:  # noqa: ANN401 - the simulator's
         """Start everything: a panel with local control and a code, the bridge, Home Assistant."""
         local = self.controlled(code=CODE, name="House")
         await self.start()
-        panel = await self.panel(local=local)
+        panel = await self.panel(local=local, **options)
         await self.stack.enter_async_context(self.hass)
         await self.there()
         return panel

@@ -13,6 +13,7 @@ import pytest
 from ecosystem.home import ALARM, CODE, PANEL, TRANSMITTER, Home, in_home
 from support.house import DOOR, GUID
 
+from bridge.g90.simulator import SimulatedSensor
 from bridge.g90.wire.constants import StateCode
 
 SHIPPED = Path(__file__).parents[2] / "homeassistant"
@@ -37,7 +38,7 @@ def home(tmp_path: Path) -> Home:
 
 @in_home
 async def test_what_users_look_at(home: Home, tmp_path: Path) -> None:
-    panel = await home.inhabited()
+    panel = await home.inhabited(relays=[SimulatedSensor(12, "Garden light")])
     hass = home.hass
     await hass.call("alarm_control_panel.alarm_arm_away", ALARM)
     await hass.becomes(ALARM, "armed_away")
@@ -49,6 +50,8 @@ async def test_what_users_look_at(home: Home, tmp_path: Path) -> None:
     for told in (StateCode.AC_POWER_RESTORED, StateCode.WIFI_CONNECTED):
         await panel.panel_state(told)
     await hass.becomes(f"binary_sensor.{PANEL}_wifi", "on")
+    await hass.call("switch.turn_on", f"switch.{PANEL}_relay_12")
+    await hass.becomes(f"switch.{PANEL}_relay_12", "on")
     await panel.activity(DOOR)
     await hass.becomes(f"binary_sensor.{PANEL}_sensor_{DOOR}", "on")
     folder = os.environ.get("PICTURES") or tmp_path
@@ -57,7 +60,7 @@ async def test_what_users_look_at(home: Home, tmp_path: Path) -> None:
         "/house-alarm/alarm": ("dashboard", 760),
         f"/config/devices/device/{ids['sosbridge']}": ("bridge", 720),
         f"/config/devices/device/{ids[TRANSMITTER]}": ("transmitter", 1120),
-        f"/config/devices/device/{ids[PANEL]}": ("panel", 1120),
+        f"/config/devices/device/{ids[PANEL]}": ("panel", 1840),
     }
     taken = {page: {"file": f"{folder}/{name}.png", "height": height} for page, (name, height) in pages.items()}
     dashboard, bridge, transmitter, house = (await _looked(home, taken)).values()
@@ -66,7 +69,9 @@ async def test_what_users_look_at(home: Home, tmp_path: Path) -> None:
     }
     assert {"Connectivity", "Alarms waiting", "Alarms delivered", "Version"} <= {*bridge}
     assert {"Burglary", "Send heartbeat", "Send test alarm", "Receiver link", "Alarm result"} <= {*transmitter}
-    assert {"Front door", "Kitchen smoke", "Mains power", "Doorbell", "Panel event"} <= {*house}
+    assert {"Front door", "Mains power", "Doorbell", "Garden light", "GSM signal", "Wi-Fi status", "Refresh"} <= {
+        *house
+    }
     assert GUID in " ".join(house)
     assert not [text for text in dashboard if "not found" in text.lower() or "not available" in text.lower()]
 

@@ -1,5 +1,6 @@
-"""The status page in a real browser: light, dark, narrow; with 1, 50 and 1000 transmitters, while receivers die.
+"""The status page in a real browser, while receivers die.
 
+Light, dark and narrow; with 1, 50 and 1000 transmitters.
 No error in the console, no request to elsewhere, nothing serious for axe-core. PICTURES keeps the pictures.
 """
 

@@ -1,4 +1,4 @@
-"""Run by a Python that has playwright: the status page in each look, with what the browser and axe-core complain of.
+"""Run by a Python that has playwright: the status page, and what browser and axe-core complain of.
 
 On standard input: {"url", "axe", "folder"}; then each line is the name of a picture to take, answered on standard
 output by a line of JSON: {"texts", "console", "outside", "axe", "wide"}.
@@ -48,7 +48,7 @@ class Look:
         self.page.goto(url)
 
     def seen(self, picture: Path) -> dict[str, Any]:
-        self.page.wait_for_function("document.querySelector('.card')", timeout=_LOADED_MS)
+        self.page.wait_for_selector(".card", timeout=_LOADED_MS)
         self.page.evaluate("scrollTo(0, 0)")
         self.page.wait_for_timeout(_SETTLES_MS)
         self.page.screenshot(path=str(picture))

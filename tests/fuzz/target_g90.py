@@ -34,7 +34,7 @@ from bridge.g90.state.model import (
 )
 from bridge.g90.state.reducer import reduce
 from bridge.g90.state.storage import from_json, to_json
-from bridge.g90.wire.answers import GET_HISTORY, history_record
+from bridge.g90.wire.answers import GET_HISTORY, GET_RELAYS, history_record
 from bridge.g90.wire.commands import PanelCommandError, answer_data, unwrap
 from bridge.g90.wire.events import Alert, EventType, Notice
 from bridge.g90.wire.frames import FrameBuffer, FrameError, MessageError
@@ -244,7 +244,7 @@ async def _sensors(control: PanelControl) -> Input:
 
 
 async def _relays(control: PanelControl) -> Input:
-    return RelaysRead(await control.relays())
+    return RelaysRead(await control.records(GET_RELAYS))
 
 
 async def _flags(control: PanelControl) -> Input:

@@ -299,6 +299,54 @@ def test_a_clock_that_is_set_in_a_gap_hides_nothing_and_makes_nothing_old(jump: 
     assert at(2).wall <= events[0].at <= at(60).wall
 
 
+@pytest.mark.parametrize("jump", [-86400, 86400])
+def test_equal_alarms_whose_times_a_set_clock_hides_have_times_of_their_own(jump: int) -> None:
+    panel = met()
+    panel.clock = jump
+    for seconds in (50, 60, 70):
+        panel.alarms(seconds)
+    events = panel.read(80)
+    assert types(events) == ["alarm"] * 3
+    assert len({event.at.replace(microsecond=event.at.microsecond // 1000 * 1000) for event in events}) == 3
+
+
+def test_equal_alarms_before_a_report_have_times_before_it() -> None:
+    panel = met()
+    panel.clock = 3600
+    panel.alarms(20)
+    panel.alarms(30)
+    panel.clock = 0
+    panel.alarms(40, ALERT)
+    panel.read(41)
+    times = [event.at.replace(microsecond=event.at.microsecond // 1000 * 1000) for event in panel.events]
+    assert len(set(times)) == 3
+    assert max(times) == times[0] == at(40).wall
+
+
+@pytest.mark.parametrize("clock", [0, 3600])
+def test_what_was_missed_before_a_report_happened_before_it(clock: int) -> None:
+    panel = met()
+    panel.alarms(20)
+    panel.arms(30, 3)
+    panel.clock = clock
+    panel.alarms(40, ALERT, sensor=1)
+    missed = [event for event in panel.read(41) if event.missed]
+    assert types(missed) == ["alarm", "disarmed"]
+    reported = next(event for event in panel.events if not event.missed)
+    assert missed[0].at < missed[1].at <= reported.at
+
+
+def test_what_came_after_a_report_is_new_also_where_the_history_was_empty_and_the_clock_is_set() -> None:
+    panel = Panel()
+    panel.take(Heard("192.0.2.1"), 0)
+    panel.read(1)
+    panel.arms(10, 1, ALERT)
+    panel.clock = -30 * 86400
+    panel.alarms(20)
+    panel.alarms(30, sensor=1)
+    assert [event.sensor for event in panel.read(40)] == [9, 1]
+
+
 def test_what_is_found_behind_newer_reports_changes_no_state() -> None:
     panel = met()
     panel.arms(100, 3)
@@ -335,6 +383,75 @@ def test_a_cleared_history_tells_what_is_younger_than_the_last_contact() -> None
     panel.alarms(-500)
     panel.alarms(100)
     assert [e.at for e in panel.read(110)] == [at(100).wall]
+
+
+@pytest.mark.parametrize("clock", [None, 0, 3600])
+def test_a_status_that_was_read_first_hides_nothing_that_was_missed_before_it(clock: int | None) -> None:
+    panel = Panel(clock=clock or 0)
+    panel.take(Heard("192.0.2.1"), 0)
+    if clock is not None:
+        panel.take(activity(STATUS, 2, 1, time=NEW_YEAR + clock), 0)  # says what its clock is
+    panel.status(0, 3)
+    panel.read(1)
+    panel.alarms(20)
+    panel.arms(30, 2)
+    panel.alarms(40, sensor=1)
+    panel.alarms(50, sensor=1)
+    panel.status(3600, 2)
+    events = panel.read(3601)
+    assert [(e.type, e.sensor) for e in events] == [("alarm", 9), ("alarm", 1), ("alarm", 1)]
+    if clock is not None:
+        assert [e.at for e in events] == [at(20).wall, at(40).wall, at(50).wall]
+
+
+@pytest.mark.parametrize("late", [2, 30])
+def test_what_a_connection_held_back_restores_nothing_after_a_reading_said_it(late: int) -> None:
+    panel = met()
+    panel.arms(100, 3)
+    panel.arms(110, 1)
+    panel.alarms(120)
+    panel.status(150, 4)
+    assert types(panel.read(151)) == ["disarmed", "armed_away", "alarm"]
+    seconds = 151 + late
+    for value, record in zip((3, 1, 4), reversed(panel.records[:3]), strict=True):
+        assert panel.take(arm(value), seconds) == []
+        assert panel.state.state == "triggered"
+        for form in (ALERT, STATUS):
+            assert panel.take(replace(record, form=form), seconds) == []
+    assert types(panel.take(Elapsed(), seconds + 5)) == ([] if late < 10 else ["alarm"])  # rather one too many
+
+
+def test_a_notice_of_arming_after_a_reading_is_corrected_by_its_alert() -> None:
+    panel = met()
+    panel.arms(100, 3)
+    panel.arms(110, 1)
+    panel.read(151)
+    panel.take(arm(3), 160)
+    assert panel.state.state == "armed_away"
+    panel.arms(160, 3, ALERT)
+    assert panel.state.state == "disarmed"
+    # No alert follows where the panel sends none of arming.
+    panel.arms(170, 1)
+    panel.arms(180, 3)
+    panel.arms(190, 1)
+    panel.take(FlagsRead(0), 195)
+    panel.read(196)
+    panel.take(arm(3), 200)
+    assert panel.state.state == "disarmed"
+
+
+def test_an_alarm_in_the_status_is_that_of_the_history_also_behind_missed_armings() -> None:
+    panel = met()
+    panel.alarms(90)
+    panel.arms(100, 3)
+    panel.arms(110, 1)
+    panel.alarms(120, sensor=1)
+    panel.status(150, 4)
+    events = [*panel.read(151), *panel.take(Elapsed(), 160)]
+    assert [(e.type, e.sensor, e.over) for e in events if e.type == "alarm"] == [
+        ("alarm", 9, True),
+        ("alarm", 1, False),
+    ]
 
 
 def test_a_history_that_went_out_of_reach_begins_at_what_was_reported() -> None:

@@ -180,6 +180,7 @@ def test_alarmed_without_a_reason() -> None:
     assert events(step.state, 1, asked_before) == []
     known = after((0, smoke(STATUS)), (1, arm(3)), (1.5, smoke(STATUS, time=NEW_YEAR + 9)), (2, arm(4)))
     assert events(known, 2 + REASON_S, Elapsed()) == []
+    assert after((0, smoke(STATUS))).moved == at(0).steady
     assert after((0, smoke(STATUS)), (2, arm(4))).moved == at(2).steady
 
 
@@ -414,7 +415,7 @@ def test_where_nothing_is_known_new_is_what_is_younger_than_the_last_contact(
     found = events(begin, 60, read(60, record(A, 9, second, clock=clock)))
     assert types(found) == (["alarm"] if young else [])
     for event in found:
-        assert event.at == at(min(max(second, 0), 60)).wall
+        assert event.at == max(at(min(second, 60)).wall, NOW + timedelta(milliseconds=1))
 
 
 def test_without_a_clock_nothing_unknown_is_new_but_after_an_empty_history() -> None:
@@ -432,7 +433,11 @@ def test_without_a_clock_nothing_unknown_is_new_but_after_an_empty_history() -> 
 def test_a_moment_lies_between_what_is_known_and_now() -> None:
     state = known(D)
     found = events(state, 60, read(60, record(A, 9, 9999), record(A, 1, -500), record(A, 5, 30), D))
-    assert [(event.sensor, event.at) for event in found] == [(5, at(30).wall), (1, NOW), (9, at(60).wall)]
+    assert [(event.sensor, event.at) for event in found] == [
+        (5, at(30).wall),
+        (1, at(30.001).wall),  # newer than what lies below it, whatever its clock says
+        (9, at(60).wall),
+    ]
     clock = replace(known(D), clock_offset=100.0)
     (event,) = events(clock, 600, read(600, record(A, 9, 50), D))
     assert event.at == at(150).wall
@@ -444,6 +449,12 @@ def test_what_comes_after_an_alarm_in_the_history_ends_it() -> None:
         found = events(state, 60, read(60, record(C, code, 50), record(A, 9, 40), D))
         assert [(event.type, event.ended_by) for event in found] == [(_E.ALARM, (arming,)), (arming, ())]
     (event,) = events(state, 60, read(60, record(C, 1, 50), record(A, 9, 40), D))[:1]
+    assert not event.over
+
+
+def test_an_older_arming_that_the_history_lacks_ends_nothing() -> None:
+    state = after((5, alert(STATUS, C, 3, time=NEW_YEAR + 5)), begin=known(D))
+    (event,) = events(state, 60, read(60, record(A, 9, 50), D))
     assert not event.over
 
 

@@ -28,6 +28,7 @@ from support.g90 import (
     dialled,
     run,
     serving,
+    status,
 )
 
 from bridge.g90.upstream import Upstream
@@ -130,10 +131,14 @@ def test_an_upstream_that_takes_no_connection_delays_no_alarm() -> None:
                 filler.connect_ex(full.getsockname())
             upstream = upstream_at(full.getsockname()[1], connect_timeout=1)
             async with serving(recorder, upstream=upstream) as server, dialled(server.address) as panel:
-                begun = asyncio.get_running_loop().time()
-                await panel.send(HELLO + SMOKE_ALARM)
-                await recorder.told("alarm")
-                assert asyncio.get_running_loop().time() - begun < 0.5
+                await panel.send(HELLO)
+                delays = []
+                for sensor in range(1, 6):  # the least of them: the machine may be busy
+                    begun = asyncio.get_running_loop().time()
+                    await panel.send(status(3, sensor, 4, 254, name="Smoke"))
+                    await recorder.until(lambda r, count=sensor: r.types().count("alarm") == count)  # type: ignore[misc]
+                    delays.append(asyncio.get_running_loop().time() - begun)
+                assert min(delays) < 0.1
                 assert (await panel.receive(42))[:26] == HELLO_ANSWER[:26]
 
     run(scenario())

@@ -181,6 +181,7 @@ def test_an_answer_is_data_another_commands_or_a_refusal() -> None:
 def test_a_host_info_has_thirteen_fields() -> None:
     fields: list[object] = [GUID, "TSV018", "1.2", "1.1", "206", "206", 0, 0, 0, 0, "4100", 70, "9" * 10]
     assert host_info(fields) == HostInfo(GUID, "TSV018", "206/206", 4100, 70, None, 0, 0)
+    assert host_info([*fields, "more"]) == host_info(fields)
     with pytest.raises(CommandRefused):
         host_info(fields[:-1])
 

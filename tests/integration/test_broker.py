@@ -64,7 +64,7 @@ async def test_a_broker_that_lost_its_store_gets_all_states_and_no_event(site: S
     expected = ["bridge/info", "bridge/health"]
     leaves = ("alarm/response", "alarm/active", "alarm/burglary/state", "alarm/fire/state", "link", "outbox", "problem")
     expected += [f"transmitter/home/{leaf}" for leaf in leaves]
-    expected += ["bridge/problem", "bridge/problem/info", "transmitter/home/problem/info"]
+    expected += ["bridge/problem", "bridge/problem/info", "transmitter/home/problem/info", "transmitter/home/record"]
     for receiver in ("primary", "secondary"):
         expected += [f"transmitter/home/receiver/{receiver}/{leaf}" for leaf in ("state", "info")]
     assert sorted(topics[:-1]) == sorted(expected)
@@ -77,6 +77,7 @@ async def test_states_that_differ_are_put_right_at_connect(site: Site) -> None:
     await site.start()
     assert (await site.do("alarm/burglary/set", "ON"))["outcome"] == "accepted"
     await site.mqtt.holds(STATE, "ON")
+    await site.mqtt.holds("transmitter/home/problem", "OFF")  # both receivers were checked
     mark = site.mqtt.mark
     await proxy.cut()
     await site.mqtt.wait("bridge/state", lambda value: value == "offline", after=mark)

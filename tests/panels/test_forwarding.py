@@ -294,6 +294,22 @@ def test_an_alarm_that_is_over_is_restored_at_once_and_once() -> None:
     assert step.active == ()
 
 
+def test_an_alarm_that_is_over_does_not_restore_a_later_one_of_its_sensor() -> None:
+    raised = forward([FIRE], (), SMOKE)
+    before = replace(SMOKE, at=NOW - timedelta(seconds=60), panel_time=NEW_YEAR - 60, missed=True)
+    found = forward([FIRE], raised.active, replace(before, ended_by=(EventType.DISARMED,)))
+    assert [sending.request for sending in found.sendings] == [Request.ALARM]
+    assert found.active == raised.active
+
+
+@pytest.mark.parametrize(("seconds", "restored"), [(-60, []), (0, []), (60, [Request.RESTORE])])
+def test_a_disarm_that_was_missed_ends_what_was_raised_before_it(seconds: int, restored: list[Request]) -> None:
+    raised = forward([FIRE], (), SMOKE)
+    at = NOW + timedelta(seconds=seconds)
+    missed = replace(event(EventType.DISARMED), at=at, missed=True, panel_time=NEW_YEAR + seconds)
+    assert [sending.request for sending in forward([FIRE], raised.active, missed).sendings] == restored
+
+
 def test_a_better_rule_sends_too_and_the_same_rule_once() -> None:
     burglary = replace(FIRE, sensor_type=None, event_code="BA")
     (first,) = forward([FIRE, burglary], (), replace(SMOKE, sensor_type=None)).sendings

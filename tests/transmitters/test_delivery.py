@@ -292,6 +292,7 @@ def test_code_9_pauses_heartbeats_for_a_day_with_the_link_up(tmp_path: Path) -> 
         each.answer(9)
         assert await each.settle(400) == [PING]
         assert each.recorder.problems.keys() == {("heartbeat_disabled", None)}, "the day is over, and nothing is better"
+        assert each.recorder.events == ["heartbeat_disabled"], "once while it lasts"
         assert await each.settle(86000) == []
         assert await each.settle(400) == [PING]
         assert each.recorder.problems == {}
@@ -428,6 +429,27 @@ def test_nothing_is_written_while_all_is_well(tmp_path: Path, monkeypatch: pytes
         assert OLD.reveal() not in "".join(kept)
 
     on_bench(tmp_path, body, LEVEL)
+
+
+def test_an_alarm_of_one_transmitter_wakes_no_other_with_the_same_receivers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def main() -> None:
+        dialer, beats = FakeDialer(), list[float]()
+        async with opened(tmp_path / "one") as one, opened(tmp_path / "two") as two:
+            first = Bench(tmp_path / "one", one, None, BOTH, dialer)
+            second = Bench(tmp_path / "two", two, None, BOTH, dialer, network=first.line.network)
+            await first.settle(10)
+            monkeypatch.setattr(second.transmitter.pulse, "beat", lambda: beats.append(0.0))
+            for _ in range(20):
+                await raised(first)
+            await first.stop()
+            await second.stop()
+        assert len(beats) < 5
+
+    (tmp_path / "one").mkdir()
+    (tmp_path / "two").mkdir()
+    virtual.run(main())
 
 
 def test_transmitters_with_the_same_receivers_learn_from_each_other(tmp_path: Path) -> None:

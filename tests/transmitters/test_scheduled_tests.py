@@ -18,6 +18,7 @@ from support.outbox import HOME, NOW, clock, entry, opened, put, result
 from bridge.common.errors import StoreError
 from bridge.common.models import Command, Outcome, Request
 from bridge.common.problems import About, Kind, Problems
+from bridge.common.text import timestamp
 from bridge.mqtt.outgoing import Outgoing
 from bridge.record.recorder import Recorder
 from bridge.store.outbox import Outbox
@@ -266,7 +267,8 @@ def test_one_that_was_missed_is_overdue_and_sent_at_once(tmp_path: Path) -> None
         assert len(await each.tests()) == 1
         (problem,) = each.problems
         assert (problem.kind, problem.about) == (Kind.TEST_FAILED, About(HOME))
-        assert problem.text == "the test alarm of 2026-03-13T03:20:00.000+01:00 is overdue"
+        due = timestamp(datetime(2026, 3, 13, 3, 20, tzinfo=ZONE))
+        assert problem.text == f"the test alarm of {due} is overdue"
 
     in_lab(tmp_path, body)
 

@@ -40,6 +40,8 @@ SAME_ARMING_S: Final = 60.0
 SAME_ACTOR_S: Final = 10.0
 """The arming follows the remote's report within seconds."""
 _ONE_BYTE: Final = 0x100
+_CUT_NAME: Final = 29
+"""Bytes of the shortest name that 0x21 may have cut to its 32."""
 _MOST_SENSORS: Final = 1000
 _FIELDS: Final[dict[EventType, dict[str, Any]]] = {
     _E.AC_POWER_LOST: {"ac_power": False},
@@ -54,20 +56,30 @@ _ACTED: Final = frozenset({_E.REMOTE_BUTTON, _E.RFID})
 
 
 def locate(state: PanelState, report: Alert | Notice) -> int | None:
-    """Return the index of the sensor that a report is about. 0x21 has one byte for it; the name tells the rest."""
+    """Return the index of the sensor that a report is about.
+
+    0x21 has one byte for it, and the name decides between the sensors that share this byte.
+    """
     if isinstance(report, Notice):
         return report.sensor
     if report.form is not Form.STATUS or not report.name:
         return report.event
     known = state.sensors.get(report.event)
-    if known is None or known.name == report.name:
+    if known is None or _is_named(known, report.name):
         return report.event
-    same = (s.index for s in state.sensors.values() if s.index % _ONE_BYTE == report.event and s.name == report.name)
+    same = (
+        s.index for s in state.sensors.values() if s.index % _ONE_BYTE == report.event and _is_named(s, report.name)
+    )
     return next(same, report.event)
 
 
+def _is_named(sensor: Sensor, name: str) -> bool:
+    """Whether 0x21 can call a sensor `name`: it cuts long names, perhaps inside a character."""
+    return sensor.name == name or (len(name.encode()) >= _CUT_NAME and sensor.name.startswith(name))
+
+
 def learn(state: PanelState, meaning: Interpretation, name: str, sensor_type: int | None) -> PanelState:
-    """Take a sensor's name and type from a report that has them; 0x21 cuts long names, which are kept whole."""
+    """Take a sensor's name and type from a report that has them; a name that 0x21 cut stays whole."""
     index = meaning.sensor
     if index is None:
         return state
@@ -136,11 +148,11 @@ def taken(state: PanelState, message: Input, now: Now) -> PanelState:
 def _read(state: PanelState, message: SensorsRead | RelaysRead | FlagsRead | InfoRead) -> dict[str, Any]:
     """Return what an answer changes."""
     match message:
-        case SensorsRead(records):
-            return {"sensors": {r.index: _listed(state, r) for r in records}}
-        case RelaysRead(records):
+        case SensorsRead(records, whole):
+            return {"sensors": {**({} if whole else state.sensors), **{r.index: _listed(state, r) for r in records}}}
+        case RelaysRead(records, whole):
             found = [_relay(state, r, *channel) for r in records for channel in channels(r)]
-            return {"relays": {relay.number: relay for relay in found}}
+            return {"relays": {**({} if whole else state.relays), **{relay.number: relay for relay in found}}}
         case FlagsRead(word):
             return {"alert_flags": word}
         case InfoRead(info):
@@ -201,7 +213,7 @@ def _sensor(
 
 
 def _stays_on(state: PanelState, sensor_type: int | None, event: EventType, options: Options) -> float | None:
-    """Return after how many seconds a sensor goes off that may never report its end, None: when it reports it."""
+    """Return after how many seconds a sensor goes off; None if it reports its end."""
     if event in (_E.ALARM, _E.SOS):
         return options.motion_off if sensor_type == SensorType.MOTION else None
     if sensor_type == SensorType.MOTION or event is _E.SENSOR_ACTIVITY:

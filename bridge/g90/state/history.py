@@ -1,8 +1,8 @@
-"""The history as the ledger of what was missed: what is new in it, found by position and not by its times.
+"""New records in a panel's history, found by their position and not by their times.
 
 A panel's clock may be off, and may be set. New is what lies above the records that were read before; where those are
-out of reach, above the oldest record that was reported; where nothing is known, what is younger than our last contact.
-A record among the new ones that was reported is no second event: the reducer sees it as one more form.
+out of reach, what lies above the oldest record that was reported, or is younger than our last contact.
+A new record of an event that was reported is not a second event: the reducer sees it as one more form.
 """
 
 from __future__ import annotations
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 REMEMBERED: Final = 50
 """Five pages: as many records as are ever read at once."""
+_TICK: Final = timedelta(milliseconds=1)
+"""Between two records: a receiver takes equal alarms of one moment for duplicates."""
 _ARMINGS: Final = {
     StateCode.ARMED_AWAY: EventType.ARMED_AWAY,
     StateCode.ARMED_HOME: EventType.ARMED_HOME,
@@ -65,15 +67,23 @@ def news(state: PanelState, read: HistoryRead, now: Now) -> list[Found]:
     top = _top(state, records)
     lower = state.history_at
     if top is None:
-        records, lower = [r for r in records if _is_young(state, r.alert, now)], state.contact
+        records, lower = _unplaced(state, records, now), _known_until(state)
     elif known := records[top].entry:
-        lower = max(lower or known.event.at, known.event.at)
+        lower = _later(lower, known)
+    upper, latest = now.ago(read.asked), []
+    for record in records[:top]:
+        if record.entry and _was_reported(record.entry):
+            upper = min(upper, record.entry.event.at)
+        latest.append(upper)
+        upper -= _TICK
     found = []
-    for place in range(len(records[:top]) - 1, -1, -1):
+    for place in range(len(latest) - 1, -1, -1):
         record = records[place]
-        if record.entry:
-            lower = max(lower or record.entry.event.at, record.entry.event.at)
-        wall = _moment(state, record.alert, now, lower)
+        if record.entry and _was_reported(record.entry):
+            wall = record.entry.event.at
+        else:
+            wall = _moment(state, record.alert, latest[place], lower)
+        lower = max(lower or wall, wall)
         later = [r.entry for r in records[:place] if r.entry]
         later += _unlisted(state, records, read.asked, wall)
         ended = [_ARMINGS[StateCode(r.alert.event)] for r in records[:place] if _is_arming(r.alert)]
@@ -131,28 +141,52 @@ def _top(state: PanelState, records: Sequence[_Record]) -> int | None:
             start = place + 1
         elif place + 1 - start >= length:  # of two runs as long the older one
             best, length = start, place + 1 - start
-    if best is not None:
-        return best
-    return next((place for place in range(len(records) - 1, -1, -1) if records[place].entry), None)
+    return best
 
 
-def _moment(state: PanelState, alert: Alert, now: Now, lower: datetime | None) -> datetime:
+def _unplaced(state: PanelState, records: Sequence[_Record], now: Now) -> list[_Record]:
+    """Return what is new where nothing was read before: above a record that was reported, or young."""
+    reported = max((place for place, record in enumerate(records) if _was_reported(record.entry)), default=-1)
+    return [r for place, r in enumerate(records) if place < reported or _is_young(state, r.alert, now)]
+
+
+def _was_reported(entry: Entry | None) -> bool:
+    """Whether an event has its place in time. A reading of the status follows what was missed before it."""
+    return entry is not None and bool(entry.forms.keys() - {Form.READ})
+
+
+def _later(lower: datetime | None, entry: Entry) -> datetime | None:
+    """Return the time that what comes after `entry` cannot precede."""
+    return max(lower or entry.event.at, entry.event.at) if _was_reported(entry) else lower
+
+
+def _was_empty(state: PanelState) -> bool:
+    """Whether the history had no records when it was read: all that it holds is new."""
+    return state.history_at is not None and not state.history
+
+
+def _known_until(state: PanelState) -> datetime | None:
+    return state.history_at if _was_empty(state) else state.contact
+
+
+def _moment(state: PanelState, alert: Alert, upper: datetime, lower: datetime | None) -> datetime:
     """Return when a record happened: by the panel's clock, within what its position allows."""
-    if alert.time is None or alert.time < A_CLOCK:
-        return now.wall
-    wall = datetime.fromtimestamp(alert.time, UTC) + timedelta(seconds=state.clock_offset or 0.0)
-    return min(max(wall, lower or wall), now.wall)
+    wall = upper
+    if alert.time is not None and alert.time >= A_CLOCK:
+        wall = min(wall, datetime.fromtimestamp(alert.time, UTC) + timedelta(seconds=state.clock_offset or 0.0))
+    return max(wall, lower + _TICK) if lower else wall
 
 
 def _is_young(state: PanelState, alert: Alert, now: Now) -> bool:
     """Whether a record is younger than our last contact. Without one there is nothing that we missed."""
-    if state.clock_offset is None and state.history_at is not None and not state.history:
-        return True  # nobody knows the panel's clock, and the history was empty
-    if state.contact is None or alert.time is None or alert.time < A_CLOCK:
+    if state.clock_offset is None and _was_empty(state):
+        return True  # the panel's clock is unknown
+    since = _known_until(state)
+    if since is None or alert.time is None or alert.time < A_CLOCK:
         return False
     wall = datetime.fromtimestamp(alert.time, UTC) + timedelta(seconds=state.clock_offset or 0.0)
     tolerance = timedelta(seconds=ledger.CLOCK_TOLERANCE_S)  # a panel's times are whole seconds
-    return state.contact - tolerance < wall <= now.wall + tolerance
+    return since - tolerance < wall <= now.wall + tolerance
 
 
 def _unlisted(state: PanelState, records: Sequence[_Record], asked: float, wall: datetime) -> list[Entry]:

@@ -39,6 +39,7 @@ HISTORY_S: Final = 900.0
 """The same for a record of the history, which is read later than a report comes."""
 SAME_ALARM_S: Final = 10.0
 """An alarm notice that comes later than this after an alarm is another alarm."""
+_READ: Final = frozenset({Form.READ, Form.HISTORY})
 MOST: Final = 64
 """Entries kept; more than the records of five pages of history."""
 
@@ -64,6 +65,11 @@ class Entry:
         if form in self.forms:
             return self
         return replace(self, forms={**self.forms, form: time}, time=time if self.time is None else self.time)
+
+    @property
+    def was_read(self) -> bool:
+        """Whether nothing but readings said it."""
+        return self.forms.keys() <= _READ
 
     def outdates(self, report: Entry) -> bool:
         """Whether this says more recent things about what `report` changes: the arming, or the same sensor."""
@@ -102,6 +108,10 @@ class Ledger:
         entries = (*self.entries[:place], entry, *self.entries[place + 1 :])
         return Ledger(entries, max(self.newest, entry.time or 0))
 
+    def moved(self, place: int, entry: Entry) -> Ledger:
+        """Return the ledger with `entry` as its last, in place of one that was heard too early."""
+        return Ledger((*self.entries[:place], *self.entries[place + 1 :], entry), max(self.newest, entry.time or 0))
+
     def find(self, slot: Slot, form: Form, time: int | None, heard: float) -> int | None:
         """Return the place of the event that a report in `form` belongs to, None for a new event."""
         if time is not None and time < self.newest + _NEAR and (near := self._near(slot, time, heard)):
@@ -127,14 +137,38 @@ class Ledger:
         return next((place for place, known in enumerate(self.entries) if known is entry), None)
 
     def unexplained(self, reason: Entry) -> int | None:
-        """Return the place of an alarm without a reason that `reason` explains, None if it is an alarm of its own."""
+        """Return the place of an alarm without a reason that `reason` explains; None if it is its own alarm.
+
+        What a reading found after ALARMED came before it: one that waits for its reason can have it from there.
+        """
+        missed = False
         for place, entry in self._backwards():
             if entry.slot[0] == ARMING:
-                return None
-            if entry.alarms and entry.event.sensor is None and entry.event.type is _E.ALARM:
+                if not entry.was_read:
+                    return None
+                missed = True
+            elif entry.alarms and entry.event.sensor is None and entry.event.type is _E.ALARM:
+                if missed and entry.due is None:
+                    return None
                 soon = reason.heard - entry.heard <= WITHOUT_TIME_S
                 return place if soon or Form.HISTORY in reason.forms else None
         return None
+
+    def held_back(self, slot: Slot, heard: float) -> int | None:
+        """Return the place of the arming that a notice is late for, behind later ones; None if there is none.
+
+        A connection that was interrupted delivers its reports late and in order, when a reading has said what came of
+        them.
+        """
+        read = True
+        first = None
+        for place, entry in self._backwards():
+            read = read and (entry.was_read or not (entry.slot[0] == ARMING or entry.alarms))
+            if not read or heard - entry.heard > WITHOUT_TIME_S:
+                break
+            if entry.slot == slot and Form.HISTORY in entry.forms:
+                first = place
+        return first
 
     def last_alarm(self, heard: float) -> int | None:
         """Return the place of the alarm that an alarm notice at `heard` is about, None where it is a new one."""
@@ -149,13 +183,13 @@ class Ledger:
         return zip(range(len(self.entries) - 1, -1, -1), reversed(self.entries), strict=True)
 
     def _near(self, slot: Slot, time: int, heard: float) -> list[int]:
-        """Return the places of the events of `slot` at about that time; a clock that was never set repeats itself."""
+        """Return the places of the events of `slot` at about `time`; a clock that was never set repeats times."""
         own = [place for place, entry in enumerate(self.entries) if entry.slot == slot]
         near = [place for place in own if (t := self.entries[place].time) is not None and -_NEAR < t - time < _NEAR]
         return [place for place in near if time >= A_CLOCK or heard - self.entries[place].heard <= HISTORY_S]
 
     def _repeats(self, place: int, form: Form, time: int, heard: float) -> bool:
-        """Whether a report came before: the same form and second, and since then nothing else of that sensor in it."""
+        """Whether a report was seen before: same form and second, and no other of that sensor since."""
         entry = self.entries[place]
         if entry.forms.get(form) != time or not (time >= A_CLOCK or heard - entry.heard <= WITHOUT_TIME_S):
             return False
@@ -174,7 +208,7 @@ def slot_for(event: EventType, sensor: int | None, action: str | None) -> Slot:
 
 
 def knows_more(event: PanelEvent, known: PanelEvent) -> bool:
-    """Whether `event` says something of a known event that rules may ask for: its sensor, its type, what it was."""
+    """Whether `event` adds to a known event what rules may ask for: the sensor, its type, what happened."""
     if event.type is not known.type:
         return known.type in (_E.ALARM, _E.SENSOR_ACTIVITY)
     if known.sensor is None:

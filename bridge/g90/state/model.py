@@ -26,7 +26,7 @@ NOTHING: Final[Mapping[Any, Any]] = MappingProxyType({})
 
 @value(frozen=True, slots=True)
 class Now:
-    """One moment by both clocks. Deadlines are of the steady clock, which nobody sets; people read the wall clock."""
+    """One moment by both clocks: the steady clock is for deadlines, the wall clock for people."""
 
     steady: float
     wall: datetime
@@ -38,7 +38,10 @@ class Now:
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """How long a sensor stays on that may not report its end, in seconds. `door_off` None: as the alert flags say."""
+    """How long a sensor that may not report its end stays on, in seconds.
+
+    `door_off` None: as the alert flags say.
+    """
 
     motion_off: float = 30.0
     door_off: float | None = None
@@ -93,7 +96,7 @@ class Relay:
 
 @value(frozen=True, kw_only=True)
 class PanelState:
-    """Everything that the panel's topics publish, and what tells new events from old. None: not known yet."""
+    """What the panel's topics publish, and what distinguishes new events from old. None: not known yet."""
 
     guid: str
     name: str | None = None
@@ -153,7 +156,7 @@ def read_at(state: PanelState, now: Now) -> PanelState:
 
 
 def evolve(old: T, **changes: Any) -> T:  # noqa: ANN401 - fields of any type
-    """Return a copy with `changes`, ten times as fast as `dataclasses.replace`, which sets each field by itself."""
+    """Return a copy with `changes`, ten times as fast as `dataclasses.replace`."""
     copy: T = object.__new__(type(old))
     fields = old.__dict__.copy()
     fields.update(changes)
@@ -183,16 +186,20 @@ class HistoryRead:
     records: tuple[Alert, ...]
     """Newest first, from the newest on."""
     asked: float
+    whole: bool = True
+    """False: the reading failed after these; the same of the lists."""
 
 
 @dataclass(frozen=True, slots=True)
 class SensorsRead:
     records: tuple[SensorRecord, ...]
+    whole: bool = True
 
 
 @dataclass(frozen=True, slots=True)
 class RelaysRead:
     records: tuple[SensorRecord, ...]
+    whole: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -43,6 +43,7 @@ from bridge.g90.state.model import (
     read_at,
     updated,
 )
+from bridge.g90.wire.answers import AlertFlag
 from bridge.g90.wire.constants import ArmCode, SensorType, source_name, type_name
 from bridge.g90.wire.events import A_CLOCK, Alert, EventType, Form, Notice, PanelEvent
 from bridge.g90.wire.frames import MessageError
@@ -104,6 +105,8 @@ def _report(state: PanelState, report: Alert | Notice, now: Now, options: Option
     place = state.ledger.place_of(found.entry) if found else None
     if place is None:
         place = state.ledger.find(entry.slot, form, time, now.steady)
+    if place is None and form is Form.NOTICE and entry.slot[0] == ledger.ARMING and _is_alerted(state):
+        place = state.ledger.held_back(entry.slot, now.steady)
     if place is None and meaning.alarms and not event.over:
         place = state.ledger.unexplained(entry)
     if place is not None:
@@ -137,7 +140,7 @@ def _known(state: PanelState, place: int, report: Entry, meaning: Interpretation
     if ledger.knows_more(report.event, entry.event) or (waits and report.due is None):
         later = state.ledger.after(place)
         armings = tuple(each.event.type for each in later if each.slot[0] == ledger.ARMING)
-        ended_by = report.event.ended_by or (armings if meaning.alarms else ())
+        ended_by = report.event.ended_by if form is Form.HISTORY else armings if meaning.alarms else ()
         event = replace(report.event, at=entry.event.at, identity=entry.event.key, ended_by=ended_by)
         due = report.due if waits else None
         events = () if due is not None else (replace(event, again=not waits),)
@@ -146,11 +149,12 @@ def _known(state: PanelState, place: int, report: Entry, meaning: Interpretation
             changes = effects(state, meaning, report.event, now, options)
     if after is entry:
         return Step(state)
-    return Step(evolve(state, ledger=state.ledger.replaced(place, after), contact=now.wall, **changes), events)
+    put = state.ledger.moved if waits and form is Form.HISTORY else state.ledger.replaced
+    return Step(evolve(state, ledger=put(place, after), contact=now.wall, **changes), events)
 
 
 def _alarmed(state: PanelState, form: Form, now: Now) -> Step:
-    """Take the bare word that the panel is in alarm: about an alarm that is known, or one whose reason is to come."""
+    """Take a notice that the panel is in alarm: about a known alarm, or one whose reason follows."""
     place = state.ledger.last_alarm(now.steady)
     changes: dict[str, Any] = {"triggered": True, "moved": now.steady}
     if place is not None:
@@ -225,6 +229,11 @@ def _waits(form: Form, event: PanelEvent) -> bool:
     return form is Form.ALERT and event.type in _TYPED
 
 
+def _is_alerted(state: PanelState) -> bool:
+    """Whether an alert with a time follows a notice of arming, and corrects what the notice was taken for."""
+    return state.alert_flags is None or bool(state.alert_flags & AlertFlag.ARMING)
+
+
 def _synchronised(state: PanelState, time: int | None, now: Now) -> PanelState:
     """Note how far the panel's clock is from ours, where it has one."""
     if time is None or time < A_CLOCK:
@@ -260,7 +269,7 @@ def _history(state: PanelState, read: HistoryRead, now: Now, options: Options) -
         except MessageError:
             continue  # a record of a kind that has no known meaning
         state, events = step.state, events + step.events
-    return Step(history.kept(state, read, now), events)
+    return Step(history.kept(state, read, now) if read.whole else state, events)
 
 
 # The connection, and time
