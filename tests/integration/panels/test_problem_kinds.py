@@ -217,6 +217,15 @@ async def taken_port(site: House) -> AsyncIterator[None]:
 
 
 @asynccontextmanager
+async def taken_web_port(site: House) -> AsyncIterator[None]:
+    async with await asyncio.start_server(lambda *_: None, "127.0.0.1", 0) as taken:
+        site.settings["web"] = {"listen": f"127.0.0.1:{taken.sockets[0].getsockname()[1]}"}
+        await site.start()
+        await site.panel()
+        yield
+
+
+@asynccontextmanager
 async def former_transmitter(site: House) -> AsyncIterator[None]:
     site.settings["transmitters"].append(site.transmitter("former", "IK00002"))
     site.accounts.accept_unknown = True
@@ -267,6 +276,7 @@ CASES = (
     Case(Kind.PANEL_UNREADABLE, stranger_at_its_address, "cannot be read: the panel at", "can be read again"),
     Case(Kind.ALARM_UNMATCHED, alarm_without_a_rule, "no rule forwards sos", "the alarm that no rule forwards is over"),
     Case(Kind.PORT_TAKEN, taken_port, "cannot listen for panels", "listening for panels"),
+    Case(Kind.WEB_PORT_TAKEN, taken_web_port, "cannot serve the status page", "the status page is available"),
     Case(Kind.UNCONFIGURED_WAITING, former_transmitter, "1 for former", "no alarms of unconfigured transmitters"),
     Case(Kind.CLOCK_WRONG, wrong_clock, "the clock is wrong", "the clock is right"),
 )
