@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from typing import TYPE_CHECKING, Final
+from collections.abc import Sequence
+from typing import Final
 
 from bridge.common.errors import ConfigError
 from bridge.g90.wire.answers import DISCOVERY_ANSWER_PORT, DISCOVERY_PORT, ProbeAnswer, probe, probe_answer
@@ -19,9 +20,6 @@ from bridge.g90.wire.commands import (
 )
 from bridge.g90.wire.constants import LOCAL_PORT
 from bridge.g90.wire.frames import MessageError
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 BROADCAST: Final = "255.255.255.255"
 _TIMES: Final = 3

@@ -9,27 +9,22 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from functools import partial
 from ipaddress import IPv4Network, IPv6Network, ip_address
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import Final, Protocol
 
 from bridge.common.backoff import Backoff
 from bridge.common.errors import BridgeError
 from bridge.common.lasting import LASTS
 from bridge.common.text import clean
 from bridge.common.values import value
-from bridge.g90.state.model import Elapsed, Heard, Now, Options, PanelState, Silent, Step, evolve
+from bridge.g90.state.model import Elapsed, Heard, Input, Now, Options, PanelState, Silent, Step, evolve
 from bridge.g90.state.reducer import reduce
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from bridge.g90.state.model import Input
-    from bridge.g90.wire.events import PanelEvent
+from bridge.g90.wire.events import PanelEvent
 
 _log = logging.getLogger(__name__)
 _SEEN_EVERY: Final = timedelta(minutes=10)

@@ -12,8 +12,9 @@ import logging
 import re
 import time
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Final, cast
+from typing import Final, cast
 
 from bridge.g90.wire.answers import (
     GET_ALERT_FLAGS,
@@ -42,9 +43,6 @@ from bridge.g90.wire.messages import (
     parse_from_cloud,
 )
 from bridge.g90.wire.reports import load_json
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 _log = logging.getLogger(__name__)
 _CHUNK: Final = 64 * 1024

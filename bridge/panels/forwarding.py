@@ -9,18 +9,15 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from datetime import datetime, timedelta
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from bridge.common.errors import DamagedError
 from bridge.common.models import NO_MOMENT, Alarm, Moment, Request
 from bridge.g90.wire.events import EventType, PanelEvent
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
 
 Age = Callable[[Moment, datetime], float]
 """Returns the least age of a moment in seconds, by the monotonic clock and the wall clock: `Clock.age_s`."""

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Concatenate, Generic, Literal, ParamSpec, TypeVar, overload
+from typing import Any, Concatenate, Generic, Literal, ParamSpec, TypeVar, overload
 
 from bridge.common.errors import ConfigError, FieldError
 from bridge.common.models import Alarm, PreparedAlarm, Secret
@@ -35,9 +36,6 @@ from bridge.sos_access.status import (
     error_for,
 )
 from bridge.sos_access.tls import TlsPolicy, tls_context
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
 
 _log = logging.getLogger("bridge.sos_access")
 

@@ -11,17 +11,15 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import TYPE_CHECKING, ClassVar, Self
+from typing import ClassVar, Self
 
 from bridge.common.errors import FieldError
 from bridge.common.models import Secret
 from bridge.common.text import clean
 from bridge.sos_access import documents, elements
+from bridge.sos_access.documents import Content
 from bridge.sos_access.elements import WHITE_SPACE, Element
 from bridge.sos_access.status import MalformedMessage, Status
-
-if TYPE_CHECKING:
-    from bridge.sos_access.documents import Content
 
 _STATUS = re.compile(r"-?[0-9]{1,9}")
 _TAG = r"<(?:[\w.-]+:)?{0}(?:\s[^<>]*)?>\s*([^<>]{{0,255}}?)\s*</(?:[\w.-]+:)?{0}\s*>"

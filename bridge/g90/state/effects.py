@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from bridge.g90.state.interpret import ARM_EVENTS, Interpretation, door_like
 from bridge.g90.state.model import (
@@ -25,11 +25,9 @@ from bridge.g90.state.model import (
     updated,
 )
 from bridge.g90.wire.answers import AlertFlag, WifiStatus, channels
+from bridge.g90.wire.commands import SensorRecord
 from bridge.g90.wire.constants import SensorType
 from bridge.g90.wire.events import Alert, EventType, Form, Notice, PanelEvent
-
-if TYPE_CHECKING:
-    from bridge.g90.wire.commands import SensorRecord
 
 _E = EventType
 ARM_TYPES: Final = frozenset(ARM_EVENTS.values())

@@ -7,9 +7,10 @@ A record among the new ones that was reported is no second event: the reducer se
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from bridge.g90.state import ledger
 from bridge.g90.state.interpret import interpret, reported_type
@@ -18,9 +19,6 @@ from bridge.g90.state.model import READ_EVERY, HistoryRead, Now, PanelState, Sig
 from bridge.g90.wire.constants import AlertType, StateCode
 from bridge.g90.wire.events import A_CLOCK, Alert, EventType, Form
 from bridge.g90.wire.frames import MessageError
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 REMEMBERED: Final = 50
 """Five pages: as many records as are ever read at once."""

@@ -10,14 +10,12 @@ again after 1, 2, 4... 60 s. A panel that does not dial us is asked for status a
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import IntEnum, StrEnum
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from bridge.g90.state.model import NOTHING
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
 
 HELLO_S: Final = 10.0
 """A connection that flaps is read no more often."""

@@ -5,13 +5,11 @@ A panel sends the same event in up to three forms, so a report has the form it c
 
 from __future__ import annotations
 
+from datetime import datetime
 from enum import StrEnum
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from bridge.common.values import value
-
-if TYPE_CHECKING:
-    from datetime import datetime
 
 
 class Form(StrEnum):

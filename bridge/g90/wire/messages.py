@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import re
 import struct
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from bridge.common.text import clean
 from bridge.g90.wire.constants import Direction, FrameCommand
 from bridge.g90.wire.events import Alert, Notice, Report
 from bridge.g90.wire.frames import VERSIONED_SIZE, Frame, MessageError, basic, versioned
 from bridge.g90.wire.reports import build_notification, build_status, parse_notification, parse_status
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 _IDENTITY: Final = struct.Struct("<15sx4i3sx")
 _DISCOVERY_ANSWER: Final = struct.Struct("<16s4i")
