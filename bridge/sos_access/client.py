@@ -12,7 +12,7 @@ from bridge.common.errors import ConfigError, FieldError
 from bridge.common.models import Alarm, PreparedAlarm, Secret
 from bridge.common.text import clean
 from bridge.sos_access import elements
-from bridge.sos_access.connection import CLOSE_TIMEOUT, Dialer
+from bridge.sos_access.connection import Dialer
 from bridge.sos_access.messages import (
     RESPONSE_TO,
     AlarmRequest,
@@ -286,11 +286,6 @@ class SOSAccessClient:
         if (error := error_for(response.status, response.info, response.arrival_time)) is not None:
             raise error
         return response
-
-    @property
-    def longest_round_s(self) -> float:
-        """The longest duration of a round: connect, send, receive, close at each attempt (PROTOCOL.md, Time limits)."""
-        return len(self._round()) * (2 * self.connect_timeout + self.response_timeout + CLOSE_TIMEOUT)
 
     def _name(self, receiver: ReceiverName) -> str:
         address = self.receiver_address if receiver == "primary" else self.secondary_receiver_address

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 from bridge.common.text import clean
 from bridge.sos_access.status import Status
+from bridge.transmitters.logins import Refusal
 from bridge.transmitters.rounds import LineState
-
-Part = tuple[str, str]
-"""`receiver` or `path`, and its name."""
+from bridge.transmitters.routes import Part
 
 _ANSWERED = re.compile(r"answered (\d+)")
 _REFUSES = "the transmitter code or password"
@@ -48,24 +46,20 @@ class Cause:
 
 def causes(line: LineState, now: float) -> dict[Part, Cause]:
     """Return what is wrong with the receivers, and with the paths where there are several."""
-    return dict(_causes(line, now))
-
-
-def _causes(line: LineState, now: float) -> Iterator[tuple[Part, Cause]]:
     routes = line.routes
-    for receiver in routes.receivers:
-        if receiver in line.logins.refusals or routes.receiver_up(receiver) is False:
-            yield ("receiver", receiver), _cause(line, ("receiver", receiver), now)
-    for path in routes.paths if len(routes.paths) > 1 else ():
-        if routes.path_up(path) is False:
-            yield ("path", path), _cause(line, ("path", path), now)
+    parts: list[Part] = [("receiver", name) for name in routes.receivers]
+    parts += [("path", name) for name in routes.paths if len(routes.paths) > 1]
+    failing = [part for part in parts if routes.up(part) is False or _refusal(line, part)]
+    return {part: _cause(line, part, now) for part in failing}
+
+
+def _refusal(line: LineState, part: Part) -> Refusal | None:
+    return line.logins.refusals.get(part[1]) if part[0] == "receiver" else None
 
 
 def _cause(line: LineState, part: Part, now: float) -> Cause:
-    kind, name = part
-    found = [line.routes[route] for route in line.routes.configured if getattr(route, kind) == name]
+    found, refusal = line.routes.of(part), _refusal(line, part)
     error = max(found, key=lambda health: health.last_exchange or 0.0).last_error
-    refusal = line.logins.refusals.get(name) if kind == "receiver" else None
     if refusal is not None and (not error or _ANSWERED.match(error)):  # else it does not even answer by now
         one, two = f"refuses {_REFUSES}", f"refuse {_REFUSES}"
         return Cause(one, two, refusal.since, hint="ask the operator", good="accepts the password")

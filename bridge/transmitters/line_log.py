@@ -14,10 +14,11 @@ from bridge.common.clock import Clock
 from bridge.common.lasting import Lasting
 from bridge.common.models import Outcome, Request, Result
 from bridge.common.text import LONGEST_ERROR, clean, counted, lasted
-from bridge.transmitters.causes import Cause, Part, causes, of_all_receivers
+from bridge.transmitters.causes import Cause, causes, of_all_receivers
 from bridge.transmitters.line import Sent
 from bridge.transmitters.results import Item
 from bridge.transmitters.rounds import LineState
+from bridge.transmitters.routes import Part
 from bridge.transmitters.schedule import next_try_at
 
 log = logging.getLogger(__name__)

@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 
 from bridge.common.problems import About, Kind
 from bridge.common.text import LONGEST_ERROR, clean, timestamp
-from bridge.transmitters.routes import Health, Routes
+from bridge.transmitters.routes import Health, Part, Routes
 from bridge.transmitters.supervision import HEARTBEATS_PER_LEVEL
 from bridge.transmitters.topics import Reach
 
@@ -73,7 +73,7 @@ class Reachability:
         return self._started is not None
 
     @property
-    def _keys(self) -> Iterator[tuple[str, str]]:
+    def _keys(self) -> Iterator[Part]:
         yield from (("receiver", name) for name in self._reach.receivers)
         yield from (("path", name) for name in self._reach.paths)
 
@@ -92,10 +92,9 @@ class Reachability:
         self._update_link(_Moment(routes, now, wall), change)
         return change
 
-    def _update_part(self, key: tuple[str, str], at: _Moment, change: Change, *, silent: bool) -> None:
+    def _update_part(self, key: Part, at: _Moment, change: Change, *, silent: bool) -> None:
         kind, name = key
-        part, found = self._parts[key], at.healths(kind, name)
-        up = at.routes.receiver_up(name) if kind == "receiver" else at.routes.path_up(name)
+        part, found, up = self._parts[key], at.routes.of(key), at.routes.up(key)
         changed, before = up != part.up, part.up
         error = _last_error(found)
         if changed:
@@ -111,7 +110,7 @@ class Reachability:
         text = f"{kind} {name} does not take messages" + (f": {error}" if error else "")
         change.add(_DOWN[kind], about, text, part.since or at.wall, up=up)
 
-    def _info(self, key: tuple[str, str], at: _Moment, found: list[Health], *, changed: bool) -> dict[str, object]:
+    def _info(self, key: Part, at: _Moment, found: list[Health], *, changed: bool) -> dict[str, object]:
         kind, name = key
         part = self._parts[key]
         success = max((h.last_success for h in found if h.last_success is not None), default=None)
@@ -145,9 +144,6 @@ class _Moment(NamedTuple):
     routes: Routes
     now: float
     wall: datetime
-
-    def healths(self, kind: str, name: str) -> list[Health]:
-        return [self.routes[route] for route in self.routes.configured if getattr(route, kind) == name]
 
     def time_of(self, at: float) -> datetime:
         return self.wall - timedelta(seconds=self.now - at)

@@ -81,7 +81,7 @@ class LineState:
 
     def connecting(self, route: Route, now: float) -> None:
         """Note that a connection is begun, be it to lose the race."""
-        self.routes[route].began(now)
+        self.routes[route].attempted_at = now
 
     def sent(self, number: int, route: Route) -> None:
         """Note that the document of an alarm goes out on `route`."""
@@ -217,7 +217,7 @@ class LineState:
 
     def ping_began(self, now: float) -> None:
         self.busy = True
-        self.supervision.pinged(now)
+        self.supervision.last_ping = now
 
     def ping_ended(self, attempt: Attempt, now: float, *, heartbeat: bool) -> None:
         """Note how a ping ended, a heartbeat or another one."""
@@ -227,7 +227,7 @@ class LineState:
         if attempt.status is not None:
             self.supervision.ping_answered(attempt.status, now, heartbeat=heartbeat)
         if heartbeat:
-            self.supervision.heartbeat(now)
+            self.supervision.last_heartbeat = now
             if not self.routes[attempt.route].serving and self._other_than(attempt.route, now):
                 self.supervision.last_heartbeat = None  # it goes over the next route at once
 
@@ -239,7 +239,7 @@ class LineState:
         """Note that a commanded ping or rotation begins."""
         self.busy = True
         if ping:
-            self.supervision.pinged(now)
+            self.supervision.last_ping = now
 
     def ask_ended(self, attempts: Iterable[Attempt], now: float, *, ping: bool) -> None:
         """Note how a commanded ping or rotation ended."""

@@ -34,6 +34,10 @@ class Route(NamedTuple):
     path: str = ""
 
 
+Part = tuple[str, str]
+"""What has a state of its own: `receiver` or `path`, and its name."""
+
+
 class Answer(StrEnum):
     """What one attempt on one route brought (sos_access/PROTOCOL.md, Status codes)."""
 
@@ -142,10 +146,6 @@ class Health:
             return False
         return self.serving_since is None or now - self.serving_since < self.demoted_s
 
-    def began(self, now: float) -> None:
-        """Note that a connection was begun."""
-        self.attempted_at = now
-
     def late(self) -> None:
         """Note that the connection takes so long that the next route was begun."""
         self.unconnected = True
@@ -252,13 +252,14 @@ class Routes:
     def serving(self) -> bool:
         return any(self[route].serving for route in self.configured)
 
-    def receiver_up(self, receiver: str) -> bool | None:
-        """Return whether a receiver answers over any path; None: not known yet."""
-        return _any(self[route].up for route in self.configured if route.receiver == receiver)
+    def of(self, part: Part) -> list[Health]:
+        """Return the health of the routes to a receiver, or over a path."""
+        kind, name = part
+        return [self[route] for route in self.configured if getattr(route, kind) == name]
 
-    def path_up(self, path: str) -> bool | None:
-        """Return whether any receiver answers over a path; None: not known yet."""
-        return _any(self[route].up for route in self.configured if route.path == path)
+    def up(self, part: Part) -> bool | None:
+        """Return whether a receiver answers over any path, or any receiver over a path; None: not known yet."""
+        return _any(health.up for health in self.of(part))
 
     @property
     def last_success(self) -> float | None:

@@ -48,14 +48,6 @@ class Supervision:
 
     # What happened
 
-    def pinged(self, now: float) -> None:
-        """Note that a ping was begun."""
-        self.last_ping = now
-
-    def heartbeat(self, now: float) -> None:
-        """Note that a heartbeat was begun: the next is due a quarter of the level later."""
-        self.last_heartbeat = now
-
     def ping_answered(self, status: int, now: float, *, heartbeat: bool) -> None:
         """Note an answered ping: 9 pauses pings, 101 widens the gap, any other status ends the pause."""
         if not heartbeat:

@@ -143,7 +143,7 @@ class Recorder:
 
     def routes(self, transmitter: str, routes: Routes) -> None:
         for receiver in routes.receivers:
-            up = routes.receiver_up(receiver)
+            up = routes.up(("receiver", receiver))
             if dict(self.receivers).get(receiver) is not up:
                 self.receivers.append((receiver, up))
         link = routes.link_up(self.level, self.started(), asyncio.get_running_loop().time())
