@@ -191,7 +191,6 @@ class Bridge:
 
 
 async def _end(tasks: Sequence[asyncio.Task[None]]) -> None:
-    """Cancel `tasks` and wait until they have ended."""
     for task in tasks:
         task.cancel()
     if tasks:

@@ -144,7 +144,6 @@ def _peers(each: TransmitterSettings, network: Network) -> dict[Route, Peer]:
 
 
 def receivers(each: TransmitterSettings) -> dict[str, tuple[str, int]]:
-    """Return host and port of each receiver."""
     return {name: host_port(written) for name, written in _reach(each).receivers.items()}
 
 

@@ -41,7 +41,6 @@ class ClockWatch:
         self._clock.was_synchronised = await self._outbox.fact(_FACT) == machine_id()
 
     async def run(self) -> None:
-        """Watch until cancelled."""
         while True:
             if self._clock.is_wrong != self._was_wrong:
                 self._was_wrong = self._clock.is_wrong

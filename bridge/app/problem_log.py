@@ -44,7 +44,6 @@ class ProblemLog:
         problems.follow(self._changed)
 
     async def run(self) -> None:
-        """Repeat what lasts until cancelled."""
         while True:
             await asyncio.sleep(_EACH_S)
             now = time.monotonic()

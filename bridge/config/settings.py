@@ -322,7 +322,6 @@ class Settings(BaseSettings):
         return self._warnings
 
     def warn(self, lines: Iterable[str]) -> None:
-        """Add to the warnings."""
         self._warnings += tuple(lines)
 
     @model_validator(mode="after")

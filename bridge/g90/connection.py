@@ -222,7 +222,6 @@ class CloudConnection(asyncio.Protocol):
             self.abort()
 
     async def upstream_changed(self) -> None:
-        """Note whether the panel is connected to its upstream."""
         if self._proxy and self.panel:
             await self._owner.registry.take(self.panel, UpstreamLink(self._proxy.connected))
 

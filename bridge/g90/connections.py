@@ -44,7 +44,6 @@ class Connections:
         return next(own, None)
 
     def responded(self, guid: str, response: CommandResponse) -> None:
-        """Hand a response to whoever awaits one of this panel."""
         if listener := self.listeners.get(guid):
             listener(response)
 

@@ -113,7 +113,6 @@ class PanelControl(ABC):
         await self.ask(SWITCH_RELAY, switch_request(index, channel, on=on))
 
     async def records(self, code: int = GET_SENSORS) -> tuple[SensorRecord, ...]:
-        """Return the panel's sensors, or its relays for `GET_RELAYS`."""
         found: list[object] = []
         await self.read_list(found, code)
         return tuple(map(sensor_record, found))

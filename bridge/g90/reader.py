@@ -148,7 +148,6 @@ class PanelReader:
     # Reading
 
     async def run(self, registry: PanelRegistry) -> None:
-        """Read until cancelled."""
         if self.control is not None:
             self._plan = self._plan.started(time.monotonic())
         while True:

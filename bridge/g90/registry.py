@@ -175,7 +175,6 @@ class PanelRegistry:
             await self.take(panel, Heard(address))
 
     def greeted(self, panel: RegisteredPanel, address: str) -> None:
-        """Handle the first hello of a connection."""
         self._handler.panel_greeted(panel.config.guid, address)
 
     def dials(self, panel: RegisteredPanel) -> bool:
@@ -194,7 +193,6 @@ class PanelRegistry:
         return await self.complete(panel, self.attempt(panel, message))
 
     async def complete(self, panel: RegisteredPanel, attempt: Attempt) -> Step:
-        """Take the input of `attempt`, as `take` does."""
         async with panel.lock:
             return await self._complete(panel, attempt)
 
@@ -233,7 +231,6 @@ class PanelRegistry:
         return RegisteredPanel(config, state)
 
     def _moved(self, before: PanelState | None, after: PanelState) -> None:
-        """Update the index of addresses."""
         if before and before.address != after.address and before.address:
             self._at[before.address].discard(before.guid)
             if not self._at[before.address]:

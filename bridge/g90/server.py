@@ -94,7 +94,6 @@ class PanelServer:
             await self._sweep()
 
     async def _accept(self) -> None:
-        """Accept connections until cancelled."""
         server = await self._listening()
         try:
             self.address: tuple[str, int] = server.sockets[0].getsockname()[:2]

@@ -67,7 +67,6 @@ class SimulatedSensor:
 
     @property
     def record(self) -> list[object]:
-        """The sensor in the panel's list."""
         return [self.name, self.index, 0, int(self.type), 0, 0, self.flags, 0, 0, 16, self.nodes, 0, ""]
 
 
@@ -150,7 +149,6 @@ class PanelSimulator:
         self.rejoin()
 
     async def arm(self, state: ArmCode) -> None:
-        """Arm or disarm, and report it."""
         self.arm_state = state
         await self.report(
             Notice(kind=NoticeKind.ARM_DISARM, value=state),
@@ -182,7 +180,6 @@ class PanelSimulator:
         await self.report(Notice(kind=NoticeKind.ARM_DISARM, value=ArmCode.ALARMED))
 
     async def sos(self) -> None:
-        """Press SOS on the panel itself."""
         await self.report(self._alert(AlertType.PANEL_SOS, 0, source=Source.PANEL))
 
     async def report(self, *reports: Report) -> None:

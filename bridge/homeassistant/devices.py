@@ -49,7 +49,6 @@ _CLOCK_OFFSET = f"({_OFFSET} | round(1) + 0) if {_OFFSET} is number else none"
 
 
 def bridge_device(names: Names) -> Payload:
-    """Return the bridge's own device."""
     topics = Topics(names.base, {})
     count = partial(_count, topics.bridge_health)
     state = {"state_topic": topics.bridge_state, **_ONLINE, **DIAGNOSTIC}

@@ -216,7 +216,6 @@ class Client(aiomqtt.Client):
             raise aiomqtt.MqttError(_SILENT if self._connected.cancelled() else "Operation timed out") from None
 
     async def until_lost(self) -> None:
-        """Raise MqttError when the connection ends."""
         async for _ in self.messages:  # always empty: messages go to the inbox
             pass
 

@@ -146,7 +146,6 @@ class SOSAccessClient:
 
     @property
     def authentication(self) -> Secret:
-        """The password of the next message."""
         return self._authentication
 
     @authentication.setter
@@ -178,7 +177,6 @@ class SOSAccessClient:
         return self.prepared_request(prepare(alarm)[0], alarm_type)
 
     def prepared_request(self, alarm: PreparedAlarm, alarm_type: Literal["AL", "RE"]) -> AlarmRequest:
-        """Return the message for a prepared alarm, with the current password."""
         return AlarmRequest(
             event_code=alarm.event_code,
             transmitter_type=self.transmitter_type,

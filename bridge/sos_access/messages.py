@@ -60,7 +60,6 @@ class _Message:
                 element.check(text)  # has a rule of its own, or says what is wrong
 
     def to_xml(self) -> bytes:
-        """Return the document as it is sent."""
         return documents.write(self.ROOT, self._content())
 
     def _content(self) -> Content:
@@ -293,7 +292,6 @@ def parse_request(data: bytes) -> AnyRequest:
 
 
 def _elements(message: _Message) -> Content:
-    """Return the elements of `message` by XML name."""
     content: Content = {}
     for element in message.ELEMENTS:
         value = getattr(message, element.field)

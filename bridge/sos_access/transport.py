@@ -49,7 +49,6 @@ class TCPTransport:
                 connection.abort()
 
     async def send(self, data: bytes) -> None:
-        """Send all of `data`."""
         await self._connected().send(data)
 
     async def receive(self) -> bytes:

@@ -97,7 +97,6 @@ class Deliveries:
         return self._unsaved.keys().isdisjoint(keys)
 
     def saved(self) -> None:
-        """Everything is on disk."""
         self._unsaved.clear()
         self.changed.set()
 
@@ -106,7 +105,6 @@ class Deliveries:
         self._open = {mid: each for mid, each in self._open.items() if each[1] not in commands}
 
     def published(self, rows: Collection[Accepted]) -> None:
-        """The results of these are published."""
         for key in [key for key, row in self._unsaved.items() if row in rows]:
             del self._unsaved[key]
             self.changed.set()

@@ -237,7 +237,6 @@ class Outbox(OutboxReader):
         await self._store.write(lambda db: db.execute(sql, (name, value)))
 
     async def published(self, results: Sequence[PendingResult]) -> None:
-        """Note that the broker has these results."""
         rows = {Accepted(result.id, ended=True) for result in results}
         self.deliveries.published(rows | {Accepted(result.command_id) for result in results if result.command_id})
         values = [(result.id,) for result in results]
@@ -328,7 +327,6 @@ def _pending_numbers(db: sqlite3.Connection, transmitter: str) -> set[int]:
 
 
 def _end_dropped(db: sqlite3.Connection, queued: Queued, now: datetime) -> None:
-    """Store the result of a command that a person drops."""
     command = queued.command
     result = Result(
         request=command.request,

@@ -103,7 +103,6 @@ class Counts:
 
 
 def count_pending(db: sqlite3.Connection) -> int:
-    """Return the number of pending commands."""
     return int(db.execute("SELECT count(*) FROM command WHERE state = 'pending'").fetchone()[0])
 
 

@@ -49,7 +49,6 @@ class Changes:
         self._paused = False
 
     def look(self, state: LineState, now: float) -> None:
-        """Report what has changed."""
         self._reporter.problem(self._line.name, Kind.PASSWORD_FILE, self._line.passwords.trouble)
         self._routes(state, now)
         self._logins(state)

@@ -165,7 +165,6 @@ class Line:
         return self.passwords.rotation_refusal
 
     async def settle(self, sent: Sent) -> None:
-        """Store which passwords were accepted and refused."""
         if not self.owns_passwords:
             return
         for each in sent.logins:

@@ -146,7 +146,6 @@ class Publisher:
         self._problems.set(Kind.UNCONFIGURED_WAITING, text if found else None)
 
     async def run(self) -> None:
-        """Publish what changes until cancelled."""
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._follow_outbox(), name="publisher: follow the outbox")
             tasks.create_task(self._note(), name="publisher: note what is published")

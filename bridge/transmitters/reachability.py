@@ -69,7 +69,6 @@ class Reachability:
 
     @property
     def is_known(self) -> bool:
-        """Whether `update` was called."""
         return self._started is not None
 
     @property
@@ -160,7 +159,6 @@ class _Moment(NamedTuple):
 
 
 def _last_error(found: list[Health]) -> str:
-    """Return the newest error of routes."""
     failed = [health for health in found if health.last_error]
     newest = max(failed, key=lambda health: health.last_exchange or 0.0, default=None)
     return clean(newest.last_error, LONGEST_ERROR) if newest else ""

@@ -49,7 +49,6 @@ class Item:
 
 
 def outcome_of(sent: Sent) -> Outcome:
-    """Return how a ping or a rotation ended."""
     answers = {attempt.answer for attempt in sent.attempts}
     response = sent.exchange.response if sent.exchange else None
     if response is not None and answer_of(response.status) is Answer.ACCEPTED:
@@ -81,7 +80,6 @@ def result(item: Item, outcome: Outcome, now: datetime, sent: Sent | None = None
 
 
 def heartbeat_result(sent: Sent, now: datetime) -> Result:
-    """Return the result of a heartbeat of the schedule."""
     fields = {"attempts": len(sent.attempts)} | _answer(sent)
     return Result(request=Request.PING, outcome=outcome_of(sent), completed_at=now, **fields)
 

@@ -76,7 +76,6 @@ class LineState:
     jitter: Callable[[], float] = random.random
 
     def add(self, alarm: Waiting) -> None:
-        """Take in an alarm that was stored."""
         self.queue.add(alarm, self.undelivered_after)
 
     def connecting(self, route: Route, now: float) -> None:
@@ -89,7 +88,6 @@ class LineState:
             self.sending[number].route = route
 
     def drop(self, number: int) -> None:
-        """Forget an alarm that ended or was taken out."""
         self.queue.remove(number)
         self.sending.pop(number, None)
         for each in self.refused_since.values():
@@ -220,7 +218,6 @@ class LineState:
         self.supervision.last_ping = now
 
     def ping_ended(self, attempt: Attempt, now: float, *, heartbeat: bool) -> None:
-        """Note how a ping ended, a heartbeat or another one."""
         self.busy = False
         self.observed(attempt, now, alarm=False)
         self.routes[attempt.route].checked_at = now
@@ -236,13 +233,11 @@ class LineState:
         return found != route and self.routes[found].rank <= Rank.UNKNOWN
 
     def ask_began(self, now: float, *, ping: bool) -> None:
-        """Note that a commanded ping or rotation begins."""
         self.busy = True
         if ping:
             self.supervision.last_ping = now
 
     def ask_ended(self, attempts: Iterable[Attempt], now: float, *, ping: bool) -> None:
-        """Note how a commanded ping or rotation ended."""
         self.busy = False
         for attempt in attempts:
             self.observed(attempt, now, alarm=False)
@@ -250,7 +245,6 @@ class LineState:
                 self.supervision.ping_answered(attempt.status, now, heartbeat=False)
 
     def connect_ended(self, attempt: Attempt, now: float) -> None:
-        """Note how a check by connecting ended."""
         self.busy = False
         self.routes[attempt.route].checked_at = now
         self.observed(attempt, now, alarm=False)

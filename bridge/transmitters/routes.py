@@ -241,7 +241,6 @@ class Routes:
         return self.health[route]
 
     def order(self, now: float) -> list[Route]:
-        """Return the routes in the order in which an alarm tries them."""
         return sorted(self.configured, key=lambda route: (self[route].rank, self[route].is_demoted(now)))
 
     def in_use(self, now: float) -> Route:

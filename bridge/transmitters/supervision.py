@@ -70,7 +70,6 @@ class Supervision:
     # What is due
 
     def gap(self, now: float) -> float:
-        """Return the seconds between two pings."""
         forgotten = self.too_often_at is None or now - self.too_often_at >= GAP_KEPT_S
         return PING_GAP_S if forgotten else self.gap_s
 

@@ -141,7 +141,6 @@ def taken(state: PanelState, message: Input, now: Now) -> PanelState:
 
 
 def _read(state: PanelState, message: SensorsRead | RelaysRead | FlagsRead | InfoRead) -> dict[str, Any]:
-    """Return what an answer changes."""
     match message:
         case SensorsRead(records, whole):
             return {"sensors": {**({} if whole else state.sensors), **{r.index: _listed(state, r) for r in records}}}
@@ -157,7 +156,6 @@ def _read(state: PanelState, message: SensorsRead | RelaysRead | FlagsRead | Inf
 
 
 def earlier(one: float | None, other: float | None) -> float | None:
-    """Return the deadline that comes first."""
     if one is None or other is None:
         return other if one is None else one
     return min(one, other)

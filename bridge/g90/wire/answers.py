@@ -92,7 +92,6 @@ class ProbeAnswer:
 
 
 def page_request(first: int, count: int = PAGE) -> list[object]:
-    """Return the data that asks for `count` records from `first` on."""
     return [first, first + count - 1]
 
 

@@ -194,7 +194,6 @@ def build_report(report: Report, *, as_json: bool) -> bytes:
 
 
 def build_response(response: CommandResponse) -> bytes:
-    """Return a panel's response to a command."""
     payload = _RESPONSE.pack(1, response.sequence, 0, response.sequence, response.code, response.code)
     return basic(FrameCommand.HELLO, Direction.UNSPECIFIED, Direction.CLOUD, payload + response.body + b"\0")
 
