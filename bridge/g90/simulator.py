@@ -50,10 +50,8 @@ _MOST_RECORDS: Final = 100
 _LISTS: Final = (GET_SENSORS, GET_RELAYS, GET_HISTORY)
 _OUTPUT: Final = 128
 _POINT: Final = re.compile(rb"AT\^IWT=1,78=([0-9.]+)&[0-9.]+&([0-9]+),IWT")
-_STATES: Final = {
-    ArmCode.ARMED_AWAY: StateCode.ARMED_AWAY,
-    ArmCode.ARMED_HOME: StateCode.ARMED_HOME,
-    ArmCode.DISARMED: StateCode.DISARMED,
+_STATES: Final[dict[ArmCode, StateCode]] = {
+    code: StateCode[code.name] for code in ArmCode if code is not ArmCode.ALARMED
 }
 
 

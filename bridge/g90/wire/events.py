@@ -88,20 +88,11 @@ class EventType(StrEnum):
     PANEL_ONLINE = "panel_online"
 
 
-PANEL_EVENTS: Final = frozenset(
-    {
-        EventType.ARMED_AWAY,
-        EventType.ARMED_HOME,
-        EventType.DISARMED,
-        EventType.AC_POWER_LOST,
-        EventType.AC_POWER_RESTORED,
-        EventType.PANEL_BATTERY_LOW,
-        EventType.WIFI_CONNECTED,
-        EventType.WIFI_DISCONNECTED,
-        EventType.PANEL_OFFLINE,
-        EventType.PANEL_ONLINE,
-    }
-)
+PANEL_EVENTS: Final = frozenset({
+    EventType.ARMED_AWAY, EventType.ARMED_HOME, EventType.DISARMED, EventType.AC_POWER_LOST,
+    EventType.AC_POWER_RESTORED, EventType.PANEL_BATTERY_LOW, EventType.WIFI_CONNECTED, EventType.WIFI_DISCONNECTED,
+    EventType.PANEL_OFFLINE, EventType.PANEL_ONLINE,
+})  # fmt: skip
 """Events of the panel itself; they have no sensor."""
 
 _FAMILIES: Final = {EventType.SOS: "alarm", EventType.DOOR_OPENED: "activity", EventType.SENSOR_ACTIVITY: "activity"}
