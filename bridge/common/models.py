@@ -221,3 +221,15 @@ class Command:
     reference: str | None = None
     warnings: tuple[str, ...] = ()
     reply: Reply | None = None
+
+    def ended(self, outcome: Outcome, at: datetime, **details: Any) -> Result:  # noqa: ANN401 - fields of any type
+        """Return its result; `details` are the fields of `Result` that the command does not have."""
+        return Result(
+            request=self.request,
+            outcome=outcome,
+            reference=self.reference,
+            event_code=self.alarm.event_code if self.alarm else None,
+            accepted_at=self.accepted_at,
+            completed_at=at,
+            **details,
+        )

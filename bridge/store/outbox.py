@@ -134,15 +134,7 @@ class Outbox(OutboxReader):
             error = "not sent again: the same alarm with this reference and transmitter_time was accepted before"
         else:
             return entry
-        result = Result(
-            request=command.request,
-            outcome=outcome,
-            reference=command.reference,
-            event_code=command.alarm.event_code if command.alarm else None,
-            accepted_at=command.accepted_at,
-            completed_at=command.accepted_at,
-            error=error,
-        )
+        result = command.ended(outcome, command.accepted_at, error=error)
         return InvalidEntry(entry.transmitter, result, entry.reply, entry.delivery)
 
     async def pending(self, transmitter: str) -> list[Queued]:
@@ -328,16 +320,7 @@ def _pending_numbers(db: sqlite3.Connection, transmitter: str) -> set[int]:
 
 def _end_dropped(db: sqlite3.Connection, queued: Queued, now: datetime) -> None:
     command = queued.command
-    result = Result(
-        request=command.request,
-        outcome=Outcome.REJECTED,
-        reference=command.reference,
-        event_code=command.alarm.event_code if command.alarm else None,
-        attempts=queued.attempts or None,
-        accepted_at=command.accepted_at,
-        completed_at=now,
-        warnings=command.warnings,
-        error="dropped with `sosbridge outbox drop`",
-    )
+    attempts, error = queued.attempts or None, "dropped with `sosbridge outbox drop`"
+    result = command.ended(Outcome.REJECTED, now, attempts=attempts, warnings=command.warnings, error=error)
     insert_result(db, command.transmitter, queued.id, result, command.reply)
     forget_repeatable(db, command)

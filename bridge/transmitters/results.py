@@ -67,16 +67,7 @@ def result(item: Item, outcome: Outcome, now: datetime, sent: Sent | None = None
         fields |= _answer(sent) | ({"error": error} if error is not None else {})
         if sent.exchange is None or (outcome is Outcome.REJECTED and error is None):
             fields["error"] = error or item.error or None
-    return Result(
-        request=command.request,
-        outcome=outcome,
-        reference=command.reference,
-        event_code=command.alarm.event_code if command.alarm else None,
-        accepted_at=command.accepted_at,
-        completed_at=now,
-        warnings=warnings(command, sent),
-        **fields,
-    )
+    return command.ended(outcome, now, warnings=warnings(command, sent), **fields)
 
 
 def heartbeat_result(sent: Sent, now: datetime) -> Result:
