@@ -195,6 +195,18 @@ class Reply:
 
 
 @dataclass(frozen=True, slots=True)
+class Incoming:
+    """A received MQTT message. `mid` is None with QoS 0."""
+
+    topic: str
+    payload: bytes
+    retained: bool
+    duplicate: bool
+    mid: int | None
+    reply: Reply | None
+
+
+@dataclass(frozen=True, slots=True)
 class Moment:
     """A time of the steady clock (`bridge.common.clock`); unknown if `boot` is empty."""
 

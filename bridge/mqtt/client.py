@@ -22,7 +22,7 @@ from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
 from bridge.common.errors import BridgeError, ConfigError
-from bridge.common.models import Reply, Secret
+from bridge.common.models import Incoming, Reply, Secret
 from bridge.common.text import clean
 
 _T = TypeVar("_T")
@@ -67,18 +67,6 @@ class Broker:
 
 
 Message = paho.MQTTMessage
-
-
-@dataclass(frozen=True, slots=True)
-class Incoming:
-    """A received message. `mid` is None with QoS 0."""
-
-    topic: str
-    payload: bytes
-    retained: bool
-    duplicate: bool
-    mid: int | None
-    reply: Reply | None
 
 
 class BrokerError(BridgeError):

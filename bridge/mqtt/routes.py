@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 from paho.mqtt.matcher import MQTTMatcher
 
+from bridge.common.models import Incoming
 from bridge.common.text import clean
-from bridge.mqtt.client import Incoming
 
 log = logging.getLogger(__name__)
 
