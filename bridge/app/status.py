@@ -65,7 +65,7 @@ class BridgeStatus:
             "transmitters": list(self._transmitters),
             "panels": self._published_panels,
         }
-        self._outgoing.state(self._topics.bridge_info, json.dumps(info))
+        self._outgoing.state(self._topics.bridge("info"), json.dumps(info))
 
     def panel_known(self, guid: str) -> None:
         """Add a panel to the info, if it is new."""
@@ -76,7 +76,7 @@ class BridgeStatus:
         """Publish `bridge/health` each minute until cancelled."""
         while True:
             try:
-                self._outgoing.state(self._topics.bridge_health, json.dumps(await self._health()))
+                self._outgoing.state(self._topics.bridge("health"), json.dumps(await self._health()))
             except StoreError as error:
                 log.error("%s", error, extra=LASTS)
             await asyncio.sleep(_HEALTH_S)

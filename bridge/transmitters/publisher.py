@@ -96,7 +96,7 @@ class Publisher:
 
         OFF is published once everything was checked; until then the retained topic keeps what it holds.
         """
-        topic = self._topics.bridge_problem
+        topic = self._topics.bridge("problem")
         if transmitter is not None:
             topic = self._topics.of(transmitter, "problem")
             if not self._reachability[transmitter].is_known:
@@ -117,7 +117,7 @@ class Publisher:
 
     def emit(self, kind: str, **details: object) -> None:
         """Publish an event on `bridge/event`."""
-        self._outgoing.publish(self._topics.bridge_event, json.dumps({"type": kind, **details}))
+        self._outgoing.publish(self._topics.bridge("event"), json.dumps({"type": kind, **details}))
 
     def answer(self, reply: Reply, payload: str) -> None:
         """Answer to a command that belongs to no transmitter."""
