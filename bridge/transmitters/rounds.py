@@ -261,7 +261,7 @@ class LineState:
             elif attempt.status in SERVING:
                 self.logins.accepted(attempt.route.receiver)
         elif attempt.error:
-            health.failed(attempt.error, now, alarm=alarm, connected=attempt.connected)
+            health.failed(attempt.error, now, alarm=alarm, connected=attempt.connected, failure=attempt.failure)
         self.supervision.observe(self.routes, now)
         if self.routes.serving:
             self.outage = Outage()

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, fields
 from enum import IntEnum, StrEnum
 from typing import Any, NamedTuple
 
-from bridge.sos_access.status import Status
+from bridge.sos_access.status import Failure, Status
 
 DEMOTED_S = 600.0
 """How long a route has to serve before a failed alarm is forgotten: an answered ping proves nothing about alarms."""
@@ -106,6 +106,8 @@ class Health:
     connect_s: float | None = None
     """The usual time to connect, TLS included."""
     last_error: str = ""
+    last_failure: int | str | None = None
+    """What the last error was: a status, or a `Failure`."""
 
     @property
     def serving(self) -> bool:
@@ -169,17 +171,17 @@ class Health:
         self.reachable, self.unconnected, self.last_exchange = True, False, now
         if status in SERVING:
             self.served = True
-            self.last_success, self.last_error = now, ""
+            self.last_success, self.last_error, self.last_failure = now, "", None
             self._recovered(now)
         elif not (alarm and answer is Answer.INVALID):  # that says something about the alarm, nothing about the route
             self.served = False
-            self._failed(f"answered {status}", now, alarm=alarm)
+            self._failed(f"answered {status}", status, now, alarm=alarm)
         if alarm and answer is Answer.ACCEPTED:
             self.demoted, self.demoted_s = False, 0.0
         elif alarm and answer is not Answer.INVALID:
             self._demote(now)
 
-    def failed(self, error: str, now: float, *, alarm: bool, connected: bool) -> None:
+    def failed(self, error: str, now: float, *, alarm: bool, connected: bool, failure: Failure | None = None) -> None:
         """Note an exchange without a whole answer, or a connection that could not be made."""
         self.last_exchange = now
         if alarm:
@@ -188,10 +190,10 @@ class Health:
             self.reachable = self.served = False
         else:
             self.unconnected = True
-        self._failed(error, now, alarm=alarm)
+        self._failed(error, failure, now, alarm=alarm)
 
-    def _failed(self, error: str, now: float, *, alarm: bool) -> None:
-        self.last_error = error
+    def _failed(self, error: str, failure: int | str | None, now: float, *, alarm: bool) -> None:
+        self.last_error, self.last_failure = error, failure
         self.serving_since = None
         if self.failing_since is None:
             self.failing_since = now
