@@ -169,11 +169,6 @@ class Outbox(OutboxReader):
                     self._arrivals.add(queued)
         self.wakes.wake_all()
 
-    async def keep_line_state(self, transmitter: str, state: str) -> None:
-        """Store what a line has to know after a restart, as JSON."""
-        sql = "INSERT OR REPLACE INTO line (transmitter, state) VALUES (?, ?)"
-        await self._store.write(lambda db: db.execute(sql, (transmitter, state)))
-
     async def failed(self, queued: Queued, *, attempts: int, error: str, unauthorized: Result | None = None) -> None:
         """Keep a command for another round, with the error; its `undelivered` event is pending from now on.
 

@@ -33,12 +33,6 @@ class OutboxReader:
     def __init__(self, store: Store) -> None:
         self._store = store
 
-    async def line_state(self, transmitter: str) -> str | None:
-        """Return what `keep_line_state` stored last."""
-        sql = "SELECT state FROM line WHERE transmitter = ?"
-        row = await self._store.read(lambda db: db.execute(sql, (transmitter,)).fetchone())
-        return str(row["state"]) if row else None
-
     async def _queued(self, sql: str, values: Mapping[str, Any] | Sequence[Any] = ()) -> list[Queued]:
         return await self._store.read(lambda db: [read_queued(row) for row in db.execute(sql, values)])
 
