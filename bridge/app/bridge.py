@@ -27,12 +27,16 @@ from bridge.mqtt.session import Session
 from bridge.panels.commands import PanelCommands
 from bridge.panels.events import MISSED_MAX_AGE_S, Panels, check_stored
 from bridge.panels.topics import PanelTopics
+from bridge.record.recorder import Recorder
 from bridge.store.database import Store
+from bridge.store.edges import Edges
 from bridge.store.lock import hold
 from bridge.store.maintenance import maintain
 from bridge.store.recovery import Recovery, RecoveryReport
 from bridge.transmitters.intake import CommandHandler
 from bridge.transmitters.publisher import Publisher
+from bridge.transmitters.record import RecordPublisher
+from bridge.transmitters.scheduled_tests import ScheduledTests
 
 log = logging.getLogger(__name__)
 
@@ -82,10 +86,14 @@ class Bridge:
         outgoing = Outgoing(asyncio.Event())
         topics, panel_topics = build.topics(settings), PanelTopics(settings.mqtt.base_topic)
         self._problems = problems = Problems()
+        edges = Edges(store)
+        self._recorder = Recorder(edges, clock)
+        self._record = RecordPublisher(topics, edges, outgoing, build.subjects(settings), clock)
+        self._publisher = publisher = Publisher(topics, outbox, outgoing, problems, self._recorder)
         self._connections = Connections()
         self._known = known = build.known_panels(settings.g90, self._connections)
         self._problem_log = ProblemLog(problems, known.label)
-        self._publisher = publisher = Publisher(topics, outbox, outgoing, problems)
+        self._tests = ScheduledTests(build.planned_tests(settings), outbox, clock, problems)
         self._transmitters = build.transmitters(settings, outbox, publisher, clock)
         self._clock_watch = ClockWatch(clock, outbox, problems, publisher.emit)
         self._announcer = announcer = build.announcer(settings, outgoing)
@@ -130,6 +138,7 @@ class Bridge:
             for group in groups:
                 await _end(group)
             await self._publisher.flush()
+            await self._recorder.stop()
 
     async def _restore(self) -> PanelServer | None:
         """Declare what was published last; return the server of panels as they were, if they are configured."""
@@ -168,13 +177,16 @@ class Bridge:
             "status": status.run(),
             "store": maintain(self._store, self._outbox, clock, self._store_failed),
             "clock": self._clock_watch.run(),
+            "record": self._record.run(),
+            "test alarms": self._tests.run(),
             "problem log": self._problem_log.run(),
             "announcer": self._announcer.run(),
             "health": health.serve(self._settings.store.path, status.hanging, self._problems),
             "watchdog": watchdog.watch(manager, self._session.connected, status.hanging),
         }
         lines = {f"transmitter {name}": each.run() for name, each in self._transmitters.items()}
-        return [listening, others, lines, {"publisher": self._publisher.run()}, {"session": self._session.run()}]
+        publishing = {"publisher": self._publisher.run(), "recorder": self._recorder.run()}
+        return [listening, others, lines, publishing, {"session": self._session.run()}]
 
     def _store_failed(self, failure: StoreError | None) -> None:
         """Report that the disk takes no writes, or that it does again."""

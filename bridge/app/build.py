@@ -35,6 +35,7 @@ from bridge.mqtt.session import Subscriptions
 from bridge.panels.code_lock import CodeLock
 from bridge.panels.known import ControlledPanel, KnownPanels
 from bridge.panels.topics import PanelTopics
+from bridge.record.figures import Subject
 from bridge.sos_access.client import SOSAccessClient
 from bridge.sos_access.peer import Peer
 from bridge.store.database import Store
@@ -44,6 +45,7 @@ from bridge.transmitters.line import Line
 from bridge.transmitters.network import Network
 from bridge.transmitters.publisher import Publisher
 from bridge.transmitters.routes import Route
+from bridge.transmitters.scheduled_tests import PlannedTests
 from bridge.transmitters.topics import Reach, Topics
 from bridge.transmitters.transmitter import Transmitter
 
@@ -61,7 +63,31 @@ def _reach(each: TransmitterSettings) -> Reach:
     if each.secondary_receiver:
         receivers["secondary"] = each.secondary_receiver
     paths = {path.name: path.interface or path.source or "" for path in each.paths}
-    return Reach(receivers, paths, each.heartbeat_s, each.check_idle_every)
+    return Reach(receivers, paths, each.heartbeat_s, each.check_idle_every, each.test_every_route)
+
+
+def subjects(settings: Settings) -> list[Subject]:
+    """Return what is measured of each transmitter."""
+    return [
+        Subject(each.name, tuple(_reach(each).receivers), tuple(_reach(each).paths), each.undelivered_after)
+        for each in settings.transmitters
+    ]
+
+
+def planned_tests(settings: Settings) -> dict[str, PlannedTests]:
+    """Return the test alarms of each transmitter that has a schedule of them."""
+    plans = {}
+    for each in settings.transmitters:
+        if (timetable := each.timetable) is not None and each.test_event_code:
+            routes = _routes(each) if each.test_every_route else ()
+            plans[each.name] = PlannedTests(each.test_event_code, timetable, tuple(routes))
+    return plans
+
+
+def _routes(each: TransmitterSettings) -> list[Route]:
+    """Return every receiver over the first path before any over the second."""
+    paths = [path.name for path in each.paths] or [""]
+    return [Route(receiver, path) for path in paths for receiver in receivers(each)]
 
 
 def broker(mqtt: MqttSettings) -> Broker:

@@ -20,6 +20,7 @@ _EACH_S = 5.0
 _OVER = {
     Kind.PASSWORD_FILE: "the password file is good again",
     Kind.REJECTED: "no rejected alarms are left",
+    Kind.TEST_FAILED: "a test alarm was accepted",
     Kind.STORE_FAILED: "the store takes writes again",
     Kind.PANEL_OFFLINE: "online again",
     Kind.PANEL_UNREADABLE: "can be read again",

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bridge.cli.logs import setup_logging
-from bridge.common.errors import ConfigError
+from bridge.common.errors import ConfigError, StoreError
 
 if TYPE_CHECKING:  # pydantic takes longer than some commands
     from bridge.config.settings import Settings, TransmitterSettings
@@ -44,6 +44,14 @@ def load_settings(args: argparse.Namespace) -> Settings:
     file = Path(args.config) if args.config else None
     found: Settings = import_module("bridge.config.sources").load(file, overrides)
     return found
+
+
+def existing_store(settings: Settings) -> Path:
+    """Return the path of the store. Raises StoreError where there is none: reading creates nothing."""
+    path = settings.store.path
+    if not path.exists():
+        raise StoreError(f"no store at {path}; the service creates it")
+    return path
 
 
 def add_transmitter_option(parser: argparse.ArgumentParser) -> None:

@@ -67,6 +67,8 @@ class Request(StrEnum):
     RESTORE = "restore"
     PING = "ping"
     AUTH = "auth"
+    TEST = "test"
+    """A test alarm: never active, never reported as undelivered."""
 
 
 class Outcome(StrEnum):
@@ -233,6 +235,8 @@ class Command:
     reference: str | None = None
     warnings: tuple[str, ...] = ()
     reply: Reply | None = None
+    route: tuple[str, str] | None = None
+    """The only receiver and path that a test alarm goes over; None: any."""
 
     def ended(self, outcome: Outcome, at: datetime, **details: Any) -> Result:  # noqa: ANN401 - fields of any type
         """Return its result; `details` are the fields of `Result` that the command does not have."""

@@ -29,6 +29,7 @@ class Kind(StrEnum):
     HEARTBEAT_DISABLED = "heartbeat_disabled"
     REJECTED = "rejected"
     UNDELIVERED = "undelivered"
+    TEST_FAILED = "test_failed"
     BROKER_DOWN = "broker_down"
     """Never published: nobody can read it there."""
     STORE_FAILED = "store_failed"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from datetime import time
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -27,6 +28,7 @@ from bridge.config.types import (
     PanelAddress,
     Password,
     ServerAddress,
+    TimeOfDay,
     TlsName,
     WebsocketPath,
     host_port,
@@ -36,8 +38,10 @@ from bridge.panels.forwarding import Rule
 from bridge.panels.rules import parse_event, parse_restore_on, parse_sensor_type, unknown_names
 from bridge.sos_access.prepare import check_event_code, prepare
 from bridge.sos_access.tls import tls_context
+from bridge.transmitters.timetable import Timetable, default_at
 
 _LEVELS = {"90s": 90.0, "180s": 180.0, "5h": 18000.0, "25h": 90000.0}
+_DAY_S = 86400
 
 
 def _checked(check: Callable[[str], object]) -> AfterValidator:
@@ -107,7 +111,7 @@ class StoreSettings(Table):
 
     path: Path = Path("/data/sosbridge.db")
     max_commands: int = Field(100_000, ge=1, description="new commands are refused past it")
-    history: Duration = Field(30 * 86400.0, ge=0)
+    history: Duration = Field(400 * 86400.0, ge=0, description="how long results are kept, for reports")
 
 
 class LogSettings(Table):
@@ -190,7 +194,36 @@ class TransmitterSettings(Table):
     )
     paths: tuple[PathSettings, ...] = Field((), description="in order of preference; none: the system's routing")
     test_event_code: OptionalCode | None = Field(None, description="raised by the test button in Home Assistant")
+    test_every: Duration | None = Field(
+        None, ge=3600, le=31 * 86400, description="how often a test alarm is sent; 24h, or a part or multiple of it"
+    )
+    test_at: TimeOfDay | None = Field(
+        None, description="local time of test alarms; default: between 1:00 and 5:00, by the transmitter's code"
+    )
+    test_every_route: bool = Field(default=False, description="each test alarm over one receiver and path, in turn")
     alarms: tuple[AlarmSettings, ...] = ()
+
+    @model_validator(mode="after")
+    def _tests(self) -> Self:
+        if self.test_every is None:
+            if useless := [name for name in ("test_at", "test_every_route") if getattr(self, name)]:
+                raise ValueError(f'{" and ".join(useless)}: no test alarm is sent; add for example test_every = "24h"')
+            return self
+        if not self.test_event_code:
+            raise ValueError("test_event_code is missing; test_every needs the code that the operator takes as a test")
+        if _DAY_S % self.test_every and self.test_every % _DAY_S:
+            raise ValueError(
+                f"test_every: {self.test_every:g} s is neither a part of a day, such as 6h, nor whole days"
+            )
+        return self
+
+    @property
+    def timetable(self) -> Timetable | None:
+        """When test alarms are sent; None: never."""
+        if self.test_every is None:
+            return None
+        at = time.fromisoformat(self.test_at) if self.test_at else default_at(self.transmitter_code)
+        return Timetable(int(self.test_every), at)
 
     @property
     def heartbeat_s(self) -> float | None:

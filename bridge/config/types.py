@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from datetime import time
 from ipaddress import IPv4Address, ip_address, ip_network
 from typing import Annotated
 
@@ -19,6 +20,7 @@ LONGEST_S = 36500 * 86400.0
 
 _RECEIVER, _SERVER = "alarm.example.com:19100", "0.0.0.0:5678"
 _UNITS = {"d": 86400, "h": 3600, "m": 60, "s": 1}
+_TIME = re.compile("([01]?[0-9]|2[0-3]):[0-5][0-9]")
 _DURATION = re.compile(r"(\d{1,9}(?:\.\d{1,3})?)\s*([smhd])")
 _HOST_PORT = re.compile(r"(?:\[([^\[\]]+)\]|([^:\[\]]+))(?::([0-9]+))?")
 
@@ -153,3 +155,15 @@ Password = Annotated[
     ),
 ]
 """A text that is a `Secret` from here on."""
+
+
+def _time_of_day(written: object) -> object:
+    """Return 03:20 of a time as TOML or people write it. Raises ValueError."""
+    text = written.isoformat("minutes") if isinstance(written, time) else written
+    if isinstance(text, str) and _TIME.fullmatch(text):
+        return text.zfill(5)
+    raise ValueError(f"{str(written)!r} is not a time of day; use for example 03:20")
+
+
+TimeOfDay = Annotated[str, BeforeValidator(_time_of_day)]
+"""Local time, hours and minutes."""

@@ -167,7 +167,7 @@ class PanelReader:
         try:
             await self._info(registry, candidate)
         except PanelCommandError as error:
-            _log.info("panel %s is read over its connection: %s", self.guid, error)
+            _log.debug("panel %s is read over its connection: %s", self.guid, error)
         else:
             self.control, now = LocalControl(candidate.host, self._port), time.monotonic()
             self._plan = self._plan.with_reads(Reads.REGULARLY, now).refreshed(now)

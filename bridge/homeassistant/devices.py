@@ -35,13 +35,18 @@ _ALARM_RESULTS: Final = ("accepted", "duplicate", "rejected", "unauthorized", "u
 
 _ONLINE: Final[Payload] = {"payload_on": "online", "payload_off": "offline", "device_class": "connectivity"}
 _OUTCOME: Final[Payload] = {"device_class": "enum", "options": [str(outcome) for outcome in Outcome]}
-_DETAILS = "dict(value_json.items() | selectattr(0, 'in', ['status', 'info', 'receiver', 'reference']))"
-_ATTRIBUTES = f"{{{{ ({_DETAILS} if value_json is defined else {{}}) | to_json }}}}"
+_SELECTED = (
+    "{{{{ (dict(value_json.items() | selectattr(0, 'in', {})) if value_json is defined else {{}}) | to_json }}}}"
+)
+_ATTRIBUTES = _SELECTED.format(["status", "info", "receiver", "reference"])
 # A topic that is cleared has an empty payload, which is not JSON.
 _INFO = "{{ (value_json if value_json is defined else {}) | to_json }}"
 _PROBLEMS = "{{ dict(problems=value_json if value_json is defined else []) | to_json }}"
 _BEFORE = "(this.state if this.state not in ['unknown', 'unavailable'] else none)"
 _HEARTBEAT = f"value_json.completed_at if value_json.outcome == 'accepted' else {_BEFORE}"
+_TESTED = f"value_json.completed_at if value_json.outcome in ['accepted', 'duplicate'] else {_BEFORE}"
+_TEST_ATTRIBUTES = _SELECTED.format(["outcome", "completed_at", "status", "receiver", "path", "attempts", "error"])
+_TRANSMISSION = "value_json.transmission.mean_s if value_json.transmission else none"
 _SECONDS: Final[Payload] = {"device_class": "duration", "unit_of_measurement": "s", "suggested_display_precision": 1}
 _OFFSET = "value_json.clock_offset_s"
 _CLOCK_OFFSET = f"({_OFFSET} | round(1) + 0) if {_OFFSET} is number else none"
@@ -81,7 +86,7 @@ def transmitter_device(
     """Return the device of a transmitter; `test_code` is the event code that its test button raises."""
     topics = Topics(names.base, {name: alarms}, {name: reach} if reach else {})
     entities = [*_switches(topics, name), *_buttons(topics, name, test_code), *_states(topics, name)]
-    entities += _reach(topics, name)
+    entities += [*_reach(topics, name), *_record(topics, name, test_code)]
     about = {"name": f"Transmitter {name}", "manufacturer": "sosbridge", "model": "SOS Access v4"}
     return Device(names, transmitter_id(names, name)).payload(about, entities)
 
@@ -127,6 +132,22 @@ def _reach(topics: Topics, name: str) -> Iterator[Entity]:
         state, info = (topics.of(name, f"{kind}/{each}/{leaf}") for leaf in ("state", "info"))
         options = {"device_class": "connectivity", "json_attributes_topic": info, "json_attributes_template": _INFO}
         yield binary_sensor(f"{kind}_{each}", label, state, **options, **DIAGNOSTIC)
+
+
+def _record(topics: Topics, name: str, test_code: str | None) -> Iterator[Entity]:
+    """Yield when the last test alarm succeeded, and the figures of the month."""
+    record, result = topics.of(name, "record"), topics.response(name, Request.TEST)
+    hidden = {**MEASUREMENT, **DIAGNOSTIC, "enabled_by_default": False}
+    if test_code:
+        details = {
+            "json_attributes_topic": result,
+            "json_attributes_template": _TEST_ATTRIBUTES,
+            "icon": "mdi:bell-check",
+        }
+        yield sensor("last_test", "Last test", result, _TESTED, device_class="timestamp", **details)
+    percent = {"unit_of_measurement": "%", "suggested_display_precision": 3, "icon": "mdi:chart-timeline-variant"}
+    yield sensor("availability", "Availability", record, "value_json.link.availability", **percent, **hidden)
+    yield sensor("transmission_time", "Transmission time", record, _TRANSMISSION, **_SECONDS, **hidden)
 
 
 def _problem(topic: str) -> Entity:

@@ -94,6 +94,18 @@ class OutboxReader:
         row = await self._store.read(lambda db: db.execute(sql, values).fetchone())
         return str(row["result"]) if row else None
 
+    async def last_results(self, transmitter: str, request: Request, most: int) -> list[dict[str, Any]]:
+        """Return the fields of the last results of a request, oldest first."""
+        sql = "SELECT * FROM history WHERE transmitter = ? AND request = ? ORDER BY id DESC LIMIT ?"
+        rows = await self._store.read(lambda db: db.execute(sql, (transmitter, request, most)).fetchall())
+        return [read_pending_result(row).fields for row in reversed(rows)]
+
+    async def test_result(self, transmitter: str, number: int) -> dict[str, Any] | None:
+        """Return the fields of the result of a test alarm; None until it has ended."""
+        sql = "SELECT * FROM history WHERE transmitter = ? AND request = 'test' AND command_id = ?"
+        row = await self._store.read(lambda db: db.execute(sql, (transmitter, number)).fetchone())
+        return read_pending_result(row).fields if row else None
+
     async def owed_undelivered(self, transmitters: Iterable[str]) -> list[Queued]:
         """Return commands whose `undelivered` event is not published, oldest first, at most 1000."""
         return await self._queued(_OWED_UNDELIVERED, [json.dumps(list(transmitters))])

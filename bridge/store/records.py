@@ -140,6 +140,7 @@ def insert_command(db: sqlite3.Connection, command: Command, delivery: Delivery 
         "alarm": command.alarm.given() if command.alarm else None,
         "reference": command.reference,
         "warnings": command.warnings,
+        **({"route": command.route} if command.route else {}),
     }
     number = db.execute(
         "INSERT INTO command (transmitter, request, event_code, area, section, detector, body, accepted_at,"
@@ -208,6 +209,7 @@ def read_queued(row: sqlite3.Row) -> Queued:
             reference=body["reference"],
             warnings=tuple(body["warnings"]),
             reply=_reply(row),
+            route=(str(body["route"][0]), str(body["route"][1])) if body.get("route") else None,
         )
         state = State(row["state"])
     except (ValueError, LookupError, TypeError, OverflowError, OSError) as error:

@@ -28,6 +28,7 @@ from bridge.sos_access.prepare import prepare_leniently
 from bridge.store import wal
 from bridge.store.connection import connect, damage, fault
 from bridge.store.database import Store
+from bridge.store.edges import read_edge, read_run
 from bridge.store.records import State, count_pending, read_active, read_panel, read_pending_result, read_queued
 from bridge.store.schema import NEEDED
 
@@ -63,6 +64,8 @@ _TABLES: Tables = {
     "forwarded": ("key", lambda row: float(row["at"])),
     "fact": ("name", lambda row: str(row["value"])),
     "history": ("id", read_pending_result),
+    "run": ("id", read_run),
+    "edge": ("run, transmitter, part, at", read_edge),
 }
 """By table: its order on disk, and a function that reads a row or raises."""
 _UNREADABLE = (DamagedError, TypeError, ValueError)

@@ -63,7 +63,17 @@ MIGRATIONS: tuple[str, ...] = (
     CREATE INDEX command_mid ON command (mid) WHERE mid IS NOT NULL;
     DROP TABLE seen;
     """,
+    """
+    -- when the bridge ran; `last`: its stop, else its last write (Edges)
+    CREATE TABLE run (id INTEGER PRIMARY KEY AUTOINCREMENT, start REAL NOT NULL, last REAL NOT NULL);
+    CREATE TABLE edge (
+        run INTEGER NOT NULL, transmitter TEXT NOT NULL,
+        part TEXT NOT NULL,                     -- link, receiver/R, path/N
+        at REAL NOT NULL, up INTEGER NOT NULL,
+        PRIMARY KEY (run, transmitter, part, at)
+    ) WITHOUT ROWID;
+    """,
 )
 _LAST_OF_EACH = "SELECT max(id) FROM history WHERE published GROUP BY transmitter, request"
-NEEDED = {"history": f"WHERE published = 0 OR id IN ({_LAST_OF_EACH})"}
-"""Which rows of a table are ever read: of the published results only the last of each kind."""
+NEEDED = {"history": f"WHERE published = 0 OR id IN ({_LAST_OF_EACH})", "edge": "WHERE 0"}
+"""Which rows of a table the service needs: of the published results the last of each kind, no old edges."""

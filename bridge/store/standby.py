@@ -1,7 +1,7 @@
 """The store in memory, while the disk cannot be written: what is read and written there, and how it gets to disk.
 
-The copy has everything but old results. Triggers note which rows change; once the disk takes writes again, these rows
-are written there in one transaction.
+The copy has everything but old results and edges. Triggers note which rows change; once the disk takes writes again,
+these rows are written there in one transaction.
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ _TABLES = {
     "panel": ("guid",),
     "forwarded": ("key",),
     "fact": ("name",),
+    "run": ("id",),
+    "edge": ("run", "transmitter", "part", "at"),
 }
 """The primary key of each table."""
 _LEFT_FREE = 1000

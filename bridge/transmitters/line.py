@@ -93,7 +93,7 @@ class Line:
         """Return the message for `command`, `minimal` with its mandatory elements only. Raises FieldError."""
         if command.alarm is not None:
             alarm = PreparedAlarm(command.alarm.event_code) if minimal else command.alarm
-            return self.client.prepared_request(alarm, "AL" if command.request is Request.ALARM else "RE")
+            return self.client.prepared_request(alarm, "RE" if command.request is Request.RESTORE else "AL")
         if command.request is Request.AUTH:
             return self.client.new_auth_request(command.reference)
         return self.client.ping_request(command.reference)

@@ -6,9 +6,11 @@ import asyncio
 import json
 import logging
 import time
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
 from functools import partial
+from typing import Any
 
 from bridge.common.errors import StoreError
 from bridge.common.lasting import LASTS
@@ -16,6 +18,7 @@ from bridge.common.models import Outcome, Reply, Request, Result
 from bridge.common.problems import About, Kind, Problem, Problems
 from bridge.common.text import clean, timestamp
 from bridge.mqtt.outgoing import Outgoing
+from bridge.record.recorder import Recorder
 from bridge.store.outbox import Outbox
 from bridge.store.records import Counts, PendingResult, Queued
 from bridge.transmitters.reachability import Reachability
@@ -30,15 +33,20 @@ _RETRY_S = 5.0
 _AFTER_STORED_S = 0.03
 """What was stored just now is sent before the states that count it are read and published."""
 _HEARTBEAT_EACH_S = 600.0
+_LAST_TESTS = 32
+"""Enough for the last one of each route."""
 
 
 class Publisher:
     """Keeps the topics of all transmitters as the outbox is."""
 
-    def __init__(self, topics: Topics, outbox: Outbox, outgoing: Outgoing, problems: Problems) -> None:
+    def __init__(
+        self, topics: Topics, outbox: Outbox, outgoing: Outgoing, problems: Problems, recorder: Recorder
+    ) -> None:
         self._topics = topics
         self._outbox = outbox
         self._outgoing = outgoing
+        self._recorder = recorder
         self._changed: set[str] = set(topics.transmitters)
         self._work = asyncio.Event()
         self._work.set()
@@ -74,6 +82,8 @@ class Publisher:
         for leaf, state in change.states.items():
             payload = state if isinstance(state, str) else json.dumps(state)
             self._outgoing.state(self._topics.of(transmitter, leaf), payload)
+            if isinstance(state, str):
+                self._recorder.note(transmitter, leaf.removesuffix("/state"), up=state == "ON")
         for event in change.events:
             self._outgoing.publish(self._topics.of(transmitter, "event"), json.dumps(event))
         for finding in change.findings:
@@ -129,12 +139,14 @@ class Publisher:
         """Declare what was published last before this start: a broker that lost its store gets it again."""
         await self._look_for_unconfigured()
         self._publish_problems(None)
-        kinds = ((Request.ALARM, Request.RESTORE), (Request.PING,), (Request.AUTH,))
+        kinds = ((Request.ALARM, Request.RESTORE), (Request.PING,), (Request.AUTH,), (Request.TEST,))
         for name in self._topics.transmitters:
             for requests in kinds:
                 payload = await self._outbox.last_result(name, requests)
                 if payload is not None:
                     self._outgoing.state(self._topics.response(name, requests[0]), payload)
+            for fields in await self._outbox.last_results(name, Request.TEST, _LAST_TESTS):
+                self._tested(name, fields)
             await self._refresh(name)
 
     async def _look_for_unconfigured(self) -> None:
@@ -205,11 +217,25 @@ class Publisher:
             self._waiting_results += 1
             if result.request in (Request.ALARM, Request.RESTORE):
                 self._alarm_event(result.transmitter, result.fields["outcome"], result.fields)
+            if result.request is Request.TEST:
+                self._tested(result.transmitter, result.fields)
             topic = self._topics.response(result.transmitter, result.request)
             done = partial(self._result_published, result)
             self._outgoing.publish(topic, result.payload, retain=True, reply=result.reply, done=done)
         if portion and not self._waiting_results:  # all of transmitters not configured: the next portion is due
             self._work.set()
+
+    def _tested(self, transmitter: str, fields: Mapping[str, Any]) -> None:
+        """Raise the problem of a test alarm that failed, or clear it; by route where each has its own tests."""
+        line, outcome = About(transmitter), fields.get("outcome")
+        route = About(transmitter, fields.get("receiver"), fields.get("path"))
+        if outcome in (Outcome.ACCEPTED, Outcome.DUPLICATE):
+            for about in (line, route):
+                self._problems.set(Kind.TEST_FAILED, None, about)
+            return
+        about = route if self._topics.reach(transmitter).tests_each_route else line
+        error = f": {fields['error']}" if fields.get("error") else ""
+        self._problems.set(Kind.TEST_FAILED, f"the last test alarm failed, {outcome}{error}", about)
 
     def _result_published(self, result: PendingResult) -> None:
         self._published.append(result)

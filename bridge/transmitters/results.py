@@ -63,6 +63,8 @@ def result(item: Item, outcome: Outcome, now: datetime, sent: Sent | None = None
     """Return the result of a command; `error` replaces what the last answers say."""
     command = item.queued.command
     fields: dict[str, Any] = {"attempts": item.attempts or None, "error": error}
+    if command.route is not None:
+        fields |= {"receiver": command.route[0], "path": command.route[1] or None}
     if sent is not None:
         fields |= _answer(sent) | ({"error": error} if error is not None else {})
         if sent.exchange is None or (outcome is Outcome.REJECTED and error is None):

@@ -237,10 +237,11 @@ class LineState:
         if ping:
             self.supervision.last_ping = now
 
-    def ask_ended(self, attempts: Iterable[Attempt], now: float, *, ping: bool) -> None:
+    def ask_ended(self, attempts: Iterable[Attempt], now: float, *, ping: bool, alarm: bool = False) -> None:
+        """Note how a commanded ping or rotation ended, or a test alarm."""
         self.busy = False
         for attempt in attempts:
-            self.observed(attempt, now, alarm=False)
+            self.observed(attempt, now, alarm=alarm)
             if ping and attempt.status is not None:
                 self.supervision.ping_answered(attempt.status, now, heartbeat=False)
 

@@ -28,6 +28,9 @@ log = logging.getLogger(__name__)
 
 RETRY_S = 5.0
 """Until a store that failed is tried again."""
+TEST_WITHIN_S = 300.0
+"""A test alarm is given up after it."""
+_TEST_EACH_S = 30.0
 
 Work = Coroutine[Any, Any, None]
 
@@ -155,9 +158,12 @@ class Sender:
             request = self.line.message(item.queued.command)
         except FieldError as error:
             return self.complete(item, Outcome.INVALID, error=str(error))
-        ping = item.queued.command.request is Request.PING
-        self.state.ask_began(now(), ping=ping)
-        return self._command(item, tries, request) if ping else self._rotate(item, tries, request)
+        if item.queued.command.request is Request.TEST and self._test_age_s(item) > TEST_WITHIN_S:
+            return self._give_up_test(item)
+        kind = item.queued.command.request
+        self.state.ask_began(now(), ping=kind is Request.PING)
+        ask = {Request.PING: self._command, Request.AUTH: self._rotate, Request.TEST: self._test}[kind]
+        return ask(item, tries, request)
 
     async def _command(self, item: Item, tries: Sequence[Try], request: AnyRequest) -> None:
         sent = await self._asked(item, tries, request, ping=True)
@@ -179,11 +185,13 @@ class Sender:
         self.failures += outcome is not Outcome.ACCEPTED
         await self._settle(sent)
 
-    async def _asked(self, item: Item, tries: Sequence[Try], request: AnyRequest, *, ping: bool) -> Sent:
+    async def _asked(
+        self, item: Item, tries: Sequence[Try], request: AnyRequest, *, ping: bool, alarm: bool = False
+    ) -> Sent:
         sent = await self.line.ask(tries, request, _Watch(self))
         item.add(sent)
         self._log.attempted(item, sent)
-        self.state.ask_ended(sent.attempts, now(), ping=ping)
+        self.state.ask_ended(sent.attempts, now(), ping=ping, alarm=alarm)
         return sent
 
     async def _take_password(self, sent: Sent) -> tuple[Outcome, str | None]:
@@ -198,6 +206,41 @@ class Sender:
         log.info("%s: the receiver issued a new password; it is stored", self.line.name)
         self.state.check_all()
         return Outcome.ACCEPTED, None
+
+    # Test alarms
+
+    async def _test(self, item: Item, tries: Sequence[Try], request: AnyRequest) -> None:
+        only = item.queued.command.route
+        on_route = [each for each in tries if only is None or each.route == only]
+        sent = await self._asked(item, on_route or tries, request, ping=False, alarm=True)
+        outcome = outcome_of(sent)
+        ended = outcome is not Outcome.UNREACHABLE or self._test_age_s(item) + _TEST_EACH_S > TEST_WITHIN_S
+        if ended:
+            await self.complete(item, outcome, sent)
+            self.failures += outcome is not Outcome.ACCEPTED
+        await self._settle(sent)
+        if not ended:
+            self.on_its_way -= {task for task in (asyncio.current_task(),) if task}  # a stop does not wait for the rest
+            await asyncio.sleep(_TEST_EACH_S)
+            self.state.commands.append((item.queued.id, False))
+
+    async def give_up_tests(self) -> None:
+        """End the test alarms that could not be begun in time."""
+        for command in [*self.state.commands]:
+            item = self.items.get(command[0])
+            if item is None or item.queued.command.request is not Request.TEST or command not in self.state.commands:
+                continue
+            if self._test_age_s(item) > TEST_WITHIN_S:
+                self.state.commands.remove(command)
+                await self._give_up_test(item)
+
+    def _test_age_s(self, item: Item) -> float:
+        command = item.queued.command
+        return self._clock.age_s(command.moment, command.accepted_at)
+
+    async def _give_up_test(self, item: Item) -> None:
+        outcome = Outcome.UNREACHABLE if item.attempts else Outcome.EXPIRED
+        await self.complete(item, outcome, error=item.error or f"not sent within {TEST_WITHIN_S:.0f} s")
 
     # Heartbeats and checks
 

@@ -17,6 +17,7 @@ _RESPONSE_TOPICS = {
     Request.RESTORE: "alarm/response",
     Request.PING: "ping/response",
     Request.AUTH: "auth/response",
+    Request.TEST: "test/response",
 }
 
 
@@ -31,6 +32,8 @@ class Reach:
     level: float | None = None
     """The heartbeat level in seconds; None: heartbeats are off."""
     check_idle_every: float = 3600.0
+    tests_each_route: bool = False
+    """Whether each test alarm goes over one route."""
 
 
 _ONE_RECEIVER = Reach()
@@ -70,7 +73,8 @@ class Topics:
         """The filters of all retained topics that are ours; none of them matches a command topic."""
         alarm = ("alarm/response", "alarm/+/state", "alarm/active")
         line = ("link", *(f"{kind}/+/{leaf}" for kind in ("receiver", "path") for leaf in ("state", "info")))
-        leaves = (*alarm, "ping/response", "auth/response", *line, "outbox", "problem", "problem/info")
+        responses = ("ping/response", "auth/response", "test/response", "record")
+        leaves = (*alarm, *responses, *line, "outbox", "problem", "problem/info")
         bridge = (self.bridge(leaf) for leaf in ("state", "info", "health", "problem", "problem/info"))
         return (*bridge, *(self.of("+", leaf) for leaf in leaves))
 

@@ -166,6 +166,7 @@ class Transmitter:
             if self._line.passwords.trouble is not None:
                 await asyncio.to_thread(self._line.passwords.recheck)
                 self._wake.set()
+            await self._sender.give_up_tests()
             if not self._state.queue:
                 continue
             try:

@@ -118,8 +118,8 @@ class Run:
         self.product.start()
         for name in self.transmitters:
             await self.publisher.ping(name)
-        end, quiet_since = now() + _SETTLES_WITHIN_S, now()
-        while self.ledger.open() and now() < end:
+        quiet_since = now()
+        while self.ledger.open() and now() - quiet_since < _SETTLES_WITHIN_S:
             self.listener.heard.clear()
             with suppress(TimeoutError):
                 async with asyncio.timeout(1):

@@ -149,7 +149,7 @@ class Ledger:
         self._locked: dict[tuple[str, str], list[tuple[float, float]]] = defaultdict(list)
         """From when to when a receiver was not asked as it had refused the password, by account and receiver."""
         self._invalid: dict[str, Alarm] = {}
-        """The alarm of an account that was last called invalid: what comes without a name may be that."""
+        """By account, the last alarm that every receiver called invalid: what comes without a name is that one."""
         self.faults: Counter[str] = Counter()
         self.accounts: dict[str, set[str]] = {}
         """By line, a transmitter or a panel: the transmitter codes under which its alarms go out."""
@@ -181,7 +181,7 @@ class Ledger:
             self.strange.append(f"an alarm that nobody sent: {arrived.reference}")
             return attempt
         alarm.attempts.append(attempt)
-        if arrived.status in INVALID:
+        if arrived.status in INVALID and alarm.refused_for_good:
             self._invalid[arrived.account] = alarm
         return attempt
 

@@ -123,6 +123,14 @@ def test_what_the_broker_delivers_again_is_one_alarm_more(ledger: Ledger) -> Non
     assert len(faulty(ledger, Rotations())) == 2
 
 
+def test_what_comes_without_a_name_was_refused_by_both(ledger: Ledger) -> None:
+    first, second = sent(ledger, 1, at=0), sent(ledger, 2, at=0)
+    refused(ledger, first, 1, status=2)
+    had(ledger, second, 2, status=2)
+    ledger.arrived(Arrived(None, "IK00001", "secondary", 0), 3)
+    assert [len(each.treated) for each in (first, second)] == [1, 0]
+
+
 def test_what_was_told_while_the_disk_was_full_may_be_told_again(ledger: Ledger) -> None:
     alarm = sent(ledger, 1, at=1)
     had(ledger, alarm, 1)

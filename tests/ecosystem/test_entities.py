@@ -37,6 +37,9 @@ ENTITIES: dict[str, dict[str, tuple[str, str | None, str | None, str | None]]] =
         f"binary_sensor.{TRANSMITTER}_receiver_primary": ("Primary receiver", "connectivity", DIAGNOSTIC, None),
         f"binary_sensor.{TRANSMITTER}_receiver_secondary": ("Secondary receiver", "connectivity", DIAGNOSTIC, None),
         f"event.{TRANSMITTER}_result": ("Alarm result", None, None, "unknown"),
+        f"sensor.{TRANSMITTER}_last_test": ("Last test", "timestamp", None, "unknown"),
+        f"sensor.{TRANSMITTER}_availability": ("Availability", None, DIAGNOSTIC, "disabled"),
+        f"sensor.{TRANSMITTER}_transmission_time": ("Transmission time", "duration", DIAGNOSTIC, "disabled"),
     },
     PANEL: {
         ALARM: ("Alarm", None, None, "disarmed"),

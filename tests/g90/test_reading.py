@@ -310,6 +310,19 @@ def test_equal_alarms_whose_times_a_set_clock_hides_have_times_of_their_own(jump
     assert len({event.at.replace(microsecond=event.at.microsecond // 1000 * 1000) for event in events}) == 3
 
 
+def test_equal_alarms_before_a_report_have_times_before_it() -> None:
+    panel = met()
+    panel.clock = 3600
+    panel.alarms(20)
+    panel.alarms(30)
+    panel.clock = 0
+    panel.alarms(40, ALERT)
+    panel.read(41)
+    times = [event.at.replace(microsecond=event.at.microsecond // 1000 * 1000) for event in panel.events]
+    assert len(set(times)) == 3
+    assert max(times) == times[0] == at(40).wall
+
+
 @pytest.mark.parametrize("clock", [0, 3600])
 def test_what_was_missed_before_a_report_happened_before_it(clock: int) -> None:
     panel = met()

@@ -415,7 +415,7 @@ def test_where_nothing_is_known_new_is_what_is_younger_than_the_last_contact(
     found = events(begin, 60, read(60, record(A, 9, second, clock=clock)))
     assert types(found) == (["alarm"] if young else [])
     for event in found:
-        assert event.at == at(min(max(second, 0), 60)).wall
+        assert event.at == max(at(min(second, 60)).wall, NOW + timedelta(milliseconds=1))
 
 
 def test_without_a_clock_nothing_unknown_is_new_but_after_an_empty_history() -> None:
@@ -433,7 +433,11 @@ def test_without_a_clock_nothing_unknown_is_new_but_after_an_empty_history() -> 
 def test_a_moment_lies_between_what_is_known_and_now() -> None:
     state = known(D)
     found = events(state, 60, read(60, record(A, 9, 9999), record(A, 1, -500), record(A, 5, 30), D))
-    assert [(event.sensor, event.at) for event in found] == [(5, at(30).wall), (1, NOW), (9, at(60).wall)]
+    assert [(event.sensor, event.at) for event in found] == [
+        (5, at(30).wall),
+        (1, at(30.001).wall),  # newer than what lies below it, whatever its clock says
+        (9, at(60).wall),
+    ]
     clock = replace(known(D), clock_offset=100.0)
     (event,) = events(clock, 600, read(600, record(A, 9, 50), D))
     assert event.at == at(150).wall

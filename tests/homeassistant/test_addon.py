@@ -74,6 +74,9 @@ FULL: dict[str, Any] = {
             "max_age": "12h",
             "undelivered_after": "20s",
             "test_event_code": "TST",
+            "test_every": "24h",
+            "test_at": "03:20",
+            "test_every_route": True,
         }
     ],
     "alarms": [
@@ -213,8 +216,9 @@ def test_every_value_reaches_the_bridge(tmp_path: Path) -> None:
     assert settings.mqtt.tls is not None
     assert settings.mqtt.tls.ca_file == Path("/ssl/ca.pem")
     home = settings.transmitters[0]
-    assert differing(FULL["transmitters"][0], home, "max_age", "check_idle_every", "undelivered_after") == {}
-    assert (home.check_idle_every, home.undelivered_after) == (1800.0, 20.0)
+    durations = ("max_age", "check_idle_every", "undelivered_after", "test_every")
+    assert differing(FULL["transmitters"][0], home, *durations) == {}
+    assert (home.check_idle_every, home.undelivered_after, home.test_every) == (1800.0, 20.0, 86400.0)
     assert home.max_age == seconds("12h")
     assert differing(FULL["alarms"][0], home.alarms[0], "transmitter") == {}
     assert settings.g90 is not None
@@ -236,7 +240,8 @@ def test_whatever_a_password_holds(username: str, password: str, authentication:
 
 
 def test_an_emptied_field_is_not_given(tmp_path: Path) -> None:
-    transmitter = {**FULL["transmitters"][0], "test_event_code": "", "tls_verify": "", "max_age": None}
+    emptied = ("test_event_code", "test_every", "test_at", "tls_verify")
+    transmitter = {**FULL["transmitters"][0], **dict.fromkeys(emptied, ""), "max_age": None, "test_every_route": False}
     settings = started(tmp_path, {"mqtt": {"host": "b", "password": ""}, "transmitters": [transmitter], "announce": ""})
     assert settings.mqtt.password is None
     assert settings.transmitters[0].test_event_code is None

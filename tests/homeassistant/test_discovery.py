@@ -64,6 +64,9 @@ def test_a_payload_is_as_it_was_when_somebody_looked(name: str) -> None:
                 "receiver_secondary": ("binary_sensor", "Secondary receiver", "connectivity"),
                 "path_fixed": ("binary_sensor", "Path fixed", "connectivity"),
                 "path_mobile": ("binary_sensor", "Path mobile", "connectivity"),
+                "last_test": ("sensor", "Last test", "timestamp"),
+                "availability": ("sensor", "Availability", None),
+                "transmission_time": ("sensor", "Transmission time", "duration"),
             },
         ),
         (

@@ -23,6 +23,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         self.virtual = 1000.0
         self.busy = 0
         super().__init__(_Selector(self))
+        self._clock_resolution = 1e-6  # a time of many months has no nanoseconds
 
     def time(self) -> float:
         return self.virtual

@@ -50,6 +50,8 @@ def test_filters_of_states() -> None:
         "b/transmitter/+/alarm/active",
         "b/transmitter/+/ping/response",
         "b/transmitter/+/auth/response",
+        "b/transmitter/+/test/response",
+        "b/transmitter/+/record",
         "b/transmitter/+/link",
         "b/transmitter/+/receiver/+/state",
         "b/transmitter/+/receiver/+/info",
@@ -63,7 +65,13 @@ def test_filters_of_states() -> None:
 
 @pytest.mark.parametrize(
     ("request_", "leaf"),
-    [(Request.ALARM, "alarm"), (Request.RESTORE, "alarm"), (Request.PING, "ping"), (Request.AUTH, "auth")],
+    [
+        (Request.ALARM, "alarm"),
+        (Request.RESTORE, "alarm"),
+        (Request.PING, "ping"),
+        (Request.AUTH, "auth"),
+        (Request.TEST, "test"),
+    ],
 )
 def test_response_topic_of_each_request(request_: Request, leaf: str) -> None:
     assert TOPICS.response("home", request_) == f"b/transmitter/home/{leaf}/response"

@@ -292,6 +292,7 @@ def test_code_9_pauses_heartbeats_for_a_day_with_the_link_up(tmp_path: Path) -> 
         each.answer(9)
         assert await each.settle(400) == [PING]
         assert each.recorder.problems.keys() == {("heartbeat_disabled", None)}, "the day is over, and nothing is better"
+        assert each.recorder.events == ["heartbeat_disabled"], "once while it lasts"
         assert await each.settle(86000) == []
         assert await each.settle(400) == [PING]
         assert each.recorder.problems == {}

@@ -10,6 +10,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any, cast
+from unittest.mock import Mock
 
 import pytest
 
@@ -17,6 +18,7 @@ from bridge.common.errors import StoreError
 from bridge.common.models import ActiveAlarm, Command, PreparedAlarm, Request
 from bridge.common.problems import Kind, Problems
 from bridge.mqtt.outgoing import Outgoing
+from bridge.record.recorder import Recorder
 from bridge.store.arrivals import Wakes
 from bridge.store.outbox import Outbox
 from bridge.store.records import Counts, PendingResult, Queued, State
@@ -64,6 +66,9 @@ class Owing:
         return self.stray
 
     async def last_result(self, *_: object) -> None: ...
+
+    async def last_results(self, *_: object) -> list[object]:
+        return []
 
     async def owed_results(self, after: int) -> list[PendingResult]:
         return self.results.get(after, [])
@@ -114,7 +119,7 @@ class Broker(Outgoing):
 @asynccontextmanager
 async def publishing(outbox: Owing) -> AsyncIterator[tuple[Publisher, Broker]]:
     broker = Broker()
-    publisher = Publisher(TOPICS, cast("Outbox", outbox), broker, Problems())
+    publisher = Publisher(TOPICS, cast("Outbox", outbox), broker, Problems(), Mock(spec=Recorder))
     running = asyncio.create_task(publisher.run())
     try:
         yield publisher, broker

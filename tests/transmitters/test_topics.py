@@ -314,7 +314,7 @@ def test_what_is_configured_no_more_is_stale(topic: str, *, stale: bool) -> None
 
 def test_responses_have_a_topic_each() -> None:
     found = {TOPICS.response(HOME, request) for request in Request}
-    assert found == {f"base/one/transmitter/home/{leaf}/response" for leaf in ("alarm", "ping", "auth")}
+    assert found == {f"base/one/transmitter/home/{leaf}/response" for leaf in ("alarm", "ping", "auth", "test")}
 
 
 def test_a_result_leaves_out_what_does_not_apply() -> None:

@@ -69,6 +69,7 @@ def news(state: PanelState, read: HistoryRead, now: Now) -> list[Found]:
         if record.entry and _was_reported(record.entry):
             upper = min(upper, record.entry.event.at)
         latest.append(upper)
+        upper -= _TICK
     found = []
     for place in range(len(latest) - 1, -1, -1):
         record = records[place]

@@ -50,6 +50,7 @@ _OF_THE_BRIDGE = frozenset(Kind) - {
     Kind.HEARTBEAT_DISABLED,
     Kind.REJECTED,
     Kind.UNDELIVERED,
+    Kind.TEST_FAILED,
 }
 
 
@@ -135,6 +136,21 @@ async def rejected_alarm(site: House) -> AsyncIterator[None]:
     assert (await site.do("alarm/raise", "BA"))["outcome"] == "rejected"
     yield
     await _drop(site)
+
+
+@asynccontextmanager
+async def failed_test(site: House) -> AsyncIterator[None]:
+    site.home["test_event_code"] = "TST"
+    await _started(site)
+    for station in (site.primary, site.secondary):
+        station.faults.add(Fault(status=3), 1)
+    failed = await site.bridge.command("test")
+    assert (failed.returncode, "home: the test alarm failed, rejected" in failed.stderr) == (4, True)
+    yield
+    proven = await site.bridge.command("test")
+    assert (proven.returncode, proven.stdout.split(" after ")[0]) == (0, "accepted by the primary receiver")
+    assert json.loads((await site.retained())["transmitter/home/test/response"])["outcome"] == "accepted"
+    assert json.loads((await site.retained())["transmitter/home/alarm/active"]) == []
 
 
 async def _drop(site: House) -> None:
@@ -244,6 +260,7 @@ CASES = (
     Case(Kind.PASSWORD_FILE, damaged_password_file, "is damaged", "the password file is good again"),
     Case(Kind.HEARTBEAT_DISABLED, no_heartbeats, "heartbeats are not enabled", "heartbeats are enabled"),
     Case(Kind.REJECTED, rejected_alarm, "rejected", "no rejected alarms are left"),
+    Case(Kind.TEST_FAILED, failed_test, "the last test alarm failed, rejected", "a test alarm was accepted"),
     Case(Kind.BROKER_DOWN, dead_broker, "next try in", "connected to broker"),
     Case(Kind.STORE_FAILED, full_disk, "bridge.db", "the store takes writes again"),
     Case(Kind.PANEL_OFFLINE, silent_panel, "panel House: offline", "panel House: online again"),

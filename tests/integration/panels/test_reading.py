@@ -121,7 +121,9 @@ async def test_p4_p5_an_alarm_without_a_reason_is_one_and_what_explains_it_finds
     assert (unmatched["guid"], unmatched["event"]) == (GUID, "alarm")
     await site.mqtt.wait(f"panel/{GUID}/info", lambda info: info.get("problems"), after=mark)
     await site.back()
-    assert json.loads((await site.retained())[f"panel/{GUID}/info"])["problems"] == ["no rule forwards alarm"]
+    assert json.loads((await site.retained())[f"panel/{GUID}/info"])["problems"] == [
+        "panel House: no rule forwards alarm"
+    ]
     await panel.half_an_alarm(SMOKE, as_json=True)
     await asyncio.sleep(3)
     await panel.half_an_alarm(SMOKE, as_json=False)

@@ -1,0 +1,25 @@
+"""What the record of a line is made of: runs of the bridge, and the state changes seen in them. Times: Unix, s."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Edge:
+    """A part of a transmitter came up or went down."""
+
+    transmitter: str
+    part: str
+    """`link`, `receiver/R` or `path/N`, as in the topics (TOPICS.md, Transmitter states)."""
+    at: float
+    up: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A time in which the bridge ran; one that was killed ends at its last write. A part is unknown until its edge."""
+
+    start: float
+    end: float
+    edges: tuple[Edge, ...] = ()

@@ -1,0 +1,1 @@
+"""The transmission record: what was measured of the lines, as figures and reports."""

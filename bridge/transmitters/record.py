@@ -1,0 +1,59 @@
+"""Publishes the figures of the month for each transmitter: at the start, then each full hour (TOPICS.md, Record)."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from collections.abc import Sequence
+
+from bridge.common.clock import Clock
+from bridge.common.errors import StoreError
+from bridge.mqtt.outgoing import Outgoing
+from bridge.record.figures import Subject
+from bridge.record.months import Month
+from bridge.record.reader import read_month
+from bridge.store.edges import Edges
+from bridge.transmitters.topics import Topics
+
+log = logging.getLogger(__name__)
+
+_EACH_S = 3600.0
+_AFTER_S = 5.0
+"""What is measured up to the full hour is on disk by then."""
+
+
+class RecordPublisher:
+    """Keeps the topic `record` of all transmitters."""
+
+    def __init__(
+        self, topics: Topics, edges: Edges, outgoing: Outgoing, subjects: Sequence[Subject], clock: Clock
+    ) -> None:
+        self._topics = topics
+        self._edges = edges
+        self._outgoing = outgoing
+        self._subjects = subjects
+        self._clock = clock
+
+    async def run(self) -> None:
+        """Publish until cancelled."""
+        until = self._now()
+        while True:
+            await self._publish(until)
+            await asyncio.sleep(_EACH_S - (self._now() - _AFTER_S) % _EACH_S)
+            until = self._now() // _EACH_S * _EACH_S
+
+    def _now(self) -> float:
+        return self._clock.now().timestamp()
+
+    async def _publish(self, until: float) -> None:
+        """Publish what was measured up to `until`; at the end of a month that is the whole month."""
+        if self._clock.is_wrong or self._edges.is_partial:
+            return
+        try:
+            months = await read_month(self._edges, self._subjects, Month.of(until - 1), until)
+        except StoreError as error:
+            log.error("%s", error)
+            return
+        for month in months:
+            self._outgoing.state(self._topics.of(month.transmitter, "record"), json.dumps(month.as_json()))
