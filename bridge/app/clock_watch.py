@@ -7,9 +7,8 @@ import logging
 from collections.abc import Callable
 
 from bridge.common.clock import Clock
-from bridge.common.errors import StoreError
 from bridge.common.kernel import machine_id
-from bridge.common.lasting import LASTS
+from bridge.common.lasting import tolerated
 from bridge.common.problems import Kind, Problems
 from bridge.store.outbox import Outbox
 
@@ -52,11 +51,8 @@ class ClockWatch:
     async def _learn(self) -> None:
         if self._clock.was_synchronised or not self._clock.is_synchronised:
             return
-        try:
+        with tolerated(log):
             await self._outbox.keep_fact(_FACT, machine_id())
-        except StoreError as error:
-            log.error("%s", error, extra=LASTS)
-        else:
             self._clock.was_synchronised = True
 
     def _report(self) -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from bridge import __version__
 from bridge.common.errors import StoreError
-from bridge.common.lasting import LASTS
+from bridge.common.lasting import tolerated
 from bridge.common.text import timestamp
 from bridge.mqtt.outgoing import Outgoing
 from bridge.mqtt.session import Session
@@ -75,10 +75,8 @@ class BridgeStatus:
     async def run(self) -> None:
         """Publish `bridge/health` each minute until cancelled."""
         while True:
-            try:
+            with tolerated(log):
                 self._outgoing.state(self._topics.bridge("health"), json.dumps(await self._health()))
-            except StoreError as error:
-                log.error("%s", error, extra=LASTS)
             await asyncio.sleep(_HEALTH_S)
 
     async def _health(self) -> dict[str, object]:

@@ -13,7 +13,7 @@ from functools import partial
 from typing import Any
 
 from bridge.common.errors import StoreError
-from bridge.common.lasting import LASTS
+from bridge.common.lasting import LASTS, tolerated
 from bridge.common.models import Outcome, Reply, Request, Result
 from bridge.common.problems import About, Kind, Problem, Problems
 from bridge.common.text import clean, timestamp
@@ -265,7 +265,7 @@ class Publisher:
 
     async def flush(self) -> None:
         """Note on disk what MQTT has."""
-        try:
+        with tolerated(log):
             if published := list(self._published):
                 await self._outbox.published(published)
                 del self._published[: len(published)]
@@ -273,8 +273,6 @@ class Publisher:
                 await self._outbox.told_undelivered(self._published_undelivered[0])
                 del self._published_undelivered[0]
                 self._work.set()  # for the next portion
-        except StoreError as error:
-            log.error("%s", error, extra=LASTS)
 
 
 def _listed(problem: Problem) -> dict[str, str]:
