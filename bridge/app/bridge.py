@@ -74,8 +74,6 @@ async def _run_once(bridge: Bridge, stop: asyncio.Event) -> DamagedError | None:
 
 
 class Bridge:
-    """All parts of one running bridge."""
-
     def __init__(self, settings: Settings, store: Store, report: RecoveryReport | None = None) -> None:
         """`report`: how a damaged store was replaced before this start."""
         self._settings = settings

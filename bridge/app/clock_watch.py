@@ -24,8 +24,6 @@ _FACT = "synchronised machine"
 
 
 class ClockWatch:
-    """Looks at the clock each second."""
-
     def __init__(self, clock: Clock, outbox: Outbox, problems: Problems, emit: Callable[..., None]) -> None:
         """`emit` publishes on `bridge/event`."""
         self._clock = clock

@@ -36,8 +36,6 @@ _SAID = frozenset({Kind.REJECTED, Kind.ALARM_UNMATCHED})
 
 
 class ProblemLog:
-    """Logs the problems of one bridge."""
-
     def __init__(self, problems: Problems, panel_name: Callable[[str], str]) -> None:
         """`panel_name` returns the name of the panel with a GUID."""
         self._panel_name = panel_name

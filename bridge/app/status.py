@@ -29,8 +29,6 @@ _HEALTH_S = 60.0
 
 
 class BridgeStatus:
-    """Publishes and checks the state of a running bridge."""
-
     def __init__(
         self,
         topics: Topics,

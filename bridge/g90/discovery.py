@@ -48,8 +48,6 @@ async def discover(
 
 
 class _Answers(asyncio.DatagramProtocol):
-    """Collects answers of either kind, by address."""
-
     def __init__(self) -> None:
         self.found: dict[str, HostInfo | ProbeAnswer] = {}
         self.fault: Exception | None = None

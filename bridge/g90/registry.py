@@ -70,8 +70,6 @@ Rest = Callable[[], Awaitable[object]] | None
 
 
 class PanelHandler(Protocol):
-    """Stores and publishes what panels report."""
-
     async def panel_changed(self, state: PanelState, events: tuple[PanelEvent, ...]) -> None:
         """Store new events of a panel and its state after them. Called again later if it raises `BridgeError`."""
 
@@ -84,8 +82,6 @@ class PanelHandler(Protocol):
 
 @dataclass(slots=True)
 class RegisteredPanel:
-    """A panel while the server runs."""
-
     config: PanelConfig
     state: PanelState
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)

@@ -24,8 +24,6 @@ _NOT_CONTROLLED = ControlOptions(possible=False, readable=False)
 
 
 class Announcer:
-    """Declares device payloads by topic."""
-
     def __init__(
         self, names: Names, outgoing: Outgoing, panels: Mapping[str, ControlOptions], *, enabled: bool
     ) -> None:

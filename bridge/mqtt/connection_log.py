@@ -23,8 +23,6 @@ _ERRNO = re.compile(r"^\[Errno -?\d+\] ")
 
 
 class ConnectionLog:
-    """Writes the lines."""
-
     def __init__(self, broker: Broker) -> None:
         self._name = f"{broker.host}:{broker.port}"
         self._client_id = broker.client_id

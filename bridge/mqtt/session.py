@@ -88,8 +88,6 @@ class Subscriptions:
 
 @dataclass(slots=True)
 class _Connection:
-    """What came in on one connection."""
-
     inbox: asyncio.Queue[Incoming] = field(default_factory=asyncio.Queue)
     handled: list[Incoming] = field(default_factory=list)
     """To be acknowledged once they are safe."""

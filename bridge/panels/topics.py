@@ -23,23 +23,17 @@ _INFO = (
 
 
 class Action(StrEnum):
-    """What a panel can be commanded to do."""
-
     ARM_AWAY = "ARM_AWAY"
     ARM_HOME = "ARM_HOME"
     DISARM = "DISARM"
 
 
 class Switch(StrEnum):
-    """What a relay can be commanded to do."""
-
     ON = "ON"
     OFF = "OFF"
 
 
 class SetOutcome(StrEnum):
-    """How a command to a panel ended."""
-
     DONE = "done"
     FAILED = "failed"
     TIMEOUT = "timeout"
@@ -61,8 +55,6 @@ class PanelCommand:
 
 @dataclass(frozen=True, slots=True)
 class PanelTopics:
-    """The topics of panels below one base topic."""
-
     base: str
 
     def of(self, guid: str, leaf: str) -> str:

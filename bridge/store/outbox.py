@@ -49,8 +49,6 @@ _ALARMS = (Request.ALARM, Request.RESTORE)
 
 @dataclass(frozen=True, slots=True)
 class _Added:
-    """What a transaction added."""
-
     transmitters: set[str] = field(default_factory=set)
     queued: list[Queued] = field(default_factory=list)
     rows: dict[Delivery | str, Accepted] = field(default_factory=dict)

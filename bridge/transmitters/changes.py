@@ -18,8 +18,6 @@ _AFTER_S = 0.001
 
 
 class Reporter(Protocol):
-    """Publishes what happens on a line."""
-
     def changed(self, transmitter: str) -> None:
         """Results, active alarms or the waiting ones have changed in the outbox."""
 

@@ -27,8 +27,6 @@ log = logging.getLogger(__name__)
 
 
 class CommandHandler:
-    """Stores the commands of all transmitters."""
-
     def __init__(self, topics: Topics, outbox: Outbox, publisher: Publisher, clock: Clock) -> None:
         self._topics = topics
         self._outbox = outbox

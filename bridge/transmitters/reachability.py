@@ -36,8 +36,6 @@ class Finding:
 
 @dataclass(slots=True)
 class Change:
-    """What to publish, below the transmitter's topic."""
-
     states: dict[str, object] = field(default_factory=dict)
     """Payload by topic: ON, OFF or an object."""
     events: list[dict[str, object]] = field(default_factory=list)
@@ -60,8 +58,6 @@ class _Part:
 
 
 class Reachability:
-    """What is published of one transmitter's routes."""
-
     def __init__(self, reach: Reach) -> None:
         self._reach = reach
         self._parts = {key: _Part() for key in self._keys}

@@ -35,8 +35,6 @@ _DOOR_LIKE: Final = frozenset({None, SensorType.DOOR, SensorType.WIRED})
 
 @dataclass(frozen=True, slots=True)
 class Interpretation:
-    """The meaning of one report."""
-
     event: EventType | None
     """None if the report changes a state without being an event."""
     sensor: int | None = None

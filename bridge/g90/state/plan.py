@@ -39,8 +39,6 @@ class Query(IntEnum):
 
 
 class Reads(StrEnum):
-    """How a panel is read."""
-
     NOT = "not"
     AT_HELLO = "at_hello"
     """Over its own connection alone."""
@@ -55,14 +53,11 @@ _ALWAYS: Final = (Query.STATUS, Query.HISTORY)
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """The schedule of one panel."""
-
     reads: Reads
     poll: float = 60.0
     """Seconds between two readings of the status at rest."""
     due: Mapping[Query, float] = field(default_factory=lambda: NOTHING)
     asked: Mapping[Query, float] = field(default_factory=lambda: NOTHING)
-    """When each was asked last."""
     failures: Mapping[Query, int] = field(default_factory=lambda: NOTHING)
     """In a row."""
 
