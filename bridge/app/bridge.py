@@ -96,14 +96,12 @@ class Bridge:
         self._clock_watch = ClockWatch(clock, outbox, problems, publisher.emit)
         self._announcer = announcer = build.announcer(settings, outgoing)
         self._panel_commands = PanelCommands(panel_topics, outgoing, known, clock=clock, emit=publisher.emit)
-        commands = CommandHandler(topics, outbox, publisher, clock)
         # Commands of transmitters last: where the disk is full they wait.
-        routes = (announcer.route, *self._panel_commands.routes, *commands.routes)
-        subscriptions = build.subscriptions(topics, panel_topics, known, announcer)
-        broker = build.broker(settings.mqtt)
+        commands = *self._panel_commands.routes, *CommandHandler(topics, outbox, publisher, clock).routes
         self._session = Session(
-            broker, outgoing, Router(routes, publisher.emit), subscriptions, outbox.deliveries, problems
-        )
+            build.broker(settings.mqtt), outgoing, Router((announcer.route, *commands), publisher.emit),
+            build.subscriptions(topics, panel_topics, known, announcer), outbox.deliveries, problems,
+        )  # fmt: skip
         self.status = BridgeStatus(
             topics, outbox, outgoing, self._session, self._transmitters, known,
             protocol=settings.mqtt.protocol, started_at=clock.now(),

@@ -16,7 +16,7 @@ log = logging.getLogger(__name__)
 
 _EACH_S = 1.0
 _FAR_S = 300.0
-"""A receiver whose clock is so far from ours is worth a warning."""
+"""Seconds; a receiver's clock that differs by more is worth a warning."""
 _ZONE_S = 900.0
 """Time zones differ by multiples of this."""
 _ZONE_TOLERANCE_S = 60.0
@@ -60,13 +60,13 @@ class ClockWatch:
         self._problems.set(Kind.CLOCK_WRONG, text if wrong else None)
 
     def _compare(self) -> None:
-        """Warn of a receiver's clock that is far from ours, once until it is near again."""
+        """Warn of a receiver's clock that differs from ours, once until it agrees again."""
         far = {name: offset for name, offset in self._clock.offsets.items() if abs(offset) > _FAR_S}
         for name in far.keys() - self._far:
             beside = abs(far[name] - round(far[name] / _ZONE_S) * _ZONE_S)
             zone = "; is the time zone right? (in a container, set TZ)" if beside < _ZONE_TOLERANCE_S else ""
             transmitter, _, receiver = name.rpartition(" ")
-            text = "%s: the clock of the %s receiver is %+.0f s from ours%s"
+            text = "%s: the clock of the %s receiver differs from ours by %+.0f s%s"
             fields = {"transmitter": transmitter, "receiver": receiver}
             log.warning(text, transmitter, receiver, far[name], zone, extra=fields)
         self._far = set(far)

@@ -92,7 +92,10 @@ class BridgeStatus:
         }
 
     async def hanging(self) -> list[str]:
-        """Name what hangs, for watchdog and health check; not an unreachable broker or receiver, nor a full disk."""
+        """Return the names of what hangs, for watchdog and health check.
+
+        An unreachable broker or receiver is not a hang, nor is a full disk.
+        """
         with suppress(StoreError):
             await self._outbox.change_mark()
         pulses = [self._session.pulse, *(each.pulse for each in self._transmitters.values())]

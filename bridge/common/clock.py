@@ -41,7 +41,10 @@ class Cutoff:
 
 
 class Clock:
-    """Both clocks, in seconds, and the offsets of receivers' clocks; `boot` identifies the run of the steady clock."""
+    """Wall clock and steady clock, in seconds, and how far the clocks of receivers are off.
+
+    `boot` identifies the run of the steady clock.
+    """
 
     def __init__(
         self,

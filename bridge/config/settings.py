@@ -155,7 +155,7 @@ class AlarmSettings(Table):
 
 
 class PathSettings(Table):
-    """A network path to the receivers: a network interface, or a source address with a routing rule of its own."""
+    """A network path to the receivers: an interface, or a source address that has its own routing rule."""
 
     name: Name
     interface: Interface | None = None
@@ -281,7 +281,7 @@ class G90Settings(Table):
     offline_after: Duration = Field(180.0, gt=0)
     motion_off_after: Duration = Field(30.0, gt=0)
     door_off_after: Duration | None = Field(None, description="for door sensors that never report closing")
-    poll: Duration = Field(60.0, ge=10, description="time between two readings of a panel's status")
+    poll: Duration = Field(60.0, ge=10, description="interval at which a panel's status is read")
     missed_max_age: Duration = Field(600.0, ge=0, description="for alarms that were over when they were found")
     panels: tuple[PanelSettings, ...] = ()
 
@@ -373,7 +373,7 @@ class Settings(BaseSettings):
 
 
 def _one_account_each(transmitters: Sequence[TransmitterSettings]) -> None:
-    """Raise ValueError for two tables with one account at one receiver: a rotation of one would lock the other out."""
+    """Raise ValueError if two tables have one account at one receiver: rotating one locks the other out."""
     seen: dict[tuple[str, str, tuple[str, int]], str] = {}
     for each in transmitters:
         for receiver in filter(None, (each.receiver, each.secondary_receiver)):

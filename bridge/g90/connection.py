@@ -1,4 +1,4 @@
-"""One TCP connection of a panel: reads messages, hands reports to the registry, answers (PROTOCOL.md, Messages).
+"""One TCP connection of a panel: reads messages, reports to the registry (PROTOCOL.md, Messages).
 
 What changes nothing is answered at once. Any other message is processed, and its event stored, before the next one is
 read; reading pauses if more data arrives meanwhile, so a flood stays in the panel's send buffer. The answers to all

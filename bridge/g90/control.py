@@ -56,7 +56,7 @@ class PanelControl(ABC):
     """Commands to one panel, one at a time. Each may raise any error of `ask`."""
 
     def __init__(self, who: str, timeout: float, retries: int) -> None:
-        """`who` names the panel in errors. `timeout`: seconds between attempts; the last one has twice as long."""
+        """`who`: the panel's name in errors. `timeout`: seconds between attempts; the last has twice as long."""
         self._who = who
         self._timeout = timeout
         self._retries = retries
@@ -124,7 +124,7 @@ class PanelControl(ABC):
     async def read_list(
         self, found: list[object], code: int, size: int = PAGE, enough: Callable[[list[object]], bool] = lambda _: False
     ) -> None:
-        """Read a list into `found` page by page, until it is `enough`; what was read before a failure stays there.
+        """Read a list into `found` page by page, until it is `enough`; a failure keeps what was read.
 
         Each page begins with the last record of the one before. If that is another one by now, the list has changed,
         and it is read again (PROTOCOL.md, Pagination).

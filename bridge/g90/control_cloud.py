@@ -1,4 +1,7 @@
-"""Commands to a panel over the connections that it keeps (experimental: read off two captured messages)."""
+"""Commands to a panel over the connections that it keeps.
+
+Experimental: read off two captured messages.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,7 @@ _SEQUENCES = 0x10000
 
 
 class CloudControl(PanelControl):
-    """Cloud control of panel `guid` over the newest of its `connections`; a response may come on any of them."""
+    """Cloud control of panel `guid` over its newest connection; a response may come on any of them."""
 
     def __init__(
         self, guid: str, connections: Connections, *, timeout: float = ATTEMPT_S, retries: int = RETRIES
@@ -63,7 +66,7 @@ class _CloudExchange:
             self.answer.set_exception(error)
         else:
             if found is None:
-                fault = f"panel {self._guid} answered command {response.code} with another one's data"
+                fault = f"panel {self._guid} answered command {response.code} with data of another command"
                 self.answer.set_exception(CommandRefused(fault))
             else:
                 self.answer.set_result(found)

@@ -1,4 +1,4 @@
-"""Commands to a panel over UDP (PROTOCOL.md, Local protocol). Datagrams get lost, so every command is retried."""
+"""Commands to a panel over UDP, retried as datagrams get lost (PROTOCOL.md, Local protocol)."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ class LocalControl(PanelControl):
 
 
 class _UdpExchange(asyncio.DatagramProtocol):
-    """One request and its response. The socket is connected, so the kernel drops datagrams of other senders."""
+    """One request and its response. The socket is connected: the kernel drops datagrams of other senders."""
 
     def __init__(self, code: int | None, datagram: bytes) -> None:
         self._code = code

@@ -43,7 +43,7 @@ _SHORT_PAGE: Final = 5
 _SEEK_S: Final = 2.5
 """Between two attempts to find out whether a panel answers; the last one has twice as long."""
 _LISTS: Final = {Query.HISTORY: GET_HISTORY, Query.SENSORS: GET_SENSORS, Query.RELAYS: GET_RELAYS}
-_STRAY = "the panel at {} is {}, not {}; is its address right?"
+_STRAY = "the panel at {} is {}, not {}; check its `host`"
 
 
 class PanelReader:
@@ -204,7 +204,7 @@ class PanelReader:
                 self._problem = str(error)
                 self.on_problem()
             if self._follows and self._plan.unreadable and self._checked <= self._connected:
-                # Nothing there says that it is this panel; the next connection may tell more.
+                # Nothing there identifies this panel; the next connection may.
                 self.control, reads = self._configured
                 self._plan = self._plan.with_reads(reads, time.monotonic())
             return

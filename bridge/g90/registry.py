@@ -1,4 +1,4 @@
-"""The known panels, their states, and which panel a report belongs to (PROTOCOL.md, Attribution of reports).
+"""The known panels, their states, whose report is whose (PROTOCOL.md, Attribution of reports).
 
 The steps of one panel run one after the other. The handler stores the events of a step before the new state replaces
 the old one and before the next report of that panel; if it fails, it is called again until it succeeds.
@@ -133,7 +133,7 @@ class PanelRegistry:
         return bool(self._at.get(address))
 
     async def admit(self, guid: str, address: str) -> RegisteredPanel | None:
-        """Return panel `guid` if it may connect from `address`; otherwise report the refusal once and return None."""
+        """Return panel `guid` if it may connect from `address`; else report the refusal once and return None."""
         panel = self.panels.get(guid)
         if panel is None and self._accept_unknown and len(self.panels) < _MAX_ACCEPTED:
             panel = self.panels[guid] = self._panel(PanelConfig(guid=guid), None)

@@ -1,4 +1,4 @@
-"""The TCP server that panels connect to: listens and limits connections (PROTOCOL.md, Connection limits)."""
+"""The TCP server that panels connect to, and its limits (PROTOCOL.md, Connection limits)."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ class PanelServer:
         )
 
     async def run(self) -> None:
-        """Serve until cancelled. A port that is taken is tried again; whether panels are silent is known meanwhile."""
+        """Serve until cancelled. A port that is in use is retried; silent panels are noticed meanwhile."""
         async with asyncio.TaskGroup() as tasks:
             self.tasks = tasks
             tasks.create_task(self._accept(), name="panel server: accept")

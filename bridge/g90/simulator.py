@@ -1,4 +1,6 @@
-"""A simulated panel on real sockets, for `simulate panel`, the demo and tests: connects to a server and answers UDP.
+"""A simulated panel on real sockets, for `simulate panel`, the demo and tests.
+
+It connects to a server and answers UDP.
 
 It reports each event as a panel does, as 0x22 and as 0x21, and keeps a history of them. It can split its bytes or send
 them in one piece, be cut off, have a wrong clock, and answer late, in part or not at all.
@@ -69,7 +71,10 @@ class SimulatedSensor:
 
 
 class PanelSimulator:
-    """One simulated panel. `cloud`: the server to connect to; `local`: the UDP address to answer on; None: off.
+    """One simulated panel. `cloud`: the server to connect to; `local`: the UDP address to answer on.
+
+    Either may be None. `interval`: seconds between hellos and between pings. `chop`: the most bytes of a write; `glue`:
+    write all messages of an event, and a ping, in one piece.
 
     `interval`: seconds between hellos and between pings. `chop`: the most bytes of a write; `glue`: write all messages
     of an event, and a ping, in one piece.
@@ -181,7 +186,7 @@ class PanelSimulator:
         await self.report(self._alert(AlertType.PANEL_SOS, 0, source=Source.PANEL))
 
     async def report(self, *reports: Report) -> None:
-        """Send reports, an alert both as JSON and as a status change. Raises `ConnectionError` if not connected.
+        """Send reports, an alert as JSON and as a status change. Raises ConnectionError if not connected.
 
         While the connection is `cut`, they are in the history alone.
         """

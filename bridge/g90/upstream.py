@@ -71,7 +71,7 @@ class _Request:
 
 
 class UpstreamProxy:
-    """Keeps one upstream connection while `run` runs. `announced`: host and port that the panel is to know."""
+    """Keeps one upstream connection while `run` runs. `announced`: host and port for the panel."""
 
     def __init__(self, upstream: Upstream, panel: PanelSide, announced: tuple[str, int]) -> None:
         self._upstream = upstream

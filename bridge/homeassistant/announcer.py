@@ -1,4 +1,4 @@
-"""Keeps Home Assistant's discovery as the configuration and the panels are; removes what is gone (TOPICS.md)."""
+"""Keeps Home Assistant's discovery in step with configuration and panels (TOPICS.md, Home Assistant)."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Announcer:
     def __init__(
         self, names: Names, outgoing: Outgoing, panels: Mapping[str, ControlOptions], *, enabled: bool
     ) -> None:
-        """`panels`: how each can be controlled, by GUID. `enabled` False: nothing is declared, all of ours is stale."""
+        """`panels`: how each can be controlled, by GUID. `enabled` False: all our discovery is removed."""
         self.names = names
         self._outgoing = outgoing
         self._panels = panels
@@ -70,7 +70,7 @@ class Announcer:
         for topic, payload in self._devices.items():
             try:
                 before = json.loads(held.get(topic, "{}"))
-            except (ValueError, RecursionError):  # whoever wrote it
+            except (ValueError, RecursionError):  # any client can write there
                 continue
             if isinstance(before, dict):
                 self._remove(topic, before, payload)

@@ -157,7 +157,7 @@ def _problem(topic: str) -> Entity:
 
 
 def removal(before: Payload, after: Payload | None) -> Payload | None:
-    """Return the payload that removes the components of `before` missing in `after`; None where none is missing."""
+    """Return the payload that removes the components of `before` missing in `after`; None if none is."""
     gone = _components(before).keys() - _components(after or {}).keys()
     if not gone or after is None:
         return None

@@ -1,4 +1,4 @@
-"""The form of a discovered device and its entities in Home Assistant, pure (TOPICS.md, Home Assistant)."""
+"""A discovered device and its entities in Home Assistant, pure (TOPICS.md, Home Assistant)."""
 
 from __future__ import annotations
 

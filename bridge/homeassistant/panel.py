@@ -1,4 +1,4 @@
-"""The Home Assistant device of a panel: its alarm, sensors, states and events, pure (TOPICS.md, Home Assistant)."""
+"""A panel as a Home Assistant device: alarm, sensors, events; pure (TOPICS.md, Home Assistant)."""
 
 from __future__ import annotations
 

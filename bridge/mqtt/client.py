@@ -6,6 +6,7 @@ Only this module and `bridge.mqtt.session`, its one user, know the MQTT library.
 from __future__ import annotations
 
 import asyncio
+import re
 import socket
 import ssl
 import threading
@@ -40,6 +41,7 @@ _DISCONNECTED = (
     " mqtt.protocol (does it know MQTT 5?)"
 )
 _SILENT = "it does not answer the login; see its log, mqtt.port and mqtt.protocol (does it know MQTT 5?)"
+_ERRNO = re.compile(r"^\[Errno -?\d+\] ")
 _OTHER_VERSION = (0x84, 1)
 """Protocol version not supported: MQTT 5, then 3.1.1."""
 _LOGIN_REFUSED = (0x86, 0x87, 4, 5)
@@ -264,7 +266,7 @@ def explain(error: BaseException) -> str:
         return "it does not speak this version of MQTT (mqtt.protocol)"
     if value == _TAKEN_OVER:
         return "another client took over our client id: two bridges run with the same mqtt.client_id"
-    text = clean(error.__cause__ if isinstance(error.__cause__, aiomqtt.MqttCodeError) else error)
+    text = _ERRNO.sub("", clean(error.__cause__ if isinstance(error.__cause__, aiomqtt.MqttCodeError) else error))
     if "CERTIFICATE_VERIFY_FAILED" in text:
         return f"its certificate is not trusted (mqtt.tls.ca_file): {text}"
     return text or type(error).__name__

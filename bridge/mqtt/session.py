@@ -81,7 +81,7 @@ class Subscriptions:
     is_ours: Callable[[str], bool]
     """Whether a topic that `states` match is ours."""
     is_stale: Callable[[str], bool]
-    """Whether nothing in the configuration owns this retained topic of ours."""
+    """Whether nothing in the configuration owns this retained topic."""
     learned: Callable[[Mapping[str, str]], None] = _ignore
     """Takes what the broker holds, before anything is published there."""
 
@@ -212,7 +212,7 @@ class Session:
                 raise BrokerError(f"it does not let {who} subscribe to {pattern}; see the broker's access list")
 
     async def _learn(self, client: Client) -> None:
-        """Read what the broker holds of ours: it sends all of it before it confirms the unsubscription."""
+        """Read our retained topics: the broker sends all of them before it confirms the unsubscription."""
         self._outgoing.forget_held()
         try:
             await self._subscribe(client, self._subscriptions.states, qos=0)
@@ -234,7 +234,7 @@ class Session:
             self._outgoing.hold(topic, message.payload.decode("utf-8", "replace"))
 
     def _new(self, connection: _Connection, *received: Incoming) -> list[Incoming]:
-        """Return `received` and what else is in the inbox, without redeliveries, which are only acknowledged again."""
+        """Return `received` and the rest of the inbox without redeliveries, which are acknowledged again."""
         messages = [*received]
         while not connection.inbox.empty():
             messages.append(connection.inbox.get_nowait())

@@ -130,7 +130,7 @@ class PanelCommands:
         try:
             async with self._turns[command.guid]:
                 waited = asyncio.get_running_loop().time() - since
-                result: _Result = SetOutcome.FAILED, f"it waited for {waited:.0f} s, and is not carried out"
+                result: _Result = SetOutcome.FAILED, f"not carried out: the command had waited for {waited:.0f} s"
                 if waited <= MAX_WAIT_S:
                     result = await self._carry_out(panel, command, registry)
         finally:

@@ -1,4 +1,4 @@
-"""Rules that turn panel events into alarms, as pure steps: (active alarms, event) -> active alarms, commands.
+"""Rules that turn panel events into alarms: (active alarms, event) -> active alarms, commands. Pure.
 
 One event is one alarm per transmitter: the first matching rule of each transmitter applies. An alarm that a rule raised
 is kept as `Forwarded` until it is restored. Store it in the same transaction as the commands, so that a restart neither
@@ -219,7 +219,7 @@ def _raise(rule: Rule, event: PanelEvent, panel_name: str | None) -> Sending:
 
 
 def _is_urgent(event: PanelEvent) -> bool:
-    """Return whether an alarm goes first unless its rule says otherwise: a person in need, fire, gas, water."""
+    """Return whether an alarm is urgent unless its rule says otherwise: person in need, fire, gas, water."""
     return event.type == _E.SOS or (event.type == _E.ALARM and event.sensor_type in _URGENT_TYPES)
 
 

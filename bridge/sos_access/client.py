@@ -1,4 +1,4 @@
-"""The SOS Access v4 client: an exchange with one receiver, and attempt rounds over two (PROTOCOL.md, Failover)."""
+"""The SOS Access v4 client: exchanges, and attempt rounds over two receivers (PROTOCOL.md, Failover)."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ R_co = TypeVar("R_co", bound=Response, covariant=True)
 
 @dataclass(frozen=True, slots=True)
 class Exchange(Generic[R_co]):
-    """A delivered message: the response, its receiver, the attempts, and when it was sent and received (aware)."""
+    """A delivered message: response, receiver, number of attempts, when sent and received (aware times)."""
 
     response: R_co
     receiver: ReceiverName
@@ -219,7 +219,7 @@ class SOSAccessClient:
     def read(self, response_class: type[R], answer: bytes, address: tuple[str, int], *, lenient: bool = False) -> R:
         """Return the response in a receiver's answer, known passwords masked. Raises `MalformedMessage`.
 
-        `lenient`: also one that is no proper XML, but holds a whole status.
+        `lenient`: also malformed XML that has a complete status.
         """
         try:
             response = response_class.from_broken(answer) if lenient else response_class.from_xml(answer)

@@ -60,7 +60,7 @@ class Connection:
         return answer
 
     def close(self) -> None:
-        """Hang up, in the background: a TLS peer that does not answer the goodbye costs nobody's time."""
+        """Close in the background: a TLS peer that does not answer the close delays nothing."""
         if not self._closed:
             self._closed = True
             self._dialer.closing(self._hang_up())
@@ -92,7 +92,7 @@ class Connection:
                     await self._writer.drain()
 
     async def receive(self) -> bytes:
-        """Return the answer, or what came of it: a peer that hangs up early may have sent enough."""
+        """Return the answer, even an incomplete one: a peer that closes early may have sent enough."""
         name, timeout = peer_name(self.peer.address), self.peer.response_timeout
         raw = bytearray()
         with translated(self.peer, f"no complete response from {name} within {timeout:g} s", Failure.NO_RESPONSE):
@@ -109,7 +109,7 @@ class Connection:
         return bytes(raw)
 
     async def _read(self, raw: bytearray) -> None:
-        """Read into `raw` until the root has closed; what is no proper XML, until something like it has."""
+        """Read into `raw` until the root has closed; in malformed XML, until something like it has."""
         buffer = DocumentBuffer()
         proper = True
         while data := await self._reader.read(4096):
@@ -194,7 +194,7 @@ class Dialer:
         self.keep(asyncio.create_task(work, name="hang up"))
 
     def keep(self, task: asyncio.Task[Any]) -> None:
-        """Own a task that nobody waits for until it ends."""
+        """Keep a reference to a background task until it ends."""
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
@@ -242,7 +242,7 @@ async def _connect(peer: Peer, address: str, port: int) -> tuple[asyncio.StreamR
         try:
             streams = await asyncio.open_connection(sock=sock, ssl=peer.tls.context, server_hostname=name)
         except ConnectionError as error:
-            raise ssl.SSLError(0, "it hung up; no TLS on that port?") from error
+            raise ssl.SSLError(0, "it closed the connection; no TLS on that port?") from error
         result.append(streams[1].get_extra_info("cipher")[1])
     return streams
 

@@ -184,7 +184,7 @@ class Response(_Message):
 
     @classmethod
     def from_broken(cls, data: bytes) -> Self:
-        """Read as `from_xml`, and also what is no proper XML but holds the right root and a whole status.
+        """Read as `from_xml`, and accept malformed XML that has the right root and a complete status.
 
         An alarm that was accepted is not sent again because an `info` has a bare &. Not for a new password, and not
         past the longest message. Raises `MalformedMessage`.
@@ -203,7 +203,7 @@ class Response(_Message):
                 raise
             names = ("info", "arrivaltime", "reference")
             content: Content = {name: found[0] for name in names if (found := _whole(text, name))}
-            return replace(cls._of(content, int(status)), warning=f"the receiver's answer is no proper XML: {error}")
+            return replace(cls._of(content, int(status)), warning=f"the receiver's answer is malformed XML: {error}")
 
     @classmethod
     def _of(cls, content: Content, status: int) -> Self:
@@ -276,7 +276,7 @@ AnyRequest = AlarmRequest | PingRequest | NewAuthRequest
 
 
 def check_reference(request: AnyRequest, response: Response) -> None:
-    """Raise `MalformedMessage` if `response` answers another message: its reference is not that of `request`."""
+    """Raise `MalformedMessage` if the reference of `response` is not that of `request`."""
     sent = getattr(request, "reference", None)
     if sent is not None and response.reference is not None and response.reference != sent:
         raise MalformedMessage(Status.WRONG_CONTENT, f"the answer has another reference: {clean(response.reference)}")

@@ -59,7 +59,7 @@ def _described(error: OSError | UnicodeError, address: tuple[str, int]) -> tuple
 
 @contextlib.contextmanager
 def translated(peer: Peer, timed_out: str, failure: Failure = Failure.OTHER) -> Iterator[None]:
-    """Raise TransportError for errors of the system; `timed_out` and `failure` are those of a TimeoutError."""
+    """Raise TransportError for an error of the system; the other arguments describe a timeout."""
     try:
         yield
     except TimeoutError:

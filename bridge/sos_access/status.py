@@ -12,7 +12,7 @@ from enum import IntEnum, StrEnum
 from typing import Literal
 
 from bridge.common.errors import BridgeError
-from bridge.common.text import clean
+from bridge.common.text import clean, counted
 
 ReceiverName = Literal["primary", "secondary"]
 
@@ -89,6 +89,8 @@ class MandatoryDataMissing(Rejected):
 class ServiceUnavailable(Rejected):
     """9: the operator has not enabled heartbeats for this transmitter; stop them."""
 
+    hint = "heartbeats are not enabled at the operator"
+
 
 class XMLHeaderMissingOrInvalid(Rejected):
     """100: the XML header is missing or different."""
@@ -96,6 +98,8 @@ class XMLHeaderMissingOrInvalid(Rejected):
 
 class PingTooOften(Rejected):
     """101: wait longer between heartbeats; the link is up."""
+
+    hint = "it was pinged a moment ago; try again later"
 
 
 class Unauthorized(SOSAccessError):
@@ -162,7 +166,7 @@ class ReceiversUnavailable(SOSAccessError):
 
     def __init__(self, failures: tuple[tuple[ReceiverName, Failover], ...]) -> None:
         reasons = "; ".join(dict.fromkeys(f"{receiver}: {error}" for receiver, error in failures))
-        super().__init__(f"no receiver took it in {len(failures)} attempts ({reasons})")
+        super().__init__(f"no receiver took it in {counted(len(failures), 'attempt')} ({reasons})")
         answered = (error for _, error in reversed(failures) if error.status is not None)
         if (last := next(answered, None)) is not None:
             self.status, self.info, self.arrival_time = last.status, last.info, last.arrival_time

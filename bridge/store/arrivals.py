@@ -1,4 +1,4 @@
-"""What is new for each transmitter, kept in memory: a new command reaches its line without a read from disk."""
+"""Notes new commands in memory: a command reaches its transmitter without a read from disk."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from bridge.store.records import Queued
 
 
 class Wakes:
-    """Who waits for something new in the outbox: the transmitters, each for its own, and the publisher for any."""
+    """Who waits for changes of the outbox: each transmitter for its own, the publisher for all."""
 
     def __init__(self) -> None:
         self.any = asyncio.Event()

@@ -64,7 +64,7 @@ _REASONS = (
 
 
 def fault(path: Path, error: sqlite3.Error) -> StoreError:
-    """Return the error to raise for SQLite's `error`: DamagedError, or StoreError with the reason in words."""
+    """Return the error to raise for SQLite's `error`: DamagedError, or StoreError with the reason."""
     text = str(error)
     if text.startswith(_INVALID_TEXT):
         return damage(path, "invalid UTF-8 in a text column")

@@ -1,4 +1,6 @@
-"""Which MQTT messages the broker may deliver again, and which may be acknowledged (TOPICS.md, Commands). In memory.
+"""Which MQTT messages the broker may redeliver, which may be acknowledged (TOPICS.md, Commands).
+
+In memory.
 
 A message with DUP is a redelivery if its packet id and content belong to a command that has not ended, and whose
 acknowledgement no later answer of the broker has confirmed; or to one that was certainly not acknowledged. In doubt a
@@ -39,7 +41,7 @@ class Accepted(NamedTuple):
 
 
 class Deliveries:
-    """The messages whose acknowledgement the broker has perhaps not read, and what may not be acknowledged yet."""
+    """Messages whose acknowledgement may not have arrived, and those that may not be acknowledged yet."""
 
     def __init__(self) -> None:
         self.changed = asyncio.Event()

@@ -1,4 +1,4 @@
-"""What the store needs while the bridge runs: old results pruned, changes by other programs and damage noticed."""
+"""Maintenance while the bridge runs: prunes old results, notices damage and changes by other programs."""
 
 from __future__ import annotations
 

@@ -92,7 +92,7 @@ class Outbox(OutboxReader):
 
     def _accepted(self, task: asyncio.Task[set[str]]) -> None:
         self.deliveries.accepting.discard(task)
-        if not task.cancelled() and (error := task.exception()) is not None:  # perhaps nobody waits for it any more
+        if not task.cancelled() and (error := task.exception()) is not None:  # its caller may have been cancelled
             log.debug("commands were not accepted: %s", error)
 
     async def _finish(self, work: Callable[[sqlite3.Connection], _Added]) -> set[str]:
@@ -240,7 +240,7 @@ class Outbox(OutboxReader):
             await self._store.write(lambda db: db.executemany("UPDATE command SET mid = NULL WHERE id = ?", values))
 
     async def prune(self, now: datetime) -> None:
-        """Delete published results past the history's age or number, and the oldest rejected alarms past theirs."""
+        """Delete published results beyond the history's age or number, and the oldest rejected alarms."""
         before, bound = (now - self._history).timestamp(), self._max_commands
 
         def work(db: sqlite3.Connection) -> None:
@@ -280,7 +280,7 @@ class Outbox(OutboxReader):
         return await self._store.write(work)
 
     async def keep_panel(self, guid: str, content: Mapping[str, Any], entries: Mapping[str, CommandEntry]) -> set[str]:
-        """Store a panel's content and the commands that its events raise, in one transaction; `entries` by key.
+        """Store a panel's content and its events' commands in one transaction; `entries` are by key.
 
         A key that is stored already adds nothing: one physical event is one alarm. Returns as `add`. Raises StoreError
         where a command is in memory only: it is sent, but the panel is to report the event again until that is safe.

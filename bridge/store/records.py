@@ -15,7 +15,7 @@ from bridge.common.models import ActiveAlarm, AlarmIdentity, Command, Moment, Pr
 from bridge.store.deliveries import Delivery
 
 _REPEATED_S = 86400.0
-"""How long a caller's reference and time tell the same alarm from a new one."""
+"""How long a caller's reference and time identify an alarm."""
 
 
 class State(StrEnum):
@@ -107,7 +107,7 @@ def read_deliveries(db: sqlite3.Connection) -> dict[int, tuple[bytes, int]]:
 
 
 def _key(command: Command) -> str:
-    """Return what a command has in common with the same one sent again by its caller, for the table `forwarded`."""
+    """Return what identifies a command that its caller sends again, for the table `forwarded`."""
     alarm = command.alarm.given() if command.alarm else {}
     content = json.dumps([command.transmitter, command.request, alarm], sort_keys=True)
     return f"reference:{hashlib.sha256(content.encode()).hexdigest()}"

@@ -13,14 +13,14 @@ from bridge.transmitters.routes import Part
 _REFUSES = "the transmitter code or password"
 _WORDS: dict[int | str | None, tuple[str, str]] = {
     Failure.REFUSED: ("refuses connections", "refuse connections"),
-    Failure.RESET: ("breaks off connections", "break off connections"),
+    Failure.RESET: ("resets connections", "reset connections"),
     Failure.NO_CONNECTION: ("does not accept connections in time", "do not accept connections in time"),
     Failure.UNREACHABLE: ("cannot be reached", "cannot be reached"),
     Failure.NO_RESPONSE: ("does not answer", "do not answer"),
-    Failure.HUNG_UP: ("hangs up without an answer", "hang up without an answer"),
+    Failure.HUNG_UP: ("closes connections without an answer", "close connections without an answer"),
     Failure.NO_ADDRESS: ("is not found in DNS", "are not found in DNS"),
     Failure.CERTIFICATE: ("has a certificate that is not trusted", "have certificates that are not trusted"),
-    Failure.TLS: ("fails in TLS", "fail in TLS"),
+    Failure.TLS: ("fails the TLS handshake", "fail the TLS handshake"),
     Failure.MALFORMED: ("sends malformed answers", "send malformed answers"),
 }
 """What a failure says of one receiver and of two."""

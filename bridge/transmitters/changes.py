@@ -53,7 +53,7 @@ class Changes:
         self._heartbeats(state)
 
     def next_at(self, state: LineState) -> float:
-        """Return when the passing of time alone changes something: the link is down after a level without success."""
+        """Return when time alone changes something: the link is down a heartbeat level after its last success."""
         if self._line.heartbeat is None or self._link is False:
             return float("inf")
         last = state.routes.last_success
@@ -71,7 +71,7 @@ class Changes:
     def _logins(self, state: LineState) -> None:
         name, refusing = self._line.name, set(state.logins.refusals)
         for receiver in sorted(refusing - self._refusing):
-            text = f"receiver {receiver} refuses transmitter code or password; ask the operator"
+            text = f"the {receiver} receiver refuses transmitter code or password; ask the operator"
             self._reporter.problem(name, Kind.UNAUTHORIZED, text, receiver=receiver)
             if not self._refusing:
                 self._reporter.emit("unauthorized", transmitter=name, error=text)
@@ -80,7 +80,7 @@ class Changes:
         self._refusing = refusing
 
     def _heartbeats(self, state: LineState) -> None:
-        """A pause that is over is no answer yet: the problem lasts until a ping is accepted."""
+        """The end of a pause is not an answer: the problem lasts until a ping is accepted."""
         paused = self._line.heartbeat is not None and state.supervision.paused_until is not None
         if paused == self._paused:
             return

@@ -251,7 +251,7 @@ def _failure(item: Item, found: Result) -> str:
 
 
 def _level(found: Result) -> int:
-    """Return the level of a result: an alarm that ended undelivered needs a person, a failed ping may heal."""
+    """Return the level of a result: an undelivered alarm needs a person, a failed ping may heal."""
     if found.outcome in _ENDED_WELL:
         return logging.INFO
     return logging.ERROR if found.request in _ALARMS or found.outcome is Outcome.UNAUTHORIZED else logging.WARNING

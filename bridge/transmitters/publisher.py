@@ -16,7 +16,7 @@ from bridge.common.errors import StoreError
 from bridge.common.lasting import LASTS, tolerated
 from bridge.common.models import Outcome, Reply, Request, Result
 from bridge.common.problems import About, Kind, Problem, Problems
-from bridge.common.text import clean, timestamp
+from bridge.common.text import clean, counted, timestamp
 from bridge.mqtt.outgoing import Outgoing
 from bridge.record.recorder import Recorder
 from bridge.store.outbox import Outbox
@@ -73,7 +73,7 @@ class Publisher:
         self._work.set()
 
     def routes(self, transmitter: str, routes: Routes) -> None:
-        """Publish the state of receivers, paths and link; call it at the start and whenever a route's health changes.
+        """Publish the state of receivers, paths and link, at the start and when a route's health changes.
 
         The first call declares the state before the start: it publishes no events.
         """
@@ -150,7 +150,7 @@ class Publisher:
             await self._refresh(name)
 
     async def _look_for_unconfigured(self) -> None:
-        """Raise or clear the problem of alarms that nobody sends: what was moved in the configuration keeps waiting."""
+        """Raise or clear the problem of alarms whose transmitter is not configured any more."""
         found = await self._outbox.unconfigured(self._topics.transmitters)
         words = ", ".join(f"{count} for {clean(name)}" for name, count in found.items())
         text = f"alarms wait for transmitters that are not configured: {words}; see sosbridge outbox list"
@@ -282,8 +282,8 @@ def _listed(problem: Problem) -> dict[str, str]:
 
 def _queue_problems(counts: Counts) -> dict[Kind, str | None]:
     """Return the problems that the outbox shows, by kind; None: there is none."""
-    rejected = f"rejected: {counts.rejected}; see sosbridge outbox list, then retry or drop each"
-    undelivered = f"not delivered yet: {counts.undelivered}"
+    rejected = f"{counted(counts.rejected, 'alarm')} rejected; see sosbridge outbox list, then retry or drop each"
+    undelivered = f"{counted(counts.undelivered, 'alarm')} not delivered yet"
     return {
         Kind.REJECTED: rejected if counts.rejected else None,
         Kind.UNDELIVERED: undelivered if counts.undelivered else None,

@@ -1,4 +1,4 @@
-"""What the health of a transmitter's routes means for its topics: receivers, paths, link, their problems. Pure.
+"""Turns the health of a transmitter's routes into states, events and problems to publish. Pure.
 
 `Reachability.update` takes the routes after any change and returns what to publish (TOPICS.md, Transmitter states).
 """
@@ -25,7 +25,7 @@ _DOWN: Final = {"receiver": Kind.RECEIVER_DOWN, "path": Kind.PATH_DOWN}
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """Whether there is a problem: `text` None says that there is none, `known` False that it was not checked yet."""
+    """Whether there is a problem. `text` None: there is none. `known` False: it was not checked yet."""
 
     kind: Kind
     about: About
@@ -102,7 +102,8 @@ class Reachability:
             change.states[f"{kind}/{name}/state"] = "ON" if up else "OFF"
         change.states[f"{kind}/{name}/info"] = self._info(key, at, found, changed=changed)
         about = About(receiver=name) if kind == "receiver" else About(path=name)
-        text = f"{kind} {name} does not take messages" + (f": {error}" if error else "")
+        subject = f"the {name} receiver" if kind == "receiver" else f"path {name}"
+        text = f"{subject} does not take messages" + (f": {error}" if error else "")
         change.add(_DOWN[kind], about, text, part.since or at.wall, up=up)
 
     def _info(self, key: Part, at: _Moment, found: list[Health], *, changed: bool) -> dict[str, object]:

@@ -1,4 +1,4 @@
-"""Publishes the figures of the month for each transmitter: at the start, then each full hour (TOPICS.md, Record)."""
+"""Publishes each transmitter's figures of the month, at the start and hourly (TOPICS.md, Record)."""
 
 from __future__ import annotations
 

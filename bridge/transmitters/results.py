@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from bridge.common.models import Command, Outcome, Request, Result
-from bridge.common.text import clean
+from bridge.common.text import clean, counted
 from bridge.sos_access.client import Exchange
 from bridge.sos_access.messages import Response
 from bridge.sos_access.status import Status
@@ -37,7 +37,9 @@ class Item:
     @property
     def error(self) -> str:
         reasons = "; ".join(dict.fromkeys(self.faults))
-        return f"no receiver took it in {self.attempts} attempts ({reasons})" if reasons else self.queued.error
+        return (
+            f"no receiver took it in {counted(self.attempts, 'attempt')} ({reasons})" if reasons else self.queued.error
+        )
 
     def __str__(self) -> str:
         """The command's name in a log line."""

@@ -1,4 +1,6 @@
-"""What one transmitter's line knows, and what each attempt changes in it. Pure; `schedule` decides what is next.
+"""The state of one transmitter's line, and how each attempt changes it. Pure.
+
+`schedule` decides the next step.
 
 The states of an alarm are in the table of `schedule`.
 """

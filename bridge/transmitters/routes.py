@@ -1,4 +1,4 @@
-"""Routes of a transmitter and their health: which one an alarm tries first, and what is reported as up or down.
+"""Routes of a transmitter and their health: which an alarm tries first, which are reported down.
 
 A route is one receiver over one network path. Two properties decide its place: *reachable* (its last exchange brought
 a whole answer, whatever the status) and *serving* (its last answer to an alarm or a ping was 0, 10, 9 or 101). A
@@ -267,7 +267,7 @@ class Routes:
         return max((t for h in self.health.values() if (t := h.last_success) is not None), default=None)
 
     def link_up(self, level: float | None, started: float, now: float) -> bool | None:
-        """Return whether an exchange succeeded within the heartbeat level; without one, whether any route is up.
+        """Return whether an exchange succeeded within the heartbeat level; without one, whether a route is up.
 
         Until the first success, `started` counts as one.
         """

@@ -1,4 +1,4 @@
-"""Puts the test alarms of the schedule into the outbox, each once, over restarts (TOPICS.md, Test alarms)."""
+"""Puts scheduled test alarms into the outbox, each once, over restarts (TOPICS.md, Test alarms)."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _FACT = "test alarms"
 
 @dataclass(frozen=True, slots=True)
 class PlannedTests:
-    """When a transmitter sends a test alarm; over each of `routes` in turn, or over any where there are none."""
+    """When a transmitter sends a test alarm, over each of `routes` in turn; without routes, over any."""
 
     event_code: str
     timetable: Timetable

@@ -79,7 +79,10 @@ class Topics:
         return (*bridge, *(self.of("+", leaf) for leaf in leaves))
 
     def is_stale(self, topic: str) -> bool:
-        """Return whether a retained topic belongs to a transmitter, alarm, receiver or path that is not configured."""
+        """Return whether a retained topic belongs to what is not configured.
+
+        That is a transmitter, an alarm, a receiver or a path.
+        """
         match topic.removeprefix(f"{self.base}/").split("/"):
             case ["transmitter", name, *_] if name not in self.transmitters:
                 return True

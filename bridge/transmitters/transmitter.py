@@ -160,7 +160,7 @@ class Transmitter:
         )
 
     async def _expire(self) -> None:
-        """End the alarms that are too old and not sent meanwhile; look whether a password file is good again."""
+        """End the alarms that are too old and not sent meanwhile; check if a password file can be read again."""
         while True:
             await asyncio.sleep(_EXPIRE_EACH_S)
             if self._line.passwords.trouble is not None:

@@ -1,4 +1,4 @@
-"""The alarms that wait for one transmitter, and the order in which they are sent. Pure; no operation scans them all.
+"""The alarms that wait for one transmitter, in the order of sending. Pure; nothing scans them all.
 
 Urgent and due, then never tried, then retried and due; within each by acceptance. A restore never overtakes its alarm,
 nor an alarm the restore of the one before: what comes first in such a chain is sent in place of what follows it, and
@@ -78,7 +78,7 @@ _READY = (AlarmState.NEW, AlarmState.DUE, AlarmState.HELD)
 
 
 class Queue:
-    """Alarms by number, each in the heap of its urgency and state; entries that no longer fit their alarm are stale."""
+    """Alarms by number, each in the heap of its urgency and state; outdated entries are skipped."""
 
     def __init__(self) -> None:
         self._alarms: dict[int, Waiting] = {}

@@ -32,7 +32,7 @@ _EXAMPLE: Final = """commands, with --do or as lines on standard input:
   arm-away  arm-home  disarm  sos  power-lost  power-back  panel-battery-low  wifi-lost  wifi-back
   open N  close N  motion N  alarm N  tamper N  battery-low N  ring N     (N: sensor index, 0 to 255)
   button N arm_away|arm_home|disarm|sos     alarmed (without a reason)
-  gap SECONDS: no connection      clock SECONDS: set it ahead, with - back
+  gap SECONDS: no connection      clock SECONDS: set the clock ahead; negative: back
   slow SECONDS, lose COUNT, truncate COUNT: how it answers over UDP
   wait SECONDS     quit
 

@@ -54,7 +54,10 @@ _ACTED: Final = frozenset({_E.REMOTE_BUTTON, _E.RFID})
 
 
 def locate(state: PanelState, report: Alert | Notice) -> int | None:
-    """Return the index of the sensor that a report is about. 0x21 has one byte for it; the name tells the rest."""
+    """Return the index of the sensor that a report is about.
+
+    0x21 has one byte for it, and the name decides between the sensors that share this byte.
+    """
     if isinstance(report, Notice):
         return report.sensor
     if report.form is not Form.STATUS or not report.name:
@@ -74,7 +77,7 @@ def _is_named(sensor: Sensor, name: str) -> bool:
 
 
 def learn(state: PanelState, meaning: Interpretation, name: str, sensor_type: int | None) -> PanelState:
-    """Take a sensor's name and type from a report that has them; 0x21 cuts long names, which are kept whole."""
+    """Take a sensor's name and type from a report that has them; a name that 0x21 cut stays whole."""
     index = meaning.sensor
     if index is None:
         return state
@@ -206,7 +209,7 @@ def _sensor(
 
 
 def _stays_on(state: PanelState, sensor_type: int | None, event: EventType, options: Options) -> float | None:
-    """Return after how many seconds a sensor goes off that may never report its end, None: when it reports it."""
+    """Return after how many seconds a sensor goes off; None if it reports its end."""
     if event in (_E.ALARM, _E.SOS):
         return options.motion_off if sensor_type == SensorType.MOTION else None
     if sensor_type == SensorType.MOTION or event is _E.SENSOR_ACTIVITY:

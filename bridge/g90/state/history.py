@@ -1,8 +1,8 @@
-"""The history as the ledger of what was missed: what is new in it, found by position and not by its times.
+"""New records in a panel's history, found by their position and not by their times.
 
 A panel's clock may be off, and may be set. New is what lies above the records that were read before; where those are
 out of reach, what lies above the oldest record that was reported, or is younger than our last contact.
-A record among the new ones that was reported is no second event: the reducer sees it as one more form.
+A new record of an event that was reported is not a second event: the reducer sees it as one more form.
 """
 
 from __future__ import annotations
@@ -145,7 +145,7 @@ def _unplaced(state: PanelState, records: Sequence[_Record], now: Now) -> list[_
 
 
 def _was_reported(entry: Entry | None) -> bool:
-    """Whether an event has its place in time. A reading of the status comes after what was missed before it."""
+    """Whether an event has its place in time. A reading of the status follows what was missed before it."""
     return entry is not None and bool(entry.forms.keys() - {Form.READ})
 
 
@@ -174,7 +174,7 @@ def _moment(state: PanelState, alert: Alert, upper: datetime, lower: datetime | 
 def _is_young(state: PanelState, alert: Alert, now: Now) -> bool:
     """Whether a record is younger than our last contact. Without one there is nothing that we missed."""
     if state.clock_offset is None and _was_empty(state):
-        return True  # nobody knows the panel's clock
+        return True  # the panel's clock is unknown
     since = _known_until(state)
     if since is None or alert.time is None or alert.time < A_CLOCK:
         return False

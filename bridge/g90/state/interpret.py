@@ -56,7 +56,7 @@ def reported_type(alert: Alert) -> int | None:
 
 
 def interpret(report: Report, sensor_type: int | None) -> Interpretation:
-    """Return the meaning of a report about a sensor of `sensor_type`; raise `MessageError` if it is unknown."""
+    """Return the meaning of a report about a sensor of `sensor_type`. Raises MessageError if unknown."""
     if isinstance(report, Notice):
         return _notice(report)
     match report.type:
@@ -105,7 +105,7 @@ def _trouble(alert: Alert, code: int) -> Interpretation | None:
 
 def _alarm(alert: Alert, sensor_type: int | None) -> Interpretation:
     code = _sensor_code(alert)
-    remote = sensor_type == SensorType.REMOTE or alert.source == Source.REMOTE  # whose button 3 is no tamper
+    remote = sensor_type == SensorType.REMOTE or alert.source == Source.REMOTE  # whose button 3 is not a tamper
     if not remote and (trouble := _trouble(alert, code)):
         return trouble
     if remote or sensor_type == SensorType.SOS_BUTTON:

@@ -152,7 +152,7 @@ def _known(state: PanelState, place: int, report: Entry, meaning: Interpretation
 
 
 def _alarmed(state: PanelState, form: Form, now: Now) -> Step:
-    """Take the bare word that the panel is in alarm: about an alarm that is known, or one whose reason is to come."""
+    """Take a notice that the panel is in alarm: about a known alarm, or one whose reason follows."""
     place = state.ledger.last_alarm(now.steady)
     changes: dict[str, Any] = {"triggered": True, "moved": now.steady}
     if place is not None:

@@ -117,7 +117,7 @@ def page_data(records: list[object], first: int, last: int) -> list[object]:
 
 
 def history_record(record: object) -> Alert:
-    """Read one record of the history. One that cannot be read keeps its place as an alert of the unknown type 0."""
+    """Read one record of the history. An unreadable one keeps its place as an alert of unknown type 0."""
     match record:
         case [int(kind), int(event), int(source), int(state), name, int(time), *_]:
             return Alert(

@@ -141,7 +141,7 @@ class PanelEvent:
         return f"{self.guid}:{_FAMILIES.get(self.type, self.type.value)}:{sensor}:{self.action or ''}:{moment}"
 
     def as_json(self) -> dict[str, object]:
-        """Return the payload of `B/panel/P/event` (TOPICS.md, Panel events); fields that do not apply are absent."""
+        """Return the payload of `B/panel/P/event`, without fields that do not apply (TOPICS.md, Panel events)."""
         payload: dict[str, object] = {"type": self.type.value}
         for field in ("sensor", "name", "sensor_type", "source", "action", "panel_time"):
             if (value := getattr(self, field)) is not None:

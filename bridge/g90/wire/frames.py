@@ -1,4 +1,4 @@
-"""Frames of the cloud protocol, split by length from a stream of arbitrary pieces (PROTOCOL.md, Headers).
+"""Frames of the cloud protocol, split from a byte stream by their length (PROTOCOL.md, Headers).
 
 Every frame starts with command, source, flag, destination and its total length. After an invalid length the next frame
 cannot be found, so the connection is closed; any other fault concerns one frame only.
@@ -43,7 +43,7 @@ class Frame:
         return self.raw[HEADER_SIZE:]
 
     def versioned(self) -> tuple[int, bytes]:
-        """Return sequence and payload of a frame with the versioned header; raise `MessageError` if it has none."""
+        """Return sequence and payload of a frame with the versioned header. Raises MessageError without one."""
         if len(self.raw) < _VERSIONED.size:
             raise MessageError(f"a message of {len(self.raw)} bytes without a versioned header")
         version, sequence = _VERSIONED.unpack_from(self.raw)[-2:]

@@ -1,4 +1,4 @@
-"""Messages of the cloud protocol as frozen values, parsed from and built into bytes (PROTOCOL.md, Messages)."""
+"""Messages of the cloud protocol as values, parsed and built (PROTOCOL.md, Messages)."""
 
 from __future__ import annotations
 
@@ -134,7 +134,7 @@ def answer_hello(port: int) -> bytes:
 
 
 def answer_discovery(host: str, port: int, now: int) -> bytes:
-    """Return the answer to a discovery: announced IPv4 address and port; `now` is the Unix time in seconds."""
+    """Return the answer to a discovery: announced IPv4 address and port; `now` is Unix time in seconds."""
     payload = _DISCOVERY_ANSWER.pack(host.encode(), 0, 0, port, now)
     return versioned(FrameCommand.HELLO, Direction.CLOUD_DISCOVERY, Direction.DEVICE, payload)
 
@@ -145,7 +145,7 @@ def asks_for(message: object) -> str:
 
 
 def answered_by(frame: Frame) -> tuple[str, bool]:
-    """Return the kind of answer that a message of a cloud server belongs to, and whether it is the answer's last."""
+    """Return the kind of answer that a message of a cloud server belongs to, and whether it is the last."""
     key = (frame.command, frame.source)
     if key == (FrameCommand.HELLO, _D.DEVICE):
         return "ping", True

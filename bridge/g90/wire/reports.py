@@ -1,4 +1,4 @@
-"""Payloads of status changes (0x21) and notifications (0x22) (PROTOCOL.md, Status change; Notification)."""
+"""Payloads of status changes (0x21), notifications (0x22) (PROTOCOL.md, Status change; Notification)."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def load_json(text: bytes) -> object:
 
 
 def _decoded(text: bytes) -> str:
-    """Return text of a panel: UTF-8, or else GBK, whose characters can hold a byte that looks like a backslash."""
+    """Return text of a panel: UTF-8 or else GBK, where a byte of a character can look like a backslash."""
     for encoding in ("utf-8", "gbk"):
         try:
             return text.decode(encoding)

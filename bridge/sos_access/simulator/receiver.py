@@ -153,7 +153,7 @@ class Receiver:
         fault = self._fault_of(raw)
         await asyncio.sleep(fault.delay)
         arrival, answer = self._decide(raw, fault, _peer(writer))
-        # Recorded first: whoever has the response finds the arrival.
+        # Recorded first: a caller that has the response finds the arrival.
         await self._note(arrival)
         if not (fault.drop or fault.lose):
             await _send(writer, fault.spoil(answer), fault.segment)
