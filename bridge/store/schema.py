@@ -15,7 +15,7 @@ MIGRATIONS: tuple[str, ...] = (
         detector TEXT NOT NULL DEFAULT '',
         body TEXT NOT NULL,                     -- JSON: the message's fields, the warnings
         accepted_at REAL NOT NULL,              -- Unix time, s
-        state TEXT NOT NULL DEFAULT 'pending',  -- pending, rejected (kept for a person)
+        state TEXT NOT NULL DEFAULT 'pending',  -- pending, rejected (set aside for a person)
         unauthorized INTEGER NOT NULL DEFAULT 0,
         undelivered INTEGER NOT NULL DEFAULT 0, -- 1: the event is owed, 2: it was published
         attempts INTEGER NOT NULL DEFAULT 0,
