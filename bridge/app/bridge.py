@@ -9,7 +9,7 @@ from collections.abc import Coroutine, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from bridge.app import build, health, watchdog
+from bridge.app import build, health, watchdog, web
 from bridge.app.clock_watch import ClockWatch
 from bridge.app.problem_log import ProblemLog
 from bridge.app.start_log import log_start
@@ -34,6 +34,7 @@ from bridge.store.lock import hold
 from bridge.store.maintenance import maintain
 from bridge.store.recovery import Recovery, RecoveryReport
 from bridge.transmitters.intake import CommandHandler
+from bridge.transmitters.network import Network
 from bridge.transmitters.publisher import Publisher
 from bridge.transmitters.record import RecordPublisher
 from bridge.transmitters.scheduled_tests import ScheduledTests
@@ -84,15 +85,18 @@ class Bridge:
         outgoing = Outgoing(asyncio.Event())
         topics, panel_topics = build.topics(settings), PanelTopics(settings.mqtt.base_topic)
         self._problems = problems = Problems()
+        board = web.board(settings, outgoing, problems)
         edges = Edges(store)
         self._recorder = Recorder(edges, clock)
-        self._record = RecordPublisher(topics, edges, outgoing, build.subjects(settings), clock)
+        measured = (board.measured,) if board else ()
+        self._record = RecordPublisher(topics, edges, outgoing, build.subjects(settings), clock, *measured)
         self._publisher = publisher = Publisher(topics, outbox, outgoing, problems, self._recorder)
         self._connections = Connections()
         self._known = known = build.known_panels(settings.g90, self._connections)
         self._problem_log = ProblemLog(problems, known.label)
         self._tests = ScheduledTests(build.planned_tests(settings), outbox, clock, problems)
-        self._transmitters = build.transmitters(settings, outbox, publisher, clock)
+        network = Network(answered=board.exchanges.add) if board else Network()
+        self._transmitters = build.transmitters(settings, outbox, publisher, clock, network)
         self._clock_watch = ClockWatch(clock, outbox, problems, publisher.emit)
         self._announcer = announcer = build.announcer(settings, outgoing)
         self._panel_commands = PanelCommands(panel_topics, outgoing, known, clock=clock, emit=publisher.emit)
@@ -106,6 +110,7 @@ class Bridge:
             topics, outbox, outgoing, self._session, self._transmitters, known,
             protocol=settings.mqtt.protocol, started_at=clock.now(),
         )  # fmt: skip
+        self._web = web.server(settings, board, store, outbox, self._session, self.status.hanging) if board else None
         self._panels = Panels(
             panel_topics, outbox, outgoing, known,
             rules=[each.rule() for each in settings.forward], clock=clock,
@@ -180,6 +185,8 @@ class Bridge:
             "health": health.serve(self._settings.store.path, status.hanging, self._problems),
             "watchdog": watchdog.watch(manager, self._session.connected, status.hanging),
         }
+        if self._web is not None:
+            others["web"] = self._web.run()
         lines = {f"transmitter {name}": each.run() for name, each in self._transmitters.items()}
         publishing = {"publisher": self._publisher.run(), "recorder": self._recorder.run()}
         return [listening, others, lines, publishing, {"session": self._session.run()}]

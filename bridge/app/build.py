@@ -177,9 +177,10 @@ def outbox(settings: Settings, store: Store) -> Outbox:
     return Outbox(store, settings.store.max_commands, timedelta(seconds=settings.store.history))
 
 
-def transmitters(settings: Settings, queue: Outbox, publisher: Publisher, clock: Clock) -> dict[str, Transmitter]:
+def transmitters(
+    settings: Settings, queue: Outbox, publisher: Publisher, clock: Clock, network: Network
+) -> dict[str, Transmitter]:
     """Return the transmitters by name. Raises ConfigError."""
-    network = Network()
     lines = [line(settings, each, clock, network) for each in settings.transmitters]
     return {each.name: Transmitter(each, queue, publisher, clock) for each in lines}
 

@@ -28,6 +28,7 @@ _OVER = {
     Kind.PORT_TAKEN: "listening for panels",
     Kind.UNCONFIGURED_WAITING: "no alarms of unconfigured transmitters are left",
     Kind.CLOCK_WRONG: "the clock is right",
+    Kind.WEB_PORT_TAKEN: "the status page is available",
 }
 """The kinds that are logged here, and what is said when they are over."""
 _MAY_HEAL = frozenset({Kind.PANEL_OFFLINE, Kind.PANEL_UNREADABLE})

@@ -14,19 +14,15 @@ from bridge.app.build import subjects
 from bridge.cli.common import add_transmitter_option, existing_store, find_transmitter, print_table
 from bridge.common.clock import Clock
 from bridge.common.errors import BridgeError
-from bridge.common.models import Request
 from bridge.common.text import clean
 from bridge.config.settings import Settings
 from bridge.record import export, report
-from bridge.record.alarms import PENDING, AlarmEntry
 from bridge.record.figures import Figures
 from bridge.record.months import Month
-from bridge.record.reader import read_month
+from bridge.record.reader import read_report
 from bridge.store.database import Store
-from bridge.store.edges import Edges
 from bridge.store.lock import is_held
 from bridge.store.outbox import Outbox
-from bridge.store.records import Queued, State
 
 
 def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -56,7 +52,9 @@ async def show(args: argparse.Namespace) -> int:
     chosen = find_transmitter(settings, args.transmitter).name if args.transmitter else None
     now = Clock().now().timestamp()
     async with await Store.open(existing_store(settings)) as store:
-        months = await _measured(settings, store, args.month or Month.of(now), now, chosen)
+        wanted = [each for each in subjects(settings) if chosen in (None, each.name)]
+        running = is_held(settings.store.path)
+        months = await read_report(store, Outbox(store), wanted, args.month or Month.of(now), now, running=running)
     if args.html is not None:
         await asyncio.to_thread(_write, args.html, report.page(months, __version__, datetime.now().astimezone()))
         print(f"wrote {args.html}")
@@ -68,35 +66,6 @@ async def show(args: argparse.Namespace) -> int:
     else:
         print_table(("transmitter", "month", "figure", "value"), list(_rows(months)))
     return 0
-
-
-async def _measured(settings: Settings, store: Store, month: Month, now: float, chosen: str | None) -> list[Figures]:
-    """Return the figures of `month`. What the running service has not written yet is not measured yet."""
-    edges, pending = Edges(store), await Outbox(store).list()
-    if is_held(settings.store.path):
-        runs = (await edges.runs(now, now, [""]))[""]
-        now = min(now, runs[-1].end) if runs else now
-    wanted = [each for each in subjects(settings) if chosen in (None, each.name)]
-    waiting = [(each.command.transmitter, _waiting(each)) for each in pending if _is_waiting(each)]
-    return await read_month(edges, wanted, month, now, waiting)
-
-
-def _is_waiting(queued: Queued) -> bool:
-    return queued.state is State.PENDING and queued.command.request in (Request.ALARM, Request.RESTORE)
-
-
-def _waiting(queued: Queued) -> AlarmEntry:
-    command = queued.command
-    return AlarmEntry(
-        request=command.request,
-        outcome=PENDING,
-        accepted_at=command.accepted_at.timestamp(),
-        event_code=command.identity.event_code,
-        reference=command.reference or "",
-        attempts=queued.attempts or None,
-        error=queued.error,
-        command_id=queued.id,
-    )
 
 
 def _rows(months: Sequence[Figures]) -> Iterator[tuple[str, ...]]:

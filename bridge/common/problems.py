@@ -39,6 +39,7 @@ class Kind(StrEnum):
     PORT_TAKEN = "port_taken"
     UNCONFIGURED_WAITING = "unconfigured_waiting"
     CLOCK_WRONG = "clock_wrong"
+    WEB_PORT_TAKEN = "web_port_taken"
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,8 +30,10 @@ from bridge.config.types import (
     ServerAddress,
     TimeOfDay,
     TlsName,
+    Username,
     WebsocketPath,
     host_port,
+    is_loopback,
     seconds,
 )
 from bridge.panels.forwarding import Rule
@@ -112,6 +114,24 @@ class StoreSettings(Table):
     path: Path = Path("/data/sosbridge.db")
     max_commands: int = Field(100_000, ge=1, description="new commands are refused past it")
     history: Duration = Field(400 * 86400.0, ge=0, description="how long results are kept, for reports")
+
+
+class WebSettings(Table):
+    """The status page, the metrics and the health check over HTTP."""
+
+    listen: ServerAddress | None = Field(None, description="off by default")
+    username: Username | None = None
+    password: Password | None = Field(None, min_length=8)
+    metrics: bool = Field(default=True, description="whether to serve /metrics for Prometheus")
+
+    @model_validator(mode="after")
+    def _protected(self) -> Self:
+        if (self.username is None) != (self.password is None):
+            missing = "username" if self.username is None else "password"
+            raise ValueError(f"username and password belong together; {missing} is missing")
+        if self.listen and self.password is None and not is_loopback(self.listen):
+            raise ValueError(f"{self.listen} is open to the network; set username and password, or use 127.0.0.1")
+        return self
 
 
 class LogSettings(Table):
@@ -332,6 +352,7 @@ class Settings(BaseSettings):
     homeassistant: HomeAssistantSettings = HomeAssistantSettings()
     store: StoreSettings = StoreSettings()
     log: LogSettings = LogSettings()
+    web: WebSettings = WebSettings()
     transmitters: tuple[TransmitterSettings, ...] = ()
     g90: G90Settings | None = None
     forward: tuple[ForwardSettings, ...] = ()

@@ -61,6 +61,15 @@ def host_port(written: str, default: int | None = None, example: str = _RECEIVER
     return match[1] or match[2], port
 
 
+def is_loopback(written: str) -> bool:
+    """Return whether only this machine can connect to `host:port`."""
+    host, _ = host_port(written)
+    try:
+        return host == "localhost" or ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
 def _checked(check: Callable[[str], object], fault: str = "") -> AfterValidator:
     """Return a validator for texts: valid is what `check` returns a value for.
 
@@ -98,6 +107,9 @@ def _as_text(value: object) -> object:
 
 
 Name = Annotated[str, _matching(NAME.pattern, "is not a name for a topic; use small letters, digits, - and _")]
+Username = Annotated[
+    str, _matching(r"[^:\x00-\x1f]+", "is not a username; use at least one character, without a colon")
+]
 BaseTopic = Annotated[
     str,
     _matching(

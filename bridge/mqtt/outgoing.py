@@ -43,6 +43,10 @@ class Event:
     """Counted together with the states."""
 
 
+Follower = Callable[[str, str, bool], None]
+"""Called with topic, payload, and whether it is an event."""
+
+
 class Outgoing:
     """The states and events that wait for the broker, and what it holds of the states."""
 
@@ -57,6 +61,11 @@ class Outgoing:
         self._numbers = itertools.count(1)
         self._declared: dict[str, int] = {}
         """The number of each topic's state."""
+        self._followers: list[Follower] = []
+
+    def follow(self, follower: Follower) -> None:
+        """Call `follower` with each changed state and each event from now on, with or without a broker."""
+        self._followers.append(follower)
 
     # For who publishes
 
@@ -67,6 +76,8 @@ class Outgoing:
             self._wanted[topic] = payload
             self._due[topic] = None
             self.work.set()
+            for follower in self._followers:
+                follower(topic, payload, False)  # noqa: FBT003
 
     def state_again(self, topic: str) -> None:
         """Publish a declared state once more, even if the broker holds it."""
@@ -87,6 +98,8 @@ class Outgoing:
 
         With `reply`, a copy goes to its topic with its correlation data.
         """
+        for follower in self._followers:
+            follower(topic, payload, True)  # noqa: FBT003
         if len(self._events) >= _MOST_EVENTS and done is None:
             log.warning("dropped an event for %s: %d are waiting for the broker", clean(topic), len(self._events))
             return

@@ -234,7 +234,10 @@ class Line:
         return Sent((attempt,), found, route.path, tuple(logins))
 
     async def _answer(self, connection: Connection, request: AnyRequest) -> Response:
+        loop = asyncio.get_running_loop()
+        began = loop.time()
         raw = await connection.exchange(request.to_xml())
+        self.network.answered(loop.time() - began)
         response = self.client.read(RESPONSE_TO[type(request)], raw, connection.peer.address, lenient=True)
         self.client.check_answers(request, response)
         return response

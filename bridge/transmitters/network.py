@@ -18,7 +18,9 @@ Heard = Callable[[Route, Attempt | None], None]
 class Network:
     """A receiver that one transmitter finds dead is known to others of the same address, path and TLS."""
 
-    def __init__(self, dialer: Dialer | None = None) -> None:
+    def __init__(self, dialer: Dialer | None = None, answered: Callable[[float], None] = lambda _: None) -> None:
+        """`answered` is called with the seconds from sending each message to its answer."""
+        self.answered = answered
         self.dialer = dialer or Dialer()
         self._policies: dict[str, TlsPolicy] = {}
         self._followers: dict[Key, list[tuple[object, Route, Heard]]] = defaultdict(list)

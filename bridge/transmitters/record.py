@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from bridge.common.clock import Clock
 from bridge.common.errors import StoreError
 from bridge.mqtt.outgoing import Outgoing
-from bridge.record.figures import Subject
+from bridge.record.figures import Figures, Subject
 from bridge.record.months import Month
 from bridge.record.reader import read_month
 from bridge.store.edges import Edges
@@ -25,8 +25,16 @@ _AFTER_S = 5.0
 
 class RecordPublisher:
     def __init__(
-        self, topics: Topics, edges: Edges, outgoing: Outgoing, subjects: Sequence[Subject], clock: Clock
+        self,
+        topics: Topics,
+        edges: Edges,
+        outgoing: Outgoing,
+        subjects: Sequence[Subject],
+        clock: Clock,
+        measured: Callable[[Sequence[Figures]], None] = lambda _: None,
     ) -> None:
+        """`measured` is called with the figures of all transmitters."""
+        self._measured = measured
         self._topics = topics
         self._edges = edges
         self._outgoing = outgoing
@@ -53,5 +61,6 @@ class RecordPublisher:
         except StoreError as error:
             log.error("%s", error)
             return
+        self._measured(months)
         for month in months:
             self._outgoing.state(self._topics.of(month.transmitter, "record"), json.dumps(month.as_json()))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import subprocess
 import sys
 import tomllib
@@ -19,6 +20,8 @@ SUPERVISOR = "http://supervisor"
 USER = 10001
 """User and group of the image (deploy/Dockerfile)."""
 _LONGEST_WAIT_S = 20
+_PAGE = "0.0.0.0:8099"
+"""As in config.yaml. Home Assistant's ingress needs no password; nobody else gets to know it."""
 _TABLES = ("transmitters", "alarms", "panels", "forward")
 
 Options = dict[str, Any]
@@ -136,6 +139,7 @@ def translate(options: Options, mqtt: Options, data: Path = DATA) -> Options:
     if not options["panels"] and not transmitters:
         raise OptionsError("transmitters and panels are empty: add at least one")
     settings: Options = {"mqtt": mqtt, "store": {"path": str(data / "sosbridge.db")}}
+    settings["web"] = {"listen": _PAGE, "username": "ingress", "password": secrets.token_urlsafe(24)}
     if "log_level" in options:
         settings["log"] = {"level": options["log_level"]}
     settings |= {"transmitters": list(transmitters.values()), "forward": options["forward"]}

@@ -59,7 +59,10 @@ def inner_of(name: str) -> list[str]:
 @pytest.mark.parametrize(
     ("file", "requirements"),
     [
-        ("requirements.txt", PROJECT["project"]["dependencies"]),
+        (
+            "requirements.txt",
+            [*PROJECT["project"]["dependencies"], *PROJECT["project"]["optional-dependencies"]["web"]],
+        ),
         ("requirements-build.txt", PROJECT["build-system"]["requires"]),
     ],
 )

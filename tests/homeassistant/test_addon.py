@@ -228,6 +228,16 @@ def test_every_value_reaches_the_bridge(tmp_path: Path) -> None:
     assert settings.store.path == tmp_path / "sosbridge.db"
 
 
+def test_the_page_is_for_the_ingress_alone(tmp_path: Path) -> None:
+    found = [started(tmp_path, FULL).web for _ in range(2)]
+    assert CONFIG["ingress"] is True
+    assert {each.listen for each in found} == {f"0.0.0.0:{CONFIG['ingress_port']}"}
+    passwords = {plain(each.password) for each in found}
+    assert len(passwords) == 2
+    assert all(len(str(password)) >= 32 for password in passwords)
+    assert f"{CONFIG['ingress_port']}/tcp" not in CONFIG["ports"]
+
+
 @settings(deadline=None)
 @given(username=st.text(min_size=1), password=st.text(min_size=1), authentication=st.text(min_size=15, max_size=15))
 def test_whatever_a_password_holds(username: str, password: str, authentication: str) -> None:
