@@ -75,8 +75,6 @@ async def _run_once(bridge: Bridge, stop: asyncio.Event) -> DamagedError | None:
 
 
 class Bridge:
-    """All parts of one running bridge."""
-
     def __init__(self, settings: Settings, store: Store, report: RecoveryReport | None = None) -> None:
         """`report`: how a damaged store was replaced before this start."""
         self._settings = settings
@@ -208,7 +206,6 @@ class Bridge:
 
 
 async def _end(tasks: Sequence[asyncio.Task[None]]) -> None:
-    """Cancel `tasks` and wait until they have ended."""
     for task in tasks:
         task.cancel()
     if tasks:

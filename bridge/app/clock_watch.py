@@ -7,9 +7,8 @@ import logging
 from collections.abc import Callable
 
 from bridge.common.clock import Clock
-from bridge.common.errors import StoreError
 from bridge.common.kernel import machine_id
-from bridge.common.lasting import LASTS
+from bridge.common.lasting import tolerated
 from bridge.common.problems import Kind, Problems
 from bridge.store.outbox import Outbox
 
@@ -25,8 +24,6 @@ _FACT = "synchronised machine"
 
 
 class ClockWatch:
-    """Looks at the clock each second."""
-
     def __init__(self, clock: Clock, outbox: Outbox, problems: Problems, emit: Callable[..., None]) -> None:
         """`emit` publishes on `bridge/event`."""
         self._clock = clock
@@ -41,7 +38,6 @@ class ClockWatch:
         self._clock.was_synchronised = await self._outbox.fact(_FACT) == machine_id()
 
     async def run(self) -> None:
-        """Watch until cancelled."""
         while True:
             if self._clock.is_wrong != self._was_wrong:
                 self._was_wrong = self._clock.is_wrong
@@ -53,11 +49,8 @@ class ClockWatch:
     async def _learn(self) -> None:
         if self._clock.was_synchronised or not self._clock.is_synchronised:
             return
-        try:
+        with tolerated(log):
             await self._outbox.keep_fact(_FACT, machine_id())
-        except StoreError as error:
-            log.error("%s", error, extra=LASTS)
-        else:
             self._clock.was_synchronised = True
 
     def _report(self) -> None:

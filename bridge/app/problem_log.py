@@ -37,8 +37,6 @@ _SAID = frozenset({Kind.REJECTED, Kind.ALARM_UNMATCHED})
 
 
 class ProblemLog:
-    """Logs the problems of one bridge."""
-
     def __init__(self, problems: Problems, panel_name: Callable[[str], str]) -> None:
         """`panel_name` returns the name of the panel with a GUID."""
         self._panel_name = panel_name
@@ -46,7 +44,6 @@ class ProblemLog:
         problems.follow(self._changed)
 
     async def run(self) -> None:
-        """Repeat what lasts until cancelled."""
         while True:
             await asyncio.sleep(_EACH_S)
             now = time.monotonic()

@@ -48,12 +48,9 @@ class _Finding:
 
 @dataclass(frozen=True, slots=True)
 class _Site:
-    """What the checks look at."""
-
     settings: Settings
     file: str
     is_new: bool
-    """Whether there is no store yet."""
     runs: bool
     """Whether the service runs on the store."""
 

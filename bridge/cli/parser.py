@@ -55,8 +55,6 @@ class _Parser(argparse.ArgumentParser):
 
 
 class _Commands(argparse._SubParsersAction):  # type: ignore[type-arg]  # noqa: SLF001 - the only way to give it
-    """Adds the help of each command."""
-
     def add_parser(self, name: str, **options: Any) -> Any:  # noqa: ANN401 - as there
         return super().add_parser(name, help=_COMMANDS[name][1], **options)
 

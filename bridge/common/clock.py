@@ -26,7 +26,6 @@ _MICROSECONDS = -3
 
 
 def wall() -> float:
-    """Return Unix time in seconds."""
     return time.time()
 
 
@@ -89,7 +88,6 @@ class Clock:
 
     @property
     def is_sure(self) -> bool:
-        """Whether the wall clock is known to be right."""
         return not self._is_early and self.is_synchronised
 
     @property

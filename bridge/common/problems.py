@@ -114,7 +114,6 @@ class Problems:
 
     @property
     def doubts(self) -> list[tuple[Kind, About]]:
-        """Return what was not checked yet, sorted by kind."""
         return sorted(self._doubts, key=lambda doubt: doubt[0])
 
     def published(self, transmitter: str | None) -> list[Problem] | None:

@@ -212,7 +212,6 @@ def _bounds(field: FieldInfo) -> str:
 
 
 def _expected(field: FieldInfo) -> str:
-    """Return what kind of value a setting takes."""
     annotation: Any = field.annotation
     found: dict[str, None] = {}
     for member in get_args(annotation) if get_origin(annotation) in (Union, UnionType) else (annotation,):

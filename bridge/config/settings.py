@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from datetime import time
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PrivateAttr, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
@@ -363,9 +363,8 @@ class Settings(BaseSettings):
         cls,
         settings_cls: type[BaseSettings],  # noqa: ARG003 - the overridden signature
         init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,  # noqa: ARG003
-        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
-        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        *_: Any,  # noqa: ANN401
+        **__: Any,  # noqa: ANN401
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Take only what `bridge.config.sources` has merged."""
         return (init_settings,)
@@ -376,7 +375,6 @@ class Settings(BaseSettings):
         return self._warnings
 
     def warn(self, lines: Iterable[str]) -> None:
-        """Add to the warnings."""
         self._warnings += tuple(lines)
 
     @model_validator(mode="after")

@@ -95,7 +95,6 @@ def load(file: Path | None = None, overrides: Sequence[str] = ()) -> Settings:
 
 
 def find() -> Path | None:
-    """Return the path of the configuration file, None if there is none."""
     named = os.environ.get("SOSBRIDGE_CONFIG")
     if named:
         return Path(named)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Final, Protocol
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from typing import Final, Protocol
 
 from bridge.g90.wire.answers import (
     GET_ALERT_FLAGS,
@@ -33,10 +35,6 @@ from bridge.g90.wire.commands import (
     sensor_record,
 )
 from bridge.g90.wire.constants import ArmCode
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from contextlib import AbstractAsyncContextManager
 
 ATTEMPT_S: Final = 7.5
 """Panels were seen to answer after five seconds."""
@@ -115,7 +113,6 @@ class PanelControl(ABC):
         await self.ask(SWITCH_RELAY, switch_request(index, channel, on=on))
 
     async def records(self, code: int = GET_SENSORS) -> tuple[SensorRecord, ...]:
-        """Return the panel's sensors, or its relays for `GET_RELAYS`."""
         found: list[object] = []
         await self.read_list(found, code)
         return tuple(map(sensor_record, found))

@@ -6,18 +6,14 @@ Experimental: read off two captured messages.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING
 
+from bridge.g90.connections import Connections
 from bridge.g90.control import ATTEMPT_S, RETRIES, PanelControl
 from bridge.g90.wire.commands import CommandRefused, PanelCommandError, answer_data, body
 from bridge.g90.wire.frames import MessageError
 from bridge.g90.wire.messages import CommandRequest, CommandResponse, build_command
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
-    from bridge.g90.connections import Connections
 
 _SEQUENCES = 0x10000
 

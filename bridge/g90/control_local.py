@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, cast
+from typing import cast
 
 from bridge.g90.control import ATTEMPT_S, RETRIES, PanelControl
 from bridge.g90.wire.commands import (
@@ -17,9 +18,6 @@ from bridge.g90.wire.commands import (
 )
 from bridge.g90.wire.constants import LOCAL_PORT
 from bridge.g90.wire.frames import MessageError
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
 
 
 class LocalControl(PanelControl):

@@ -14,8 +14,9 @@ import logging
 import re
 import time
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Final, cast
+from typing import Final, cast
 
 from bridge.g90.wire.answers import (
     GET_ALERT_FLAGS,
@@ -45,19 +46,14 @@ from bridge.g90.wire.messages import (
 )
 from bridge.g90.wire.reports import load_json
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
 _log = logging.getLogger(__name__)
 _CHUNK: Final = 64 * 1024
 _MOST_RECORDS: Final = 100
 _LISTS: Final = (GET_SENSORS, GET_RELAYS, GET_HISTORY)
 _OUTPUT: Final = 128
 _POINT: Final = re.compile(rb"AT\^IWT=1,78=([0-9.]+)&[0-9.]+&([0-9]+),IWT")
-_STATES: Final = {
-    ArmCode.ARMED_AWAY: StateCode.ARMED_AWAY,
-    ArmCode.ARMED_HOME: StateCode.ARMED_HOME,
-    ArmCode.DISARMED: StateCode.DISARMED,
+_STATES: Final[dict[ArmCode, StateCode]] = {
+    code: StateCode[code.name] for code in ArmCode if code is not ArmCode.ALARMED
 }
 
 
@@ -71,7 +67,6 @@ class SimulatedSensor:
 
     @property
     def record(self) -> list[object]:
-        """The sensor in the panel's list."""
         return [self.name, self.index, 0, int(self.type), 0, 0, self.flags, 0, 0, 16, self.nodes, 0, ""]
 
 
@@ -157,7 +152,6 @@ class PanelSimulator:
         self.rejoin()
 
     async def arm(self, state: ArmCode) -> None:
-        """Arm or disarm, and report it."""
         self.arm_state = state
         await self.report(
             Notice(kind=NoticeKind.ARM_DISARM, value=state),
@@ -189,7 +183,6 @@ class PanelSimulator:
         await self.report(Notice(kind=NoticeKind.ARM_DISARM, value=ArmCode.ALARMED))
 
     async def sos(self) -> None:
-        """Press SOS on the panel itself."""
         await self.report(self._alert(AlertType.PANEL_SOS, 0, source=Source.PANEL))
 
     async def report(self, *reports: Report) -> None:

@@ -7,12 +7,11 @@ import json
 import logging
 from collections.abc import Mapping, Sequence
 
-from bridge.common.models import NamedAlarm
+from bridge.common.models import Incoming, NamedAlarm
 from bridge.g90.state.model import PanelState
 from bridge.homeassistant.devices import bridge_device, removal, transmitter_device, transmitter_id
 from bridge.homeassistant.entity import Names, Payload
 from bridge.homeassistant.panel import ControlOptions, panel_device, panel_id
-from bridge.mqtt.client import Incoming
 from bridge.mqtt.outgoing import Outgoing
 from bridge.mqtt.routes import TopicRoute
 from bridge.transmitters.topics import Reach
@@ -25,8 +24,6 @@ _NOT_CONTROLLED = ControlOptions(possible=False, readable=False)
 
 
 class Announcer:
-    """Declares device payloads by topic."""
-
     def __init__(
         self, names: Names, outgoing: Outgoing, panels: Mapping[str, ControlOptions], *, enabled: bool
     ) -> None:

@@ -53,8 +53,6 @@ _WITH_CODE = "{{ dict(action=action, code=code) | to_json if code else dict(acti
 
 @dataclass(frozen=True, slots=True)
 class ControlOptions:
-    """How Home Assistant can arm and disarm a panel."""
-
     possible: bool
     code: bool = False
     digits: bool = False

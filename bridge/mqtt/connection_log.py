@@ -21,8 +21,6 @@ _SHORT_CONNECTIONS = 3
 
 
 class ConnectionLog:
-    """Writes the lines."""
-
     def __init__(self, broker: Broker) -> None:
         self._name = f"{broker.host}:{broker.port}"
         self._client_id = broker.client_id

@@ -23,20 +23,11 @@ from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from bridge.common.backoff import Backoff
 from bridge.common.errors import first
-from bridge.common.models import Reply
+from bridge.common.models import Incoming, Reply
 from bridge.common.problems import Kind, Problems
 from bridge.common.pulse import Pulse
 from bridge.common.text import clean
-from bridge.mqtt.client import (
-    Broker,
-    BrokerError,
-    Client,
-    Incoming,
-    failed,
-    incoming,
-    make_client,
-    tls_context,
-)
+from bridge.mqtt.client import Broker, BrokerError, Client, failed, incoming, make_client, tls_context
 from bridge.mqtt.connection_log import SHORT_S, ConnectionLog
 from bridge.mqtt.outgoing import Event, Outgoing
 from bridge.mqtt.routes import Router
@@ -97,8 +88,6 @@ class Subscriptions:
 
 @dataclass(slots=True)
 class _Connection:
-    """What came in on one connection."""
-
     inbox: asyncio.Queue[Incoming] = field(default_factory=asyncio.Queue)
     handled: list[Incoming] = field(default_factory=list)
     """To be acknowledged once they are safe."""

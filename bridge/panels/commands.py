@@ -11,13 +11,12 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 
 from bridge.common.clock import Clock
-from bridge.common.models import Reply
+from bridge.common.models import Incoming, Reply
 from bridge.common.payloads import CommandError
 from bridge.common.text import clean
 from bridge.g90.registry import PanelRegistry
 from bridge.g90.state.model import Commanded, Relay, Switched
 from bridge.g90.wire.commands import CommandTimeout, PanelCommandError
-from bridge.mqtt.client import Incoming
 from bridge.mqtt.outgoing import Outgoing
 from bridge.mqtt.routes import TopicRoute
 from bridge.panels.code_lock import LOCK_S, MAX_WRONG, Verdict

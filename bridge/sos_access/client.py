@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Concatenate, Generic, Literal, ParamSpec, TypeVar, overload
+from typing import Any, Concatenate, Generic, Literal, ParamSpec, TypeVar, overload
 
 from bridge.common.errors import ConfigError, FieldError
 from bridge.common.models import Alarm, PreparedAlarm, Secret
 from bridge.common.text import clean
 from bridge.sos_access import elements
-from bridge.sos_access.connection import CLOSE_TIMEOUT, Dialer
+from bridge.sos_access.connection import Dialer
 from bridge.sos_access.messages import (
     RESPONSE_TO,
     AlarmRequest,
@@ -35,9 +36,6 @@ from bridge.sos_access.status import (
     error_for,
 )
 from bridge.sos_access.tls import TlsPolicy, tls_context
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
 
 _log = logging.getLogger("bridge.sos_access")
 
@@ -148,7 +146,6 @@ class SOSAccessClient:
 
     @property
     def authentication(self) -> Secret:
-        """The password of the next message."""
         return self._authentication
 
     @authentication.setter
@@ -180,7 +177,6 @@ class SOSAccessClient:
         return self.prepared_request(prepare(alarm)[0], alarm_type)
 
     def prepared_request(self, alarm: PreparedAlarm, alarm_type: Literal["AL", "RE"]) -> AlarmRequest:
-        """Return the message for a prepared alarm, with the current password."""
         return AlarmRequest(
             event_code=alarm.event_code,
             transmitter_type=self.transmitter_type,
@@ -288,11 +284,6 @@ class SOSAccessClient:
         if (error := error_for(response.status, response.info, response.arrival_time)) is not None:
             raise error
         return response
-
-    @property
-    def longest_round_s(self) -> float:
-        """The longest round: connect, send, receive and close of each attempt (PROTOCOL.md, Time limits)."""
-        return len(self._round()) * (2 * self.connect_timeout + self.response_timeout + CLOSE_TIMEOUT)
 
     def _name(self, receiver: ReceiverName) -> str:
         address = self.receiver_address if receiver == "primary" else self.secondary_receiver_address

@@ -20,7 +20,7 @@ from typing import Any
 from bridge.sos_access.documents import LONGEST, DocumentBuffer
 from bridge.sos_access.peer import Peer, peer_name, translated
 from bridge.sos_access.resolver import Resolver
-from bridge.sos_access.status import MalformedMessage, TransportError
+from bridge.sos_access.status import Failure, MalformedMessage, TransportError
 from bridge.sos_access.tls import TlsPolicy, unverified
 from bridge.sos_access.trace import traced
 
@@ -95,7 +95,7 @@ class Connection:
         """Return the answer, even an incomplete one: a peer that closes early may have sent enough."""
         name, timeout = peer_name(self.peer.address), self.peer.response_timeout
         raw = bytearray()
-        with translated(self.peer, f"no complete response from {name} within {timeout:g} s"):
+        with translated(self.peer, f"no complete response from {name} within {timeout:g} s", Failure.NO_RESPONSE):
             try:
                 with traced(self.peer, "answer") as result:
                     async with asyncio.timeout(timeout):
@@ -105,7 +105,7 @@ class Connection:
                 if not raw:
                     raise
         if not raw:
-            raise TransportError(f"connection closed by {name} without a response")
+            raise TransportError(f"connection closed by {name} without a response", Failure.HUNG_UP)
         return bytes(raw)
 
     async def _read(self, raw: bytearray) -> None:
@@ -148,7 +148,8 @@ class Dialer:
         until = asyncio.get_running_loop().time() + peer.connect_timeout
         place = self._places.setdefault(peer.address, asyncio.Semaphore(self._at_once))
         try:
-            with translated(peer, f"no connection to {peer_name(peer.address)} within {peer.connect_timeout:g} s"):
+            text = f"no connection to {peer_name(peer.address)} within {peer.connect_timeout:g} s"
+            with translated(peer, text, Failure.NO_CONNECTION):
                 async with asyncio.timeout_at(until):
                     await place.acquire()
                     try:
@@ -161,13 +162,13 @@ class Dialer:
                 raise
             wrong_name = error.__cause__.verify_code in _WRONG_NAME
             advice = peer.tls.advice(await self._inspected(peer, until), wrong_name=wrong_name)
-            raise TransportError(f"{error}{advice}") from error.__cause__
+            raise TransportError(f"{error}{advice}", error.failure) from error.__cause__
         connection = Connection(peer, streams, self)
         certificate = _certificate(streams[1])
         if peer.tls is not None and not peer.tls.trusts(certificate):
             connection.abort()
             fault = f"certificate of {peer_name(peer.address)} does not match the pin in tls_verify"
-            raise TransportError(f"{fault}{peer.tls.advice(certificate)}")
+            raise TransportError(f"{fault}{peer.tls.advice(certificate)}", Failure.CERTIFICATE)
         return connection
 
     async def _inspected(self, peer: Peer, until: float) -> bytes | None:

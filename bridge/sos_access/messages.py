@@ -11,17 +11,15 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import TYPE_CHECKING, ClassVar, Self
+from typing import ClassVar, Self
 
 from bridge.common.errors import FieldError
 from bridge.common.models import Secret
 from bridge.common.text import clean
 from bridge.sos_access import documents, elements
+from bridge.sos_access.documents import Content
 from bridge.sos_access.elements import WHITE_SPACE, Element
 from bridge.sos_access.status import MalformedMessage, Status
-
-if TYPE_CHECKING:
-    from bridge.sos_access.documents import Content
 
 _STATUS = re.compile(r"-?[0-9]{1,9}")
 _TAG = r"<(?:[\w.-]+:)?{0}(?:\s[^<>]*)?>\s*([^<>]{{0,255}}?)\s*</(?:[\w.-]+:)?{0}\s*>"
@@ -62,7 +60,6 @@ class _Message:
                 element.check(text)  # has a rule of its own, or says what is wrong
 
     def to_xml(self) -> bytes:
-        """Return the document as it is sent."""
         return documents.write(self.ROOT, self._content())
 
     def _content(self) -> Content:
@@ -295,7 +292,6 @@ def parse_request(data: bytes) -> AnyRequest:
 
 
 def _elements(message: _Message) -> Content:
-    """Return the elements of `message` by XML name."""
     content: Content = {}
     for element in message.ELEMENTS:
         value = getattr(message, element.field)

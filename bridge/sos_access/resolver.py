@@ -98,7 +98,6 @@ class Resolver:
 
 
 def is_literal(host: str) -> bool:
-    """Return whether `host` is an IP address."""
     try:
         ip_address(host)
     except ValueError:

@@ -8,7 +8,7 @@ person. `Failover`: try the other receiver, then retry. 0 and 10 are not errors:
 from __future__ import annotations
 
 from datetime import datetime
-from enum import IntEnum
+from enum import IntEnum, StrEnum
 from typing import Literal
 
 from bridge.common.errors import BridgeError
@@ -126,15 +126,35 @@ class OtherError(Failover):
     """99, and every code outside the table, which is kept."""
 
 
+class Failure(StrEnum):
+    """What an exchange without a readable response failed by."""
+
+    REFUSED = "refused"
+    RESET = "reset"
+    NO_CONNECTION = "no connection"
+    UNREACHABLE = "unreachable"
+    NO_RESPONSE = "no response"
+    HUNG_UP = "hung up"
+    NO_ADDRESS = "no address"
+    CERTIFICATE = "certificate"
+    TLS = "TLS"
+    MALFORMED = "malformed"
+    OTHER = "other"
+
+
 class TransportError(Failover):
     """No readable response (PROTOCOL.md, Transport failures). The text says why."""
+
+    def __init__(self, text: str, failure: Failure = Failure.OTHER) -> None:
+        super().__init__(text)
+        self.failure = failure
 
 
 class MalformedMessage(TransportError):
     """Not a message of this protocol; `reason` is the status that a receiver answers."""
 
     def __init__(self, reason: Status, text: str) -> None:
-        super().__init__(text)
+        super().__init__(text, Failure.MALFORMED)
         self.reason = reason
 
 

@@ -49,7 +49,6 @@ class Arrivals:
         self._dropped: defaultdict[str, set[int]] = defaultdict(set)
 
     def add(self, queued: Queued) -> None:
-        """Note a command that was stored, or made pending again."""
         name = queued.command.transmitter
         if name in self._known and queued.id not in self._known[name]:
             self._known[name].add(queued.id)
@@ -62,7 +61,6 @@ class Arrivals:
         self._dropped[transmitter].clear()
 
     def end(self, queued: Queued) -> None:
-        """Note that a command is not pending any more."""
         self._known.get(queued.command.transmitter, set()).discard(queued.id)
 
     def take(self, transmitter: str) -> list[Queued]:

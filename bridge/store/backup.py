@@ -35,9 +35,7 @@ class Contents:
     """What a backup contains, and what restoring it kept."""
 
     pending: int
-    """Number of pending commands."""
     passwords: tuple[str, ...]
-    """Names of the password files."""
     kept: tuple[str, ...] = ()
     """Password files that existed and were kept, because they are newer than any backup."""
     replaced: str | None = None

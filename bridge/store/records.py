@@ -28,8 +28,6 @@ class State(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class CommandEntry:
-    """A command to store."""
-
     command: Command
     delivery: Delivery | None = None
     repeatable: bool = False
@@ -59,8 +57,6 @@ Entry = CommandEntry | InvalidEntry
 
 @dataclass(frozen=True, slots=True)
 class Queued:
-    """A command in the outbox."""
-
     id: int
     command: Command
     state: State
@@ -78,8 +74,6 @@ class Queued:
 
 @dataclass(frozen=True, slots=True)
 class PendingResult:
-    """A result that is not yet published."""
-
     id: int
     transmitter: str
     request: Request
@@ -103,7 +97,6 @@ class Counts:
 
 
 def count_pending(db: sqlite3.Connection) -> int:
-    """Return the number of pending commands."""
     return int(db.execute("SELECT count(*) FROM command WHERE state = 'pending'").fetchone()[0])
 
 

@@ -62,7 +62,6 @@ _TABLES: Tables = {
     "active": ("transmitter, event_code, area, section, detector", read_active),
     "panel": ("guid", read_panel),
     "forwarded": ("key", lambda row: float(row["at"])),
-    "line": ("transmitter", lambda row: json.loads(row["state"])),
     "fact": ("name", lambda row: str(row["value"])),
     "history": ("id", read_pending_result),
     "run": ("id", read_run),

@@ -17,7 +17,6 @@ _TABLES = {
     "active": ("transmitter", "event_code", "area", "section", "detector"),
     "panel": ("guid",),
     "forwarded": ("key",),
-    "line": ("transmitter",),
     "fact": ("name",),
     "run": ("id",),
     "edge": ("run", "transmitter", "part", "at"),

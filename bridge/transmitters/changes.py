@@ -18,8 +18,6 @@ _AFTER_S = 0.001
 
 
 class Reporter(Protocol):
-    """Publishes what happens on a line."""
-
     def changed(self, transmitter: str) -> None:
         """Results, active alarms or the waiting ones have changed in the outbox."""
 
@@ -49,7 +47,6 @@ class Changes:
         self._paused = False
 
     def look(self, state: LineState, now: float) -> None:
-        """Report what has changed."""
         self._reporter.problem(self._line.name, Kind.PASSWORD_FILE, self._line.passwords.trouble)
         self._routes(state, now)
         self._logins(state)

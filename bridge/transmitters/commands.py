@@ -95,7 +95,6 @@ def _alarm(text: str) -> tuple[Alarm, list[str]]:
 
 
 def _quoted(text: str) -> str:
-    """Return the event code in a JSON string."""
     try:
         code = json.loads(text)
     except (ValueError, RecursionError):

@@ -165,7 +165,6 @@ class Line:
         return self.passwords.rotation_refusal
 
     async def settle(self, sent: Sent) -> None:
-        """Store which passwords were accepted and refused."""
         if not self.owns_passwords:
             return
         for each in sent.logins:
@@ -199,7 +198,7 @@ class Line:
         """Return how connecting ended, which others at the same address learn as well."""
         attempt = Attempt(route, took_s=outcome.took_s)
         if outcome.error is not None:
-            attempt = Attempt(route, error=str(outcome.error), connected=False)
+            attempt = Attempt(route, error=str(outcome.error), connected=False, failure=outcome.error.failure)
         self.network.tell(self.peers[route], self, attempt)
         return attempt
 
@@ -220,7 +219,7 @@ class Line:
                 connection = connection or await self.network.dialer.connect(peer)
                 response = await self._answer(connection, replace(request, authentication=password))
             except TransportError as error:
-                attempt = Attempt(route, error=str(error), took_s=took_s)
+                attempt = Attempt(route, error=str(error), took_s=took_s, failure=error.failure)
                 break
             connection = None
             found = self._exchange(response, route, sent_at)

@@ -24,8 +24,6 @@ _AFTER_S = 5.0
 
 
 class RecordPublisher:
-    """Keeps the topic `record` of all transmitters."""
-
     def __init__(
         self,
         topics: Topics,

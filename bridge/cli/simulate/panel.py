@@ -201,7 +201,6 @@ _index = partial(number, least=0, most=_LAST_INDEX)
 
 
 def _button(text: str) -> int:
-    """Return the code of a remote's button."""
     codes = {name: code for code, name in REMOTE_BUTTONS.items()}
     if text not in codes:
         raise argparse.ArgumentTypeError(f"{clean(text, 40)!r} is not a button; known buttons: {', '.join(codes)}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from bridge.g90.state.interpret import ARM_EVENTS, Interpretation, door_like
 from bridge.g90.state.model import (
@@ -25,11 +25,9 @@ from bridge.g90.state.model import (
     updated,
 )
 from bridge.g90.wire.answers import AlertFlag, WifiStatus, channels
+from bridge.g90.wire.commands import SensorRecord
 from bridge.g90.wire.constants import SensorType
 from bridge.g90.wire.events import Alert, EventType, Form, Notice, PanelEvent
-
-if TYPE_CHECKING:
-    from bridge.g90.wire.commands import SensorRecord
 
 _E = EventType
 ARM_TYPES: Final = frozenset(ARM_EVENTS.values())
@@ -146,7 +144,6 @@ def taken(state: PanelState, message: Input, now: Now) -> PanelState:
 
 
 def _read(state: PanelState, message: SensorsRead | RelaysRead | FlagsRead | InfoRead) -> dict[str, Any]:
-    """Return what an answer changes."""
     match message:
         case SensorsRead(records, whole):
             return {"sensors": {**({} if whole else state.sensors), **{r.index: _listed(state, r) for r in records}}}
@@ -162,7 +159,6 @@ def _read(state: PanelState, message: SensorsRead | RelaysRead | FlagsRead | Inf
 
 
 def earlier(one: float | None, other: float | None) -> float | None:
-    """Return the deadline that comes first."""
     if one is None or other is None:
         return other if one is None else one
     return min(one, other)

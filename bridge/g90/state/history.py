@@ -7,30 +7,24 @@ A new record of an event that was reported is not a second event: the reducer se
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from bridge.g90.state import ledger
-from bridge.g90.state.interpret import interpret, reported_type
+from bridge.g90.state.interpret import ARM_EVENTS, STATE_EVENTS, interpret, reported_type
 from bridge.g90.state.ledger import Entry
 from bridge.g90.state.model import READ_EVERY, HistoryRead, Now, PanelState, Signature, evolve
 from bridge.g90.wire.constants import AlertType, StateCode
 from bridge.g90.wire.events import A_CLOCK, Alert, EventType, Form
 from bridge.g90.wire.frames import MessageError
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
 REMEMBERED: Final = 50
 """Five pages: as many records as are ever read at once."""
 _TICK: Final = timedelta(milliseconds=1)
 """Between two records: a receiver takes equal alarms of one moment for duplicates."""
-_ARMINGS: Final = {
-    StateCode.ARMED_AWAY: EventType.ARMED_AWAY,
-    StateCode.ARMED_HOME: EventType.ARMED_HOME,
-    StateCode.DISARMED: EventType.DISARMED,
-}
+_ARMINGS: Final = {code: event for code, event in STATE_EVENTS.items() if event in ARM_EVENTS.values()}
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,15 +7,13 @@ its slot within 60 s, unless anything else of that kind or an arming came betwee
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from dataclasses import field, replace
 from functools import lru_cache
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from bridge.common.values import value
 from bridge.g90.wire.events import A_CLOCK, EventType, Form, PanelEvent
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
 
 Slot = tuple[str, int | None, str | None]
 """What two reports must have in common to be one event, their time aside: kind, sensor, detail."""

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import Any, Final, TypeVar
 
 from bridge.common.values import value
 from bridge.g90.state.ledger import Ledger
 from bridge.g90.wire.answers import SensorFlag
+from bridge.g90.wire.commands import HostInfo, HostStatus, SensorRecord
 from bridge.g90.wire.constants import type_name
 from bridge.g90.wire.events import Alert, EventType, Notice, PanelEvent
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from bridge.g90.wire.commands import HostInfo, HostStatus, SensorRecord
 
 T = TypeVar("T")
 Signature = tuple[int, int, int | None, int, int | None]

@@ -40,8 +40,6 @@ _PLAIN: Final = (
 
 
 def to_json(state: PanelState, now: Now) -> dict[str, object]:
-    """Return what `from_json` reads."""
-
     def left(moment: float | None) -> float | None:
         return None if moment is None else round(moment - now.steady, 3)
 

@@ -40,7 +40,6 @@ class Frame:
 
     @property
     def body(self) -> bytes:
-        """The bytes after the basic header."""
         return self.raw[HEADER_SIZE:]
 
     def versioned(self) -> tuple[int, bytes]:
@@ -54,12 +53,10 @@ class Frame:
 
 
 def basic(command: int, source: int, destination: int, payload: bytes = b"") -> bytes:
-    """Return the bytes of a frame with the basic header."""
     return _BASIC.pack(command, source, 0, destination, _BASIC.size + len(payload)) + payload
 
 
 def versioned(command: int, source: int, destination: int, payload: bytes = b"", sequence: int = 0) -> bytes:
-    """Return the bytes of a frame with the versioned header."""
     length = _VERSIONED.size + len(payload)
     return _VERSIONED.pack(command, source, 0, destination, length, VERSION, sequence) + payload
 

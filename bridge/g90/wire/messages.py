@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import re
 import struct
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from bridge.common.text import clean
 from bridge.g90.wire.constants import Direction, FrameCommand
 from bridge.g90.wire.events import Alert, Notice, Report
 from bridge.g90.wire.frames import VERSIONED_SIZE, Frame, MessageError, basic, versioned
 from bridge.g90.wire.reports import build_notification, build_status, parse_notification, parse_status
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 _IDENTITY: Final = struct.Struct("<15sx4i3sx")
 _DISCOVERY_ANSWER: Final = struct.Struct("<16s4i")
@@ -196,7 +194,6 @@ def build_report(report: Report, *, as_json: bool) -> bytes:
 
 
 def build_response(response: CommandResponse) -> bytes:
-    """Return a panel's response to a command."""
     payload = _RESPONSE.pack(1, response.sequence, 0, response.sequence, response.code, response.code)
     return basic(FrameCommand.HELLO, Direction.UNSPECIFIED, Direction.CLOUD, payload + response.body + b"\0")
 

@@ -50,7 +50,6 @@ def parse_status(payload: bytes) -> Alert:
 
 
 def build_status(alert: Alert) -> bytes:
-    """Return the payload of `alert` as a status change."""
     time = alert.time or 0
     if alert.type == AlertType.STATE_CHANGE:
         return _STATE.pack(alert.type, alert.event, time) + _TAIL
@@ -71,7 +70,6 @@ def parse_notification(payload: bytes) -> Report:
 
 
 def build_notification(report: Report) -> bytes:
-    """Return the payload of `report` as JSON."""
     if isinstance(report, Notice):
         fields = (report.sensor, report.name, report.value)
         data: list[object] = [f for f in fields if f is not None and (f != "" or report.sensor is not None)]

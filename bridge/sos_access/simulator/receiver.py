@@ -51,7 +51,6 @@ class Arrival:
 
     @property
     def masked(self) -> str:
-        """The document as text, without its password."""
         return _PASSWORD.sub(rb"\1***\2", self.raw).decode("iso-8859-1")
 
 
@@ -109,7 +108,6 @@ class Receiver:
         self.address = (host, self._server.sockets[0].getsockname()[1])
 
     async def stop(self) -> None:
-        """Stop listening and close all connections."""
         if self._server is not None:
             self._server.close()
             self._server = None
@@ -161,7 +159,6 @@ class Receiver:
             await _send(writer, fault.spoil(answer), fault.segment)
 
     def _fault_of(self, raw: bytes) -> Fault:  # noqa: ARG002 - for subclasses
-        """Return the fault of this request."""
         return self.faults.take()
 
     def _decide(self, raw: bytes, fault: Fault, peer: str) -> tuple[Arrival, bytes]:
