@@ -74,8 +74,6 @@ async def _run_once(bridge: Bridge, stop: asyncio.Event) -> DamagedError | None:
 
 
 class Bridge:
-    """All parts of one running bridge."""
-
     def __init__(self, settings: Settings, store: Store, report: RecoveryReport | None = None) -> None:
         """`report`: how a damaged store was replaced before this start."""
         self._settings = settings
@@ -98,14 +96,12 @@ class Bridge:
         self._clock_watch = ClockWatch(clock, outbox, problems, publisher.emit)
         self._announcer = announcer = build.announcer(settings, outgoing)
         self._panel_commands = PanelCommands(panel_topics, outgoing, known, clock=clock, emit=publisher.emit)
-        commands = CommandHandler(topics, outbox, publisher, clock)
         # Commands of transmitters last: where the disk is full they wait.
-        routes = (announcer.route, *self._panel_commands.routes, *commands.routes)
-        subscriptions = build.subscriptions(topics, panel_topics, known, announcer)
-        broker = build.broker(settings.mqtt)
+        commands = *self._panel_commands.routes, *CommandHandler(topics, outbox, publisher, clock).routes
         self._session = Session(
-            broker, outgoing, Router(routes, publisher.emit), subscriptions, outbox.deliveries, problems
-        )
+            build.broker(settings.mqtt), outgoing, Router((announcer.route, *commands), publisher.emit),
+            build.subscriptions(topics, panel_topics, known, announcer), outbox.deliveries, problems,
+        )  # fmt: skip
         self.status = BridgeStatus(
             topics, outbox, outgoing, self._session, self._transmitters, known,
             protocol=settings.mqtt.protocol, started_at=clock.now(),
@@ -203,7 +199,6 @@ class Bridge:
 
 
 async def _end(tasks: Sequence[asyncio.Task[None]]) -> None:
-    """Cancel `tasks` and wait until they have ended."""
     for task in tasks:
         task.cancel()
     if tasks:

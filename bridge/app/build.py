@@ -170,7 +170,6 @@ def _peers(each: TransmitterSettings, network: Network) -> dict[Route, Peer]:
 
 
 def receivers(each: TransmitterSettings) -> dict[str, tuple[str, int]]:
-    """Return host and port of each receiver."""
     return {name: host_port(written) for name, written in _reach(each).receivers.items()}
 
 
@@ -223,7 +222,7 @@ def subscriptions(own: Topics, panel_topics: PanelTopics, panels: KnownPanels, d
         return own.is_stale(topic) if guid is None else guid not in panels
 
     states = (*own.states, *panel_topics.states, discovery.names.filter)
-    return Subscriptions(own.bridge_state, states, is_ours, is_stale, discovery.learned)
+    return Subscriptions(own.bridge("state"), states, is_ours, is_stale, discovery.learned)
 
 
 def known_panels(g90: G90Settings | None, connections: Connections) -> KnownPanels:

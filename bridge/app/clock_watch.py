@@ -7,9 +7,8 @@ import logging
 from collections.abc import Callable
 
 from bridge.common.clock import Clock
-from bridge.common.errors import StoreError
 from bridge.common.kernel import machine_id
-from bridge.common.lasting import LASTS
+from bridge.common.lasting import tolerated
 from bridge.common.problems import Kind, Problems
 from bridge.store.outbox import Outbox
 
@@ -17,7 +16,7 @@ log = logging.getLogger(__name__)
 
 _EACH_S = 1.0
 _FAR_S = 300.0
-"""A receiver whose clock is so far from ours is worth a warning."""
+"""Seconds; a receiver's clock that differs by more is worth a warning."""
 _ZONE_S = 900.0
 """Time zones differ by multiples of this."""
 _ZONE_TOLERANCE_S = 60.0
@@ -25,8 +24,6 @@ _FACT = "synchronised machine"
 
 
 class ClockWatch:
-    """Looks at the clock each second."""
-
     def __init__(self, clock: Clock, outbox: Outbox, problems: Problems, emit: Callable[..., None]) -> None:
         """`emit` publishes on `bridge/event`."""
         self._clock = clock
@@ -41,7 +38,6 @@ class ClockWatch:
         self._clock.was_synchronised = await self._outbox.fact(_FACT) == machine_id()
 
     async def run(self) -> None:
-        """Watch until cancelled."""
         while True:
             if self._clock.is_wrong != self._was_wrong:
                 self._was_wrong = self._clock.is_wrong
@@ -53,11 +49,8 @@ class ClockWatch:
     async def _learn(self) -> None:
         if self._clock.was_synchronised or not self._clock.is_synchronised:
             return
-        try:
+        with tolerated(log):
             await self._outbox.keep_fact(_FACT, machine_id())
-        except StoreError as error:
-            log.error("%s", error, extra=LASTS)
-        else:
             self._clock.was_synchronised = True
 
     def _report(self) -> None:
@@ -67,13 +60,13 @@ class ClockWatch:
         self._problems.set(Kind.CLOCK_WRONG, text if wrong else None)
 
     def _compare(self) -> None:
-        """Warn of a receiver's clock that is far from ours, once until it is near again."""
+        """Warn of a receiver's clock that differs from ours, once until it agrees again."""
         far = {name: offset for name, offset in self._clock.offsets.items() if abs(offset) > _FAR_S}
         for name in far.keys() - self._far:
             beside = abs(far[name] - round(far[name] / _ZONE_S) * _ZONE_S)
             zone = "; is the time zone right? (in a container, set TZ)" if beside < _ZONE_TOLERANCE_S else ""
             transmitter, _, receiver = name.rpartition(" ")
-            text = "%s: the clock of the %s receiver is %+.0f s from ours%s"
+            text = "%s: the clock of the %s receiver differs from ours by %+.0f s%s"
             fields = {"transmitter": transmitter, "receiver": receiver}
             log.warning(text, transmitter, receiver, far[name], zone, extra=fields)
         self._far = set(far)

@@ -18,7 +18,10 @@ log = logging.getLogger(__name__)
 
 
 def described(hanging: list[str], problems: Problems) -> str:
-    """Return a line for each thing that hangs, each problem, and whose state is unknown; fields are split by tabs."""
+    """Return the answer to a health check: a line for each thing that hangs, problem and unknown state.
+
+    Fields are separated by tabs; the last line is `end`.
+    """
     lines: list[tuple[str, ...]] = [("hangs", name) for name in hanging]
     found = [(_owner(each.about), each) for each in problems]
     lines += [("problem", each.kind, owner, timestamp(each.since), each.text) for owner, each in found]

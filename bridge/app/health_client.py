@@ -21,7 +21,7 @@ class UnhealthyError(BridgeError):
 
 
 class Report:
-    """What hangs; the problems as [kind, whose, since, text]; and of whom it is not known yet whether all is well."""
+    """What hangs, the problems as [kind, owner, since, text], and the owners that are not checked yet."""
 
     def __init__(self, lines: list[list[str]]) -> None:
         self.hanging = [name for what, name, *_ in lines if what == "hangs"]
@@ -34,7 +34,10 @@ def socket_path(store: str | os.PathLike[str]) -> str:
 
 
 def address(path: str) -> tuple[str, int]:
-    """Return a name of the socket `path` that is short enough, and what to close after its use: a descriptor, or -1."""
+    """Return a name of the socket `path` that is short enough, and the descriptor to close after use.
+
+    The descriptor is -1 where there is nothing to close.
+    """
     if len(os.fsencode(path)) <= _LONGEST_PATH:
         return path, -1
     folder, name = os.path.split(path)

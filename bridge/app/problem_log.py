@@ -1,4 +1,4 @@
-"""Writes the bridge's problems to the log: when they begin, sparsely while they last, and when they are over.
+"""Logs the bridge's problems: when they begin, at growing intervals while they last, when they end.
 
 What concerns the receivers of a transmitter is logged by its own log (`transmitters.line_log`), which knows what waits.
 """
@@ -18,7 +18,7 @@ log = logging.getLogger(__name__)
 
 _EACH_S = 5.0
 _OVER = {
-    Kind.PASSWORD_FILE: "the password file is good again",
+    Kind.PASSWORD_FILE: "the password file can be read again",
     Kind.REJECTED: "no rejected alarms are left",
     Kind.TEST_FAILED: "a test alarm was accepted",
     Kind.STORE_FAILED: "the store takes writes again",
@@ -36,8 +36,6 @@ _SAID = frozenset({Kind.REJECTED, Kind.ALARM_UNMATCHED})
 
 
 class ProblemLog:
-    """Logs the problems of one bridge."""
-
     def __init__(self, problems: Problems, panel_name: Callable[[str], str]) -> None:
         """`panel_name` returns the name of the panel with a GUID."""
         self._panel_name = panel_name
@@ -45,7 +43,6 @@ class ProblemLog:
         problems.follow(self._changed)
 
     async def run(self) -> None:
-        """Repeat what lasts until cancelled."""
         while True:
             await asyncio.sleep(_EACH_S)
             now = time.monotonic()

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from bridge import __version__
 from bridge.common.errors import StoreError
-from bridge.common.lasting import LASTS
+from bridge.common.lasting import tolerated
 from bridge.common.text import timestamp
 from bridge.mqtt.outgoing import Outgoing
 from bridge.mqtt.session import Session
@@ -29,8 +29,6 @@ _HEALTH_S = 60.0
 
 
 class BridgeStatus:
-    """Publishes and checks the state of a running bridge."""
-
     def __init__(
         self,
         topics: Topics,
@@ -65,7 +63,7 @@ class BridgeStatus:
             "transmitters": list(self._transmitters),
             "panels": self._published_panels,
         }
-        self._outgoing.state(self._topics.bridge_info, json.dumps(info))
+        self._outgoing.state(self._topics.bridge("info"), json.dumps(info))
 
     def panel_known(self, guid: str) -> None:
         """Add a panel to the info, if it is new."""
@@ -75,10 +73,8 @@ class BridgeStatus:
     async def run(self) -> None:
         """Publish `bridge/health` each minute until cancelled."""
         while True:
-            try:
-                self._outgoing.state(self._topics.bridge_health, json.dumps(await self._health()))
-            except StoreError as error:
-                log.error("%s", error, extra=LASTS)
+            with tolerated(log):
+                self._outgoing.state(self._topics.bridge("health"), json.dumps(await self._health()))
             await asyncio.sleep(_HEALTH_S)
 
     async def _health(self) -> dict[str, object]:
@@ -96,7 +92,10 @@ class BridgeStatus:
         }
 
     async def hanging(self) -> list[str]:
-        """Name what hangs, for watchdog and health check; not an unreachable broker or receiver, nor a full disk."""
+        """Return the names of what hangs, for watchdog and health check.
+
+        An unreachable broker or receiver is not a hang, nor is a full disk.
+        """
         with suppress(StoreError):
             await self._outbox.change_mark()
         pulses = [self._session.pulse, *(each.pulse for each in self._transmitters.values())]

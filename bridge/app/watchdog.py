@@ -39,7 +39,6 @@ class Manager:
         return self._address.startswith(("/", "@"))
 
     def notify(self, **news: object) -> bool:
-        """Send `news`; return whether it was sent."""
         if not self.listens:
             return False
         address = self._address.replace("@", "\0", 1) if self._address.startswith("@") else self._address

@@ -1,8 +1,8 @@
 """The command line: `sosbridge COMMAND`. Errors are one line on standard error, never a traceback.
 
-Exit status: 0 done; 1 failed (receiver, broker or store; `check`: a fault was found; `healthcheck`: the bridge does not
-work); 2 wrong usage or configuration; 3 the running service holds what the command needs; 4 rejected by the receiver
-(`healthcheck --strict`: something needs a person).
+Exit status: 0 success; 1 failure (receiver, broker or store; `check`: a fault was found; `healthcheck`: the bridge does
+not work); 2 wrong usage or configuration; 3 the running service holds what the command needs; 4 refused by the receiver
+(`healthcheck --strict`: something needs a person, or was not checked yet).
 
 Only what the command needs is imported: a health check may run each minute, on small machines too.
 """

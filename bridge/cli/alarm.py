@@ -16,6 +16,7 @@ from bridge.config.settings import Settings, TransmitterSettings
 from bridge.sos_access.client import Exchange
 from bridge.sos_access.messages import NewAuthResponse, Response
 from bridge.sos_access.prepare import prepare
+from bridge.sos_access.status import PingTooOften, ServiceUnavailable
 from bridge.store.lock import hold, is_held
 from bridge.transmitters.line import Line
 
@@ -67,7 +68,11 @@ async def send_alarm(args: argparse.Namespace) -> int:
 
 async def send_ping(args: argparse.Namespace) -> int:
     each, sender = _sender(args)
-    _report(each, await sender.exchange(sender.client.ping_request(args.reference)))
+    try:
+        exchange = await sender.exchange(sender.client.ping_request(args.reference))
+    except (ServiceUnavailable, PingTooOften) as error:
+        raise type(error)(f"{error}: {error.hint}") from None
+    _report(each, exchange)
     return 0
 
 

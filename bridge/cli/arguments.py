@@ -15,7 +15,6 @@ _LONGEST_WAIT_S: Final = 3600.0
 
 
 def number(text: str, least: int, most: int) -> int:
-    """Return a whole number from `least` to `most`."""
     if _NUMBER.fullmatch(text) and least <= int(text) <= most:
         return int(text)
     raise ArgumentTypeError(f"{clean(text, 40)!r} is not a number from {least} to {most}")
@@ -27,7 +26,6 @@ def port(text: str) -> int:
 
 
 def count(text: str) -> int:
-    """Return a number of 1 or more."""
     return number(text, 1, 10**9)
 
 

@@ -48,12 +48,9 @@ class _Finding:
 
 @dataclass(frozen=True, slots=True)
 class _Site:
-    """What the checks look at."""
-
     settings: Settings
     file: str
     is_new: bool
-    """Whether there is no store yet."""
     runs: bool
     """Whether the service runs on the store."""
 
@@ -207,10 +204,8 @@ async def _route(sender: Line, route: Route, what: str, password: str) -> _Findi
     if isinstance(error, Unauthorized):
         hint = "; if it was rotated, restore the store and its passwords from a backup" if "new" in password else ""
         return _Finding(what, "FAILED", f"{error}: it refuses {password}{hint}")
-    if isinstance(error, ServiceUnavailable):
-        return _Finding(what, "warning", f"{error}: heartbeats are not enabled at the operator")
-    if isinstance(error, PingTooOften):
-        return _Finding(what, "warning", f"{error}: it was pinged a moment ago, check again later")
+    if isinstance(error, ServiceUnavailable | PingTooOften):
+        return _Finding(what, "warning", f"{error}: {error.hint}")
     if error is not None:
         return _Finding(what, "FAILED", str(error))
     clock = f", receiver clock minus local clock: {offset:+.3f} s" if offset is not None else ""
@@ -255,7 +250,7 @@ async def _panel(panel: PanelSettings) -> _Finding:
         info = await control.host_info()
         status = await control.status()
     except BridgeError as error:
-        return _Finding(what, "FAILED", f"{panel.host}: {error}")
+        return _Finding(what, "FAILED", str(error))
     if info.guid != panel.guid:
         return _Finding(what, "FAILED", f"{panel.host}: there is panel {clean(info.guid)}; is the address right?")
     return _Finding(what, "ok", f"{panel.host}: {status.arm.name.lower().replace('_', ' ')}, {clean(info.product)}")

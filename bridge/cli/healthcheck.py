@@ -1,4 +1,7 @@
-"""`sosbridge healthcheck`: for Docker and other supervisors. It imports little: it may run each minute."""
+"""`sosbridge healthcheck`, for Docker and other supervisors.
+
+It imports little, as it may run each minute.
+"""
 
 from __future__ import annotations
 
@@ -25,12 +28,14 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         "while the bridge works, whatever it reports; 1 if it hangs or does not run; with --strict 4 while anything "
         "needs a person or was not checked yet.",
     )
-    parser.add_argument("--strict", action="store_true", help="exit 4 while anything needs a person")
+    parser.add_argument(
+        "--strict", action="store_true", help="exit 4 while anything needs a person or was not checked yet"
+    )
     parser.set_defaults(run=lambda args: check(args.config, args.overrides, strict=args.strict), light=True)
 
 
 def check(config: str | None, overrides: list[str], *, strict: bool) -> int:
-    """Print what is wrong and return the exit status. Raises UnhealthyError where the bridge does not work."""
+    """Print what is wrong and return the exit status. Raises UnhealthyError if the bridge does not work."""
     report = ask(store_path(config, overrides))
     for kind, owner, since, text in report.problems:
         print(f"{owner}: {kind} since {since[:19].replace('T', ' ')}: {text}")
@@ -79,4 +84,4 @@ def _in_file(path: str) -> str:
     try:
         return str(tomllib.loads(text.decode()).get("store", {}).get("path", _DEFAULT_STORE))
     except (ValueError, AttributeError):
-        raise ConfigError(f"{path}: not TOML, or its `store` is no table") from None
+        raise ConfigError(f"{path}: not TOML, or its `store` is not a table") from None

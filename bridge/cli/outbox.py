@@ -75,7 +75,7 @@ def _row(queued: Queued) -> tuple[str, ...]:
 
 
 def _state(queued: Queued) -> str:
-    """Return what a person should know first: `undelivered` was tried, or waits for too long, and is retried."""
+    """Return the state to show; `undelivered` has failed or waited too long, and is retried."""
     if queued.state is State.REJECTED:
         return queued.state
     state: str = "undelivered" if queued.undelivered else queued.state

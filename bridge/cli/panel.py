@@ -107,7 +107,7 @@ async def _discover(args: argparse.Namespace) -> int:
         guid = info.guid if isinstance(info, HostInfo) else ""
         say(f"{address:15}  {guid or '-':15}  {info.product}, firmware {info.firmware}")
     if not found:
-        say("no panel answered; are panels in this network, and is this no container?")
+        say("no panel answered; run this in the panels' network, and outside of containers")
     return 0 if found else 1
 
 

@@ -20,21 +20,21 @@ _COMMANDS = {
     "outbox": ("outbox", "list, show, retry or drop pending and rejected commands"),
     "history": ("history", "list every command that ended, with its result"),
     "report": ("report", "figures of a month: availability, alarms, transmission times"),
-    "backup": ("backup", "write the store and passwords into one file"),
+    "backup": ("backup", "write the store and the passwords to one file"),
     "restore-backup": ("backup", "restore a backup; stop the service first"),
     "panel": ("panel", "query or control a G90 panel in the local network"),
-    "simulate": ("simulate.command", "simulate a receiver or a panel, to try a setup with"),
+    "simulate": ("simulate.command", "simulate a receiver or a panel"),
     "demo": ("demo.command", "demonstrate alarms, failover and the outbox on this machine, with simulators"),
-    "healthcheck": ("healthcheck", "show what is wrong; exit 0 while the running bridge works"),
+    "healthcheck": ("healthcheck", "print what needs a person; exit 0 while the running bridge works"),
     "config": ("config", "print an example configuration, or its JSON schema"),
 }
 """The module of each command, whose `register` adds its parser, and its help."""
 _ALL = tuple(module for module, _ in _COMMANDS.values())
 _SECRET = re.compile(r"((?:password|authentication|code)[\w.]*)=.*", re.IGNORECASE | re.DOTALL)
 _EPILOG = """\
-exit status: 0 done; 1 failed; 2 wrong usage or configuration; 3 the service is running, stop it first;
-4 rejected by the receiver. Configuration file: --config FILE, else $SOSBRIDGE_CONFIG, /config/sosbridge.toml,
-./sosbridge.toml. To try it without a configuration: sosbridge demo
+exit status: 0 success; 1 failure; 2 wrong usage or configuration; 3 the service is running, stop it first;
+4 refused by the receiver, or healthcheck --strict found a problem. Configuration file: --config FILE,
+else $SOSBRIDGE_CONFIG, /config/sosbridge.toml, ./sosbridge.toml. To try it without a configuration: sosbridge demo
 """
 
 
@@ -55,8 +55,6 @@ class _Parser(argparse.ArgumentParser):
 
 
 class _Commands(argparse._SubParsersAction):  # type: ignore[type-arg]  # noqa: SLF001 - the only way to give it
-    """Adds the help of each command."""
-
     def add_parser(self, name: str, **options: Any) -> Any:  # noqa: ANN401 - as there
         return super().add_parser(name, help=_COMMANDS[name][1], **options)
 

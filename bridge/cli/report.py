@@ -35,7 +35,7 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         description="What was measured of each transmitter's line in one month: availability of link, receivers and "
         "paths by day, alarms by outcome, transmission times, test alarms. Works while the service runs.",
     )
-    parser.add_argument("--month", type=_month, metavar="YYYY-MM", help="default: the present month")
+    parser.add_argument("--month", type=_month, metavar="YYYY-MM", help="default: this month")
     add_transmitter_option(parser)
     forms = parser.add_mutually_exclusive_group()
     forms.add_argument("--html", type=Path, metavar="FILE", help="write a page that can be printed or sent")

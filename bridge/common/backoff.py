@@ -27,10 +27,7 @@ class Backoff:
         """Return the seconds to wait after one more failure."""
         wait = self._next
         self._next = min(2 * wait, self._longest)
-        return self._shortened(wait)
+        return wait * (1 - self._jitter() / 4)
 
     def reset(self) -> None:
         self._next = self._first
-
-    def _shortened(self, wait: float) -> float:
-        return wait * (1 - self._jitter() / 4)

@@ -26,7 +26,6 @@ _MICROSECONDS = -3
 
 
 def wall() -> float:
-    """Return Unix time in seconds."""
     return time.time()
 
 
@@ -42,7 +41,10 @@ class Cutoff:
 
 
 class Clock:
-    """Both clocks, in seconds, and the offsets of receivers' clocks; `boot` identifies the run of the steady clock."""
+    """Wall clock and steady clock, in seconds, and how far the clocks of receivers are off.
+
+    `boot` identifies the run of the steady clock.
+    """
 
     def __init__(
         self,
@@ -86,7 +88,6 @@ class Clock:
 
     @property
     def is_sure(self) -> bool:
-        """Whether the wall clock is known to be right."""
         return not self._is_early and self.is_synchronised
 
     @property

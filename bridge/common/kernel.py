@@ -1,4 +1,4 @@
-"""What the system knows of its clock and of itself: the boot, the machine, and whether time is synchronised."""
+"""What the system knows of itself: its boot, the machine, and whether its time is synchronised."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _LARGEST_TIMEX = 512
 
 
 def steady_clock() -> tuple[str, Callable[[], float]]:
-    """Return the id of the boot and the clock that counts from it; without a boot id, those of this process."""
+    """Return the boot's id and a clock that counts from it; without a boot id, those of this process."""
     try:
         return Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip(), _since_boot
     except (OSError, ValueError):

@@ -2,12 +2,26 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Final
+
+from bridge.common.errors import StoreError
 
 AGAIN_AFTER_S: Final = (60.0, 300.0, 900.0)
 EACH_S: Final = 3600.0
 LASTS: Final = {"lasts": True}
 """`extra` of a log line that a loop writes again while something fails: the log takes few of the same text."""
+
+
+@contextmanager
+def tolerated(log: logging.Logger) -> Iterator[None]:
+    """Log a StoreError instead of raising it: a loop does later what failed."""
+    try:
+        yield
+    except StoreError as error:
+        log.error("%s", error, extra=LASTS)
 
 
 class Lasting:

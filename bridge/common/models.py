@@ -197,6 +197,18 @@ class Reply:
 
 
 @dataclass(frozen=True, slots=True)
+class Incoming:
+    """A received MQTT message. `mid` is None with QoS 0."""
+
+    topic: str
+    payload: bytes
+    retained: bool
+    duplicate: bool
+    mid: int | None
+    reply: Reply | None
+
+
+@dataclass(frozen=True, slots=True)
 class Moment:
     """A time of the steady clock (`bridge.common.clock`); unknown if `boot` is empty."""
 
@@ -225,3 +237,15 @@ class Command:
     reply: Reply | None = None
     route: tuple[str, str] | None = None
     """The only receiver and path that a test alarm goes over; None: any."""
+
+    def ended(self, outcome: Outcome, at: datetime, **details: Any) -> Result:  # noqa: ANN401 - fields of any type
+        """Return its result; `details` are the fields of `Result` that the command does not have."""
+        return Result(
+            request=self.request,
+            outcome=outcome,
+            reference=self.reference,
+            event_code=self.alarm.event_code if self.alarm else None,
+            accepted_at=self.accepted_at,
+            completed_at=at,
+            **details,
+        )

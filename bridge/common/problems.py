@@ -1,6 +1,6 @@
-"""What needs a person: the one list that MQTT, the log, `healthcheck` and `check` show (TOPICS.md, Problems). Pure.
+"""What needs a person: one list for MQTT, log, `healthcheck` and `check` (TOPICS.md, Problems).
 
-Whoever finds a fault calls `Problems.set(kind, text, about)`, and with the text None when it is over. The kind and what
+The part that finds a fault calls `Problems.set(kind, text, about)`, with text None when it is over. The kind and what
 it is about identify a problem; calls that change nothing are free. What was not checked yet is noted with `doubt`,
 until the first `set`: while there are doubts and no problem, nothing is reported as good.
 
@@ -31,7 +31,7 @@ class Kind(StrEnum):
     UNDELIVERED = "undelivered"
     TEST_FAILED = "test_failed"
     BROKER_DOWN = "broker_down"
-    """Never published: nobody can read it there."""
+    """Not published: it could not be read there."""
     STORE_FAILED = "store_failed"
     PANEL_OFFLINE = "panel_offline"
     PANEL_UNREADABLE = "panel_unreadable"
@@ -43,7 +43,7 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class About:
-    """What a problem is about: a transmitter, perhaps its receiver or path; a panel, by GUID; or else the bridge."""
+    """What a problem is about: a transmitter, maybe its receiver or path; a panel by GUID; or the bridge."""
 
     transmitter: str | None = None
     receiver: str | None = None
@@ -113,7 +113,6 @@ class Problems:
 
     @property
     def doubts(self) -> list[tuple[Kind, About]]:
-        """Return what was not checked yet, sorted by kind."""
         return sorted(self._doubts, key=lambda doubt: doubt[0])
 
     def published(self, transmitter: str | None) -> list[Problem] | None:

@@ -18,5 +18,4 @@ class Pulse:
 
     @property
     def stopped(self) -> bool:
-        """Whether the worker hangs."""
         return time.monotonic() - self._beat_at > self._longest_s

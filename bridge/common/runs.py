@@ -1,4 +1,4 @@
-"""What the record of a line is made of: runs of the bridge, and the state changes seen in them. Times: Unix, s."""
+"""The record of a line: runs of the bridge, and the state changes seen in them. Unix times in seconds."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Edge:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """A time in which the bridge ran; one that was killed ends at its last write. A part is unknown until its edge."""
+    """A time in which the bridge ran; if killed, until its last write. A part is unknown until its edge."""
 
     start: float
     end: float

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from datetime import datetime
 
 LONGEST_ERROR = 500
-"""Characters of an error of ours; it can end with the line that pins a receiver's certificate."""
+"""Characters of an error; it can end with the setting that pins a receiver's certificate."""
 _LONGEST = 200
 _UNITS = (("d", 86400), ("h", 3600), ("min", 60), ("s", 1))
 

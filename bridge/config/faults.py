@@ -1,4 +1,4 @@
-"""Validation errors in the words of the configuration: the setting as it is written, what is wrong, what to use."""
+"""Validation errors in terms of the configuration: the setting as written, what is wrong, what to use."""
 
 from __future__ import annotations
 
@@ -40,7 +40,10 @@ _KINDS: dict[Any, str] = {
 
 
 def lines(faults: Iterable[Fault], values: Mapping[str, Any], source: Callable[[Key, bool], str]) -> Iterator[str]:
-    """Yield one line for each fault of `values`; `source` names where a key comes from, and if it is a whole table."""
+    """Yield one line for each fault of `values`.
+
+    `source` returns where a key comes from; its second argument says whether the key is a whole table.
+    """
     unknown: dict[tuple[Key, str], list[str]] = {}
     others: dict[Key, Fault] = {}
     for fault in faults:
@@ -125,7 +128,7 @@ def settings_at(table: Key = ()) -> Iterator[Key]:
 
 
 def _key(loc: Iterable[str | int], values: Mapping[str, Any]) -> Key:
-    """Return the key of a location: names instead of numbers, without what pydantic adds for members of a union."""
+    """Return the key of a location: names instead of numbers, without pydantic's names of union members."""
     key: Key = ()
     found: Any = values
     for part in loc:
@@ -139,7 +142,10 @@ def _key(loc: Iterable[str | int], values: Mapping[str, Any]) -> Key:
 
 
 def _unknown(table: Key, names: list[str]) -> Iterator[tuple[list[str], str]]:
-    """Yield settings that do not exist at `table`, together if a header is missing above them, and what to do."""
+    """Yield groups of unknown settings at `table`, each with what to do about it.
+
+    Settings that lack the same header above them are one group.
+    """
     here = fields_at(table)
     homes = {header(key): [name for name in names if name in fields_at(key)] for key in _tables()}
     home = max(homes, key=lambda each: len(homes[each]))
@@ -206,7 +212,6 @@ def _bounds(field: FieldInfo) -> str:
 
 
 def _expected(field: FieldInfo) -> str:
-    """Return what kind of value a setting takes."""
     annotation: Any = field.annotation
     found: dict[str, None] = {}
     for member in get_args(annotation) if get_origin(annotation) in (Union, UnionType) else (annotation,):

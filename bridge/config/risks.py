@@ -23,7 +23,7 @@ def of(settings: Settings) -> Iterator[str]:
         yield "there is neither a [[transmitters]] nor a [g90] table: nothing to do"
     if not settings.store.path.is_absolute():
         path = settings.store.path.absolute()
-        yield f"store.path: {str(settings.store.path)!r} is relative, and is {path} when started here; write it in full"
+        yield f"store.path: {str(settings.store.path)!r} is relative, here it means {path}; use an absolute path"
     yield from _mqtt(settings.mqtt)
     for each in settings.transmitters:
         yield from (f"{each.name}: {line}" for line in _transmitter(each))
@@ -45,7 +45,7 @@ def _transmitter(each: TransmitterSettings) -> Iterator[str]:
     if monitored and each.secondary_receiver is None:
         yield f"heartbeat {each.heartbeat} requires a secondary receiver; add secondary_receiver"
     if each.secondary_receiver and _same(each.receiver, each.secondary_receiver):
-        yield f"secondary_receiver: {each.secondary_receiver} is the primary receiver too; ask for the second address"
+        yield f"secondary_receiver: {each.secondary_receiver} is also the primary receiver; ask for the second address"
     if monitored and len(each.paths) < _PATHS_REQUIRED:
         yield (
             f"heartbeat {each.heartbeat} requires a second network path, such as a mobile network; "

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from datetime import time
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PrivateAttr, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
@@ -155,7 +155,7 @@ class AlarmSettings(Table):
 
 
 class PathSettings(Table):
-    """A network path to the receivers: a network interface, or a source address with a routing rule of its own."""
+    """A network path to the receivers: an interface, or a source address that has its own routing rule."""
 
     name: Name
     interface: Interface | None = None
@@ -281,7 +281,7 @@ class G90Settings(Table):
     offline_after: Duration = Field(180.0, gt=0)
     motion_off_after: Duration = Field(30.0, gt=0)
     door_off_after: Duration | None = Field(None, description="for door sensors that never report closing")
-    poll: Duration = Field(60.0, ge=10, description="time between two readings of a panel's status")
+    poll: Duration = Field(60.0, ge=10, description="interval at which a panel's status is read")
     missed_max_age: Duration = Field(600.0, ge=0, description="for alarms that were over when they were found")
     panels: tuple[PanelSettings, ...] = ()
 
@@ -342,9 +342,8 @@ class Settings(BaseSettings):
         cls,
         settings_cls: type[BaseSettings],  # noqa: ARG003 - the overridden signature
         init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,  # noqa: ARG003
-        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
-        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        *_: Any,  # noqa: ANN401
+        **__: Any,  # noqa: ANN401
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Take only what `bridge.config.sources` has merged."""
         return (init_settings,)
@@ -355,7 +354,6 @@ class Settings(BaseSettings):
         return self._warnings
 
     def warn(self, lines: Iterable[str]) -> None:
-        """Add to the warnings."""
         self._warnings += tuple(lines)
 
     @model_validator(mode="after")
@@ -375,7 +373,7 @@ class Settings(BaseSettings):
 
 
 def _one_account_each(transmitters: Sequence[TransmitterSettings]) -> None:
-    """Raise ValueError for two tables with one account at one receiver: a rotation of one would lock the other out."""
+    """Raise ValueError if two tables have one account at one receiver: rotating one locks the other out."""
     seen: dict[tuple[str, str, tuple[str, int]], str] = {}
     for each in transmitters:
         for receiver in filter(None, (each.receiver, each.secondary_receiver)):

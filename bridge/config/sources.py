@@ -43,7 +43,7 @@ _TOML_ADVICE = {
 _LARGEST_SECRET = 4096
 """Characters read of a secret file."""
 _DEEPEST = 16
-"""Levels of nested tables; deeper ones are no settings, and would exhaust the stack."""
+"""Levels of nested tables; deeper ones are not settings, and would exhaust the stack."""
 
 Values = dict[str, Any]
 
@@ -95,7 +95,6 @@ def load(file: Path | None = None, overrides: Sequence[str] = ()) -> Settings:
 
 
 def find() -> Path | None:
-    """Return the path of the configuration file, None if there is none."""
     named = os.environ.get("SOSBRIDGE_CONFIG")
     if named:
         return Path(named)
@@ -224,7 +223,7 @@ def _listed(values: Any, path: tuple[str, ...] = ()) -> Any:  # noqa: ANN401 - w
 
 
 def _ignored() -> Iterator[str]:
-    """Yield a line for each variable of ours and each secret file that no setting is read from."""
+    """Yield a line for each SOSBRIDGE_ variable and secret file that is not the source of any setting."""
     for variable in sorted(os.environ):
         name = variable.lower().removeprefix("sosbridge_")
         if variable.upper().startswith("SOSBRIDGE_") and variable not in _OTHER_VARIABLES:

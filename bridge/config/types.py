@@ -62,7 +62,10 @@ def host_port(written: str, default: int | None = None, example: str = _RECEIVER
 
 
 def _checked(check: Callable[[str], object], fault: str = "") -> AfterValidator:
-    """Return a validator for texts that `check` returns a value for; a `fault` replaces the text of its error."""
+    """Return a validator for texts: valid is what `check` returns a value for.
+
+    A `fault` replaces the text of its error.
+    """
 
     def validated(value: str) -> str:
         try:

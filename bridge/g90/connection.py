@@ -1,4 +1,4 @@
-"""One TCP connection of a panel: reads messages, hands reports to the registry, answers (PROTOCOL.md, Messages).
+"""One TCP connection of a panel: reads messages, reports to the registry (PROTOCOL.md, Messages).
 
 What changes nothing is answered at once. Any other message is processed, and its event stored, before the next one is
 read; reading pauses if more data arrives meanwhile, so a flood stays in the panel's send buffer. The answers to all
@@ -10,21 +10,18 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections.abc import Awaitable, Callable
 from functools import partial
 from ipaddress import ip_address
-from typing import TYPE_CHECKING, Final, Protocol, cast
+from typing import Final, Protocol, cast
 
+from bridge.g90.registry import Attempt, PanelRegistry, RegisteredPanel, Rest
 from bridge.g90.state.model import UpstreamLink
 from bridge.g90.upstream import Upstream, UpstreamProxy
 from bridge.g90.wire.events import Alert, Notice
 from bridge.g90.wire.frames import FrameError, MessageError
 from bridge.g90.wire.messages import CommandResponse, Discovery, FromPanel, Hello, Ping, asks_for, is_guid
 from bridge.g90.wire.session import PanelSession, ReceivedMessage, Unreadable
-
-if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
-    from bridge.g90.registry import Attempt, PanelRegistry, RegisteredPanel, Rest
 
 _log = logging.getLogger(__name__)
 _MAX_SKIPPED_LOGGED: Final = 3
@@ -225,7 +222,6 @@ class CloudConnection(asyncio.Protocol):
             self.abort()
 
     async def upstream_changed(self) -> None:
-        """Note whether the panel is connected to its upstream."""
         if self._proxy and self.panel:
             await self._owner.registry.take(self.panel, UpstreamLink(self._proxy.connected))
 

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-    from bridge.g90.connection import CloudConnection
-    from bridge.g90.wire.messages import CommandResponse
+from bridge.g90.connection import CloudConnection
+from bridge.g90.wire.messages import CommandResponse
 
 
 class Connections:
@@ -47,7 +44,6 @@ class Connections:
         return next(own, None)
 
     def responded(self, guid: str, response: CommandResponse) -> None:
-        """Hand a response to whoever awaits one of this panel."""
         if listener := self.listeners.get(guid):
             listener(response)
 

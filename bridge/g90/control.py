@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Final, Protocol
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from typing import Final, Protocol
 
 from bridge.g90.wire.answers import (
     GET_ALERT_FLAGS,
@@ -34,10 +36,6 @@ from bridge.g90.wire.commands import (
 )
 from bridge.g90.wire.constants import ArmCode
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from contextlib import AbstractAsyncContextManager
-
 ATTEMPT_S: Final = 7.5
 """Panels were seen to answer after five seconds."""
 RETRIES: Final = 2
@@ -58,7 +56,7 @@ class PanelControl(ABC):
     """Commands to one panel, one at a time. Each may raise any error of `ask`."""
 
     def __init__(self, who: str, timeout: float, retries: int) -> None:
-        """`who` names the panel in errors. `timeout`: seconds between attempts; the last one has twice as long."""
+        """`who`: the panel's name in errors. `timeout`: seconds between attempts; the last has twice as long."""
         self._who = who
         self._timeout = timeout
         self._retries = retries
@@ -115,7 +113,6 @@ class PanelControl(ABC):
         await self.ask(SWITCH_RELAY, switch_request(index, channel, on=on))
 
     async def records(self, code: int = GET_SENSORS) -> tuple[SensorRecord, ...]:
-        """Return the panel's sensors, or its relays for `GET_RELAYS`."""
         found: list[object] = []
         await self.read_list(found, code)
         return tuple(map(sensor_record, found))
@@ -127,7 +124,7 @@ class PanelControl(ABC):
     async def read_list(
         self, found: list[object], code: int, size: int = PAGE, enough: Callable[[list[object]], bool] = lambda _: False
     ) -> None:
-        """Read a list into `found` page by page, until it is `enough`; what was read before a failure stays there.
+        """Read a list into `found` page by page, until it is `enough`; a failure keeps what was read.
 
         Each page begins with the last record of the one before. If that is another one by now, the list has changed,
         and it is read again (PROTOCOL.md, Pagination).

@@ -1,26 +1,25 @@
-"""Commands to a panel over the connections that it keeps (experimental: read off two captured messages)."""
+"""Commands to a panel over the connections that it keeps.
+
+Experimental: read off two captured messages.
+"""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING
 
+from bridge.g90.connections import Connections
 from bridge.g90.control import ATTEMPT_S, RETRIES, PanelControl
 from bridge.g90.wire.commands import CommandRefused, PanelCommandError, answer_data, body
 from bridge.g90.wire.frames import MessageError
 from bridge.g90.wire.messages import CommandRequest, CommandResponse, build_command
 
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
-    from bridge.g90.connections import Connections
-
 _SEQUENCES = 0x10000
 
 
 class CloudControl(PanelControl):
-    """Cloud control of panel `guid` over the newest of its `connections`; a response may come on any of them."""
+    """Cloud control of panel `guid` over its newest connection; a response may come on any of them."""
 
     def __init__(
         self, guid: str, connections: Connections, *, timeout: float = ATTEMPT_S, retries: int = RETRIES
@@ -67,7 +66,7 @@ class _CloudExchange:
             self.answer.set_exception(error)
         else:
             if found is None:
-                fault = f"panel {self._guid} answered command {response.code} with another one's data"
+                fault = f"panel {self._guid} answered command {response.code} with data of another command"
                 self.answer.set_exception(CommandRefused(fault))
             else:
                 self.answer.set_result(found)

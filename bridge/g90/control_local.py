@@ -1,10 +1,11 @@
-"""Commands to a panel over UDP (PROTOCOL.md, Local protocol). Datagrams get lost, so every command is retried."""
+"""Commands to a panel over UDP, retried as datagrams get lost (PROTOCOL.md, Local protocol)."""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, cast
+from typing import cast
 
 from bridge.g90.control import ATTEMPT_S, RETRIES, PanelControl
 from bridge.g90.wire.commands import (
@@ -17,9 +18,6 @@ from bridge.g90.wire.commands import (
 )
 from bridge.g90.wire.constants import LOCAL_PORT
 from bridge.g90.wire.frames import MessageError
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
 
 
 class LocalControl(PanelControl):
@@ -63,7 +61,7 @@ class LocalControl(PanelControl):
 
 
 class _UdpExchange(asyncio.DatagramProtocol):
-    """One request and its response. The socket is connected, so the kernel drops datagrams of other senders."""
+    """One request and its response. The socket is connected: the kernel drops datagrams of other senders."""
 
     def __init__(self, code: int | None, datagram: bytes) -> None:
         self._code = code

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from typing import TYPE_CHECKING, Final
+from collections.abc import Sequence
+from typing import Final
 
 from bridge.common.errors import ConfigError
 from bridge.g90.wire.answers import DISCOVERY_ANSWER_PORT, DISCOVERY_PORT, ProbeAnswer, probe, probe_answer
@@ -19,9 +20,6 @@ from bridge.g90.wire.commands import (
 )
 from bridge.g90.wire.constants import LOCAL_PORT
 from bridge.g90.wire.frames import MessageError
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 BROADCAST: Final = "255.255.255.255"
 _TIMES: Final = 3
@@ -50,8 +48,6 @@ async def discover(
 
 
 class _Answers(asyncio.DatagramProtocol):
-    """Collects answers of either kind, by address."""
-
     def __init__(self) -> None:
         self.found: dict[str, HostInfo | ProbeAnswer] = {}
         self.fault: Exception | None = None

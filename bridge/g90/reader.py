@@ -11,32 +11,29 @@ import asyncio
 import logging
 import math
 import time
-from typing import TYPE_CHECKING, Final
+from collections.abc import Callable
+from typing import Final
 
+from bridge.g90.control import PanelControl
 from bridge.g90.control_local import LocalControl
+from bridge.g90.registry import PanelRegistry
 from bridge.g90.state import history
 from bridge.g90.state.model import (
     Commanded,
     FlagsRead,
     HistoryRead,
     InfoRead,
+    Input,
     RelaysRead,
     SensorsRead,
     StatusRead,
+    Step,
     Switched,
 )
 from bridge.g90.state.plan import RARELY_S, Plan, Query, Reads
 from bridge.g90.wire.answers import GET_HISTORY, GET_RELAYS, history_record
-from bridge.g90.wire.commands import GET_SENSORS, PAGE, CommandRefused, PanelCommandError, sensor_record
+from bridge.g90.wire.commands import GET_SENSORS, PAGE, CommandRefused, HostInfo, PanelCommandError, sensor_record
 from bridge.g90.wire.constants import LOCAL_PORT, ArmCode
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from bridge.g90.control import PanelControl
-    from bridge.g90.registry import PanelRegistry
-    from bridge.g90.state.model import Input, Step
-    from bridge.g90.wire.commands import HostInfo
 
 _log = logging.getLogger(__name__)
 _MOST_RECORDS: Final = 50
@@ -46,7 +43,7 @@ _SHORT_PAGE: Final = 5
 _SEEK_S: Final = 2.5
 """Between two attempts to find out whether a panel answers; the last one has twice as long."""
 _LISTS: Final = {Query.HISTORY: GET_HISTORY, Query.SENSORS: GET_SENSORS, Query.RELAYS: GET_RELAYS}
-_STRAY = "the panel at {} is {}, not {}; is its address right?"
+_STRAY = "the panel at {} is {}, not {}; check its `host`"
 
 
 class PanelReader:
@@ -151,7 +148,6 @@ class PanelReader:
     # Reading
 
     async def run(self, registry: PanelRegistry) -> None:
-        """Read until cancelled."""
         if self.control is not None:
             self._plan = self._plan.started(time.monotonic())
         while True:
@@ -208,7 +204,7 @@ class PanelReader:
                 self._problem = str(error)
                 self.on_problem()
             if self._follows and self._plan.unreadable and self._checked <= self._connected:
-                # Nothing there says that it is this panel; the next connection may tell more.
+                # Nothing there identifies this panel; the next connection may.
                 self.control, reads = self._configured
                 self._plan = self._plan.with_reads(reads, time.monotonic())
             return

@@ -1,4 +1,4 @@
-"""The known panels, their states, and which panel a report belongs to (PROTOCOL.md, Attribution of reports).
+"""The known panels, their states, whose report is whose (PROTOCOL.md, Attribution of reports).
 
 The steps of one panel run one after the other. The handler stores the events of a step before the new state replaces
 the old one and before the next report of that panel; if it fails, it is called again until it succeeds.
@@ -9,27 +9,22 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from functools import partial
 from ipaddress import IPv4Network, IPv6Network, ip_address
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import Final, Protocol
 
 from bridge.common.backoff import Backoff
 from bridge.common.errors import BridgeError
 from bridge.common.lasting import LASTS
 from bridge.common.text import clean
 from bridge.common.values import value
-from bridge.g90.state.model import Elapsed, Heard, Now, Options, PanelState, Silent, Step, evolve
+from bridge.g90.state.model import Elapsed, Heard, Input, Now, Options, PanelState, Silent, Step, evolve
 from bridge.g90.state.reducer import reduce
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from bridge.g90.state.model import Input
-    from bridge.g90.wire.events import PanelEvent
+from bridge.g90.wire.events import PanelEvent
 
 _log = logging.getLogger(__name__)
 _SEEN_EVERY: Final = timedelta(minutes=10)
@@ -75,8 +70,6 @@ Rest = Callable[[], Awaitable[object]] | None
 
 
 class PanelHandler(Protocol):
-    """Stores and publishes what panels report."""
-
     async def panel_changed(self, state: PanelState, events: tuple[PanelEvent, ...]) -> None:
         """Store new events of a panel and its state after them. Called again later if it raises `BridgeError`."""
 
@@ -89,8 +82,6 @@ class PanelHandler(Protocol):
 
 @dataclass(slots=True)
 class RegisteredPanel:
-    """A panel while the server runs."""
-
     config: PanelConfig
     state: PanelState
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
@@ -142,7 +133,7 @@ class PanelRegistry:
         return bool(self._at.get(address))
 
     async def admit(self, guid: str, address: str) -> RegisteredPanel | None:
-        """Return panel `guid` if it may connect from `address`; otherwise report the refusal once and return None."""
+        """Return panel `guid` if it may connect from `address`; else report the refusal once and return None."""
         panel = self.panels.get(guid)
         if panel is None and self._accept_unknown and len(self.panels) < _MAX_ACCEPTED:
             panel = self.panels[guid] = self._panel(PanelConfig(guid=guid), None)
@@ -180,7 +171,6 @@ class PanelRegistry:
             await self.take(panel, Heard(address))
 
     def greeted(self, panel: RegisteredPanel, address: str) -> None:
-        """Handle the first hello of a connection."""
         self._handler.panel_greeted(panel.config.guid, address)
 
     def dials(self, panel: RegisteredPanel) -> bool:
@@ -199,7 +189,6 @@ class PanelRegistry:
         return await self.complete(panel, self.attempt(panel, message))
 
     async def complete(self, panel: RegisteredPanel, attempt: Attempt) -> Step:
-        """Take the input of `attempt`, as `take` does."""
         async with panel.lock:
             return await self._complete(panel, attempt)
 
@@ -238,7 +227,6 @@ class PanelRegistry:
         return RegisteredPanel(config, state)
 
     def _moved(self, before: PanelState | None, after: PanelState) -> None:
-        """Update the index of addresses."""
         if before and before.address != after.address and before.address:
             self._at[before.address].discard(before.guid)
             if not self._at[before.address]:

@@ -1,27 +1,24 @@
-"""The TCP server that panels connect to: listens and limits connections (PROTOCOL.md, Connection limits)."""
+"""The TCP server that panels connect to, and its limits (PROTOCOL.md, Connection limits)."""
 
 from __future__ import annotations
 
 import asyncio
 import os
 import time
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from bridge.common.backoff import Backoff
 from bridge.g90.connection import CloudConnection
 from bridge.g90.connections import Connections
 from bridge.g90.registry import PanelConfig, PanelHandler, PanelRegistry
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-
-    from bridge.g90.state.model import PanelState
-    from bridge.g90.upstream import Upstream
-    from bridge.g90.wire.messages import CommandResponse
+from bridge.g90.state.model import PanelState
+from bridge.g90.upstream import Upstream
+from bridge.g90.wire.messages import CommandResponse
 
 _SWEEP_S: Final = 0.5
 _CLOSE_S: Final = 2.0
@@ -90,14 +87,13 @@ class PanelServer:
         )
 
     async def run(self) -> None:
-        """Serve until cancelled. A port that is taken is tried again; whether panels are silent is known meanwhile."""
+        """Serve until cancelled. A port that is in use is retried; silent panels are noticed meanwhile."""
         async with asyncio.TaskGroup() as tasks:
             self.tasks = tasks
             tasks.create_task(self._accept(), name="panel server: accept")
             await self._sweep()
 
     async def _accept(self) -> None:
-        """Accept connections until cancelled."""
         server = await self._listening()
         try:
             self.address: tuple[str, int] = server.sockets[0].getsockname()[:2]

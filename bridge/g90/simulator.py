@@ -1,4 +1,6 @@
-"""A simulated panel on real sockets, for `simulate panel`, the demo and tests: connects to a server and answers UDP.
+"""A simulated panel on real sockets, for `simulate panel`, the demo and tests.
+
+It connects to a server and answers UDP.
 
 It reports each event as a panel does, as 0x22 and as 0x21, and keeps a history of them. It can split its bytes or send
 them in one piece, be cut off, have a wrong clock, and answer late, in part or not at all.
@@ -12,8 +14,9 @@ import logging
 import re
 import time
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Final, cast
+from typing import Final, cast
 
 from bridge.g90.wire.answers import (
     GET_ALERT_FLAGS,
@@ -43,19 +46,14 @@ from bridge.g90.wire.messages import (
 )
 from bridge.g90.wire.reports import load_json
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
 _log = logging.getLogger(__name__)
 _CHUNK: Final = 64 * 1024
 _MOST_RECORDS: Final = 100
 _LISTS: Final = (GET_SENSORS, GET_RELAYS, GET_HISTORY)
 _OUTPUT: Final = 128
 _POINT: Final = re.compile(rb"AT\^IWT=1,78=([0-9.]+)&[0-9.]+&([0-9]+),IWT")
-_STATES: Final = {
-    ArmCode.ARMED_AWAY: StateCode.ARMED_AWAY,
-    ArmCode.ARMED_HOME: StateCode.ARMED_HOME,
-    ArmCode.DISARMED: StateCode.DISARMED,
+_STATES: Final[dict[ArmCode, StateCode]] = {
+    code: StateCode[code.name] for code in ArmCode if code is not ArmCode.ALARMED
 }
 
 
@@ -69,12 +67,14 @@ class SimulatedSensor:
 
     @property
     def record(self) -> list[object]:
-        """The sensor in the panel's list."""
         return [self.name, self.index, 0, int(self.type), 0, 0, self.flags, 0, 0, 16, self.nodes, 0, ""]
 
 
 class PanelSimulator:
-    """One simulated panel. `cloud`: the server to connect to; `local`: the UDP address to answer on; None: off.
+    """One simulated panel. `cloud`: the server to connect to; `local`: the UDP address to answer on.
+
+    Either may be None. `interval`: seconds between hellos and between pings. `chop`: the most bytes of a write; `glue`:
+    write all messages of an event, and a ping, in one piece.
 
     `interval`: seconds between hellos and between pings. `chop`: the most bytes of a write; `glue`: write all messages
     of an event, and a ping, in one piece.
@@ -152,7 +152,6 @@ class PanelSimulator:
         self.rejoin()
 
     async def arm(self, state: ArmCode) -> None:
-        """Arm or disarm, and report it."""
         self.arm_state = state
         await self.report(
             Notice(kind=NoticeKind.ARM_DISARM, value=state),
@@ -184,11 +183,10 @@ class PanelSimulator:
         await self.report(Notice(kind=NoticeKind.ARM_DISARM, value=ArmCode.ALARMED))
 
     async def sos(self) -> None:
-        """Press SOS on the panel itself."""
         await self.report(self._alert(AlertType.PANEL_SOS, 0, source=Source.PANEL))
 
     async def report(self, *reports: Report) -> None:
-        """Send reports, an alert both as JSON and as a status change. Raises `ConnectionError` if not connected.
+        """Send reports, an alert as JSON and as a status change. Raises ConnectionError if not connected.
 
         While the connection is `cut`, they are in the history alone.
         """

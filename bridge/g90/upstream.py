@@ -11,16 +11,13 @@ import logging
 from collections import defaultdict, deque
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import Final, Protocol
 
 from bridge.common.backoff import Backoff
 from bridge.common.errors import first
 from bridge.common.lasting import LASTS
-from bridge.g90.wire.frames import FrameBuffer, FrameError
+from bridge.g90.wire.frames import Frame, FrameBuffer, FrameError
 from bridge.g90.wire.messages import answered_by, readdressed
-
-if TYPE_CHECKING:
-    from bridge.g90.wire.frames import Frame
 
 _log = logging.getLogger(__name__)
 _CHUNK: Final = 64 * 1024
@@ -74,7 +71,7 @@ class _Request:
 
 
 class UpstreamProxy:
-    """Keeps one upstream connection while `run` runs. `announced`: host and port that the panel is to know."""
+    """Keeps one upstream connection while `run` runs. `announced`: host and port for the panel."""
 
     def __init__(self, upstream: Upstream, panel: PanelSide, announced: tuple[str, int]) -> None:
         self._upstream = upstream

@@ -1,4 +1,4 @@
-"""Keeps Home Assistant's discovery as the configuration and the panels are; removes what is gone (TOPICS.md)."""
+"""Keeps Home Assistant's discovery in step with configuration and panels (TOPICS.md, Home Assistant)."""
 
 from __future__ import annotations
 
@@ -7,12 +7,11 @@ import json
 import logging
 from collections.abc import Mapping, Sequence
 
-from bridge.common.models import NamedAlarm
+from bridge.common.models import Incoming, NamedAlarm
 from bridge.g90.state.model import PanelState
 from bridge.homeassistant.devices import bridge_device, removal, transmitter_device, transmitter_id
 from bridge.homeassistant.entity import Names, Payload
 from bridge.homeassistant.panel import ControlOptions, panel_device, panel_id
-from bridge.mqtt.client import Incoming
 from bridge.mqtt.outgoing import Outgoing
 from bridge.mqtt.routes import TopicRoute
 from bridge.transmitters.topics import Reach
@@ -25,12 +24,10 @@ _NOT_CONTROLLED = ControlOptions(possible=False, readable=False)
 
 
 class Announcer:
-    """Declares device payloads by topic."""
-
     def __init__(
         self, names: Names, outgoing: Outgoing, panels: Mapping[str, ControlOptions], *, enabled: bool
     ) -> None:
-        """`panels`: how each can be controlled, by GUID. `enabled` False: nothing is declared, all of ours is stale."""
+        """`panels`: how each can be controlled, by GUID. `enabled` False: all our discovery is removed."""
         self.names = names
         self._outgoing = outgoing
         self._panels = panels
@@ -73,7 +70,7 @@ class Announcer:
         for topic, payload in self._devices.items():
             try:
                 before = json.loads(held.get(topic, "{}"))
-            except (ValueError, RecursionError):  # whoever wrote it
+            except (ValueError, RecursionError):  # any client can write there
                 continue
             if isinstance(before, dict):
                 self._remove(topic, before, payload)

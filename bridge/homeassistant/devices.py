@@ -54,11 +54,10 @@ _CLOCK_OFFSET = f"({_OFFSET} | round(1) + 0) if {_OFFSET} is number else none"
 
 
 def bridge_device(names: Names) -> Payload:
-    """Return the bridge's own device."""
     topics = Topics(names.base, {})
-    count = partial(_count, topics.bridge_health)
-    state = {"state_topic": topics.bridge_state, **_ONLINE, **DIAGNOSTIC}
-    info, events = topics.bridge_info, topics.bridge_event
+    count = partial(_count, topics.bridge("health"))
+    state = {"state_topic": topics.bridge("state"), **_ONLINE, **DIAGNOSTIC}
+    info, events = topics.bridge("info"), topics.bridge("event")
     entities = [
         Entity("binary_sensor", "connectivity", "Connectivity", state, always_available=True),
         sensor("version", "Version", info, "value_json.version", **DIAGNOSTIC, icon="mdi:package-variant"),
@@ -66,7 +65,7 @@ def bridge_device(names: Names) -> Payload:
         count("set_aside", "Alarms rejected", "outbox_rejected", **MEASUREMENT, icon="mdi:tray-alert"),
         count("delivered", "Alarms delivered", "alarms_delivered", **TOTAL, icon="mdi:tray-arrow-up"),
         count("mqtt_restarts", "MQTT reconnects", "mqtt_reconnects", **TOTAL, **DIAGNOSTIC, icon="mdi:connection"),
-        _problem(topics.bridge_problem),
+        _problem(topics.bridge("problem")),
         event("events", "Bridge", events, _BRIDGE_EVENTS, icon="mdi:message-alert"),
     ]
     about = {"name": "sosbridge", "manufacturer": "sosbridge", "model": "Alarm bridge", "sw_version": names.version}
@@ -158,7 +157,7 @@ def _problem(topic: str) -> Entity:
 
 
 def removal(before: Payload, after: Payload | None) -> Payload | None:
-    """Return the payload that removes the components of `before` missing in `after`; None where none is missing."""
+    """Return the payload that removes the components of `before` missing in `after`; None if none is."""
     gone = _components(before).keys() - _components(after or {}).keys()
     if not gone or after is None:
         return None

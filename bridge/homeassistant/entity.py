@@ -1,4 +1,4 @@
-"""The form of a discovered device and its entities in Home Assistant, pure (TOPICS.md, Home Assistant)."""
+"""A discovered device and its entities in Home Assistant, pure (TOPICS.md, Home Assistant)."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ class Device:
 
     def _component(self, entity: Entity) -> Payload:
         entity_id = f"{self.names.slug}{self.id.removeprefix(self.names.root)}_{entity.key}"
-        topics = (Topics(self.names.base, {}).bridge_state, *self.availability)
+        topics = (Topics(self.names.base, {}).bridge("state"), *self.availability)
         availability = {"availability": [{"topic": topic} for topic in topics], "availability_mode": "all"}
         return {
             "platform": entity.platform,

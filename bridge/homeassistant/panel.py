@@ -1,4 +1,4 @@
-"""The Home Assistant device of a panel: its alarm, sensors, states and events, pure (TOPICS.md, Home Assistant)."""
+"""A panel as a Home Assistant device: alarm, sensors, events; pure (TOPICS.md, Home Assistant)."""
 
 from __future__ import annotations
 
@@ -53,8 +53,6 @@ _WITH_CODE = "{{ dict(action=action, code=code) | to_json if code else dict(acti
 
 @dataclass(frozen=True, slots=True)
 class ControlOptions:
-    """How Home Assistant can arm and disarm a panel."""
-
     possible: bool
     code: bool = False
     digits: bool = False

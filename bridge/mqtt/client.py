@@ -6,6 +6,7 @@ Only this module and `bridge.mqtt.session`, its one user, know the MQTT library.
 from __future__ import annotations
 
 import asyncio
+import re
 import socket
 import ssl
 import threading
@@ -22,7 +23,7 @@ from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
 from bridge.common.errors import BridgeError, ConfigError
-from bridge.common.models import Reply, Secret
+from bridge.common.models import Incoming, Reply, Secret
 from bridge.common.text import clean
 
 _T = TypeVar("_T")
@@ -40,6 +41,7 @@ _DISCONNECTED = (
     " mqtt.protocol (does it know MQTT 5?)"
 )
 _SILENT = "it does not answer the login; see its log, mqtt.port and mqtt.protocol (does it know MQTT 5?)"
+_ERRNO = re.compile(r"^\[Errno -?\d+\] ")
 _OTHER_VERSION = (0x84, 1)
 """Protocol version not supported: MQTT 5, then 3.1.1."""
 _LOGIN_REFUSED = (0x86, 0x87, 4, 5)
@@ -67,18 +69,6 @@ class Broker:
 
 
 Message = paho.MQTTMessage
-
-
-@dataclass(frozen=True, slots=True)
-class Incoming:
-    """A received message. `mid` is None with QoS 0."""
-
-    topic: str
-    payload: bytes
-    retained: bool
-    duplicate: bool
-    mid: int | None
-    reply: Reply | None
 
 
 class BrokerError(BridgeError):
@@ -119,43 +109,22 @@ class Client(aiomqtt.Client):
             packet["packet"] = _Beginning()
         return self._recv(min(bufsize, _PORTION))
 
-    def _on_connect(  # messages that arrive before aiomqtt knows of the connection go to the inbox
-        self,
-        client: paho.Client,
-        userdata: object,
-        flags: paho.ConnectFlags,
-        reason_code: ReasonCode,
-        properties: Properties | None = None,
-    ) -> None:
-        self.session_present = flags.session_present
-        super()._on_connect(client, userdata, flags, reason_code, properties)
+    def _on_connect(self, client: paho.Client, userdata: object, flags: paho.ConnectFlags, *rest: Any) -> None:  # noqa: ANN401
+        self.session_present = flags.session_present  # messages that arrive before aiomqtt knows go to the inbox
+        super()._on_connect(client, userdata, flags, *rest)
 
-    def _on_disconnect(  # aiomqtt would wait for the whole timeout and lose the reason
-        self,
-        client: paho.Client,
-        userdata: object,
-        flags: paho.DisconnectFlags,
-        reason_code: ReasonCode,
-        properties: Properties | None = None,
-    ) -> None:
-        if not self._connected.done():
+    def _on_disconnect(self, *details: Any) -> None:  # noqa: ANN401
+        if not self._connected.done():  # aiomqtt would wait for the whole timeout and lose the reason
             self._connected.set_exception(aiomqtt.MqttError(_DISCONNECTED))
             return
-        super()._on_disconnect(client, userdata, flags, reason_code, properties)
+        super()._on_disconnect(*details)
 
     def _on_message(self, _client: paho.Client, _userdata: object, message: paho.MQTTMessage) -> None:
         self._inbox(message)
 
-    def _on_subscribe(
-        self,
-        client: paho.Client,
-        userdata: object,
-        mid: int,
-        reason_codes: list[ReasonCode],
-        properties: Properties | None = None,
-    ) -> None:
+    def _on_subscribe(self, client: paho.Client, userdata: object, mid: int, *rest: Any) -> None:  # noqa: ANN401
         if mid in self._pending_subscribes:  # a late answer that is no longer awaited needs no traceback
-            super()._on_subscribe(client, userdata, mid, reason_codes, properties)
+            super()._on_subscribe(client, userdata, mid, *rest)
 
     def _on_socket_register_write(self, client: paho.Client, userdata: object, sock: socket.socket) -> None:  # noqa: ARG002
         if threading.get_ident() == self._thread:
@@ -216,7 +185,6 @@ class Client(aiomqtt.Client):
             raise aiomqtt.MqttError(_SILENT if self._connected.cancelled() else "Operation timed out") from None
 
     async def until_lost(self) -> None:
-        """Raise MqttError when the connection ends."""
         async for _ in self.messages:  # always empty: messages go to the inbox
             pass
 
@@ -298,7 +266,7 @@ def explain(error: BaseException) -> str:
         return "it does not speak this version of MQTT (mqtt.protocol)"
     if value == _TAKEN_OVER:
         return "another client took over our client id: two bridges run with the same mqtt.client_id"
-    text = clean(error.__cause__ if isinstance(error.__cause__, aiomqtt.MqttCodeError) else error)
+    text = _ERRNO.sub("", clean(error.__cause__ if isinstance(error.__cause__, aiomqtt.MqttCodeError) else error))
     if "CERTIFICATE_VERIFY_FAILED" in text:
         return f"its certificate is not trusted (mqtt.tls.ca_file): {text}"
     return text or type(error).__name__

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import re
 from datetime import datetime
 
 from bridge.common.lasting import Lasting
@@ -19,12 +18,9 @@ _QUIET_S = 90.0
 """A connection that lasts so long ends the trouble before it: two clients that take turns wait for up to a minute."""
 _SHORT_CONNECTIONS = 3
 """In a row: brokers such as mosquitto 2.0 do not say that another client has taken over."""
-_ERRNO = re.compile(r"^\[Errno -?\d+\] ")
 
 
 class ConnectionLog:
-    """Writes the lines."""
-
     def __init__(self, broker: Broker) -> None:
         self._name = f"{broker.host}:{broker.port}"
         self._client_id = broker.client_id
@@ -38,7 +34,7 @@ class ConnectionLog:
         self._quiet: asyncio.TimerHandle | None = None
 
     def lost(self, error: BaseException, held_s: float, wait_s: float) -> str:
-        """Log the end of a connection that held for `held_s`, or with less than 0 that none was made; return why."""
+        """Log that a connection ended after `held_s`, or was not made if less than 0; return why."""
         now = asyncio.get_running_loop().time()
         if self._quiet is not None:
             self._quiet.cancel()
@@ -76,7 +72,7 @@ class ConnectionLog:
 
     def _explained(self, error: BaseException) -> str:
         if self._short < _SHORT_CONNECTIONS:
-            text = _ERRNO.sub("", explain(error))
+            text = explain(error)
             return "connection lost" if text.startswith("Disconnected during") else text
         return (
             f"another client took over our client id {self._client_id!r} ({self._short} short connections in a row; "

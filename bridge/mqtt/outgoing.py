@@ -94,7 +94,6 @@ class Outgoing:
         self.work.set()
 
     def publish_reply(self, reply: Reply, payload: str) -> None:
-        """Publish to a response topic alone."""
         self._events.append(Event("", payload, reply=reply))
         self.work.set()
 
@@ -110,12 +109,10 @@ class Outgoing:
 
     @property
     def waiting_states(self) -> int:
-        """The number of states that may have to be published."""
         return len(self._due)
 
     @property
     def held(self) -> Mapping[str, str]:
-        """What the broker holds, by topic."""
         return self._held
 
     def forget_held(self) -> None:
@@ -130,7 +127,6 @@ class Outgoing:
             self._held[topic] = payload
 
     def check_all(self) -> None:
-        """Compare all states with what the broker holds."""
         self._due.update(dict.fromkeys(self._wanted))
 
     def next_event(self) -> Event:
@@ -138,7 +134,6 @@ class Outgoing:
         return self._events[0]
 
     def is_held(self, event: Event) -> bool:
-        """Whether the broker holds the retained event already."""
         return event.retain and self._held.get(event.topic) == event.payload
 
     def event_published(self, event: Event) -> None:

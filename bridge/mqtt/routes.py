@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 from paho.mqtt.matcher import MQTTMatcher
 
+from bridge.common.models import Incoming
 from bridge.common.text import clean
-from bridge.mqtt.client import Incoming
 
 log = logging.getLogger(__name__)
 
@@ -45,14 +45,12 @@ class Router:
             self._routes[route.filter] = route
 
     def takes(self, topic: str) -> bool:
-        """Whether a route matches `topic`."""
         return self._route(topic) is not None
 
     def _route(self, topic: str) -> TopicRoute | None:
         return next(self._routes.iter_match(topic), None)  # type: ignore[no-untyped-call]
 
     async def dispatch(self, batch: Iterable[Incoming]) -> None:
-        """Return when all messages are handled."""
         groups: dict[Handle, list[Incoming]] = {handle: [] for handle in self._order}
         for message in batch:
             route = self._route(message.topic)

@@ -23,20 +23,11 @@ from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from bridge.common.backoff import Backoff
 from bridge.common.errors import first
-from bridge.common.models import Reply
+from bridge.common.models import Incoming, Reply
 from bridge.common.problems import Kind, Problems
 from bridge.common.pulse import Pulse
 from bridge.common.text import clean
-from bridge.mqtt.client import (
-    Broker,
-    BrokerError,
-    Client,
-    Incoming,
-    failed,
-    incoming,
-    make_client,
-    tls_context,
-)
+from bridge.mqtt.client import Broker, BrokerError, Client, failed, incoming, make_client, tls_context
 from bridge.mqtt.connection_log import SHORT_S, ConnectionLog
 from bridge.mqtt.outgoing import Event, Outgoing
 from bridge.mqtt.routes import Router
@@ -90,15 +81,13 @@ class Subscriptions:
     is_ours: Callable[[str], bool]
     """Whether a topic that `states` match is ours."""
     is_stale: Callable[[str], bool]
-    """Whether nothing in the configuration owns this retained topic of ours."""
+    """Whether nothing in the configuration owns this retained topic."""
     learned: Callable[[Mapping[str, str]], None] = _ignore
     """Takes what the broker holds, before anything is published there."""
 
 
 @dataclass(slots=True)
 class _Connection:
-    """What came in on one connection."""
-
     inbox: asyncio.Queue[Incoming] = field(default_factory=asyncio.Queue)
     handled: list[Incoming] = field(default_factory=list)
     """To be acknowledged once they are safe."""
@@ -223,7 +212,7 @@ class Session:
                 raise BrokerError(f"it does not let {who} subscribe to {pattern}; see the broker's access list")
 
     async def _learn(self, client: Client) -> None:
-        """Read what the broker holds of ours: it sends all of it before it confirms the unsubscription."""
+        """Read our retained topics: the broker sends all of them before it confirms the unsubscription."""
         self._outgoing.forget_held()
         try:
             await self._subscribe(client, self._subscriptions.states, qos=0)
@@ -245,7 +234,7 @@ class Session:
             self._outgoing.hold(topic, message.payload.decode("utf-8", "replace"))
 
     def _new(self, connection: _Connection, *received: Incoming) -> list[Incoming]:
-        """Return `received` and what else is in the inbox, without redeliveries, which are only acknowledged again."""
+        """Return `received` and the rest of the inbox without redeliveries, which are acknowledged again."""
         messages = [*received]
         while not connection.inbox.empty():
             messages.append(connection.inbox.get_nowait())

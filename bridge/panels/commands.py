@@ -11,13 +11,12 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 
 from bridge.common.clock import Clock
-from bridge.common.models import Reply
+from bridge.common.models import Incoming, Reply
 from bridge.common.payloads import CommandError
 from bridge.common.text import clean
 from bridge.g90.registry import PanelRegistry
 from bridge.g90.state.model import Commanded, Relay, Switched
 from bridge.g90.wire.commands import CommandTimeout, PanelCommandError
-from bridge.mqtt.client import Incoming
 from bridge.mqtt.outgoing import Outgoing
 from bridge.mqtt.routes import TopicRoute
 from bridge.panels.code_lock import LOCK_S, MAX_WRONG, Verdict
@@ -131,7 +130,7 @@ class PanelCommands:
         try:
             async with self._turns[command.guid]:
                 waited = asyncio.get_running_loop().time() - since
-                result: _Result = SetOutcome.FAILED, f"it waited for {waited:.0f} s, and is not carried out"
+                result: _Result = SetOutcome.FAILED, f"not carried out: the command had waited for {waited:.0f} s"
                 if waited <= MAX_WAIT_S:
                     result = await self._carry_out(panel, command, registry)
         finally:

@@ -104,7 +104,7 @@ class Panels:
         self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._due = asyncio.Event()
         self._looks_at = math.inf
-        """By the loop's clock, when all that waits is looked at next: what is due after that wakes nobody."""
+        """By the loop's clock, when pending restores are looked at next; later ones need no wake-up."""
 
     async def restore(self) -> dict[str, PanelState]:
         """Load what the store knows, publish it, and return it for the server. Raises StoreError."""

@@ -1,4 +1,4 @@
-"""Rules that turn panel events into alarms, as pure steps: (active alarms, event) -> active alarms, commands.
+"""Rules that turn panel events into alarms: (active alarms, event) -> active alarms, commands. Pure.
 
 One event is one alarm per transmitter: the first matching rule of each transmitter applies. An alarm that a rule raised
 is kept as `Forwarded` until it is restored. Store it in the same transaction as the commands, so that a restart neither
@@ -9,18 +9,15 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from datetime import datetime, timedelta
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from bridge.common.errors import DamagedError
 from bridge.common.models import NO_MOMENT, Alarm, Moment, Request
 from bridge.g90.wire.events import EventType, PanelEvent
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
 
 Age = Callable[[Moment, datetime], float]
 """Returns the least age of a moment in seconds, by the monotonic clock and the wall clock: `Clock.age_s`."""
@@ -94,19 +91,11 @@ class Forwarded:
         """Return the value from the result of `as_json`; raise `DamagedError` for anything else."""
         try:
             restore_on = EventType(stored["restore_on"]) if stored["restore_on"] else None
-            plain = _with_age(stored)
-            read = {"alarm": Alarm(**stored["alarm"]), "moment": Moment(**plain["moment"])}
-            at = datetime.fromisoformat(plain["at"])
-            return cls(**{**plain, **read, "at": at, "restore_on": restore_on})
+            read = {"alarm": Alarm(**stored["alarm"]), "moment": Moment(**stored["moment"])}
+            at = datetime.fromisoformat(stored["at"])
+            return cls(**{**stored, **read, "at": at, "restore_on": restore_on})
         except (KeyError, TypeError, ValueError) as error:
             raise DamagedError(f"invalid forwarded alarm in the store: {error}") from error
-
-
-def _with_age(stored: Mapping[str, Any]) -> dict[str, Any]:
-    """Return `stored` in today's form. Earlier versions stored a due time: such a restore is due at once."""
-    plain = dict(stored)
-    due = plain.pop("due", None)
-    return {"at": due or "2026-01-01T00:00+00:00", "moment": {}, "restore_after": 0.0 if due else None} | plain
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,7 +219,7 @@ def _raise(rule: Rule, event: PanelEvent, panel_name: str | None) -> Sending:
 
 
 def _is_urgent(event: PanelEvent) -> bool:
-    """Return whether an alarm goes first unless its rule says otherwise: a person in need, fire, gas, water."""
+    """Return whether an alarm is urgent unless its rule says otherwise: person in need, fire, gas, water."""
     return event.type == _E.SOS or (event.type == _E.ALARM and event.sensor_type in _URGENT_TYPES)
 
 

@@ -23,8 +23,6 @@ class ControlledPanel:
 
 
 class KnownPanels:
-    """All panels by GUID."""
-
     def __init__(self, configured: Mapping[str, ControlledPanel]) -> None:
         self.configured = configured
         self.states: dict[str, PanelState] = {}

@@ -1,4 +1,4 @@
-"""Checks of the `[[forward]]` rules: names that do not exist, rules that never match, alarms that no rule forwards."""
+"""Checks `[[forward]]` rules for unknown names, rules that never match, alarms that none forwards."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def parse_event(text: str) -> EventType:
 
 
 def parse_restore_on(text: str, seconds: Callable[[str], float]) -> EventType | timedelta:
-    """Return the event or the duration after which an alarm is restored. Raises `ConfigError` for anything else."""
+    """Return the event or duration after which an alarm is restored. Raises ConfigError if it is neither."""
     try:
         return timedelta(seconds=seconds(text))
     except ValueError as error:

@@ -15,26 +15,25 @@ from bridge.g90.state.model import PanelState, Sensor
 from bridge.g90.wire.answers import GsmStatus, WifiStatus
 
 _LONGEST_PAYLOAD = 1000
+_INFO = (
+    "guid", "name", "firmware", "product", "address", "connected_since", "last_seen", "last_read",
+    "upstream_connected", "changed_by", "ac_power", "battery_low", "wifi",
+)  # fmt: skip
+"""What `info` has of a panel's state as it is."""
 
 
 class Action(StrEnum):
-    """What a panel can be commanded to do."""
-
     ARM_AWAY = "ARM_AWAY"
     ARM_HOME = "ARM_HOME"
     DISARM = "DISARM"
 
 
 class Switch(StrEnum):
-    """What a relay can be commanded to do."""
-
     ON = "ON"
     OFF = "OFF"
 
 
 class SetOutcome(StrEnum):
-    """How a command to a panel ended."""
-
     DONE = "done"
     FAILED = "failed"
     TIMEOUT = "timeout"
@@ -56,8 +55,6 @@ class PanelCommand:
 
 @dataclass(frozen=True, slots=True)
 class PanelTopics:
-    """The topics of panels below one base topic."""
-
     base: str
 
     def of(self, guid: str, leaf: str) -> str:
@@ -136,22 +133,8 @@ def state_payloads(state: PanelState, problems: Sequence[str] = ()) -> dict[str,
 
 def info_payload(state: PanelState, problems: Sequence[str] = ()) -> dict[str, object]:
     info = state.info
-    found: dict[str, object] = {
-        "guid": state.guid,
-        "name": state.name,
-        "firmware": state.firmware,
-        "product": state.product,
-        "address": state.address,
-        "connected_since": state.connected_since,
-        "last_seen": state.last_seen,
-        "last_read": state.last_read,
-        "upstream_connected": state.upstream_connected,
-        "changed_by": state.changed_by,
-        "ac_power": state.ac_power,
-        "battery_low": state.battery_low,
-        "wifi": state.wifi,
-        "problems": list(problems) or None,
-    }
+    found: dict[str, object] = {name: getattr(state, name) for name in _INFO}
+    found["problems"] = list(problems) or None
     if info:
         found |= {
             "battery_mv": info.battery_mv,

@@ -1,4 +1,4 @@
-"""From the results in the history to figures of the alarms: outcomes, transmission times, what was late. Pure."""
+"""From results in the history to figures: outcomes, transmission times, late alarms. Pure."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def entry(request: str, fields: Mapping[str, Any], command_id: int | None = None
 
 
 def final(entries: Iterable[AlarmEntry]) -> list[AlarmEntry]:
-    """Return `entries`, in order, without those of a refused password that another of the same alarm follows."""
+    """Return `entries` in order, without refused passwords that another entry of the same alarm follows."""
     found = list(entries)
     last = {each.command_id: each for each in found}
     return [

@@ -50,7 +50,7 @@ def figures(month: Figures) -> Iterator[tuple[str, object]]:
 
 
 def flat(value: object, name: str) -> Iterator[tuple[str, object]]:
-    """Yield the values in objects and lists with their names; rows of a list are named by their day or number."""
+    """Yield the values in objects and lists with their names; rows of a list are named by day or number."""
     if isinstance(value, Mapping):
         for each, inner in value.items():
             if each != "day":

@@ -1,4 +1,4 @@
-"""Reads the figures of a month from the store, a portion at a time: alarms wait for the store meanwhile."""
+"""Reads the figures of a month in portions, as alarms wait for the store meanwhile."""
 
 from __future__ import annotations
 

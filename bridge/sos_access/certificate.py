@@ -1,4 +1,4 @@
-"""What a receiver's certificate says, read from its DER without trusting it: for the message that it is not trusted."""
+"""Reads a receiver's certificate (DER) without trusting it, for the error that it is not trusted."""
 
 from __future__ import annotations
 

@@ -1,17 +1,18 @@
-"""The SOS Access v4 client: an exchange with one receiver, and attempt rounds over two (PROTOCOL.md, Failover)."""
+"""The SOS Access v4 client: exchanges, and attempt rounds over two receivers (PROTOCOL.md, Failover)."""
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Concatenate, Generic, Literal, ParamSpec, TypeVar, overload
+from typing import Any, Concatenate, Generic, Literal, ParamSpec, TypeVar, overload
 
 from bridge.common.errors import ConfigError, FieldError
 from bridge.common.models import Alarm, PreparedAlarm, Secret
 from bridge.common.text import clean
 from bridge.sos_access import elements
-from bridge.sos_access.connection import CLOSE_TIMEOUT, Dialer
+from bridge.sos_access.connection import Dialer
 from bridge.sos_access.messages import (
     RESPONSE_TO,
     AlarmRequest,
@@ -36,9 +37,6 @@ from bridge.sos_access.status import (
 )
 from bridge.sos_access.tls import TlsPolicy, tls_context
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
-
 _log = logging.getLogger("bridge.sos_access")
 
 _LAST_PORT = 65535
@@ -51,7 +49,7 @@ R_co = TypeVar("R_co", bound=Response, covariant=True)
 
 @dataclass(frozen=True, slots=True)
 class Exchange(Generic[R_co]):
-    """A delivered message: the response, its receiver, the attempts, and when it was sent and received (aware)."""
+    """A delivered message: response, receiver, number of attempts, when sent and received (aware times)."""
 
     response: R_co
     receiver: ReceiverName
@@ -148,7 +146,6 @@ class SOSAccessClient:
 
     @property
     def authentication(self) -> Secret:
-        """The password of the next message."""
         return self._authentication
 
     @authentication.setter
@@ -180,7 +177,6 @@ class SOSAccessClient:
         return self.prepared_request(prepare(alarm)[0], alarm_type)
 
     def prepared_request(self, alarm: PreparedAlarm, alarm_type: Literal["AL", "RE"]) -> AlarmRequest:
-        """Return the message for a prepared alarm, with the current password."""
         return AlarmRequest(
             event_code=alarm.event_code,
             transmitter_type=self.transmitter_type,
@@ -223,7 +219,7 @@ class SOSAccessClient:
     def read(self, response_class: type[R], answer: bytes, address: tuple[str, int], *, lenient: bool = False) -> R:
         """Return the response in a receiver's answer, known passwords masked. Raises `MalformedMessage`.
 
-        `lenient`: also one that is no proper XML, but holds a whole status.
+        `lenient`: also malformed XML that has a complete status.
         """
         try:
             response = response_class.from_broken(answer) if lenient else response_class.from_xml(answer)
@@ -290,11 +286,6 @@ class SOSAccessClient:
         if (error := error_for(response.status, response.info, response.arrival_time)) is not None:
             raise error
         return response
-
-    @property
-    def longest_round_s(self) -> float:
-        """The longest duration of a round: connect, send, receive, close at each attempt (PROTOCOL.md, Time limits)."""
-        return len(self._round()) * (2 * self.connect_timeout + self.response_timeout + CLOSE_TIMEOUT)
 
     def _name(self, receiver: ReceiverName) -> str:
         address = self.receiver_address if receiver == "primary" else self.secondary_receiver_address

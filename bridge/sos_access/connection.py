@@ -19,7 +19,7 @@ from typing import Any
 from bridge.sos_access.documents import LONGEST, DocumentBuffer
 from bridge.sos_access.peer import Peer, peer_name, translated
 from bridge.sos_access.resolver import Resolver
-from bridge.sos_access.status import MalformedMessage, TransportError
+from bridge.sos_access.status import Failure, MalformedMessage, TransportError
 from bridge.sos_access.tls import TlsPolicy, unverified
 from bridge.sos_access.trace import traced
 
@@ -59,7 +59,7 @@ class Connection:
         return answer
 
     def close(self) -> None:
-        """Hang up, in the background: a TLS peer that does not answer the goodbye costs nobody's time."""
+        """Close in the background: a TLS peer that does not answer the close delays nothing."""
         if not self._closed:
             self._closed = True
             self._dialer.closing(self._hang_up())
@@ -91,10 +91,10 @@ class Connection:
                     await self._writer.drain()
 
     async def receive(self) -> bytes:
-        """Return the answer, or what came of it: a peer that hangs up early may have sent enough."""
+        """Return the answer, even an incomplete one: a peer that closes early may have sent enough."""
         name, timeout = peer_name(self.peer.address), self.peer.response_timeout
         raw = bytearray()
-        with translated(self.peer, f"no complete response from {name} within {timeout:g} s"):
+        with translated(self.peer, f"no complete response from {name} within {timeout:g} s", Failure.NO_RESPONSE):
             try:
                 with traced(self.peer, "answer") as result:
                     async with asyncio.timeout(timeout):
@@ -105,11 +105,11 @@ class Connection:
                     raise
                 answer = bytes(raw)
         if not answer:
-            raise TransportError(f"connection closed by {name} without a response")
+            raise TransportError(f"connection closed by {name} without a response", Failure.HUNG_UP)
         return answer
 
     async def _read(self, raw: bytearray) -> bytes:
-        """Read into `raw` until the root has closed; what is no proper XML, until something like it has."""
+        """Read into `raw` until the root has closed; in malformed XML, until something like it has."""
         buffer = DocumentBuffer()
         proper = True
         while data := await self._reader.read(4096):
@@ -148,7 +148,8 @@ class Dialer:
         until = asyncio.get_running_loop().time() + peer.connect_timeout
         place = self._places.setdefault(peer.address, asyncio.Semaphore(self._at_once))
         try:
-            with translated(peer, f"no connection to {peer_name(peer.address)} within {peer.connect_timeout:g} s"):
+            text = f"no connection to {peer_name(peer.address)} within {peer.connect_timeout:g} s"
+            with translated(peer, text, Failure.NO_CONNECTION):
                 async with asyncio.timeout_at(until):
                     await place.acquire()
                     try:
@@ -161,13 +162,13 @@ class Dialer:
                 raise
             wrong_name = error.__cause__.verify_code in _WRONG_NAME
             advice = peer.tls.advice(await self._inspected(peer, until), wrong_name=wrong_name)
-            raise TransportError(f"{error}{advice}") from error.__cause__
+            raise TransportError(f"{error}{advice}", error.failure) from error.__cause__
         connection = Connection(peer, streams, self)
         certificate = _certificate(streams[1])
         if peer.tls is not None and not peer.tls.trusts(certificate):
             connection.abort()
             fault = f"certificate of {peer_name(peer.address)} does not match the pin in tls_verify"
-            raise TransportError(f"{fault}{peer.tls.advice(certificate)}")
+            raise TransportError(f"{fault}{peer.tls.advice(certificate)}", Failure.CERTIFICATE)
         return connection
 
     async def _inspected(self, peer: Peer, until: float) -> bytes | None:
@@ -193,7 +194,7 @@ class Dialer:
         self.keep(asyncio.create_task(work, name="hang up"))
 
     def keep(self, task: asyncio.Task[Any]) -> None:
-        """Own a task that nobody waits for until it ends."""
+        """Keep a reference to a background task until it ends."""
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
@@ -241,7 +242,7 @@ async def _connect(peer: Peer, address: str, port: int) -> tuple[asyncio.StreamR
         try:
             streams = await asyncio.open_connection(sock=sock, ssl=peer.tls.context, server_hostname=name)
         except ConnectionError as error:
-            raise ssl.SSLError(0, "it hung up; no TLS on that port?") from error
+            raise ssl.SSLError(0, "it closed the connection; no TLS on that port?") from error
         result.append(streams[1].get_extra_info("cipher")[1])
     return streams
 

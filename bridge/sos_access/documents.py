@@ -1,4 +1,4 @@
-"""XML documents of SOS Access: when one is whole, what it holds, how one is written (PROTOCOL.md, One exchange).
+"""XML documents of SOS Access: when one is whole, reading, writing (PROTOCOL.md, One exchange).
 
 A document has no length prefix: it is whole when its root element closes. expat is fed as the bytes arrive, xmltodict
 makes a dict of what it finds; DTDs, with them entities, depth and length are refused on the way. What we write is plain
@@ -43,7 +43,7 @@ class Document(bytes):
 
 
 class DocumentBuffer:
-    """Bytes of one document as they arrive, read by xmltodict on the way; `feed` returns whether the root has closed.
+    """Parses the bytes of one document as they arrive; `feed` returns whether the root has closed.
 
     What follows the root is ignored. Raises `MalformedMessage` past 100 000 characters, and for what cannot become a
     message: no XML, a DTD, elements nested too deep.
@@ -114,7 +114,7 @@ class DocumentBuffer:
             self._parser.StartElementHandler = self._parser.EndElementHandler = None
 
     def _make_parser(self) -> Any:  # noqa: ANN401 - pyexpat names no type
-        """Return an expat parser that feeds xmltodict, refuses what no message needs, and notes the root's end."""
+        """Return an expat parser that feeds xmltodict, refuses what no message needs, notes the root's end."""
         parser = ParserCreate(ENCODING)
         parser.buffer_text = True
         path, start, end = self._handler.path, self._handler.startElement, self._handler.endElement
@@ -151,7 +151,7 @@ def _refuse_dtd(*_: object) -> None:
 
 
 def read(data: bytes, *, header: bool) -> tuple[str, Content]:
-    """Return the root's name and what is in it; `header` demands the first line that the protocol prescribes.
+    """Return the root's name and content; `header` requires the first line of the protocol.
 
     Raises `MalformedMessage`, whose reason is 1 (too long), 2 (no XML) or 100 (header missing or another).
     """

@@ -11,17 +11,15 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import TYPE_CHECKING, ClassVar, Self
+from typing import ClassVar, Self
 
 from bridge.common.errors import FieldError
 from bridge.common.models import Secret
 from bridge.common.text import clean
 from bridge.sos_access import documents, elements
+from bridge.sos_access.documents import Content
 from bridge.sos_access.elements import WHITE_SPACE, Element
 from bridge.sos_access.status import MalformedMessage, Status
-
-if TYPE_CHECKING:
-    from bridge.sos_access.documents import Content
 
 _STATUS = re.compile(r"-?[0-9]{1,9}")
 _TAG = r"<(?:[\w.-]+:)?{0}(?:\s[^<>]*)?>\s*([^<>]{{0,255}}?)\s*</(?:[\w.-]+:)?{0}\s*>"
@@ -62,7 +60,6 @@ class _Message:
                 element.check(text)  # has a rule of its own, or says what is wrong
 
     def to_xml(self) -> bytes:
-        """Return the document as it is sent."""
         return documents.write(self.ROOT, self._content())
 
     def _content(self) -> Content:
@@ -187,7 +184,7 @@ class Response(_Message):
 
     @classmethod
     def from_broken(cls, data: bytes) -> Self:
-        """Read as `from_xml`, and also what is no proper XML but holds the right root and a whole status.
+        """Read as `from_xml`, and accept malformed XML that has the right root and a complete status.
 
         An alarm that was accepted is not sent again because an `info` has a bare &. Not for a new password, and not
         past the longest message. Raises `MalformedMessage`.
@@ -206,7 +203,7 @@ class Response(_Message):
                 raise
             names = ("info", "arrivaltime", "reference")
             content: Content = {name: found[0] for name in names if (found := _whole(text, name))}
-            return replace(cls._of(content, int(status)), warning=f"the receiver's answer is no proper XML: {error}")
+            return replace(cls._of(content, int(status)), warning=f"the receiver's answer is malformed XML: {error}")
 
     @classmethod
     def _of(cls, content: Content, status: int) -> Self:
@@ -279,7 +276,7 @@ AnyRequest = AlarmRequest | PingRequest | NewAuthRequest
 
 
 def check_reference(request: AnyRequest, response: Response) -> None:
-    """Raise `MalformedMessage` if `response` answers another message: its reference is not that of `request`."""
+    """Raise `MalformedMessage` if the reference of `response` is not that of `request`."""
     sent = getattr(request, "reference", None)
     if sent is not None and response.reference is not None and response.reference != sent:
         raise MalformedMessage(Status.WRONG_CONTENT, f"the answer has another reference: {clean(response.reference)}")
@@ -295,7 +292,6 @@ def parse_request(data: bytes) -> AnyRequest:
 
 
 def _elements(message: _Message) -> Content:
-    """Return the elements of `message` by XML name."""
     content: Content = {}
     for element in message.ELEMENTS:
         value = getattr(message, element.field)

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from bridge.common.text import clean
-from bridge.sos_access.status import TransportError
+from bridge.sos_access.status import Failure, TransportError
 from bridge.sos_access.tls import TlsPolicy
 
 
@@ -38,40 +38,37 @@ def peer_name(address: tuple[str, int]) -> str:
     return f"[{clean(host)}]:{port}" if ":" in host else f"{clean(host)}:{port}"
 
 
-def _describe(error: OSError | UnicodeError, address: tuple[str, int]) -> str:
-    """Return one line with the peer and the failure."""
+def _described(error: OSError | UnicodeError, address: tuple[str, int]) -> tuple[str, Failure]:
+    """Return one line with the peer and the failure, and its kind."""
     peer = peer_name(address)
     match error:
         case ConnectionRefusedError():
-            return f"connection refused by {peer}"
+            return f"connection refused by {peer}", Failure.REFUSED
         case ConnectionResetError() | BrokenPipeError() | ConnectionAbortedError():
-            return f"connection reset by {peer}"
+            return f"connection reset by {peer}", Failure.RESET
         case ssl.SSLCertVerificationError():
-            return f"certificate of {peer} not trusted: {clean(error.verify_message)}"
+            return f"certificate of {peer} not trusted: {clean(error.verify_message)}", Failure.CERTIFICATE
         case ssl.SSLError():
             reason = clean(getattr(error, "reason", None) or error.strerror or error)
-            return f"TLS with {peer} failed: {_TLS_FAULTS.get(reason, reason)}"
+            return f"TLS with {peer} failed: {_TLS_FAULTS.get(reason, reason)}", Failure.TLS
         case socket.gaierror() | UnicodeError():
-            return f"no address found for {clean(address[0])}"
+            return f"no address found for {clean(address[0])}", Failure.NO_ADDRESS
         case _:
-            return f"no connection with {peer}: {clean(error.strerror or error)}"
+            return f"no connection with {peer}: {clean(error.strerror or error)}", Failure.UNREACHABLE
 
 
 @contextlib.contextmanager
-def translated(peer: Peer, timed_out: str) -> Iterator[None]:
+def translated(peer: Peer, timed_out: str, failure: Failure = Failure.OTHER) -> Iterator[None]:
+    """Raise TransportError for an error of the system; the other arguments describe a timeout."""
     try:
         yield
     except TimeoutError:
-        raise TransportError(timed_out) from None
+        raise TransportError(timed_out, failure) from None
     except (OSError, UnicodeError) as error:  # UnicodeError: a name that cannot be one in DNS
-        raise TransportError(_path_fault(error, peer) or _describe(error, peer.address)) from error
-
-
-def _path_fault(error: OSError | UnicodeError, peer: Peer) -> str | None:
-    """Return what is wrong with the path, if that is what went wrong."""
-    if isinstance(error, OSError) and error.errno in _PATH_FAULTS and (peer.interface or peer.source):
-        return f"no path over {peer.interface or peer.source}: {error.strerror}"
-    return None
+        way = peer.interface or peer.source
+        if way and isinstance(error, OSError) and error.errno in _PATH_FAULTS:
+            raise TransportError(f"no path over {way}: {error.strerror}") from error
+        raise TransportError(*_described(error, peer.address)) from error
 
 
 _OUTDATED = 'it supports only outdated TLS, which tls_verify = "none" allows'

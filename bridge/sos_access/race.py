@@ -1,4 +1,4 @@
-"""Connecting to one of several receivers: the first connection that is made is used (PROTOCOL.md, Failover)."""
+"""Connects to one of several receivers: the first connection made is used (PROTOCOL.md, Failover)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Names to addresses, with a bound and off the shared thread pool; the last addresses that worked stay known.
+"""Looks names up within a time limit, off the shared thread pool; keeps addresses that worked.
 
 A name server that hangs blocks the thread of its own name and nothing else. At most one lookup of a name runs.
 """
@@ -29,7 +29,7 @@ def system_lookup(host: str) -> list[str]:
 
 
 class Resolver:
-    """Looks names up and remembers those of addresses that worked; `known` is for whoever keeps it on disk."""
+    """Looks names up. `known`: the addresses that worked, by name; the caller may keep them on disk."""
 
     def __init__(self, known: Mapping[str, Iterable[str]] | None = None, lookup: Lookup = system_lookup) -> None:
         self.known: dict[str, tuple[str, ...]] = {host: tuple(each) for host, each in (known or {}).items()}
@@ -100,7 +100,6 @@ class Resolver:
 
 @lru_cache  # asked for each connection
 def is_literal(host: str) -> bool:
-    """Return whether `host` is an IP address."""
     try:
         ip_address(host)
     except ValueError:
@@ -109,6 +108,6 @@ def is_literal(host: str) -> bool:
 
 
 def _retrieved(future: asyncio.Future[list[str]]) -> None:
-    """A lookup that failed after everybody stopped waiting is no error of the loop."""
+    """Consume the error of a lookup that no caller waits for any more."""
     if not future.cancelled():
         future.exception()

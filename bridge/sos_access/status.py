@@ -8,11 +8,11 @@ person. `Failover`: try the other receiver, then retry. 0 and 10 are not errors:
 from __future__ import annotations
 
 from datetime import datetime
-from enum import IntEnum
+from enum import IntEnum, StrEnum
 from typing import Literal
 
 from bridge.common.errors import BridgeError
-from bridge.common.text import clean
+from bridge.common.text import clean, counted
 
 ReceiverName = Literal["primary", "secondary"]
 
@@ -89,6 +89,8 @@ class MandatoryDataMissing(Rejected):
 class ServiceUnavailable(Rejected):
     """9: the operator has not enabled heartbeats for this transmitter; stop them."""
 
+    hint = "heartbeats are not enabled at the operator"
+
 
 class XMLHeaderMissingOrInvalid(Rejected):
     """100: the XML header is missing or different."""
@@ -96,6 +98,8 @@ class XMLHeaderMissingOrInvalid(Rejected):
 
 class PingTooOften(Rejected):
     """101: wait longer between heartbeats; the link is up."""
+
+    hint = "it was pinged a moment ago; try again later"
 
 
 class Unauthorized(SOSAccessError):
@@ -122,15 +126,35 @@ class OtherError(Failover):
     """99, and every code outside the table, which is kept."""
 
 
+class Failure(StrEnum):
+    """What an exchange without a readable response failed by."""
+
+    REFUSED = "refused"
+    RESET = "reset"
+    NO_CONNECTION = "no connection"
+    UNREACHABLE = "unreachable"
+    NO_RESPONSE = "no response"
+    HUNG_UP = "hung up"
+    NO_ADDRESS = "no address"
+    CERTIFICATE = "certificate"
+    TLS = "TLS"
+    MALFORMED = "malformed"
+    OTHER = "other"
+
+
 class TransportError(Failover):
     """No readable response (PROTOCOL.md, Transport failures). The text says why."""
+
+    def __init__(self, text: str, failure: Failure = Failure.OTHER) -> None:
+        super().__init__(text)
+        self.failure = failure
 
 
 class MalformedMessage(TransportError):
     """Not a message of this protocol; `reason` is the status that a receiver answers."""
 
     def __init__(self, reason: Status, text: str) -> None:
-        super().__init__(text)
+        super().__init__(text, Failure.MALFORMED)
         self.reason = reason
 
 
@@ -142,7 +166,7 @@ class ReceiversUnavailable(SOSAccessError):
 
     def __init__(self, failures: tuple[tuple[ReceiverName, Failover], ...]) -> None:
         reasons = "; ".join(dict.fromkeys(f"{receiver}: {error}" for receiver, error in failures))
-        super().__init__(f"no receiver took it in {len(failures)} attempts ({reasons})")
+        super().__init__(f"no receiver took it in {counted(len(failures), 'attempt')} ({reasons})")
         answered = (error for _, error in reversed(failures) if error.status is not None)
         if (last := next(answered, None)) is not None:
             self.status, self.info, self.arrival_time = last.status, last.info, last.arrival_time

@@ -78,7 +78,6 @@ class BlockingClient:
 
     @property
     def authentication(self) -> Secret:
-        """The password of the next message."""
         return self._client.authentication
 
     @authentication.setter

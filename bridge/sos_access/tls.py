@@ -62,7 +62,7 @@ def tls_context(verify: str) -> TlsPolicy:
 
 
 def unverified(*, old_receivers: bool = False) -> ssl.SSLContext:
-    """Return a context that accepts any certificate, for `none` and pins, and to read one that is not trusted."""
+    """Return a context that accepts any certificate: for `none`, for pins, to read an untrusted one."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE

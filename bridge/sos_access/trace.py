@@ -1,4 +1,7 @@
-"""Debug lines around each step on the wire: started, then complete or failed. No document: it has a password."""
+"""Debug lines around each step on the wire: started, then complete or failed.
+
+Documents are not logged: they contain a password.
+"""
 
 from __future__ import annotations
 

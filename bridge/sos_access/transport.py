@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Self
+from types import TracebackType
+from typing import Self
 
 from bridge.sos_access.connection import Connection, Dialer
 from bridge.sos_access.documents import DocumentBuffer
 from bridge.sos_access.peer import Peer, peer_name
 from bridge.sos_access.status import TransportError
 from bridge.sos_access.tls import TlsPolicy, tls_context
-
-if TYPE_CHECKING:
-    from types import TracebackType
 
 
 class TCPTransport:
@@ -51,7 +49,6 @@ class TCPTransport:
                 connection.abort()
 
     async def send(self, data: bytes) -> None:
-        """Send all of `data`."""
         await self._connected().send(data)
 
     async def receive(self) -> bytes:

@@ -1,4 +1,4 @@
-"""What is new for each transmitter, kept in memory: a new command reaches its line without a read from disk."""
+"""Notes new commands in memory: a command reaches its transmitter without a read from disk."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from bridge.store.records import Queued
 
 
 class Wakes:
-    """Who waits for something new in the outbox: the transmitters, each for its own, and the publisher for any."""
+    """Who waits for changes of the outbox: each transmitter for its own, the publisher for all."""
 
     def __init__(self) -> None:
         self.any = asyncio.Event()
@@ -49,7 +49,6 @@ class Arrivals:
         self._dropped: defaultdict[str, set[int]] = defaultdict(set)
 
     def add(self, queued: Queued) -> None:
-        """Note a command that was stored, or made pending again."""
         name = queued.command.transmitter
         if name in self._known and queued.id not in self._known[name]:
             self._known[name].add(queued.id)
@@ -62,7 +61,6 @@ class Arrivals:
         self._dropped[transmitter].clear()
 
     def end(self, queued: Queued) -> None:
-        """Note that a command is not pending any more."""
         self._known.get(queued.command.transmitter, set()).discard(queued.id)
 
     def take(self, transmitter: str) -> list[Queued]:

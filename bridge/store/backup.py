@@ -1,4 +1,4 @@
-"""Back up and restore what a bridge must not lose: a snapshot of the store, and the passwords of rotations.
+"""Back up and restore what a bridge must not lose: a snapshot of the store, and rotated passwords.
 
 A backup is a tar archive with `sosbridge.db` and `passwords/NAME.json`, of mode 0600. Backing up works while the
 service runs; restoring needs it stopped.
@@ -35,9 +35,7 @@ class Contents:
     """What a backup contains, and what restoring it kept."""
 
     pending: int
-    """Number of pending commands."""
     passwords: tuple[str, ...]
-    """Names of the password files."""
     kept: tuple[str, ...] = ()
     """Password files that existed and were kept, because they are newer than any backup."""
     replaced: str | None = None
@@ -130,7 +128,7 @@ def _check(database: Path) -> int:
 
 
 def _write_passwords(passwords: dict[str, bytes], folder: Path) -> tuple[str, ...]:
-    """Write those that are missing; return the names of the others: a password older than the last would be refused."""
+    """Write the missing passwords; return the names of those that exist, as an older one would be refused."""
     kept = []
     if passwords:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)

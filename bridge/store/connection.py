@@ -64,7 +64,7 @@ _REASONS = (
 
 
 def fault(path: Path, error: sqlite3.Error) -> StoreError:
-    """Return the error to raise for SQLite's `error`: DamagedError, or StoreError with the reason in words."""
+    """Return the error to raise for SQLite's `error`: DamagedError, or StoreError with the reason."""
     text = str(error)
     if text.startswith(_INVALID_TEXT):
         return damage(path, "invalid UTF-8 in a text column")
@@ -115,20 +115,27 @@ def _open_exclusively(path: Path) -> sqlite3.Connection:
         )
     except sqlite3.Error as error:
         raise fault(path, error) from None
-    try:
+    with _opening(connection, path):
         connection.row_factory = sqlite3.Row
         connection.execute("PRAGMA locking_mode = EXCLUSIVE")  # before the first access
         for pragma in _PRAGMAS[1:]:
             connection.execute(f"PRAGMA {pragma}")
         _refuse_newer(connection, path)
         _check(connection, path)
+    return connection
+
+
+@contextmanager
+def _opening(connection: sqlite3.Connection, path: Path) -> Iterator[None]:
+    """Close `connection` where that fails; the error is a StoreError."""
+    try:
+        yield
     except sqlite3.Error as error:
         connection.close()
         raise fault(path, error) from None
     except StoreError:
         connection.close()
         raise
-    return connection
 
 
 def connect(path: Path, *, owned: bool = True) -> sqlite3.Connection:
@@ -145,14 +152,8 @@ def connect(path: Path, *, owned: bool = True) -> sqlite3.Connection:
         raise StoreError(f"the store {path}: {error.strerror}; its directory must exist and be writable") from None
     except sqlite3.Error as error:
         raise fault(path, error) from None
-    try:
+    with _opening(connection, path):
         _prepare(connection, path, owned=owned)
-    except sqlite3.Error as error:
-        connection.close()
-        raise fault(path, error) from None
-    except StoreError:
-        connection.close()
-        raise
     return connection
 
 

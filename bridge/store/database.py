@@ -39,7 +39,7 @@ class _Job:
     done: asyncio.Future[Any]
 
     def settle(self, result: object, error: BaseException | None) -> None:
-        with suppress(RuntimeError):  # the loop is closed, so nobody waits
+        with suppress(RuntimeError):  # the loop is closed: no caller waits
             self.loop.call_soon_threadsafe(self._settle, result, error)
 
     def _settle(self, result: object, error: BaseException | None) -> None:
@@ -223,7 +223,7 @@ class Store:
             self._failed(None)
 
     def _failed(self, failure: StoreError | None) -> None:
-        with suppress(RuntimeError):  # the loop is closed, so nobody waits
+        with suppress(RuntimeError):  # the loop is closed: no caller waits
             if self._loop is not None:
                 self._loop.call_soon_threadsafe(self._set_failure, failure)
 

@@ -1,4 +1,6 @@
-"""Which MQTT messages the broker may deliver again, and which may be acknowledged (TOPICS.md, Commands). In memory.
+"""Which MQTT messages the broker may redeliver, which may be acknowledged (TOPICS.md, Commands).
+
+In memory.
 
 A message with DUP is a redelivery if its packet id and content belong to a command that has not ended, and whose
 acknowledgement no later answer of the broker has confirmed; or to one that was certainly not acknowledged. In doubt a
@@ -11,20 +13,9 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import Collection, Iterable, Mapping
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
-
-class Message(Protocol):
-    """An MQTT message; `mid` is None with QoS 0."""
-
-    @property
-    def topic(self) -> str: ...
-    @property
-    def payload(self) -> bytes: ...
-    @property
-    def duplicate(self) -> bool: ...
-    @property
-    def mid(self) -> int | None: ...
+from bridge.common.models import Incoming
 
 
 class Delivery(NamedTuple):
@@ -34,7 +25,7 @@ class Delivery(NamedTuple):
     digest: bytes
 
 
-def delivery_of(message: Message) -> Delivery | None:
+def delivery_of(message: Incoming) -> Delivery | None:
     """Return what identifies a message when it comes again; None with QoS 0."""
     if message.mid is None:
         return None
@@ -50,7 +41,7 @@ class Accepted(NamedTuple):
 
 
 class Deliveries:
-    """The messages whose acknowledgement the broker has perhaps not read, and what may not be acknowledged yet."""
+    """Messages whose acknowledgement may not have arrived, and those that may not be acknowledged yet."""
 
     def __init__(self) -> None:
         self.changed = asyncio.Event()
@@ -81,14 +72,14 @@ class Deliveries:
         if not saved:
             self._unsaved |= accepted
 
-    def is_redelivery(self, message: Message) -> bool:
+    def is_redelivery(self, message: Incoming) -> bool:
         delivery = delivery_of(message)
         if delivery is None or not message.duplicate:
             return False
         digest, _ = self._open.get(delivery.mid, (None, 0))
         return digest == delivery.digest or delivery in self._unsaved
 
-    def is_safe(self, message: Message) -> bool:
+    def is_safe(self, message: Incoming) -> bool:
         """Whether a message may be acknowledged: its command is on disk, or its result is published."""
         return delivery_of(message) not in self._unsaved
 
@@ -97,7 +88,6 @@ class Deliveries:
         return self._unsaved.keys().isdisjoint(keys)
 
     def saved(self) -> None:
-        """Everything is on disk."""
         self._unsaved.clear()
         self.changed.set()
 
@@ -106,12 +96,11 @@ class Deliveries:
         self._open = {mid: each for mid, each in self._open.items() if each[1] not in commands}
 
     def published(self, rows: Collection[Accepted]) -> None:
-        """The results of these are published."""
         for key in [key for key, row in self._unsaved.items() if row in rows]:
             del self._unsaved[key]
             self.changed.set()
 
-    def acknowledged(self, messages: Iterable[Message]) -> None:
+    def acknowledged(self, messages: Iterable[Incoming]) -> None:
         """The broker has certainly read the acknowledgements of these."""
         for message in messages:
             digest, command = self._open.get(message.mid or 0, (b"", 0))

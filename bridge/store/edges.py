@@ -1,4 +1,4 @@
-"""When the bridge ran and when parts of its lines changed, for 13 months; and the results, read in portions.
+"""When the bridge ran and when parts of its lines changed, for 13 months; results in portions.
 
 Runs and edges are only added. A run's last write is its end where the bridge was killed.
 """

@@ -1,4 +1,4 @@
-"""What the store needs while the bridge runs: old results pruned, changes by other programs and damage noticed."""
+"""Maintenance while the bridge runs: prunes old results, notices damage and changes by other programs."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from bridge.common.clock import Clock
 from bridge.common.errors import StoreError
-from bridge.common.lasting import LASTS
+from bridge.common.lasting import tolerated
 from bridge.store.database import Store
 from bridge.store.outbox import Outbox
 
@@ -40,30 +40,23 @@ async def _watch_others(outbox: Outbox) -> None:
     """Notice when another program changed the store, such as `sosbridge outbox retry`."""
     mark = None
     while True:
-        try:
+        with tolerated(log):
             before, mark = mark, await outbox.change_mark()
             if before is not None and before != mark:
                 await outbox.follow_others()
-        except StoreError as error:
-            log.error("%s", error, extra=LASTS)
         await asyncio.sleep(_OTHERS_WRITE_S)
 
 
 async def _forget_confirmed(outbox: Outbox) -> None:
     while True:
         await asyncio.sleep(_CONFIRMED_S)
-        try:
+        with tolerated(log):
             await outbox.forget_confirmed()
-        except StoreError as error:
-            log.error("%s", error, extra=LASTS)
 
 
 async def _prune(outbox: Outbox, clock: Clock) -> None:
     while True:
         await asyncio.sleep(_PRUNE_S)  # by then a receiver has shown if the clock is years ahead
-        if clock.is_wrong:
-            continue
-        try:
-            await outbox.prune(clock.now())
-        except StoreError as error:
-            log.error("%s", error, extra=LASTS)
+        with tolerated(log):
+            if not clock.is_wrong:
+                await outbox.prune(clock.now())

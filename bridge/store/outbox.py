@@ -49,8 +49,6 @@ _ALARMS = (Request.ALARM, Request.RESTORE)
 
 @dataclass(frozen=True, slots=True)
 class _Added:
-    """What a transaction added."""
-
     transmitters: set[str] = field(default_factory=set)
     queued: list[Queued] = field(default_factory=list)
     rows: dict[Delivery | str, Accepted] = field(default_factory=dict)
@@ -94,7 +92,7 @@ class Outbox(OutboxReader):
 
     def _accepted(self, task: asyncio.Task[set[str]]) -> None:
         self.deliveries.accepting.discard(task)
-        if not task.cancelled() and (error := task.exception()) is not None:  # perhaps nobody waits for it any more
+        if not task.cancelled() and (error := task.exception()) is not None:  # its caller may have been cancelled
             log.debug("commands were not accepted: %s", error)
 
     async def _finish(self, work: Callable[[sqlite3.Connection], _Added]) -> set[str]:
@@ -134,15 +132,7 @@ class Outbox(OutboxReader):
             error = "not sent again: the same alarm with this reference and transmitter_time was accepted before"
         else:
             return entry
-        result = Result(
-            request=command.request,
-            outcome=outcome,
-            reference=command.reference,
-            event_code=command.alarm.event_code if command.alarm else None,
-            accepted_at=command.accepted_at,
-            completed_at=command.accepted_at,
-            error=error,
-        )
+        result = command.ended(outcome, command.accepted_at, error=error)
         return InvalidEntry(entry.transmitter, result, entry.reply, entry.delivery)
 
     async def pending(self, transmitter: str) -> list[Queued]:
@@ -176,11 +166,6 @@ class Outbox(OutboxReader):
                 if queued is not None and queued.state is State.PENDING:
                     self._arrivals.add(queued)
         self.wakes.wake_all()
-
-    async def keep_line_state(self, transmitter: str, state: str) -> None:
-        """Store what a line has to know after a restart, as JSON."""
-        sql = "INSERT OR REPLACE INTO line (transmitter, state) VALUES (?, ?)"
-        await self._store.write(lambda db: db.execute(sql, (transmitter, state)))
 
     async def failed(self, queued: Queued, *, attempts: int, error: str, unauthorized: Result | None = None) -> None:
         """Keep a command for another round, with the error; its `undelivered` event is pending from now on.
@@ -237,7 +222,6 @@ class Outbox(OutboxReader):
         await self._store.write(lambda db: db.execute(sql, (name, value)))
 
     async def published(self, results: Sequence[PendingResult]) -> None:
-        """Note that the broker has these results."""
         rows = {Accepted(result.id, ended=True) for result in results}
         self.deliveries.published(rows | {Accepted(result.command_id) for result in results if result.command_id})
         values = [(result.id,) for result in results]
@@ -256,7 +240,7 @@ class Outbox(OutboxReader):
             await self._store.write(lambda db: db.executemany("UPDATE command SET mid = NULL WHERE id = ?", values))
 
     async def prune(self, now: datetime) -> None:
-        """Delete published results past the history's age or number, and the oldest rejected alarms past theirs."""
+        """Delete published results beyond the history's age or number, and the oldest rejected alarms."""
         before, bound = (now - self._history).timestamp(), self._max_commands
 
         def work(db: sqlite3.Connection) -> None:
@@ -296,7 +280,7 @@ class Outbox(OutboxReader):
         return await self._store.write(work)
 
     async def keep_panel(self, guid: str, content: Mapping[str, Any], entries: Mapping[str, CommandEntry]) -> set[str]:
-        """Store a panel's content and the commands that its events raise, in one transaction; `entries` by key.
+        """Store a panel's content and its events' commands in one transaction; `entries` are by key.
 
         A key that is stored already adds nothing: one physical event is one alarm. Returns as `add`. Raises StoreError
         where a command is in memory only: it is sent, but the panel is to report the event again until that is safe.
@@ -328,18 +312,8 @@ def _pending_numbers(db: sqlite3.Connection, transmitter: str) -> set[int]:
 
 
 def _end_dropped(db: sqlite3.Connection, queued: Queued, now: datetime) -> None:
-    """Store the result of a command that a person drops."""
     command = queued.command
-    result = Result(
-        request=command.request,
-        outcome=Outcome.REJECTED,
-        reference=command.reference,
-        event_code=command.alarm.event_code if command.alarm else None,
-        attempts=queued.attempts or None,
-        accepted_at=command.accepted_at,
-        completed_at=now,
-        warnings=command.warnings,
-        error="dropped with `sosbridge outbox drop`",
-    )
+    attempts, error = queued.attempts or None, "dropped with `sosbridge outbox drop`"
+    result = command.ended(Outcome.REJECTED, now, attempts=attempts, warnings=command.warnings, error=error)
     insert_result(db, command.transmitter, queued.id, result, command.reply)
     forget_repeatable(db, command)

@@ -1,4 +1,4 @@
-"""The passwords of one account at its receivers, in a file of mode 0600 (sos_access/PROTOCOL.md, Passwords).
+"""The passwords of one account, in a file of mode 0600 (sos_access/PROTOCOL.md, Passwords).
 
 A receiver takes the old password until it gets the first message with the new one, and the two receivers of a
 transmitter need not agree. So a new password is on disk before anything is sent with it, and kept are all since the
@@ -22,7 +22,7 @@ from bridge.common.files import write_private
 from bridge.common.models import Secret
 
 MOST_OPEN = 5
-"""So many passwords are kept; past that a rotation is refused, as nobody knows any more which of them is right."""
+"""Passwords kept at most; beyond that a rotation is refused, as it is unknown which of them is valid."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,10 +35,10 @@ class _Password:
 
 
 class Passwords:
-    """Which passwords to send with. Methods that write block until the file is on disk; any thread may call them."""
+    """Which passwords to send with. Thread-safe; methods that write block until the file is on disk."""
 
     def __init__(self, path: Path, configured: Secret, receivers: Sequence[str] = ("primary",)) -> None:
-        """Read `path` if it exists. A damaged file raises nothing: `problem` says so, the configured one is tried."""
+        """Read `path` if it exists. For a damaged file, `problem` is set and the configured password tried."""
         self.problem: str | None = None
         """Why the file cannot be read, for a person."""
         self._unwritable: str | None = None

@@ -33,12 +33,6 @@ class OutboxReader:
     def __init__(self, store: Store) -> None:
         self._store = store
 
-    async def line_state(self, transmitter: str) -> str | None:
-        """Return what `keep_line_state` stored last."""
-        sql = "SELECT state FROM line WHERE transmitter = ?"
-        row = await self._store.read(lambda db: db.execute(sql, (transmitter,)).fetchone())
-        return str(row["state"]) if row else None
-
     async def _queued(self, sql: str, values: Mapping[str, Any] | Sequence[Any] = ()) -> list[Queued]:
         return await self._store.read(lambda db: [read_queued(row) for row in db.execute(sql, values)])
 
@@ -52,7 +46,6 @@ class OutboxReader:
         return await self._queued(sql, {"transmitter": transmitter, **asdict(cutoff)})
 
     async def first(self, transmitter: str) -> Queued | None:
-        """Return the oldest pending alarm."""
         sql = (
             "SELECT * FROM command WHERE transmitter = ? AND state = 'pending' AND request IN ('alarm', 'restore')"
             " ORDER BY id LIMIT 1"
@@ -83,7 +76,6 @@ class OutboxReader:
         )
 
     async def active(self, transmitter: str) -> list[ActiveAlarm]:
-        """Return the active alarms, oldest first."""
         sql = "SELECT * FROM active WHERE transmitter = ? ORDER BY since, event_code, section, detector, area"
         return await self._store.read(lambda db: [read_active(row) for row in db.execute(sql, (transmitter,))])
 
@@ -137,7 +129,6 @@ class OutboxReader:
         return found[0] if found else None
 
     async def panels(self) -> dict[str, Any]:
-        """Return the stored content of each panel, by GUID."""
         sql = "SELECT guid, content FROM panel"
         return await self._store.read(lambda db: {row["guid"]: read_panel(row) for row in db.execute(sql)})
 

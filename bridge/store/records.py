@@ -15,7 +15,7 @@ from bridge.common.models import ActiveAlarm, AlarmIdentity, Command, Moment, Pr
 from bridge.store.deliveries import Delivery
 
 _REPEATED_S = 86400.0
-"""How long a caller's reference and time tell the same alarm from a new one."""
+"""How long a caller's reference and time identify an alarm."""
 
 
 class State(StrEnum):
@@ -28,8 +28,6 @@ class State(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class CommandEntry:
-    """A command to store."""
-
     command: Command
     delivery: Delivery | None = None
     repeatable: bool = False
@@ -59,8 +57,6 @@ Entry = CommandEntry | InvalidEntry
 
 @dataclass(frozen=True, slots=True)
 class Queued:
-    """A command in the outbox."""
-
     id: int
     command: Command
     state: State
@@ -78,8 +74,6 @@ class Queued:
 
 @dataclass(frozen=True, slots=True)
 class PendingResult:
-    """A result that is not yet published."""
-
     id: int
     transmitter: str
     request: Request
@@ -103,7 +97,6 @@ class Counts:
 
 
 def count_pending(db: sqlite3.Connection) -> int:
-    """Return the number of pending commands."""
     return int(db.execute("SELECT count(*) FROM command WHERE state = 'pending'").fetchone()[0])
 
 
@@ -114,7 +107,7 @@ def read_deliveries(db: sqlite3.Connection) -> dict[int, tuple[bytes, int]]:
 
 
 def _key(command: Command) -> str:
-    """Return what a command has in common with the same one sent again by its caller, for the table `forwarded`."""
+    """Return what identifies a command that its caller sends again, for the table `forwarded`."""
     alarm = command.alarm.given() if command.alarm else {}
     content = json.dumps([command.transmitter, command.request, alarm], sort_keys=True)
     return f"reference:{hashlib.sha256(content.encode()).hexdigest()}"

@@ -1,4 +1,4 @@
-"""Replace a damaged store by a new one with all rows that can be read. The damaged store is renamed, never deleted.
+"""Replaces a damaged store by a new one with all readable rows; the old one is renamed, never deleted.
 
 A duplicate alarm beats a lost one: every readable row is copied, and an alarm whose texts are lost is copied without
 them.
@@ -62,7 +62,6 @@ _TABLES: Tables = {
     "active": ("transmitter, event_code, area, section, detector", read_active),
     "panel": ("guid", read_panel),
     "forwarded": ("key", lambda row: float(row["at"])),
-    "line": ("transmitter", lambda row: json.loads(row["state"])),
     "fact": ("name", lambda row: str(row["value"])),
     "history": ("id", read_pending_result),
     "run": ("id", read_run),
@@ -151,7 +150,10 @@ def _finish(path: Path) -> None:
 
 
 def replace(path: Path, sound: Path) -> str | None:
-    """Replace the database at `path` with the closed database `sound`; return the new name of the old one, if any."""
+    """Replace the database at `path` by the closed database `sound`; return the old one's new name.
+
+    None: there was no old one.
+    """
     _remove(_new(path))
     _rename(sound, _new(path))
     kept = _free_name(path, "replaced")

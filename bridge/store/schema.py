@@ -56,7 +56,6 @@ MIGRATIONS: tuple[str, ...] = (
     ALTER TABLE command ADD COLUMN sure INTEGER NOT NULL DEFAULT 0;
     """,
     """
-    CREATE TABLE line (transmitter TEXT PRIMARY KEY, state TEXT NOT NULL) WITHOUT ROWID;  -- JSON: routes, logins, ...
     CREATE TABLE fact (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;  -- what a start has to know
     -- which MQTT message it came with, until the broker has the acknowledgement for certain (Deliveries)
     ALTER TABLE command ADD COLUMN mid INTEGER;

@@ -1,4 +1,4 @@
-"""The store in memory, while the disk cannot be written: what is read and written there, and how it gets to disk.
+"""The store in memory while the disk cannot be written, and how its changes get to disk.
 
 The copy has everything but old results and edges. Triggers note which rows change; once the disk takes writes again,
 these rows are written there in one transaction.
@@ -17,7 +17,6 @@ _TABLES = {
     "active": ("transmitter", "event_code", "area", "section", "detector"),
     "panel": ("guid",),
     "forwarded": ("key",),
-    "line": ("transmitter",),
     "fact": ("name",),
     "run": ("id",),
     "edge": ("run", "transmitter", "part", "at"),
@@ -50,7 +49,7 @@ def copy(disk: sqlite3.Connection) -> sqlite3.Connection:
 
 
 def write_back(memory: sqlite3.Connection, disk: sqlite3.Connection) -> None:
-    """Write what has changed in memory to the disk, in one transaction. Raises sqlite3.Error: then nothing is."""
+    """Write the changes to disk in one transaction. On sqlite3.Error, nothing is written."""
     disk.execute("BEGIN IMMEDIATE")
     try:
         for change in memory.execute("SELECT name, key FROM changed"):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from enum import Enum, auto
 from typing import NamedTuple
 
+from bridge.sos_access.status import Failure
 from bridge.transmitters.logins import Login
 from bridge.transmitters.routes import Answer, Route, answer_of
 
@@ -31,6 +32,8 @@ class Attempt(NamedTuple):
     login: Login = Login.ALL
     took_s: float | None = None
     """The time to connect."""
+    failure: Failure | None = None
+    """What it failed by, without an answer."""
 
     @property
     def answer(self) -> Answer:

@@ -2,33 +2,29 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 from bridge.common.text import clean
-from bridge.sos_access.status import Status
+from bridge.sos_access.status import Failure, Status
+from bridge.transmitters.logins import Refusal
 from bridge.transmitters.rounds import LineState
+from bridge.transmitters.routes import Part
 
-Part = tuple[str, str]
-"""`receiver` or `path`, and its name."""
-
-_ANSWERED = re.compile(r"answered (\d+)")
 _REFUSES = "the transmitter code or password"
-_WORDS = (
-    ("connection refused by ", "refuses connections", "refuse connections"),
-    ("connection reset by ", "breaks off connections", "break off connections"),
-    ("no connection to ", "does not accept connections in time", "do not accept connections in time"),
-    ("no connection with ", "cannot be reached", "cannot be reached"),
-    ("no complete response from ", "does not answer", "do not answer"),
-    ("connection closed by ", "hangs up without an answer", "hang up without an answer"),
-    ("no address found for ", "is not found in DNS", "are not found in DNS"),
-    ("certificate of ", "has a certificate that is not trusted", "have certificates that are not trusted"),
-    ("TLS with ", "fails in TLS", "fail in TLS"),
-    ("malformed response from ", "sends malformed answers", "send malformed answers"),
-)
-"""The beginning of an error of `sos_access`, and what it says of one receiver and of two."""
-_NEEDS_A_PERSON = ("certificate of ", "TLS with ")
+_WORDS: dict[int | str | None, tuple[str, str]] = {
+    Failure.REFUSED: ("refuses connections", "refuse connections"),
+    Failure.RESET: ("resets connections", "reset connections"),
+    Failure.NO_CONNECTION: ("does not accept connections in time", "do not accept connections in time"),
+    Failure.UNREACHABLE: ("cannot be reached", "cannot be reached"),
+    Failure.NO_RESPONSE: ("does not answer", "do not answer"),
+    Failure.HUNG_UP: ("closes connections without an answer", "close connections without an answer"),
+    Failure.NO_ADDRESS: ("is not found in DNS", "are not found in DNS"),
+    Failure.CERTIFICATE: ("has a certificate that is not trusted", "have certificates that are not trusted"),
+    Failure.TLS: ("fails the TLS handshake", "fail the TLS handshake"),
+    Failure.MALFORMED: ("sends malformed answers", "send malformed answers"),
+}
+"""What a failure says of one receiver and of two."""
+_NEEDS_A_PERSON = (Failure.CERTIFICATE, Failure.TLS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,36 +44,32 @@ class Cause:
 
 def causes(line: LineState, now: float) -> dict[Part, Cause]:
     """Return what is wrong with the receivers, and with the paths where there are several."""
-    return dict(_causes(line, now))
-
-
-def _causes(line: LineState, now: float) -> Iterator[tuple[Part, Cause]]:
     routes = line.routes
-    for receiver in routes.receivers:
-        if receiver in line.logins.refusals or routes.receiver_up(receiver) is False:
-            yield ("receiver", receiver), _cause(line, ("receiver", receiver), now)
-    for path in routes.paths if len(routes.paths) > 1 else ():
-        if routes.path_up(path) is False:
-            yield ("path", path), _cause(line, ("path", path), now)
+    parts: list[Part] = [("receiver", name) for name in routes.receivers]
+    parts += [("path", name) for name in routes.paths if len(routes.paths) > 1]
+    failing = [part for part in parts if routes.up(part) is False or _refusal(line, part)]
+    return {part: _cause(line, part, now) for part in failing}
+
+
+def _refusal(line: LineState, part: Part) -> Refusal | None:
+    return line.logins.refusals.get(part[1]) if part[0] == "receiver" else None
 
 
 def _cause(line: LineState, part: Part, now: float) -> Cause:
-    kind, name = part
-    found = [line.routes[route] for route in line.routes.configured if getattr(route, kind) == name]
-    error = max(found, key=lambda health: health.last_exchange or 0.0).last_error
-    refusal = line.logins.refusals.get(name) if kind == "receiver" else None
-    if refusal is not None and (not error or _ANSWERED.match(error)):  # else it does not even answer by now
+    found, refusal = line.routes.of(part), _refusal(line, part)
+    newest = max(found, key=lambda health: health.last_exchange or 0.0)
+    failure, error = newest.last_failure, newest.last_error
+    if refusal is not None and (not error or isinstance(failure, int)):  # else it does not even answer by now
         one, two = f"refuses {_REFUSES}", f"refuse {_REFUSES}"
         return Cause(one, two, refusal.since, hint="ask the operator", good="accepts the password")
     since = max((health.failing_since for health in found if health.failing_since is not None), default=now)
-    if answered := _ANSWERED.match(error):
-        status = f"{answered[1]}{_name(int(answered[1]))}"
+    if isinstance(failure, int):
+        status = f"{failure}{_name(failure)}"
         return Cause(f"answers {status}", f"answer {status}", since)
-    for begins, one, two in _WORDS:
-        if error.startswith(begins):
-            needs_a_person = error.startswith(_NEEDS_A_PERSON)
-            return Cause(one, two, since, *(("", error) if needs_a_person else (error, "")))
-    return Cause(f"fails ({clean(error)})", f"fail ({clean(error)})", since)
+    one, two = _WORDS.get(failure, ("", ""))
+    if not one:
+        return Cause(f"fails ({clean(error)})", f"fail ({clean(error)})", since)
+    return Cause(one, two, since, *(("", error) if failure in _NEEDS_A_PERSON else (error, "")))
 
 
 def _name(status: int) -> str:

@@ -18,8 +18,6 @@ _AFTER_S = 0.001
 
 
 class Reporter(Protocol):
-    """Publishes what happens on a line."""
-
     def changed(self, transmitter: str) -> None:
         """Results, active alarms or the waiting ones have changed in the outbox."""
 
@@ -49,14 +47,13 @@ class Changes:
         self._paused = False
 
     def look(self, state: LineState, now: float) -> None:
-        """Report what has changed."""
         self._reporter.problem(self._line.name, Kind.PASSWORD_FILE, self._line.passwords.trouble)
         self._routes(state, now)
         self._logins(state)
         self._heartbeats(state)
 
     def next_at(self, state: LineState) -> float:
-        """Return when the passing of time alone changes something: the link is down after a level without success."""
+        """Return when time alone changes something: the link is down a heartbeat level after its last success."""
         if self._line.heartbeat is None or self._link is False:
             return float("inf")
         last = state.routes.last_success
@@ -74,7 +71,7 @@ class Changes:
     def _logins(self, state: LineState) -> None:
         name, refusing = self._line.name, set(state.logins.refusals)
         for receiver in sorted(refusing - self._refusing):
-            text = f"receiver {receiver} refuses transmitter code or password; ask the operator"
+            text = f"the {receiver} receiver refuses transmitter code or password; ask the operator"
             self._reporter.problem(name, Kind.UNAUTHORIZED, text, receiver=receiver)
             if not self._refusing:
                 self._reporter.emit("unauthorized", transmitter=name, error=text)
@@ -83,7 +80,7 @@ class Changes:
         self._refusing = refusing
 
     def _heartbeats(self, state: LineState) -> None:
-        """A pause that is over is no answer yet: the problem lasts until a ping is accepted."""
+        """The end of a pause is not an answer: the problem lasts until a ping is accepted."""
         paused = self._line.heartbeat is not None and state.supervision.paused_until is not None
         if paused == self._paused:
             return

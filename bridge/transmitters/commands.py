@@ -84,7 +84,7 @@ def _request(leaf: str) -> tuple[Request, str | None]:
 
 
 def _alarm(text: str) -> tuple[Alarm, list[str]]:
-    """Read an alarm, and say what of it is ignored. Raises CommandError and FieldError where it has no event code."""
+    """Return an alarm and what of it is ignored. Raises CommandError, FieldError without an event code."""
     if not text:
         raise CommandError('the payload is empty; give an event code such as BA, or {"event_code": "BA", ...}')
     if text.startswith("{"):
@@ -95,7 +95,6 @@ def _alarm(text: str) -> tuple[Alarm, list[str]]:
 
 
 def _quoted(text: str) -> str:
-    """Return the event code in a JSON string."""
     try:
         code = json.loads(text)
     except (ValueError, RecursionError):

@@ -12,10 +12,9 @@ from bridge.common.backoff import Backoff
 from bridge.common.clock import Clock
 from bridge.common.errors import StoreError
 from bridge.common.lasting import LASTS
-from bridge.common.models import Command, Outcome, Request, Result
+from bridge.common.models import Command, Incoming, Outcome, Request, Result
 from bridge.common.payloads import CommandError
 from bridge.common.text import clean
-from bridge.mqtt.client import Incoming
 from bridge.mqtt.routes import TopicRoute
 from bridge.store.deliveries import delivery_of
 from bridge.store.outbox import Outbox
@@ -28,8 +27,6 @@ log = logging.getLogger(__name__)
 
 
 class CommandHandler:
-    """Stores the commands of all transmitters."""
-
     def __init__(self, topics: Topics, outbox: Outbox, publisher: Publisher, clock: Clock) -> None:
         self._topics = topics
         self._outbox = outbox

@@ -28,7 +28,7 @@ def dump(line: LineState, addresses: Addresses, clock: Clock, now: float) -> str
 
 
 def load(text: str, line: LineState, clock: Clock, now: float) -> Addresses:
-    """Take what `dump` returned into `line`, and return the addresses of names. Raises ValueError for anything else."""
+    """Restore into `line` what `dump` returned; return the addresses of names. Raises ValueError."""
     try:
         content: Mapping[str, Any] = json.loads(text)
         at, boot, steady, sure = content["at"]
@@ -44,7 +44,7 @@ def load(text: str, line: LineState, clock: Clock, now: float) -> Addresses:
 
 
 def _continue(line: LineState) -> None:
-    """Continue the link's count: nothing is written while all is well, so an old success was not the last one."""
+    """Continue the link's count. Successes are not written, so the stored one was not the last."""
     failing = [h.failing_since for h in line.routes.health.values() if h.failing_since is not None]
     if not line.routes.serving and failing:
         line.started = min(line.started, *failing)

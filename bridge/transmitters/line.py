@@ -31,7 +31,7 @@ log = logging.getLogger(__name__)
 
 
 class Watch:
-    """Called while an exchange runs, and at the end of connections that lost its race. By default it does nothing."""
+    """Callbacks during an exchange, and at the end of connections that lost its race; no-ops by default."""
 
     def connecting(self, route: Route) -> None:
         """A connection is begun."""
@@ -55,7 +55,7 @@ class AnswerVerdict(NamedTuple):
 
 
 class Sent(NamedTuple):
-    """What became of a message: an attempt for each route that was tried, in order; the last answer, if any."""
+    """What became of a message: the attempts, one for each route tried, in order; any last answer."""
 
     attempts: tuple[Attempt, ...]
     exchange: Exchange[Response] | None = None
@@ -143,7 +143,7 @@ class Line:
         return self._connected(route, outcome)
 
     async def exchange(self, request: AnyRequest) -> Exchange[Response]:
-        """Send `request` outside a transmitter's schedule, over each route until it is taken. Raises SOSAccessError."""
+        """Send `request` outside the schedule, route by route until it is taken. Raises SOSAccessError."""
         tries = [Try(route, Login.ALL, 0.0) for route in self.peers]
         sent = await self.ask(tries, request, Watch())
         await self.settle(sent)
@@ -156,7 +156,7 @@ class Line:
         return replace(sent.exchange, attempts=len(sent.attempts))
 
     async def rotation_refusal(self) -> str | None:
-        """Return why no new password may be asked for now, such as that it could not be stored; None if one may."""
+        """Return why no rotation may be requested now, such as no space to store it; None if one may."""
         if self.passwords.rotation_refusal is None:
             try:
                 await asyncio.to_thread(self.passwords.check_writable)
@@ -165,7 +165,6 @@ class Line:
         return self.passwords.rotation_refusal
 
     async def settle(self, sent: Sent) -> None:
-        """Store which passwords were accepted and refused."""
         if not self.owns_passwords:
             return
         for each in sent.logins:
@@ -199,7 +198,7 @@ class Line:
         """Return how connecting ended, which others at the same address learn as well."""
         attempt = Attempt(route, took_s=outcome.took_s)
         if outcome.error is not None:
-            attempt = Attempt(route, error=str(outcome.error), connected=False)
+            attempt = Attempt(route, error=str(outcome.error), connected=False, failure=outcome.error.failure)
         self.network.tell(self.peers[route], self, attempt)
         return attempt
 
@@ -220,7 +219,7 @@ class Line:
                 connection = connection or await self.network.dialer.connect(peer)
                 response = await self._answer(connection, _with(request, password))
             except TransportError as error:
-                attempt = Attempt(route, error=str(error), took_s=took_s)
+                attempt = Attempt(route, error=str(error), took_s=took_s, failure=error.failure)
                 break
             connection = None
             found = self._exchange(response, route, sent_at)

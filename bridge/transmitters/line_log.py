@@ -14,10 +14,11 @@ from bridge.common.clock import Clock
 from bridge.common.lasting import Lasting
 from bridge.common.models import Outcome, Request, Result
 from bridge.common.text import LONGEST_ERROR, clean, counted, lasted
-from bridge.transmitters.causes import Cause, Part, causes, of_all_receivers
+from bridge.transmitters.causes import Cause, causes, of_all_receivers
 from bridge.transmitters.line import Sent
 from bridge.transmitters.results import Item
 from bridge.transmitters.rounds import LineState
+from bridge.transmitters.routes import Part
 from bridge.transmitters.schedule import next_try_at
 
 log = logging.getLogger(__name__)
@@ -60,7 +61,6 @@ class LineLog:
     # Alarms and other commands
 
     def attempted(self, item: Item, sent: Sent) -> None:
-        """Log the attempts of one exchange or race."""
         if not log.isEnabledFor(logging.DEBUG):
             return
         for number, attempt in enumerate(sent.attempts, item.attempts - len(sent.attempts) + 1):
@@ -82,12 +82,10 @@ class LineLog:
         self._undelivered[item.queued.id] = item
 
     def dropped(self, number: int) -> None:
-        """Note that a person took a command out."""
         if (item := self._undelivered.pop(number, None)) is not None:
             log.info("%s: %s dropped", self._name, item, extra=self._fields(item))
 
     def ended(self, item: Item, found: Result) -> None:
-        """Log how a command ended."""
         before = self._undelivered.pop(item.queued.id, None)
         well = found.outcome in _ENDED_WELL
         self._delivered += before is not None and well
@@ -253,7 +251,7 @@ def _failure(item: Item, found: Result) -> str:
 
 
 def _level(found: Result) -> int:
-    """Return the level of a result: an alarm that ended undelivered needs a person, a failed ping may heal."""
+    """Return the level of a result: an undelivered alarm needs a person, a failed ping may heal."""
     if found.outcome in _ENDED_WELL:
         return logging.INFO
     return logging.ERROR if found.request in _ALARMS or found.outcome is Outcome.UNAUTHORIZED else logging.WARNING

@@ -24,7 +24,9 @@ class Login(StrEnum):
 
 
 @dataclass(slots=True)
-class _Refusal:
+class Refusal:
+    """A receiver that refuses every password, and what was tried since."""
+
     step: int
     since: float
     due: float
@@ -35,10 +37,7 @@ class _Refusal:
 class Logins:
     """The receivers that refuse every password, and when each is asked again."""
 
-    refusals: dict[str, _Refusal] = field(default_factory=dict)
-
-    def refuses(self, receiver: str) -> bool:
-        return receiver in self.refusals
+    refusals: dict[str, Refusal] = field(default_factory=dict)
 
     def allowed(self, receiver: str, now: float, *, new_alarm: bool) -> Login | None:
         """Return what an attempt at `receiver` may try now; None: nothing."""
@@ -70,7 +69,7 @@ class Logins:
         """Note that `receiver` refused what `allowed` gave."""
         refusal = self.refusals.get(receiver)
         if refusal is None:
-            self.refusals[receiver] = _Refusal(0, now, now + STEPS_S[0])
+            self.refusals[receiver] = Refusal(0, now, now + STEPS_S[0])
         elif login is Login.LIKELIEST:
             refusal.last_login = now
         else:
@@ -96,4 +95,4 @@ class Logins:
         """Take what `as_json` gave `elapsed` seconds ago. Raises KeyError, TypeError, ValueError."""
         for receiver, each in content.items():
             due = now + max(float(each["due_in"]) - elapsed, 0.0)
-            self.refusals[receiver] = _Refusal(int(each["step"]), now - elapsed - float(each["since"]), due)
+            self.refusals[receiver] = Refusal(int(each["step"]), now - elapsed - float(each["since"]), due)

@@ -1,4 +1,4 @@
-"""What the transmitters of a process share: connections, TLS contexts, and how connecting to an address went."""
+"""What transmitters share: connections, TLS contexts, and how connecting to an address went."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Heard = Callable[[Route, Attempt | None], None]
 
 
 class Network:
-    """A transmitter that finds a receiver dead spares the others at the same address, path and TLS the wait."""
+    """A receiver that one transmitter finds dead is known to others of the same address, path and TLS."""
 
     def __init__(self, dialer: Dialer | None = None) -> None:
         self.dialer = dialer or Dialer()

@@ -13,10 +13,10 @@ from functools import partial
 from typing import Any
 
 from bridge.common.errors import StoreError
-from bridge.common.lasting import LASTS
+from bridge.common.lasting import LASTS, tolerated
 from bridge.common.models import Outcome, Reply, Request, Result
 from bridge.common.problems import About, Kind, Problem, Problems
-from bridge.common.text import clean, timestamp
+from bridge.common.text import clean, counted, timestamp
 from bridge.mqtt.outgoing import Outgoing
 from bridge.record.recorder import Recorder
 from bridge.store.outbox import Outbox
@@ -73,7 +73,7 @@ class Publisher:
         self._work.set()
 
     def routes(self, transmitter: str, routes: Routes) -> None:
-        """Publish the state of receivers, paths and link; call it at the start and whenever a route's health changes.
+        """Publish the state of receivers, paths and link, at the start and when a route's health changes.
 
         The first call declares the state before the start: it publishes no events.
         """
@@ -106,7 +106,7 @@ class Publisher:
 
         OFF is published once everything was checked; until then the retained topic keeps what it holds.
         """
-        topic = self._topics.bridge_problem
+        topic = self._topics.bridge("problem")
         if transmitter is not None:
             topic = self._topics.of(transmitter, "problem")
             if not self._reachability[transmitter].is_known:
@@ -127,7 +127,7 @@ class Publisher:
 
     def emit(self, kind: str, **details: object) -> None:
         """Publish an event on `bridge/event`."""
-        self._outgoing.publish(self._topics.bridge_event, json.dumps({"type": kind, **details}))
+        self._outgoing.publish(self._topics.bridge("event"), json.dumps({"type": kind, **details}))
 
     def answer(self, reply: Reply, payload: str) -> None:
         """Answer to a command that belongs to no transmitter."""
@@ -150,7 +150,7 @@ class Publisher:
             await self._refresh(name)
 
     async def _look_for_unconfigured(self) -> None:
-        """Raise or clear the problem of alarms that nobody sends: what was moved in the configuration keeps waiting."""
+        """Raise or clear the problem of alarms whose transmitter is not configured any more."""
         found = await self._outbox.unconfigured(self._topics.transmitters)
         words = ", ".join(f"{count} for {clean(name)}" for name, count in found.items())
         text = f"alarms wait for transmitters that are not configured: {words}; see sosbridge outbox list"
@@ -158,7 +158,6 @@ class Publisher:
         self._problems.set(Kind.UNCONFIGURED_WAITING, text if found else None)
 
     async def run(self) -> None:
-        """Publish what changes until cancelled."""
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._follow_outbox(), name="publisher: follow the outbox")
             tasks.create_task(self._note(), name="publisher: note what is published")
@@ -266,7 +265,7 @@ class Publisher:
 
     async def flush(self) -> None:
         """Note on disk what MQTT has."""
-        try:
+        with tolerated(log):
             if published := list(self._published):
                 await self._outbox.published(published)
                 del self._published[: len(published)]
@@ -274,8 +273,6 @@ class Publisher:
                 await self._outbox.told_undelivered(self._published_undelivered[0])
                 del self._published_undelivered[0]
                 self._work.set()  # for the next portion
-        except StoreError as error:
-            log.error("%s", error, extra=LASTS)
 
 
 def _listed(problem: Problem) -> dict[str, str]:
@@ -285,8 +282,8 @@ def _listed(problem: Problem) -> dict[str, str]:
 
 def _queue_problems(counts: Counts) -> dict[Kind, str | None]:
     """Return the problems that the outbox shows, by kind; None: there is none."""
-    rejected = f"rejected: {counts.rejected}; see sosbridge outbox list, then retry or drop each"
-    undelivered = f"not delivered yet: {counts.undelivered}"
+    rejected = f"{counted(counts.rejected, 'alarm')} rejected; see sosbridge outbox list, then retry or drop each"
+    undelivered = f"{counted(counts.undelivered, 'alarm')} not delivered yet"
     return {
         Kind.REJECTED: rejected if counts.rejected else None,
         Kind.UNDELIVERED: undelivered if counts.undelivered else None,

@@ -1,4 +1,4 @@
-"""What the health of a transmitter's routes means for its topics: receivers, paths, link, their problems. Pure.
+"""Turns the health of a transmitter's routes into states, events and problems to publish. Pure.
 
 `Reachability.update` takes the routes after any change and returns what to publish (TOPICS.md, Transmitter states).
 """
@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 
 from bridge.common.problems import About, Kind
 from bridge.common.text import LONGEST_ERROR, clean, timestamp
-from bridge.transmitters.routes import Health, Routes
+from bridge.transmitters.routes import Health, Part, Routes
 from bridge.transmitters.supervision import HEARTBEATS_PER_LEVEL
 from bridge.transmitters.topics import Reach
 
@@ -25,7 +25,7 @@ _DOWN: Final = {"receiver": Kind.RECEIVER_DOWN, "path": Kind.PATH_DOWN}
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """Whether there is a problem: `text` None says that there is none, `known` False that it was not checked yet."""
+    """Whether there is a problem. `text` None: there is none. `known` False: it was not checked yet."""
 
     kind: Kind
     about: About
@@ -36,8 +36,6 @@ class Finding:
 
 @dataclass(slots=True)
 class Change:
-    """What to publish, below the transmitter's topic."""
-
     states: dict[str, object] = field(default_factory=dict)
     """Payload by topic: ON, OFF or an object."""
     events: list[dict[str, object]] = field(default_factory=list)
@@ -60,8 +58,6 @@ class _Part:
 
 
 class Reachability:
-    """What is published of one transmitter's routes."""
-
     def __init__(self, reach: Reach) -> None:
         self._reach = reach
         self._parts = {key: _Part() for key in self._keys}
@@ -69,11 +65,10 @@ class Reachability:
 
     @property
     def is_known(self) -> bool:
-        """Whether `update` was called."""
         return self._started is not None
 
     @property
-    def _keys(self) -> Iterator[tuple[str, str]]:
+    def _keys(self) -> Iterator[Part]:
         yield from (("receiver", name) for name in self._reach.receivers)
         yield from (("path", name) for name in self._reach.paths)
 
@@ -92,10 +87,9 @@ class Reachability:
         self._update_link(_Moment(routes, now, wall), change)
         return change
 
-    def _update_part(self, key: tuple[str, str], at: _Moment, change: Change, *, silent: bool) -> None:
+    def _update_part(self, key: Part, at: _Moment, change: Change, *, silent: bool) -> None:
         kind, name = key
-        part, found = self._parts[key], at.healths(kind, name)
-        up = at.routes.receiver_up(name) if kind == "receiver" else at.routes.path_up(name)
+        part, found, up = self._parts[key], at.routes.of(key), at.routes.up(key)
         changed, before = up != part.up, part.up
         error = _last_error(found)
         if changed:
@@ -108,10 +102,11 @@ class Reachability:
             change.states[f"{kind}/{name}/state"] = "ON" if up else "OFF"
         change.states[f"{kind}/{name}/info"] = self._info(key, at, found, changed=changed)
         about = About(receiver=name) if kind == "receiver" else About(path=name)
-        text = f"{kind} {name} does not take messages" + (f": {error}" if error else "")
+        subject = f"the {name} receiver" if kind == "receiver" else f"path {name}"
+        text = f"{subject} does not take messages" + (f": {error}" if error else "")
         change.add(_DOWN[kind], about, text, part.since or at.wall, up=up)
 
-    def _info(self, key: tuple[str, str], at: _Moment, found: list[Health], *, changed: bool) -> dict[str, object]:
+    def _info(self, key: Part, at: _Moment, found: list[Health], *, changed: bool) -> dict[str, object]:
         kind, name = key
         part = self._parts[key]
         success = max((h.last_success for h in found if h.last_success is not None), default=None)
@@ -146,9 +141,6 @@ class _Moment(NamedTuple):
     now: float
     wall: datetime
 
-    def healths(self, kind: str, name: str) -> list[Health]:
-        return [self.routes[route] for route in self.routes.configured if getattr(route, kind) == name]
-
     def time_of(self, at: float) -> datetime:
         return self.wall - timedelta(seconds=self.now - at)
 
@@ -164,7 +156,6 @@ class _Moment(NamedTuple):
 
 
 def _last_error(found: list[Health]) -> str:
-    """Return the newest error of routes."""
     failed = [health for health in found if health.last_error]
     newest = max(failed, key=lambda health: health.last_exchange or 0.0, default=None)
     return clean(newest.last_error, LONGEST_ERROR) if newest else ""

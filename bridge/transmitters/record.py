@@ -1,4 +1,4 @@
-"""Publishes the figures of the month for each transmitter: at the start, then each full hour (TOPICS.md, Record)."""
+"""Publishes each transmitter's figures of the month, at the start and hourly (TOPICS.md, Record)."""
 
 from __future__ import annotations
 
@@ -24,8 +24,6 @@ _AFTER_S = 5.0
 
 
 class RecordPublisher:
-    """Keeps the topic `record` of all transmitters."""
-
     def __init__(
         self, topics: Topics, edges: Edges, outgoing: Outgoing, subjects: Sequence[Subject], clock: Clock
     ) -> None:

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from bridge.common.models import Command, Outcome, Request, Result
-from bridge.common.text import clean
+from bridge.common.text import clean, counted
 from bridge.sos_access.client import Exchange
 from bridge.sos_access.messages import Response
 from bridge.sos_access.status import Status
@@ -37,7 +37,9 @@ class Item:
     @property
     def error(self) -> str:
         reasons = "; ".join(dict.fromkeys(self.faults))
-        return f"no receiver took it in {self.attempts} attempts ({reasons})" if reasons else self.queued.error
+        return (
+            f"no receiver took it in {counted(self.attempts, 'attempt')} ({reasons})" if reasons else self.queued.error
+        )
 
     def __str__(self) -> str:
         """The command's name in a log line."""
@@ -49,7 +51,6 @@ class Item:
 
 
 def outcome_of(sent: Sent) -> Outcome:
-    """Return how a ping or a rotation ended."""
     answers = {attempt.answer for attempt in sent.attempts}
     response = sent.exchange.response if sent.exchange else None
     if response is not None and answer_of(response.status) is Answer.ACCEPTED:
@@ -70,20 +71,10 @@ def result(item: Item, outcome: Outcome, now: datetime, sent: Sent | None = None
         fields |= _answer(sent) | ({"error": error} if error is not None else {})
         if sent.exchange is None or (outcome is Outcome.REJECTED and error is None):
             fields["error"] = error or item.error or None
-    return Result(
-        request=command.request,
-        outcome=outcome,
-        reference=command.reference,
-        event_code=command.alarm.event_code if command.alarm else None,
-        accepted_at=command.accepted_at,
-        completed_at=now,
-        warnings=warnings(command, sent),
-        **fields,
-    )
+    return command.ended(outcome, now, warnings=warnings(command, sent), **fields)
 
 
 def heartbeat_result(sent: Sent, now: datetime) -> Result:
-    """Return the result of a heartbeat of the schedule."""
     fields = {"attempts": len(sent.attempts)} | _answer(sent)
     return Result(request=Request.PING, outcome=outcome_of(sent), completed_at=now, **fields)
 

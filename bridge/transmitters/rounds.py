@@ -1,4 +1,6 @@
-"""What one transmitter's line knows, and what each attempt changes in it. Pure; `schedule` decides what is next.
+"""The state of one transmitter's line, and how each attempt changes it. Pure.
+
+`schedule` decides the next step.
 
 The states of an alarm are in the table of `schedule`.
 """
@@ -76,12 +78,11 @@ class LineState:
     jitter: Callable[[], float] = random.random
 
     def add(self, alarm: Waiting) -> None:
-        """Take in an alarm that was stored."""
         self.queue.add(alarm, self.undelivered_after)
 
     def connecting(self, route: Route, now: float) -> None:
         """Note that a connection is begun, be it to lose the race."""
-        self.routes[route].began(now)
+        self.routes[route].attempted_at = now
 
     def sent(self, number: int, route: Route) -> None:
         """Note that the document of an alarm goes out on `route`."""
@@ -89,7 +90,6 @@ class LineState:
             self.sending[number].route = route
 
     def drop(self, number: int) -> None:
-        """Forget an alarm that ended or was taken out."""
         self.queue.remove(number)
         self.sending.pop(number, None)
         for each in self.refused_since.values():
@@ -217,17 +217,16 @@ class LineState:
 
     def ping_began(self, now: float) -> None:
         self.busy = True
-        self.supervision.pinged(now)
+        self.supervision.last_ping = now
 
     def ping_ended(self, attempt: Attempt, now: float, *, heartbeat: bool) -> None:
-        """Note how a ping ended, a heartbeat or another one."""
         self.busy = False
         self.observed(attempt, now, alarm=False)
         self.routes[attempt.route].checked_at = now
         if attempt.status is not None:
             self.supervision.ping_answered(attempt.status, now, heartbeat=heartbeat)
         if heartbeat:
-            self.supervision.heartbeat(now)
+            self.supervision.last_heartbeat = now
             if not self.routes[attempt.route].serving and self._other_than(attempt.route, now):
                 self.supervision.last_heartbeat = None  # it goes over the next route at once
 
@@ -236,10 +235,9 @@ class LineState:
         return found != route and self.routes[found].rank <= Rank.UNKNOWN
 
     def ask_began(self, now: float, *, ping: bool) -> None:
-        """Note that a commanded ping or rotation begins."""
         self.busy = True
         if ping:
-            self.supervision.pinged(now)
+            self.supervision.last_ping = now
 
     def ask_ended(self, attempts: Iterable[Attempt], now: float, *, ping: bool, alarm: bool = False) -> None:
         """Note how a commanded ping or rotation ended, or a test alarm."""
@@ -250,7 +248,6 @@ class LineState:
                 self.supervision.ping_answered(attempt.status, now, heartbeat=False)
 
     def connect_ended(self, attempt: Attempt, now: float) -> None:
-        """Note how a check by connecting ended."""
         self.busy = False
         self.routes[attempt.route].checked_at = now
         self.observed(attempt, now, alarm=False)
@@ -267,7 +264,7 @@ class LineState:
             elif attempt.status in SERVING:
                 self.logins.accepted(attempt.route.receiver)
         elif attempt.error:
-            health.failed(attempt.error, now, alarm=alarm, connected=attempt.connected)
+            health.failed(attempt.error, now, alarm=alarm, connected=attempt.connected, failure=attempt.failure)
         self.supervision.observe(self.routes, now)
         if self.routes.serving:
             self.outage = Outage()

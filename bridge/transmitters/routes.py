@@ -1,4 +1,4 @@
-"""Routes of a transmitter and their health: which one an alarm tries first, and what is reported as up or down.
+"""Routes of a transmitter and their health: which an alarm tries first, which are reported down.
 
 A route is one receiver over one network path. Two properties decide its place: *reachable* (its last exchange brought
 a whole answer, whatever the status) and *serving* (its last answer to an alarm or a ping was 0, 10, 9 or 101). A
@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, fields
 from enum import IntEnum, StrEnum
 from typing import Any, NamedTuple
 
-from bridge.sos_access.status import Status
+from bridge.sos_access.status import Failure, Status
 
 DEMOTED_S = 600.0
 """How long a route has to serve before a failed alarm is forgotten: an answered ping proves nothing about alarms."""
@@ -32,6 +32,10 @@ class Route(NamedTuple):
 
     receiver: str
     path: str = ""
+
+
+Part = tuple[str, str]
+"""What has a state of its own: `receiver` or `path`, and its name."""
 
 
 class Answer(StrEnum):
@@ -102,6 +106,8 @@ class Health:
     connect_s: float | None = None
     """The usual time to connect, TLS included."""
     last_error: str = ""
+    last_failure: int | str | None = None
+    """What the last error was: a status, or a `Failure`."""
 
     @property
     def serving(self) -> bool:
@@ -142,10 +148,6 @@ class Health:
             return False
         return self.serving_since is None or now - self.serving_since < self.demoted_s
 
-    def began(self, now: float) -> None:
-        """Note that a connection was begun."""
-        self.attempted_at = now
-
     def late(self) -> None:
         """Note that the connection takes so long that the next route was begun."""
         self.unconnected = True
@@ -169,17 +171,17 @@ class Health:
         self.reachable, self.unconnected, self.last_exchange = True, False, now
         if status in SERVING:
             self.served = True
-            self.last_success, self.last_error = now, ""
+            self.last_success, self.last_error, self.last_failure = now, "", None
             self._recovered(now)
         elif not (alarm and answer is Answer.INVALID):  # that says something about the alarm, nothing about the route
             self.served = False
-            self._failed(f"answered {status}", now, alarm=alarm)
+            self._failed(f"answered {status}", status, now, alarm=alarm)
         if alarm and answer is Answer.ACCEPTED:
             self.demoted, self.demoted_s = False, 0.0
         elif alarm and answer is not Answer.INVALID:
             self._demote(now)
 
-    def failed(self, error: str, now: float, *, alarm: bool, connected: bool) -> None:
+    def failed(self, error: str, now: float, *, alarm: bool, connected: bool, failure: Failure | None = None) -> None:
         """Note an exchange without a whole answer, or a connection that could not be made."""
         self.last_exchange = now
         if alarm:
@@ -188,10 +190,10 @@ class Health:
             self.reachable = self.served = False
         else:
             self.unconnected = True
-        self._failed(error, now, alarm=alarm)
+        self._failed(error, failure, now, alarm=alarm)
 
-    def _failed(self, error: str, now: float, *, alarm: bool) -> None:
-        self.last_error = error
+    def _failed(self, error: str, failure: int | str | None, now: float, *, alarm: bool) -> None:
+        self.last_error, self.last_failure = error, failure
         self.serving_since = None
         if self.failing_since is None:
             self.failing_since = now
@@ -241,7 +243,6 @@ class Routes:
         return self.health[route]
 
     def order(self, now: float) -> list[Route]:
-        """Return the routes in the order in which an alarm tries them."""
         return sorted(self.configured, key=lambda route: (self[route].rank, self[route].is_demoted(now)))
 
     def in_use(self, now: float) -> Route:
@@ -252,20 +253,21 @@ class Routes:
     def serving(self) -> bool:
         return any(self[route].serving for route in self.configured)
 
-    def receiver_up(self, receiver: str) -> bool | None:
-        """Return whether a receiver answers over any path; None: not known yet."""
-        return _any(self[route].up for route in self.configured if route.receiver == receiver)
+    def of(self, part: Part) -> list[Health]:
+        """Return the health of the routes to a receiver, or over a path."""
+        kind, name = part
+        return [self[route] for route in self.configured if getattr(route, kind) == name]
 
-    def path_up(self, path: str) -> bool | None:
-        """Return whether any receiver answers over a path; None: not known yet."""
-        return _any(self[route].up for route in self.configured if route.path == path)
+    def up(self, part: Part) -> bool | None:
+        """Return whether a receiver answers over any path, or any receiver over a path; None: not known yet."""
+        return _any(health.up for health in self.of(part))
 
     @property
     def last_success(self) -> float | None:
         return max((t for h in self.health.values() if (t := h.last_success) is not None), default=None)
 
     def link_up(self, level: float | None, started: float, now: float) -> bool | None:
-        """Return whether an exchange succeeded within the heartbeat level; without one, whether any route is up.
+        """Return whether an exchange succeeded within the heartbeat level; without one, whether a route is up.
 
         Until the first success, `started` counts as one.
         """

@@ -111,7 +111,7 @@ Step = Send | Ask | SendPing | Connect | Report | Wait
 
 
 def next_step(line: LineState, now: float) -> Step:
-    """Return what to do next. Whoever does it notes its beginning and its end in `line`, and asks again."""
+    """Return what to do next. The caller notes its beginning and end in `line`, and asks again."""
     line.reports += [alarm.number for alarm in line.queue.unreported(now)]
     if line.reports:
         return Report(tuple(line.reports))
@@ -238,7 +238,7 @@ def _check(line: LineState, now: float) -> Step:
 
 
 def _is_pinged(line: LineState, route: Route, now: float) -> bool:
-    """Return whether a check of `route` is a ping: also past the usual number where only an answer proves anything."""
+    """Return whether a check of `route` is a ping: beyond the usual number if only an answer proves it."""
     supervision = line.supervision
     unproven = line.routes[route].served is False and not supervision.is_paused(now)
     return unproven or supervision.checks_by_ping(now)

@@ -1,4 +1,4 @@
-"""Puts the test alarms of the schedule into the outbox, each once, over restarts (TOPICS.md, Test alarms)."""
+"""Puts scheduled test alarms into the outbox, each once, over restarts (TOPICS.md, Test alarms)."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from bridge.common.clock import Clock
-from bridge.common.errors import FieldError, StoreError
-from bridge.common.lasting import LASTS
+from bridge.common.errors import FieldError
+from bridge.common.lasting import tolerated
 from bridge.common.models import Alarm, Command, Request
 from bridge.common.problems import About, Kind, Problems
 from bridge.common.text import clean, timestamp
@@ -31,7 +31,7 @@ _FACT = "test alarms"
 
 @dataclass(frozen=True, slots=True)
 class PlannedTests:
-    """When a transmitter sends a test alarm; over each of `routes` in turn, or over any where there are none."""
+    """When a transmitter sends a test alarm, over each of `routes` in turn; without routes, over any."""
 
     event_code: str
     timetable: Timetable
@@ -82,13 +82,11 @@ class ScheduledTests:
         return self._clock.now().timestamp()
 
     async def _look(self) -> None:
-        try:
+        with tolerated(log):
             if self._done is None:
                 self._done = _read(await self._outbox.fact(_FACT))
             for name, plan in self._plans.items():
                 await self._check(name, plan, self._done)
-        except StoreError as error:
-            log.error("%s", error, extra=LASTS)
 
     async def _check(self, name: str, plan: PlannedTests, done: dict[str, tuple[str, float]]) -> None:
         now, table = self._now(), plan.timetable

@@ -1,4 +1,4 @@
-"""Carries out the steps of `schedule` that exchange something, and stores and reports what came of them."""
+"""Carries out the steps of `schedule` that send something, and stores and reports their results."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ Work = Coroutine[Any, Any, None]
 
 
 class Sender:
-    """Sends over one line. `state` is noted at the beginning and the end of each exchange, `wake` called after it."""
+    """Sends over one line. `state` is updated before and after each exchange, then `wake` is called."""
 
     def __init__(
         self,

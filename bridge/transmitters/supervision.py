@@ -48,14 +48,6 @@ class Supervision:
 
     # What happened
 
-    def pinged(self, now: float) -> None:
-        """Note that a ping was begun."""
-        self.last_ping = now
-
-    def heartbeat(self, now: float) -> None:
-        """Note that a heartbeat was begun: the next is due a quarter of the level later."""
-        self.last_heartbeat = now
-
     def ping_answered(self, status: int, now: float, *, heartbeat: bool) -> None:
         """Note an answered ping: 9 pauses pings, 101 widens the gap, any other status ends the pause."""
         if not heartbeat:
@@ -78,7 +70,6 @@ class Supervision:
     # What is due
 
     def gap(self, now: float) -> float:
-        """Return the seconds between two pings."""
         forgotten = self.too_often_at is None or now - self.too_often_at >= GAP_KEPT_S
         return PING_GAP_S if forgotten else self.gap_s
 

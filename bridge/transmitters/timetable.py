@@ -1,4 +1,4 @@
-"""When test alarms are due: at a local time, each once, also in the nights in which clocks change. Pure."""
+"""When test alarms are due: at a local time, each once, even in nights when clocks change. Pure."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Due:
 
 @dataclass(frozen=True, slots=True)
 class Timetable:
-    """Test alarms each `every_s` seconds, which divides a day or is whole days; one of them at `at`, local time."""
+    """Test alarms each `every_s` seconds, a part of a day or whole days; one of them at local time `at`."""
 
     every_s: int
     at: time
@@ -60,7 +60,7 @@ class Timetable:
         return max(self.every_s // _DAY_S, 1)
 
     def _of(self, day: date) -> list[Due]:
-        """Return those of one day. A time that is skipped moves with the clock; of one that comes twice, the first."""
+        """Return those of one day. A skipped time moves with the clock; of a repeated one, the first counts."""
         if day.toordinal() % self._days:
             return []
         count = max(_DAY_S // self.every_s, 1)

@@ -51,25 +51,9 @@ class Topics:
     def reach(self, transmitter: str) -> Reach:
         return self.reaches.get(transmitter, _ONE_RECEIVER)
 
-    @property
-    def bridge_state(self) -> str:
-        return f"{self.base}/bridge/state"
-
-    @property
-    def bridge_info(self) -> str:
-        return f"{self.base}/bridge/info"
-
-    @property
-    def bridge_health(self) -> str:
-        return f"{self.base}/bridge/health"
-
-    @property
-    def bridge_event(self) -> str:
-        return f"{self.base}/bridge/event"
-
-    @property
-    def bridge_problem(self) -> str:
-        return f"{self.base}/bridge/problem"
+    def bridge(self, leaf: str) -> str:
+        """Return a topic of the bridge itself, such as `state`."""
+        return f"{self.base}/bridge/{leaf}"
 
     def of(self, transmitter: str, leaf: str) -> str:
         """Return a transmitter's topic, such as `link` or `alarm/active`."""
@@ -91,12 +75,14 @@ class Topics:
         line = ("link", *(f"{kind}/+/{leaf}" for kind in ("receiver", "path") for leaf in ("state", "info")))
         responses = ("ping/response", "auth/response", "test/response", "record")
         leaves = (*alarm, *responses, *line, "outbox", "problem", "problem/info")
-        problem = (self.bridge_problem, f"{self.bridge_problem}/info")
-        bridge = (self.bridge_state, self.bridge_info, self.bridge_health, *problem)
+        bridge = (self.bridge(leaf) for leaf in ("state", "info", "health", "problem", "problem/info"))
         return (*bridge, *(self.of("+", leaf) for leaf in leaves))
 
     def is_stale(self, topic: str) -> bool:
-        """Return whether a retained topic belongs to a transmitter, alarm, receiver or path that is not configured."""
+        """Return whether a retained topic belongs to what is not configured.
+
+        That is a transmitter, an alarm, a receiver or a path.
+        """
         match topic.removeprefix(f"{self.base}/").split("/"):
             case ["transmitter", name, *_] if name not in self.transmitters:
                 return True

@@ -55,6 +55,8 @@ class Transmitter:
         self._state = _state(line)
         self._sender = Sender(line, outbox, reporter, self._clock, self._state, self._wake.set, self._log)
         self._load_at = float("-inf")
+        self._fact = f"line {line.name}"
+        """What the store keeps the line's state under."""
 
     @property
     def delivered(self) -> int:
@@ -158,7 +160,7 @@ class Transmitter:
         )
 
     async def _expire(self) -> None:
-        """End the alarms that are too old and not sent meanwhile; look whether a password file is good again."""
+        """End the alarms that are too old and not sent meanwhile; check if a password file can be read again."""
         while True:
             await asyncio.sleep(_EXPIRE_EACH_S)
             if self._line.passwords.trouble is not None:
@@ -182,7 +184,7 @@ class Transmitter:
 
     async def _restore(self) -> None:
         try:
-            text = await self._outbox.line_state(self.name)
+            text = await self._outbox.fact(self._fact)
             addresses = kept.load(text, self._state, self._clock, now()) if text else {}
         except (StoreError, ValueError) as error:
             log.error("%s: %s", self.name, error, extra=LASTS)
@@ -203,7 +205,7 @@ class Transmitter:
                 continue
             try:
                 text = kept.dump(self._state, self._addresses, self._clock, now())
-                await self._outbox.keep_line_state(self.name, text)
+                await self._outbox.keep_fact(self._fact, text)
             except StoreError as error:
                 log.error("%s: %s", self.name, error, extra=LASTS)
                 await asyncio.sleep(RETRY_S)

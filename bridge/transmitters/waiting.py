@@ -1,4 +1,4 @@
-"""The alarms that wait for one transmitter, and the order in which they are sent. Pure; no operation scans them all.
+"""The alarms that wait for one transmitter, in the order of sending. Pure; nothing scans them all.
 
 Urgent and due, then never tried, then retried and due; within each by acceptance. A restore never overtakes its alarm,
 nor an alarm the restore of the one before: what comes first in such a chain is sent in place of what follows it, and
@@ -78,7 +78,7 @@ _READY = (AlarmState.NEW, AlarmState.DUE, AlarmState.HELD)
 
 
 class Queue:
-    """Alarms by number, each in the heap of its urgency and state; entries that no longer fit their alarm are stale."""
+    """Alarms by number, each in the heap of its urgency and state; outdated entries are skipped."""
 
     def __init__(self) -> None:
         self._alarms: dict[int, Waiting] = {}
@@ -117,7 +117,6 @@ class Queue:
             self.put(head, AlarmState.DUE if head.tried else AlarmState.NEW)
 
     def put(self, alarm: Waiting, state: AlarmState, due: float = 0.0) -> None:
-        """Move an alarm to another state."""
         alarm.state, alarm.due = state, due
         if state in _READY:
             heapq.heappush(self._heaps[alarm.urgent, state], alarm.number)
@@ -125,7 +124,6 @@ class Queue:
             heapq.heappush(self._refused, (due, alarm.number))
 
     def remove(self, number: int) -> None:
-        """Forget an alarm that ended, or that a person took out."""
         if self._alarms.pop(number, None) is not None:
             self._release(number)
         if not self._alarms:  # stale entries and identities that do not come again
@@ -155,7 +153,6 @@ class Queue:
                 heapq.heappush(self._heaps[True, head.state], head.number)
 
     def make_due(self, now: float) -> None:
-        """Move what was refused and has waited long enough."""
         while self._refused and self._refused[0][0] <= now:
             due, number = heapq.heappop(self._refused)
             alarm = self._alarms.get(number)
@@ -174,12 +171,10 @@ class Queue:
         return None
 
     def has(self, state: AlarmState, *, urgent: bool | None = None) -> bool:
-        """Return whether an alarm in one of the states that can be sent waits."""
         return any(self._top(each, (state,)) is not None for each in (True, False) if urgent in (None, each))
 
     @property
     def has_urgent(self) -> bool:
-        """Whether an urgent alarm waits that could be sent."""
         return any(self.has(state, urgent=True) for state in _READY)
 
     def unreported(self, now: float) -> list[Waiting]:

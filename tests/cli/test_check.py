@@ -70,7 +70,7 @@ def test_each_row_says_what_works_and_names_what_is_its_own(tmp_path: Path, caps
     ]
     assert rows[0][2] == f"{tmp_path / 'bridge.toml'}: 1 transmitter"
     assert rows[3][2] == f"{tmp_path / 'store.db'}: 1 alarm waiting, 0 rejected"
-    assert "127.0.0.1:9, MQTT 5: " in rows[4][2]
+    assert rows[4][2] == "127.0.0.1:9, MQTT 5: Connection refused"
     assert "receiver clock minus local clock: " in rows[6][2]
     assert rows[7][2] == "answered 4 NOT_AUTHORIZED: it refuses the configured password"
     assert [arrival.kind for arrival in primary.arrivals + secondary.arrivals] == ["ping", "ping"]

@@ -282,6 +282,16 @@ def test_a_refusal_is_4(tmp_path: Path, capsys: Output) -> None:
         assert "answered 4" in error_line(capsys)
 
 
+def test_a_ping_that_comes_too_soon_is_4_and_says_what_to_do(tmp_path: Path, capsys: Output) -> None:
+    with commissioned(tmp_path):
+        assert call(["ping"]) == 0
+        capsys.readouterr()
+        assert call(["ping"]) == 4
+        assert (
+            error_line(capsys) == "sosbridge: answered 101 PING_TO_OFTEN: it was pinged a moment ago; try again later"
+        )
+
+
 def test_nobody_there_is_1(tmp_path: Path, capsys: Output) -> None:
     with commissioned(tmp_path):
         pass

@@ -210,11 +210,11 @@ def test_what_can_only_mean_one_thing_is_accepted(old: str, new: str, holds: Cal
 RISKS = {
     "secondary = primary": (
         changed("alarm2.example", "Alarm.example"),
-        "home: secondary_receiver: Alarm.example.com:19100 is the primary receiver too; ask for the second address",
+        "home: secondary_receiver: Alarm.example.com:19100 is also the primary receiver; ask for the second address",
     ),
     "relative store": (
         changed("/data/sosbridge.db", "sosbridge.db"),
-        "store.path: 'sosbridge.db' is relative, and is ",
+        "store.path: 'sosbridge.db' is relative, here it means ",
     ),
     "GUID": (
         changed("GB7F20C14D05A91", "xyz"),

@@ -8,9 +8,8 @@ from dataclasses import asdict
 from fuzz.target import MARK, Target, hidden
 
 from bridge.common.clock import Clock
-from bridge.common.models import Alarm, NamedAlarm, PreparedAlarm, Secret
+from bridge.common.models import Alarm, Incoming, NamedAlarm, PreparedAlarm, Secret
 from bridge.common.payloads import CommandError
-from bridge.mqtt.client import Incoming
 from bridge.panels.code_lock import CodeLock, Verdict
 from bridge.panels.topics import Action, PanelTopics
 from bridge.sos_access.client import SOSAccessClient

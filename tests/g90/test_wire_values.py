@@ -297,8 +297,6 @@ def test_a_probe_answer_may_have_more_fields() -> None:
     assert answers.probe_answer(f"{fields},90,more".encode()).wifi_status == "2"
     with pytest.raises(MessageError):
         answers.probe_answer(fields.encode())
-    with pytest.raises(MessageError):
-        answers.probed(b"IWTAC_PROBE,GB1\0")
 
 
 # Frames and messages

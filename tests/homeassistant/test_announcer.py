@@ -8,11 +8,10 @@ from dataclasses import replace
 
 import pytest
 
-from bridge.common.models import Alarm, NamedAlarm
+from bridge.common.models import Alarm, Incoming, NamedAlarm
 from bridge.homeassistant.announcer import Announcer
 from bridge.homeassistant.devices import transmitter_device
 from bridge.homeassistant.entity import Names, Payload
-from bridge.mqtt.client import Incoming
 from bridge.mqtt.outgoing import Outgoing
 
 NAMES = Names("homeassistant", "sosbridge", "1.2.3")

@@ -29,7 +29,7 @@ TOPICS = Topics("sosbridge", {"home": ALARMS})
 PANELS = PanelTopics("sosbridge")
 COMMANDS = (*TOPICS.commands, *PANELS.commands)
 EVENTS = (
-    TOPICS.bridge_event,
+    TOPICS.bridge("event"),
     TOPICS.of("+", "undelivered"),
     TOPICS.of("+", "event"),
     PANELS.of("+", "event"),
@@ -196,7 +196,7 @@ def by_hand() -> list[tuple[str, dict[str, Any]]]:
 @pytest.mark.parametrize(("platform", "entity"), by_hand(), ids=lambda value: value if isinstance(value, str) else "")
 def test_an_entity_by_hand_speaks_the_contract(platform: str, entity: dict[str, Any]) -> None:
     for key in ("state_topic", "json_attributes_topic", "availability_topic"):
-        assert is_known(entity.get(key, TOPICS.bridge_state), STATES), entity[key]
+        assert is_known(entity.get(key, TOPICS.bridge("state")), STATES), entity[key]
     assert all(is_known(each["topic"], STATES) for each in entity.get("availability", ()))
     assert "availability_topic" in entity or "availability" in entity
     assert entity["qos"] == 1

@@ -64,7 +64,7 @@ async def test_a_broker_that_lost_its_store_gets_all_states_and_no_event(site: S
     expected = ["bridge/info", "bridge/health"]
     leaves = ("alarm/response", "alarm/active", "alarm/burglary/state", "alarm/fire/state", "link", "outbox", "problem")
     expected += [f"transmitter/home/{leaf}" for leaf in leaves]
-    expected += ["bridge/problem", "bridge/problem/info", "transmitter/home/problem/info"]
+    expected += ["bridge/problem", "bridge/problem/info", "transmitter/home/problem/info", "transmitter/home/record"]
     for receiver in ("primary", "secondary"):
         expected += [f"transmitter/home/receiver/{receiver}/{leaf}" for leaf in ("state", "info")]
     assert sorted(topics[:-1]) == sorted(expected)

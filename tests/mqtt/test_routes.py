@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
-from bridge.mqtt.client import Incoming
+from bridge.common.models import Incoming
 from bridge.mqtt.routes import Router, TopicRoute
 
 

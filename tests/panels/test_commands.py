@@ -299,7 +299,7 @@ def test_a_command_that_waited_too_long_is_not_carried_out(tmp_path: Path, monke
             site.control.free.set()
             done, late = await site.outgoing.responded(2)
             assert (done["outcome"], late["outcome"]) == ("done", "failed")
-            assert "it waited for" in late["error"]
+            assert "the command had waited for" in late["error"]
             assert (101, [3]) not in site.control.asked
 
     run(scenario())

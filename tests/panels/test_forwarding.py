@@ -222,15 +222,6 @@ def test_what_is_active_survives_a_restart() -> None:
         Forwarded.from_json({"transmitter": "home"})
 
 
-@pytest.mark.parametrize(("due", "after"), [(None, None), ("2026-01-01T00:05:00+00:00", 0)])
-def test_what_an_earlier_version_stored_is_restored_too(due: str | None, after: float | None) -> None:
-    (active,) = forward([FIRE], (), SMOKE).active
-    stored = {name: value for name, value in active.as_json().items() if name not in ("at", "moment", "restore_after")}
-    read = Forwarded.from_json(stored | {"due": due})
-    assert read.restore_after == after
-    assert replace(read, at=active.at, restore_after=None) == active
-
-
 @pytest.mark.parametrize(
     ("rule", "fault"),
     [

@@ -17,7 +17,7 @@ import pytest
 from bridge.common.errors import ConfigError
 from bridge.sos_access.messages import PingResponse
 from bridge.sos_access.peer import peer_name
-from bridge.sos_access.status import MalformedMessage, TransportError
+from bridge.sos_access.status import Failure, MalformedMessage, TransportError
 from bridge.sos_access.tls import tls_context
 from bridge.sos_access.transport import TCPTransport
 
@@ -136,34 +136,39 @@ async def reset(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
 
 
 @pytest.mark.parametrize(
-    ("behaviour", "said"),
+    ("behaviour", "said", "failure"),
     [
-        (say_nothing, "no complete response from 127.0.0.1:.* within 0.2 s"),
-        (hang_up, "connection closed by 127.0.0.1:.* without a response"),
-        (cut_off, f"cut off after {len(ANSWER) - 5} characters"),
-        (talk_nonsense, "not XML: HTTP/1.1"),
-        (never_end, "longer than 100000"),
-        (reset, "connection reset by 127.0.0.1"),
+        (say_nothing, "no complete response from 127.0.0.1:.* within 0.2 s", Failure.NO_RESPONSE),
+        (hang_up, "connection closed by 127.0.0.1:.* without a response", Failure.HUNG_UP),
+        (cut_off, f"cut off after {len(ANSWER) - 5} characters", Failure.OTHER),
+        (talk_nonsense, "not XML: HTTP/1.1", Failure.MALFORMED),
+        (never_end, "longer than 100000", Failure.MALFORMED),
+        (reset, "connection reset by 127.0.0.1", Failure.RESET),
     ],
 )
-def test_no_readable_answer_is_a_transport_error_that_says_why(behaviour: Behaviour, said: str) -> None:
+def test_no_readable_answer_is_a_transport_error_that_says_why(
+    behaviour: Behaviour, said: str, failure: Failure
+) -> None:
     with pytest.raises(TransportError, match=said) as caught:
         exchanged(behaviour, response_timeout=0.2 if behaviour is say_nothing else 10.0)
     assert isinstance(caught.value, MalformedMessage) == (behaviour in {talk_nonsense, never_end})
+    assert caught.value.failure is failure
     assert caught.value.status is None
 
 
 def test_refused() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         address = taken.getsockname()
-    with pytest.raises(TransportError, match=rf"connection refused by 127.0.0.1:{address[1]}"):
+    with pytest.raises(TransportError, match=rf"connection refused by 127.0.0.1:{address[1]}") as caught:
         asyncio.run(exchange(TCPTransport(address)))
+    assert caught.value.failure is Failure.REFUSED
 
 
 @pytest.mark.parametrize("host", ["no such host", "x" * 70, "a..b", "nothing.invalid"])
 def test_a_host_that_is_not_there(host: str) -> None:
-    with pytest.raises(TransportError, match=r"no address found|no connection"):
+    with pytest.raises(TransportError, match=r"no address found|no connection") as caught:
         asyncio.run(exchange(TCPTransport((host, 1))))
+    assert caught.value.failure in (Failure.NO_ADDRESS, Failure.NO_CONNECTION)
 
 
 def test_a_connection_that_does_not_come_about_ends_in_time() -> None:
@@ -171,8 +176,9 @@ def test_a_connection_that_does_not_come_about_ends_in_time() -> None:
         async with serving(say_nothing) as address:  # silent where a TLS handshake should begin
             await exchange(TCPTransport(address, secure=True, timeout=0.2))
 
-    with pytest.raises(TransportError, match=r"no connection to 127.0.0.1:.* within 0.2 s"):
+    with pytest.raises(TransportError, match=r"no connection to 127.0.0.1:.* within 0.2 s") as caught:
         asyncio.run(main())
+    assert caught.value.failure is Failure.NO_CONNECTION
 
 
 def test_a_peer_that_takes_no_data_ends_in_time() -> None:
@@ -272,8 +278,9 @@ def test_tls_with_a_stranger_sends_nothing(verify: str, said: str, server_tls: s
     async def listen(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         received.append(await reader.read(4096))  # up to the end it would lose what came before a reset
 
-    with pytest.raises(TransportError, match=said):
+    with pytest.raises(TransportError, match=said) as caught:
         exchanged(listen, "127.0.0.1", server_tls, **({"tls_verify": verify} if verify else {}))
+    assert caught.value.failure is Failure.CERTIFICATE
     assert not any(received)
 
 
@@ -293,8 +300,9 @@ def test_tls_to_a_receiver_without_tls() -> None:
         async with serving(talk_nonsense) as address:
             return await exchange(TCPTransport(address, secure=True))
 
-    with pytest.raises(TransportError, match=r"TLS with 127.0.0.1:.* failed: no TLS on that port\?$"):
+    with pytest.raises(TransportError, match=r"TLS with 127.0.0.1:.* failed: no TLS on that port\?$") as caught:
         asyncio.run(main())
+    assert caught.value.failure is Failure.TLS
 
 
 def test_tls_to_a_receiver_that_hangs_up_on_it() -> None:
@@ -306,7 +314,7 @@ def test_tls_to_a_receiver_that_hangs_up_on_it() -> None:
         async with serving(hang_up) as address:
             return await exchange(TCPTransport(address, secure=True))
 
-    with pytest.raises(TransportError, match=r"TLS with 127.0.0.1:.* failed: it hung up; no TLS on that port\?$"):
+    with pytest.raises(TransportError, match=r"TLS with 127.0.0.1:.* failed: it closed the connection; no TLS"):
         asyncio.run(main())
 
 

@@ -105,14 +105,14 @@ def test_what_waits_for_transmitters_that_are_not_configured(tmp_path: Path, kno
     assert with_outbox(tmp_path, body) == {name: n for name, n in expected.items() if name not in known}
 
 
-def test_the_state_of_a_line_is_kept(tmp_path: Path) -> None:
+def test_a_fact_is_kept(tmp_path: Path) -> None:
     async def keep(outbox: Outbox) -> None:
-        assert await outbox.line_state(HOME) is None
+        assert await outbox.fact("line home") is None
         for state in ("{}", '{"link": true}'):
-            await outbox.keep_line_state(HOME, state)
+            await outbox.keep_fact("line home", state)
 
     with_outbox(tmp_path, keep)
-    assert with_outbox(tmp_path, lambda outbox: outbox.line_state(HOME)) == '{"link": true}'
+    assert with_outbox(tmp_path, lambda outbox: outbox.fact("line home")) == '{"link": true}'
 
 
 def test_thousands_that_wait_slow_no_new_one(tmp_path: Path) -> None:

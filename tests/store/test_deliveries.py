@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 from support.outbox import HOME, NOW, command, entry, result, with_outbox
 
-from bridge.common.models import Outcome, Request
-from bridge.mqtt.client import Incoming
+from bridge.common.models import Incoming, Outcome, Request
 from bridge.store.deliveries import delivery_of
 from bridge.store.outbox import Outbox
 from bridge.store.records import InvalidEntry, Queued

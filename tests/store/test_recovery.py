@@ -241,7 +241,6 @@ def test_what_cannot_be_sent_at_all_is_not_rescued(tmp_path: Path, code: str) ->
         "INSERT INTO history (transmitter, request, completed_at, result) VALUES ('home', 'alarm', 1.5, '{')",
         "INSERT INTO history (transmitter, request, completed_at, result) VALUES ('home', 'odd', 1.5, '{}')",
         "INSERT INTO forwarded VALUES ('key', 'never')",
-        "INSERT INTO line VALUES ('home', '{')",
     ],
 )
 def test_a_row_of_any_table_that_means_nothing_is_left_behind(tmp_path: Path, sql: str) -> None:

@@ -14,8 +14,7 @@ import pytest
 from support.outbox import HOME, command, entry, result
 
 from bridge.common.errors import StoreError
-from bridge.common.models import Command, Outcome, Request
-from bridge.mqtt.client import Incoming
+from bridge.common.models import Command, Incoming, Outcome, Request
 from bridge.store.database import Store
 from bridge.store.deliveries import delivery_of
 from bridge.store.lock import hold

@@ -21,7 +21,7 @@ from bridge.sos_access.client import SOSAccessClient
 from bridge.sos_access.connection import Connection, Dialer
 from bridge.sos_access.messages import RESPONSE_TO, AnyRequest, NewAuthResponse, Response, parse_request
 from bridge.sos_access.peer import Peer
-from bridge.sos_access.status import TransportError
+from bridge.sos_access.status import Failure, TransportError
 from bridge.store.outbox import Outbox
 from bridge.store.passwords import Passwords
 from bridge.transmitters.line import Line
@@ -87,10 +87,10 @@ class FakeDialer(Dialer):
         self.connects.append((now, receiver))
         how = self.behaviour(receiver, None)
         if how == DEAD:
-            raise TransportError(f"connection refused by {receiver}")
+            raise TransportError(f"connection refused by {receiver}", Failure.REFUSED)
         if how == DROPS:
             await asyncio.sleep(peer.connect_timeout)
-            raise TransportError(f"no connection to {receiver}")
+            raise TransportError(f"no connection to {receiver}", Failure.NO_CONNECTION)
         return FakeConnection(self, peer)
 
 
@@ -105,7 +105,7 @@ class FakeConnection(Connection):
         status = self._fake.behaviour(receiver, request)
         if isinstance(status, str):
             await asyncio.sleep(self.peer.response_timeout if status == SILENT else 0)
-            raise TransportError(f"no complete response from {receiver}")
+            raise TransportError(f"no complete response from {receiver}", Failure.NO_RESPONSE)
         await asyncio.sleep(self._fake.answer_s)
         if isinstance(status, bytes):
             return status
@@ -143,7 +143,7 @@ class Recorder:
 
     def routes(self, transmitter: str, routes: Routes) -> None:
         for receiver in routes.receivers:
-            up = routes.receiver_up(receiver)
+            up = routes.up(("receiver", receiver))
             if dict(self.receivers).get(receiver) is not up:
                 self.receivers.append((receiver, up))
         link = routes.link_up(self.level, self.started(), asyncio.get_running_loop().time())

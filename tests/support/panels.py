@@ -14,7 +14,7 @@ from typing import Any, TypeVar, cast
 
 from bridge.common.clock import Clock
 from bridge.common.errors import StoreError
-from bridge.common.models import Reply, Secret
+from bridge.common.models import Incoming, Reply, Secret
 from bridge.common.problems import Problems
 from bridge.g90.control import PanelControl, PanelExchange
 from bridge.g90.reader import PanelReader
@@ -25,7 +25,6 @@ from bridge.g90.wire.answers import history_data, page_data
 from bridge.g90.wire.commands import PanelCommandError, SensorRecord
 from bridge.g90.wire.constants import ArmCode
 from bridge.g90.wire.events import Alert, EventType, PanelEvent
-from bridge.mqtt.client import Incoming
 from bridge.mqtt.outgoing import Outgoing
 from bridge.panels.code_lock import CodeLock
 from bridge.panels.commands import PanelCommands

@@ -11,8 +11,9 @@ import aiomqtt
 import pytest
 
 from bridge.common.backoff import Backoff
+from bridge.common.models import Incoming
 from bridge.common.problems import Problems
-from bridge.mqtt.client import Broker, Incoming
+from bridge.mqtt.client import Broker
 from bridge.mqtt.outgoing import Outgoing
 from bridge.mqtt.routes import Router
 from bridge.mqtt.session import Session, Subscriptions

@@ -23,9 +23,9 @@ def raised(**fields: object) -> ParsedCommand:
 
 
 def test_topics_of_the_bridge() -> None:
-    assert (TOPICS.bridge_state, TOPICS.bridge_info) == ("b/bridge/state", "b/bridge/info")
-    assert (TOPICS.bridge_health, TOPICS.bridge_event) == ("b/bridge/health", "b/bridge/event")
-    assert TOPICS.bridge_problem == "b/bridge/problem"
+    assert (TOPICS.bridge("state"), TOPICS.bridge("info")) == ("b/bridge/state", "b/bridge/info")
+    assert (TOPICS.bridge("health"), TOPICS.bridge("event")) == ("b/bridge/health", "b/bridge/event")
+    assert TOPICS.bridge("problem") == "b/bridge/problem"
 
 
 def test_filters_of_commands() -> None:

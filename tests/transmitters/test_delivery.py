@@ -415,10 +415,11 @@ def test_nothing_is_written_while_all_is_well(tmp_path: Path, monkeypatch: pytes
         await each.settle(60)
         kept: list[str] = []
 
-        async def keep(transmitter: str, state: str) -> None:
-            kept.append(state)
+        async def keep(name: str, value: str) -> None:
+            assert name == "line home"
+            kept.append(value)
 
-        monkeypatch.setattr(each.outbox, "keep_line_state", keep)
+        monkeypatch.setattr(each.outbox, "keep_fact", keep)
         for _ in range(20):
             await raised(each)
             await each.settle(30)

@@ -9,8 +9,7 @@ import pytest
 from support.outbox import HOME, opened, result
 
 from bridge.common.clock import Clock
-from bridge.common.models import Outcome
-from bridge.mqtt.client import Incoming
+from bridge.common.models import Incoming, Outcome
 from bridge.store.outbox import Outbox
 from bridge.transmitters.intake import CommandHandler
 from bridge.transmitters.topics import Topics

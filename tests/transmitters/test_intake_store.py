@@ -14,8 +14,7 @@ from support.outbox import HOME, NOW, clock, opened
 
 from bridge.common.clock import Clock
 from bridge.common.errors import StoreError
-from bridge.common.models import Reply
-from bridge.mqtt.client import Incoming
+from bridge.common.models import Incoming, Reply
 from bridge.store.outbox import Outbox
 from bridge.transmitters.intake import CommandHandler
 from bridge.transmitters.topics import Topics

@@ -80,7 +80,7 @@ def test_a_receiver_goes_down_and_comes_back_with_an_event_each() -> None:
     assert down.events == [{"type": "receiver_down", "receiver": "primary", "since": at, "error": "connection refused"}]
     [problem] = problems(down)
     assert (problem.kind, problem.about.receiver, timestamp(problem.since)) == ("receiver_down", "primary", at)
-    assert problem.text == "receiver primary does not take messages: connection refused"
+    assert problem.text == "the primary receiver does not take messages: connection refused"
     assert line.update().events == []
     line.now += 60
     line.answered(PRIMARY)

@@ -148,7 +148,7 @@ def test_routes_survive_json(history: list[tuple[int | None, bool, float]]) -> N
     again = Routes(["primary", "secondary"])
     again.load(json.loads(json.dumps(routes.as_json(now))), now=now, elapsed=0)
     assert again.order(now + 300) == routes.order(now + 300)
-    assert again.receiver_up("primary") == routes.receiver_up("primary")
+    assert again.up(("receiver", "primary")) == routes.up(("receiver", "primary"))
 
 
 def test_logins_all_at_the_steps_and_the_likeliest_between() -> None:

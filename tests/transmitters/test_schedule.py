@@ -260,16 +260,16 @@ def test_schedule_heartbeats_go_over_the_next_route_when_one_fails() -> None:
     beats = [at for at, route, heartbeat in world.pings if heartbeat and route == SECONDARY]
     assert beats[0] < 140
     assert world.line.routes.link_up(90, 0.0, world.now)
-    assert world.line.routes.receiver_up("primary") is False
-    assert world.line.routes.receiver_up("secondary") is True
+    assert world.line.routes.up(("receiver", "primary")) is False
+    assert world.line.routes.up(("receiver", "secondary")) is True
 
 
 def test_schedule_dead_secondary_is_noticed_within_the_idle_check_and_a_minute() -> None:
     world = World(lambda route, number, now: DROPS if route == SECONDARY and now > 100 else OK, level=18000)
     world.run(100)
-    assert world.line.routes.receiver_up("secondary") is True
+    assert world.line.routes.up(("receiver", "secondary")) is True
     world.run(100 + 3600 + 60)
-    assert world.line.routes.receiver_up("secondary") is False
+    assert world.line.routes.up(("receiver", "secondary")) is False
 
 
 def test_schedule_pings_stay_at_six_a_level() -> None:

@@ -43,7 +43,6 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
 
 
 async def run(args: argparse.Namespace) -> int:
-    """Run the demo; return 0 if every step worked."""
     for noisy in ("bridge", "amqtt", "transitions"):
         logging.getLogger(noisy).setLevel(logging.CRITICAL)
     with stop_signals() as stop, tempfile.TemporaryDirectory(prefix="sosbridge-demo-") as folder:

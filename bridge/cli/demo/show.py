@@ -63,7 +63,7 @@ async def _failover(stage: Stage) -> None:
     await _accepted(stage, "secondary", "demo-2")
     await _see(stage, f"{_HOME}/receiver/primary/state", lambda value: value == "OFF", newest=True)
     await _see(stage, f"{_HOME}/problem/info", lambda value: "receiver_down" in [each["kind"] for each in value])
-    _announce("   The primary is known to be dead: the alarm after that costs no attempt on it.")
+    _announce("   The primary is known to be down. The next alarm makes no attempt on it.")
     await _alarm(stage, "raise", "GA", "demo-2b")
     answer = await _accepted(stage, "secondary", "demo-2b")
     if answer["attempts"] != 1:

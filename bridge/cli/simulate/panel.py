@@ -32,7 +32,7 @@ _EXAMPLE: Final = """commands, with --do or as lines on standard input:
   arm-away  arm-home  disarm  sos  power-lost  power-back  panel-battery-low  wifi-lost  wifi-back
   open N  close N  motion N  alarm N  tamper N  battery-low N  ring N     (N: sensor index, 0 to 255)
   button N arm_away|arm_home|disarm|sos     alarmed (without a reason)
-  gap SECONDS: no connection      clock SECONDS: set it ahead, with - back
+  gap SECONDS: no connection      clock SECONDS: set the clock ahead; negative: back
   slow SECONDS, lose COUNT, truncate COUNT: how it answers over UDP
   wait SECONDS     quit
 
@@ -201,7 +201,6 @@ _index = partial(number, least=0, most=_LAST_INDEX)
 
 
 def _button(text: str) -> int:
-    """Return the code of a remote's button."""
     codes = {name: code for code, name in REMOTE_BUTTONS.items()}
     if text not in codes:
         raise argparse.ArgumentTypeError(f"{clean(text, 40)!r} is not a button; known buttons: {', '.join(codes)}")

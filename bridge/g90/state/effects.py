@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from bridge.g90.state.interpret import ARM_EVENTS, Interpretation, door_like
 from bridge.g90.state.model import (
@@ -25,11 +25,9 @@ from bridge.g90.state.model import (
     updated,
 )
 from bridge.g90.wire.answers import AlertFlag, WifiStatus, channels
+from bridge.g90.wire.commands import SensorRecord
 from bridge.g90.wire.constants import SensorType
 from bridge.g90.wire.events import Alert, EventType, Form, Notice, PanelEvent
-
-if TYPE_CHECKING:
-    from bridge.g90.wire.commands import SensorRecord
 
 _E = EventType
 ARM_TYPES: Final = frozenset(ARM_EVENTS.values())
@@ -56,7 +54,10 @@ _ACTED: Final = frozenset({_E.REMOTE_BUTTON, _E.RFID})
 
 
 def locate(state: PanelState, report: Alert | Notice) -> int | None:
-    """Return the index of the sensor that a report is about. 0x21 has one byte for it; the name tells the rest."""
+    """Return the index of the sensor that a report is about.
+
+    0x21 has one byte for it, and the name decides between the sensors that share this byte.
+    """
     if isinstance(report, Notice):
         return report.sensor
     if report.form is not Form.STATUS or not report.name:
@@ -76,7 +77,7 @@ def _is_named(sensor: Sensor, name: str) -> bool:
 
 
 def learn(state: PanelState, meaning: Interpretation, name: str, sensor_type: int | None) -> PanelState:
-    """Take a sensor's name and type from a report that has them; 0x21 cuts long names, which are kept whole."""
+    """Take a sensor's name and type from a report that has them; a name that 0x21 cut stays whole."""
     index = meaning.sensor
     if index is None:
         return state
@@ -143,7 +144,6 @@ def taken(state: PanelState, message: Input, now: Now) -> PanelState:
 
 
 def _read(state: PanelState, message: SensorsRead | RelaysRead | FlagsRead | InfoRead) -> dict[str, Any]:
-    """Return what an answer changes."""
     match message:
         case SensorsRead(records, whole):
             return {"sensors": {**({} if whole else state.sensors), **{r.index: _listed(state, r) for r in records}}}
@@ -159,7 +159,6 @@ def _read(state: PanelState, message: SensorsRead | RelaysRead | FlagsRead | Inf
 
 
 def earlier(one: float | None, other: float | None) -> float | None:
-    """Return the deadline that comes first."""
     if one is None or other is None:
         return other if one is None else one
     return min(one, other)
@@ -210,7 +209,7 @@ def _sensor(
 
 
 def _stays_on(state: PanelState, sensor_type: int | None, event: EventType, options: Options) -> float | None:
-    """Return after how many seconds a sensor goes off that may never report its end, None: when it reports it."""
+    """Return after how many seconds a sensor goes off; None if it reports its end."""
     if event in (_E.ALARM, _E.SOS):
         return options.motion_off if sensor_type == SensorType.MOTION else None
     if sensor_type == SensorType.MOTION or event is _E.SENSOR_ACTIVITY:

@@ -1,36 +1,30 @@
-"""The history as the ledger of what was missed: what is new in it, found by position and not by its times.
+"""New records in a panel's history, found by their position and not by their times.
 
 A panel's clock may be off, and may be set. New is what lies above the records that were read before; where those are
 out of reach, what lies above the oldest record that was reported, or is younger than our last contact.
-A record among the new ones that was reported is no second event: the reducer sees it as one more form.
+A new record of an event that was reported is not a second event: the reducer sees it as one more form.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from bridge.g90.state import ledger
-from bridge.g90.state.interpret import interpret, reported_type
+from bridge.g90.state.interpret import ARM_EVENTS, STATE_EVENTS, interpret, reported_type
 from bridge.g90.state.ledger import Entry
 from bridge.g90.state.model import READ_EVERY, HistoryRead, Now, PanelState, Signature, evolve
 from bridge.g90.wire.constants import AlertType, StateCode
 from bridge.g90.wire.events import A_CLOCK, Alert, EventType, Form
 from bridge.g90.wire.frames import MessageError
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
 REMEMBERED: Final = 50
 """Five pages: as many records as are ever read at once."""
 _TICK: Final = timedelta(milliseconds=1)
 """Between two records: a receiver takes equal alarms of one moment for duplicates."""
-_ARMINGS: Final = {
-    StateCode.ARMED_AWAY: EventType.ARMED_AWAY,
-    StateCode.ARMED_HOME: EventType.ARMED_HOME,
-    StateCode.DISARMED: EventType.DISARMED,
-}
+_ARMINGS: Final = {code: event for code, event in STATE_EVENTS.items() if event in ARM_EVENTS.values()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +145,7 @@ def _unplaced(state: PanelState, records: Sequence[_Record], now: Now) -> list[_
 
 
 def _was_reported(entry: Entry | None) -> bool:
-    """Whether an event has its place in time. A reading of the status comes after what was missed before it."""
+    """Whether an event has its place in time. A reading of the status follows what was missed before it."""
     return entry is not None and bool(entry.forms.keys() - {Form.READ})
 
 
@@ -180,7 +174,7 @@ def _moment(state: PanelState, alert: Alert, upper: datetime, lower: datetime | 
 def _is_young(state: PanelState, alert: Alert, now: Now) -> bool:
     """Whether a record is younger than our last contact. Without one there is nothing that we missed."""
     if state.clock_offset is None and _was_empty(state):
-        return True  # nobody knows the panel's clock
+        return True  # the panel's clock is unknown
     since = _known_until(state)
     if since is None or alert.time is None or alert.time < A_CLOCK:
         return False

@@ -23,33 +23,18 @@ from bridge.g90.wire.events import Alert, EventType, Notice, Report
 from bridge.g90.wire.frames import MessageError
 
 _E = EventType
-_STATES: Final = {
-    StateCode.AC_POWER_LOST: _E.AC_POWER_LOST,
-    StateCode.AC_POWER_RESTORED: _E.AC_POWER_RESTORED,
-    StateCode.DISARMED: _E.DISARMED,
-    StateCode.ARMED_AWAY: _E.ARMED_AWAY,
-    StateCode.ARMED_HOME: _E.ARMED_HOME,
-    StateCode.BATTERY_LOW: _E.PANEL_BATTERY_LOW,
-    StateCode.WIFI_CONNECTED: _E.WIFI_CONNECTED,
-    StateCode.WIFI_DISCONNECTED: _E.WIFI_DISCONNECTED,
+STATE_EVENTS: Final[dict[StateCode, EventType]] = {
+    code: _E.PANEL_BATTERY_LOW if code is StateCode.BATTERY_LOW else EventType[code.name] for code in StateCode
 }
-ARM_EVENTS: Final = {
-    ArmCode.ARMED_AWAY: _E.ARMED_AWAY,
-    ArmCode.ARMED_HOME: _E.ARMED_HOME,
-    ArmCode.DISARMED: _E.DISARMED,
+ARM_EVENTS: Final[dict[ArmCode, EventType]] = {
+    code: EventType[code.name] for code in ArmCode if code is not ArmCode.ALARMED
 }
-_INFRARED: Final = {
-    InfraredCode.MOTION: SensorCode.OPEN,
-    InfraredCode.TAMPER: SensorCode.TAMPER,
-    InfraredCode.BATTERY_LOW: SensorCode.BATTERY_LOW,
-}
+_INFRARED: Final = dict(zip(InfraredCode, (SensorCode.OPEN, SensorCode.TAMPER, SensorCode.BATTERY_LOW), strict=True))
 _DOOR_LIKE: Final = frozenset({None, SensorType.DOOR, SensorType.WIRED})
 
 
 @dataclass(frozen=True, slots=True)
 class Interpretation:
-    """The meaning of one report."""
-
     event: EventType | None
     """None if the report changes a state without being an event."""
     sensor: int | None = None
@@ -71,14 +56,14 @@ def reported_type(alert: Alert) -> int | None:
 
 
 def interpret(report: Report, sensor_type: int | None) -> Interpretation:
-    """Return the meaning of a report about a sensor of `sensor_type`; raise `MessageError` if it is unknown."""
+    """Return the meaning of a report about a sensor of `sensor_type`. Raises MessageError if unknown."""
     if isinstance(report, Notice):
         return _notice(report)
     match report.type:
         case AlertType.PANEL_SOS:
             return Interpretation(_E.SOS, alarms=True)
-        case AlertType.STATE_CHANGE if report.event in _STATES:
-            return Interpretation(_STATES[StateCode(report.event)])
+        case AlertType.STATE_CHANGE if report.event in STATE_EVENTS:
+            return Interpretation(STATE_EVENTS[StateCode(report.event)])
         case AlertType.ALARM:
             return _alarm(report, sensor_type)
         case AlertType.SENSOR_ACTIVITY:
@@ -120,7 +105,7 @@ def _trouble(alert: Alert, code: int) -> Interpretation | None:
 
 def _alarm(alert: Alert, sensor_type: int | None) -> Interpretation:
     code = _sensor_code(alert)
-    remote = sensor_type == SensorType.REMOTE or alert.source == Source.REMOTE  # whose button 3 is no tamper
+    remote = sensor_type == SensorType.REMOTE or alert.source == Source.REMOTE  # whose button 3 is not a tamper
     if not remote and (trouble := _trouble(alert, code)):
         return trouble
     if remote or sensor_type == SensorType.SOS_BUTTON:

@@ -7,15 +7,13 @@ its slot within 60 s, unless anything else of that kind or an arming came betwee
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from dataclasses import field, replace
 from functools import lru_cache
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from bridge.common.values import value
 from bridge.g90.wire.events import A_CLOCK, EventType, Form, PanelEvent
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
 
 Slot = tuple[str, int | None, str | None]
 """What two reports must have in common to be one event, their time aside: kind, sensor, detail."""
@@ -137,7 +135,7 @@ class Ledger:
         return next((place for place, known in enumerate(self.entries) if known is entry), None)
 
     def unexplained(self, reason: Entry) -> int | None:
-        """Return the place of an alarm without a reason that `reason` explains, None if it is an alarm of its own.
+        """Return the place of an alarm without a reason that `reason` explains; None if it is its own alarm.
 
         What a reading found after ALARMED came before it: one that waits for its reason can have it from there.
         """
@@ -183,13 +181,13 @@ class Ledger:
         return zip(range(len(self.entries) - 1, -1, -1), reversed(self.entries), strict=True)
 
     def _near(self, slot: Slot, time: int, heard: float) -> list[int]:
-        """Return the places of the events of `slot` at about that time; a clock that was never set repeats itself."""
+        """Return the places of the events of `slot` at about `time`; a clock that was never set repeats times."""
         own = [place for place, entry in enumerate(self.entries) if entry.slot == slot]
         near = [place for place in own if (t := self.entries[place].time) is not None and -_NEAR < t - time < _NEAR]
         return [place for place in near if time >= A_CLOCK or heard - self.entries[place].heard <= HISTORY_S]
 
     def _repeats(self, place: int, form: Form, time: int, heard: float) -> bool:
-        """Whether a report came before: the same form and second, and since then nothing else of that sensor in it."""
+        """Whether a report was seen before: same form and second, and no other of that sensor since."""
         entry = self.entries[place]
         if entry.forms.get(form) != time or not (time >= A_CLOCK or heard - entry.heard <= WITHOUT_TIME_S):
             return False
@@ -208,7 +206,7 @@ def slot_for(event: EventType, sensor: int | None, action: str | None) -> Slot:
 
 
 def knows_more(event: PanelEvent, known: PanelEvent) -> bool:
-    """Whether `event` says something of a known event that rules may ask for: its sensor, its type, what it was."""
+    """Whether `event` adds to a known event what rules may ask for: the sensor, its type, what happened."""
     if event.type is not known.type:
         return known.type in (_E.ALARM, _E.SENSOR_ACTIVITY)
     if known.sensor is None:

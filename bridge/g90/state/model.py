@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import Any, Final, TypeVar
 
 from bridge.common.values import value
 from bridge.g90.state.ledger import Ledger
 from bridge.g90.wire.answers import SensorFlag
+from bridge.g90.wire.commands import HostInfo, HostStatus, SensorRecord
 from bridge.g90.wire.constants import type_name
 from bridge.g90.wire.events import Alert, EventType, Notice, PanelEvent
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from bridge.g90.wire.commands import HostInfo, HostStatus, SensorRecord
 
 T = TypeVar("T")
 Signature = tuple[int, int, int | None, int, int | None]
@@ -26,7 +23,7 @@ NOTHING: Final[Mapping[Any, Any]] = MappingProxyType({})
 
 @value(frozen=True, slots=True)
 class Now:
-    """One moment by both clocks. Deadlines are of the steady clock, which nobody sets; people read the wall clock."""
+    """One moment by both clocks: the steady clock is for deadlines, the wall clock for people."""
 
     steady: float
     wall: datetime
@@ -38,7 +35,10 @@ class Now:
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """How long a sensor stays on that may not report its end, in seconds. `door_off` None: as the alert flags say."""
+    """How long a sensor that may not report its end stays on, in seconds.
+
+    `door_off` None: as the alert flags say.
+    """
 
     motion_off: float = 30.0
     door_off: float | None = None
@@ -93,7 +93,7 @@ class Relay:
 
 @value(frozen=True, kw_only=True)
 class PanelState:
-    """Everything that the panel's topics publish, and what tells new events from old. None: not known yet."""
+    """What the panel's topics publish, and what distinguishes new events from old. None: not known yet."""
 
     guid: str
     name: str | None = None
@@ -153,7 +153,7 @@ def read_at(state: PanelState, now: Now) -> PanelState:
 
 
 def evolve(old: T, **changes: Any) -> T:  # noqa: ANN401 - fields of any type
-    """Return a copy with `changes`, ten times as fast as `dataclasses.replace`, which sets each field by itself."""
+    """Return a copy with `changes`, ten times as fast as `dataclasses.replace`."""
     copy: T = object.__new__(type(old))
     fields = old.__dict__.copy()
     fields.update(changes)

@@ -10,14 +10,12 @@ again after 1, 2, 4... 60 s. A panel that does not dial us is asked for status a
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import IntEnum, StrEnum
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from bridge.g90.state.model import NOTHING
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
 
 HELLO_S: Final = 10.0
 """A connection that flaps is read no more often."""
@@ -41,8 +39,6 @@ class Query(IntEnum):
 
 
 class Reads(StrEnum):
-    """How a panel is read."""
-
     NOT = "not"
     AT_HELLO = "at_hello"
     """Over its own connection alone."""
@@ -57,14 +53,11 @@ _ALWAYS: Final = (Query.STATUS, Query.HISTORY)
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """The schedule of one panel."""
-
     reads: Reads
     poll: float = 60.0
     """Seconds between two readings of the status at rest."""
     due: Mapping[Query, float] = field(default_factory=lambda: NOTHING)
     asked: Mapping[Query, float] = field(default_factory=lambda: NOTHING)
-    """When each was asked last."""
     failures: Mapping[Query, int] = field(default_factory=lambda: NOTHING)
     """In a row."""
 

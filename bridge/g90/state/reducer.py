@@ -22,10 +22,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from bridge.g90.state import history, ledger
 from bridge.g90.state.effects import earlier, effects, learn, locate, passed, taken
+from bridge.g90.state.history import Found
 from bridge.g90.state.interpret import ARM_EVENTS, Interpretation, interpret, reported_type
 from bridge.g90.state.ledger import Entry
 from bridge.g90.state.model import (
@@ -47,9 +48,6 @@ from bridge.g90.wire.answers import AlertFlag
 from bridge.g90.wire.constants import ArmCode, SensorType, source_name, type_name
 from bridge.g90.wire.events import A_CLOCK, Alert, EventType, Form, Notice, PanelEvent
 from bridge.g90.wire.frames import MessageError
-
-if TYPE_CHECKING:
-    from bridge.g90.state.history import Found
 
 _E = EventType
 BETTER_FORM_S: Final = 2.0
@@ -154,7 +152,7 @@ def _known(state: PanelState, place: int, report: Entry, meaning: Interpretation
 
 
 def _alarmed(state: PanelState, form: Form, now: Now) -> Step:
-    """Take the bare word that the panel is in alarm: about an alarm that is known, or one whose reason is to come."""
+    """Take a notice that the panel is in alarm: about a known alarm, or one whose reason follows."""
     place = state.ledger.last_alarm(now.steady)
     changes: dict[str, Any] = {"triggered": True, "moved": now.steady}
     if place is not None:

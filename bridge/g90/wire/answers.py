@@ -92,7 +92,6 @@ class ProbeAnswer:
 
 
 def page_request(first: int, count: int = PAGE) -> list[object]:
-    """Return the data that asks for `count` records from `first` on."""
     return [first, first + count - 1]
 
 
@@ -118,7 +117,7 @@ def page_data(records: list[object], first: int, last: int) -> list[object]:
 
 
 def history_record(record: object) -> Alert:
-    """Read one record of the history. One that cannot be read keeps its place as an alert of the unknown type 0."""
+    """Read one record of the history. An unreadable one keeps its place as an alert of unknown type 0."""
     match record:
         case [int(kind), int(event), int(source), int(state), name, int(time), *_]:
             return Alert(
@@ -172,14 +171,6 @@ def probe(guid: str) -> bytes:
     return f"{_PROBE},{guid}\0".encode()
 
 
-def probed(datagram: bytes) -> str:
-    """Return the GUID that a probe asks for; raise `MessageError` for anything else."""
-    name, comma, guid = datagram.rstrip(b"\0").decode(errors="replace").partition(",")
-    if name != _PROBE or not comma:
-        raise MessageError(f"not a probe: {clean(repr(datagram))}")
-    return guid
-
-
 def probe_answer(datagram: bytes) -> ProbeAnswer:
     """Read the answer to a probe; raise `MessageError` for anything else."""
     fields = datagram.rstrip(b"\0").decode(errors="replace").split(",")
@@ -187,10 +178,3 @@ def probe_answer(datagram: bytes) -> ProbeAnswer:
         raise MessageError(f"not an answer to a probe: {clean(repr(datagram))}")
     product, _, _, mcu, wifi, gsm_status, wifi_status = (clean(field) for field in fields[1:8])
     return ProbeAnswer(product, f"{mcu}/{wifi}", gsm_status, wifi_status)
-
-
-def build_probe_answer(answer: ProbeAnswer) -> bytes:
-    """Return the datagram with which a panel answers a probe."""
-    mcu, _, wifi = answer.firmware.partition("/")
-    fields = [_PROBE_ANSWER, answer.product, "1.2", "1.1", mcu, wifi, answer.gsm_status, answer.wifi_status]
-    return ",".join([*fields, "3", "", "", "70", "90"]).encode() + b"\0"

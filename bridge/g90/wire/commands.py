@@ -138,7 +138,7 @@ def expand(record: SensorRecord) -> tuple[SensorRecord, ...]:
 
 
 def point_datagram(host: str, port: int) -> bytes:
-    """Return the datagram that points a panel at a server; raise `FieldError` if `host` is no IPv4 address."""
+    """Return the datagram that points a panel at a server. Raises FieldError if `host` is not IPv4."""
     try:
         address = ipaddress.IPv4Address(host)
     except ValueError as error:

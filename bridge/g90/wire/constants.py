@@ -52,7 +52,10 @@ class NoticeKind(IntEnum):
 
 
 class ArmCode(IntEnum):
-    """States of the local protocol and of arm notices; a state change has other numbers (PROTOCOL.md, Arm states)."""
+    """States in the local protocol and in arm notices (PROTOCOL.md, Arm states).
+
+    A state change has other numbers.
+    """
 
     ARMED_AWAY = 1
     ARMED_HOME = 2

@@ -5,13 +5,11 @@ A panel sends the same event in up to three forms, so a report has the form it c
 
 from __future__ import annotations
 
+from datetime import datetime
 from enum import StrEnum
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from bridge.common.values import value
-
-if TYPE_CHECKING:
-    from datetime import datetime
 
 
 class Form(StrEnum):
@@ -90,20 +88,11 @@ class EventType(StrEnum):
     PANEL_ONLINE = "panel_online"
 
 
-PANEL_EVENTS: Final = frozenset(
-    {
-        EventType.ARMED_AWAY,
-        EventType.ARMED_HOME,
-        EventType.DISARMED,
-        EventType.AC_POWER_LOST,
-        EventType.AC_POWER_RESTORED,
-        EventType.PANEL_BATTERY_LOW,
-        EventType.WIFI_CONNECTED,
-        EventType.WIFI_DISCONNECTED,
-        EventType.PANEL_OFFLINE,
-        EventType.PANEL_ONLINE,
-    }
-)
+PANEL_EVENTS: Final = frozenset({
+    EventType.ARMED_AWAY, EventType.ARMED_HOME, EventType.DISARMED, EventType.AC_POWER_LOST,
+    EventType.AC_POWER_RESTORED, EventType.PANEL_BATTERY_LOW, EventType.WIFI_CONNECTED, EventType.WIFI_DISCONNECTED,
+    EventType.PANEL_OFFLINE, EventType.PANEL_ONLINE,
+})  # fmt: skip
 """Events of the panel itself; they have no sensor."""
 
 _FAMILIES: Final = {EventType.SOS: "alarm", EventType.DOOR_OPENED: "activity", EventType.SENSOR_ACTIVITY: "activity"}
@@ -152,7 +141,7 @@ class PanelEvent:
         return f"{self.guid}:{_FAMILIES.get(self.type, self.type.value)}:{sensor}:{self.action or ''}:{moment}"
 
     def as_json(self) -> dict[str, object]:
-        """Return the payload of `B/panel/P/event` (TOPICS.md, Panel events); fields that do not apply are absent."""
+        """Return the payload of `B/panel/P/event`, without fields that do not apply (TOPICS.md, Panel events)."""
         payload: dict[str, object] = {"type": self.type.value}
         for field in ("sensor", "name", "sensor_type", "source", "action", "panel_time"):
             if (value := getattr(self, field)) is not None:

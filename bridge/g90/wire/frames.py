@@ -1,4 +1,4 @@
-"""Frames of the cloud protocol, split by length from a stream of arbitrary pieces (PROTOCOL.md, Headers).
+"""Frames of the cloud protocol, split from a byte stream by their length (PROTOCOL.md, Headers).
 
 Every frame starts with command, source, flag, destination and its total length. After an invalid length the next frame
 cannot be found, so the connection is closed; any other fault concerns one frame only.
@@ -40,11 +40,10 @@ class Frame:
 
     @property
     def body(self) -> bytes:
-        """The bytes after the basic header."""
         return self.raw[HEADER_SIZE:]
 
     def versioned(self) -> tuple[int, bytes]:
-        """Return sequence and payload of a frame with the versioned header; raise `MessageError` if it has none."""
+        """Return sequence and payload of a frame with the versioned header. Raises MessageError without one."""
         if len(self.raw) < _VERSIONED.size:
             raise MessageError(f"a message of {len(self.raw)} bytes without a versioned header")
         version, sequence = _VERSIONED.unpack_from(self.raw)[-2:]
@@ -54,12 +53,10 @@ class Frame:
 
 
 def basic(command: int, source: int, destination: int, payload: bytes = b"") -> bytes:
-    """Return the bytes of a frame with the basic header."""
     return _BASIC.pack(command, source, 0, destination, _BASIC.size + len(payload)) + payload
 
 
 def versioned(command: int, source: int, destination: int, payload: bytes = b"", sequence: int = 0) -> bytes:
-    """Return the bytes of a frame with the versioned header."""
     length = _VERSIONED.size + len(payload)
     return _VERSIONED.pack(command, source, 0, destination, length, VERSION, sequence) + payload
 

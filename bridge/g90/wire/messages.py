@@ -1,20 +1,18 @@
-"""Messages of the cloud protocol as frozen values, parsed from and built into bytes (PROTOCOL.md, Messages)."""
+"""Messages of the cloud protocol as values, parsed and built (PROTOCOL.md, Messages)."""
 
 from __future__ import annotations
 
 import re
 import struct
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from bridge.common.text import clean
 from bridge.g90.wire.constants import Direction, FrameCommand
 from bridge.g90.wire.events import Alert, Notice, Report
 from bridge.g90.wire.frames import VERSIONED_SIZE, Frame, MessageError, basic, versioned
 from bridge.g90.wire.reports import build_notification, build_status, parse_notification, parse_status
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 _IDENTITY: Final = struct.Struct("<15sx4i3sx")
 _DISCOVERY_ANSWER: Final = struct.Struct("<16s4i")
@@ -136,7 +134,7 @@ def answer_hello(port: int) -> bytes:
 
 
 def answer_discovery(host: str, port: int, now: int) -> bytes:
-    """Return the answer to a discovery: announced IPv4 address and port; `now` is the Unix time in seconds."""
+    """Return the answer to a discovery: announced IPv4 address and port; `now` is Unix time in seconds."""
     payload = _DISCOVERY_ANSWER.pack(host.encode(), 0, 0, port, now)
     return versioned(FrameCommand.HELLO, Direction.CLOUD_DISCOVERY, Direction.DEVICE, payload)
 
@@ -147,7 +145,7 @@ def asks_for(message: object) -> str:
 
 
 def answered_by(frame: Frame) -> tuple[str, bool]:
-    """Return the kind of answer that a message of a cloud server belongs to, and whether it is the answer's last."""
+    """Return the kind of answer that a message of a cloud server belongs to, and whether it is the last."""
     key = (frame.command, frame.source)
     if key == (FrameCommand.HELLO, _D.DEVICE):
         return "ping", True
@@ -196,7 +194,6 @@ def build_report(report: Report, *, as_json: bool) -> bytes:
 
 
 def build_response(response: CommandResponse) -> bytes:
-    """Return a panel's response to a command."""
     payload = _RESPONSE.pack(1, response.sequence, 0, response.sequence, response.code, response.code)
     return basic(FrameCommand.HELLO, Direction.UNSPECIFIED, Direction.CLOUD, payload + response.body + b"\0")
 

@@ -1,4 +1,4 @@
-"""Payloads of status changes (0x21) and notifications (0x22) (PROTOCOL.md, Status change; Notification)."""
+"""Payloads of status changes (0x21), notifications (0x22) (PROTOCOL.md, Status change; Notification)."""
 
 from __future__ import annotations
 
@@ -50,7 +50,6 @@ def parse_status(payload: bytes) -> Alert:
 
 
 def build_status(alert: Alert) -> bytes:
-    """Return the payload of `alert` as a status change."""
     time = alert.time or 0
     if alert.type == AlertType.STATE_CHANGE:
         return _STATE.pack(alert.type, alert.event, time) + _TAIL
@@ -71,7 +70,6 @@ def parse_notification(payload: bytes) -> Report:
 
 
 def build_notification(report: Report) -> bytes:
-    """Return the payload of `report` as JSON."""
     if isinstance(report, Notice):
         fields = (report.sensor, report.name, report.value)
         data: list[object] = [f for f in fields if f is not None and (f != "" or report.sensor is not None)]
@@ -91,7 +89,7 @@ def load_json(text: bytes) -> object:
 
 
 def _decoded(text: bytes) -> str:
-    """Return text of a panel: UTF-8, or else GBK, whose characters can hold a byte that looks like a backslash."""
+    """Return text of a panel: UTF-8 or else GBK, where a byte of a character can look like a backslash."""
     for encoding in ("utf-8", "gbk"):
         try:
             return text.decode(encoding)

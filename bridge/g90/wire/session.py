@@ -1,4 +1,4 @@
-"""The protocol of one panel connection, without a socket: bytes in; messages and the bytes that answer them out.
+"""The protocol of one panel connection, without a socket: bytes in, messages and answers out.
 
 Feed what arrives, then read messages until there is none. A message that cannot be parsed is returned as `Unreadable`;
 only a stream that cannot be split into messages raises. The GUID is that of the last hello, or before the first hello

@@ -64,7 +64,6 @@ class Accounts:
         return f"Accounts({sorted(self._accounts)!r}, accept_unknown={self.accept_unknown!r})"
 
     def account(self, transmitter_code: str) -> Account | None:
-        """Return the account of a transmitter, or None."""
         return self._accounts.get(transmitter_code)
 
     def authorize(self, transmitter_code: str, transmitter_type: str, password: Secret) -> bool:

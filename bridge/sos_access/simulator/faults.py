@@ -53,7 +53,6 @@ class Faults:
         self._queue.clear()
 
     def take(self) -> Fault:
-        """Return the fault of the next request."""
         if not self._queue:
             return NO_FAULT
         fault, times = self._queue[0]

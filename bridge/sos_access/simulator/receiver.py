@@ -51,7 +51,6 @@ class Arrival:
 
     @property
     def masked(self) -> str:
-        """The document as text, without its password."""
         return _PASSWORD.sub(rb"\1***\2", self.raw).decode("iso-8859-1")
 
 
@@ -109,7 +108,6 @@ class Receiver:
         self.address = (host, self._server.sockets[0].getsockname()[1])
 
     async def stop(self) -> None:
-        """Stop listening and close all connections."""
         if self._server is not None:
             self._server.close()
             self._server = None
@@ -155,13 +153,12 @@ class Receiver:
         fault = self._fault_of(raw)
         await asyncio.sleep(fault.delay)
         arrival, answer = self._decide(raw, fault, _peer(writer))
-        # Recorded first: whoever has the response finds the arrival.
+        # Recorded first: a caller that has the response finds the arrival.
         await self._note(arrival)
         if not (fault.drop or fault.lose):
             await _send(writer, fault.spoil(answer), fault.segment)
 
     def _fault_of(self, raw: bytes) -> Fault:  # noqa: ARG002 - for subclasses
-        """Return the fault of this request."""
         return self.faults.take()
 
     def _decide(self, raw: bytes, fault: Fault, peer: str) -> tuple[Arrival, bytes]:

@@ -95,6 +95,7 @@ async def test_a_broker_that_was_away_gets_only_what_changed(site: House) -> Non
     await panel.arm(ArmCode.ARMED_AWAY)
     await site.told("armed_away")
     await site.state("armed_away")
+    await site.mqtt.holds(f"panel/{GUID}/info", lambda info: info.get("changed_by"))  # the last of it
     for changed in (False, True):
         mark = site.mqtt.mark
         await proxy.cut()

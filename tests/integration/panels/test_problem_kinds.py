@@ -257,7 +257,7 @@ CASES = (
     Case(Kind.UNDELIVERED, dead_receivers, "not delivered", "home: back, 1 alarm delivered"),
     Case(Kind.PATH_DOWN, dead_path, "home: path fixed: every receiver", "home: path fixed works again"),
     Case(Kind.UNAUTHORIZED, refused_password, "refuse the transmitter code or password", "home: back"),
-    Case(Kind.PASSWORD_FILE, damaged_password_file, "is damaged", "the password file is good again"),
+    Case(Kind.PASSWORD_FILE, damaged_password_file, "is damaged", "the password file can be read again"),
     Case(Kind.HEARTBEAT_DISABLED, no_heartbeats, "heartbeats are not enabled", "heartbeats are enabled"),
     Case(Kind.REJECTED, rejected_alarm, "rejected", "no rejected alarms are left"),
     Case(Kind.TEST_FAILED, failed_test, "the last test alarm failed, rejected", "a test alarm was accepted"),

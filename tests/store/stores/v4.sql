@@ -31,6 +31,7 @@ INSERT INTO "command" VALUES(8,'home','restore','FA','','','','{"alarm": {"event
 INSERT INTO "command" VALUES(9,'home','ping','','','','','{"alarm": null, "reference": "p", "warnings": []}',1772359400.0,'pending',0,0,0,'',NULL,NULL,'',0.0,0,NULL,NULL);
 CREATE TABLE fact (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 INSERT INTO "fact" VALUES('synchronised machine','0badcafe');
+INSERT INTO "fact" VALUES('line home','{"link": true}');
 CREATE TABLE forwarded (key TEXT PRIMARY KEY, at REAL NOT NULL) WITHOUT ROWID;
 INSERT INTO "forwarded" VALUES('GB7F20C14D05A91:alarm:9:1772340000>home',1772340000.0);
 CREATE TABLE history (
@@ -46,8 +47,6 @@ CREATE TABLE history (
     );
 INSERT INTO "history" VALUES(3,5,'home','alarm',1772350000.0,'{"outcome": "accepted"}',NULL,NULL,1);
 INSERT INTO "history" VALUES(4,6,'home','alarm',1772350001.0,'{"outcome": "duplicate"}','answers/me',X'01',0);
-CREATE TABLE line (transmitter TEXT PRIMARY KEY, state TEXT NOT NULL) WITHOUT ROWID;
-INSERT INTO "line" VALUES('home','{"link": true}');
 CREATE TABLE panel (guid TEXT PRIMARY KEY, content TEXT NOT NULL) WITHOUT ROWID;
 INSERT INTO "panel" VALUES('GB7F20C14D05A91','{"state": {"guid": "GB7F20C14D05A91"}, "forwarded": []}');
 CREATE INDEX command_order ON command (transmitter, state, id);
