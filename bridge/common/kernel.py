@@ -7,6 +7,7 @@ import hashlib
 import secrets
 import time
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 _TIME_ERROR = 5
@@ -27,10 +28,15 @@ def steady_clock() -> tuple[str, Callable[[], float]]:
 def is_synchronised() -> bool | None:
     """Whether a time service keeps the wall clock right; None where the system does not say."""
     try:
-        state = ctypes.CDLL(None).adjtimex(ctypes.create_string_buffer(_LARGEST_TIMEX))
+        state = _libc().adjtimex(ctypes.create_string_buffer(_LARGEST_TIMEX))
     except (OSError, AttributeError):
         return None
     return None if state < 0 else bool(state != _TIME_ERROR)
+
+
+@cache  # each CDLL makes a class of its own
+def _libc() -> ctypes.CDLL:
+    return ctypes.CDLL(None)
 
 
 def machine_id() -> str:

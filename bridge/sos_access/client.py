@@ -228,7 +228,9 @@ class SOSAccessClient:
                 error.reason, f"malformed response from {peer_name(address)}: {self.masked(str(error))}"
             ) from None
         warning = None if response.warning is None else self.masked(response.warning)
-        return replace(response, info=self.masked(response.info, response), warning=warning)
+        info = self.masked(response.info, response)
+        same = info == response.info and warning == response.warning
+        return response if same else replace(response, info=info, warning=warning)
 
     def check_answers(self, request: AnyRequest, response: Response) -> None:
         """Raise `MalformedMessage` if `response` answers another message."""

@@ -14,7 +14,6 @@ import ssl
 from collections import defaultdict
 from collections.abc import Coroutine
 from dataclasses import replace
-from ipaddress import ip_address
 from typing import Any
 
 from bridge.sos_access.documents import LONGEST, DocumentBuffer
@@ -99,16 +98,17 @@ class Connection:
             try:
                 with traced(self.peer, "answer") as result:
                     async with asyncio.timeout(timeout):
-                        await self._read(raw)
-                    result.append(f"{len(raw)} bytes")
+                        answer = await self._read(raw)
+                    result.append(f"{len(answer)} bytes")
             except OSError:  # TimeoutError among them
                 if not raw:
                     raise
-        if not raw:
+                answer = bytes(raw)
+        if not answer:
             raise TransportError(f"connection closed by {name} without a response", Failure.HUNG_UP)
-        return bytes(raw)
+        return answer
 
-    async def _read(self, raw: bytearray) -> None:
+    async def _read(self, raw: bytearray) -> bytes:
         """Read into `raw` until the root has closed; in malformed XML, until something like it has."""
         buffer = DocumentBuffer()
         proper = True
@@ -117,12 +117,12 @@ class Connection:
             if proper:
                 try:
                     if buffer.feed(data):
-                        raw[:] = buffer.document
-                        return
+                        return buffer.document
                 except MalformedMessage:
                     proper = False
             if len(raw) > LONGEST or (not proper and _CLOSED.search(raw)):
-                return
+                break
+        return bytes(raw)
 
 
 class Dialer:
@@ -222,7 +222,7 @@ class Dialer:
 
 async def _connect(peer: Peer, address: str, port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
     loop = asyncio.get_running_loop()
-    family = socket.AF_INET6 if ip_address(address).version == 6 else socket.AF_INET  # noqa: PLR2004 - of IP
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
     sock = socket.socket(family, socket.SOCK_STREAM)
     try:
         sock.setblocking(False)  # noqa: FBT003 - its only parameter

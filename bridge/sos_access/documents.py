@@ -36,6 +36,12 @@ Content = dict[str, object]
 """Elements by name: text as it stands, None when empty, a dict of inner elements, a list of repeated ones."""
 
 
+class Document(bytes):
+    """A document as it arrived; `root` is what `read` returns, once it is whole."""
+
+    root: tuple[str, Content] | None = None
+
+
 class DocumentBuffer:
     """Parses the bytes of one document as they arrive; `feed` returns whether the root has closed.
 
@@ -60,9 +66,11 @@ class DocumentBuffer:
         return self._end is not None
 
     @property
-    def document(self) -> bytes:
+    def document(self) -> Document:
         """What came so far, without surrounding white space and without what followed the root."""
-        return bytes(self._data[: self._end]).rstrip(_AROUND)
+        document = Document(self._data[: self._end].rstrip(_AROUND))
+        document.root = self.root if self.complete else None
+        return document
 
     @property
     def root(self) -> tuple[str, Content]:
@@ -147,6 +155,8 @@ def read(data: bytes, *, header: bool) -> tuple[str, Content]:
 
     Raises `MalformedMessage`, whose reason is 1 (too long), 2 (no XML) or 100 (header missing or another).
     """
+    if isinstance(data, Document) and data.root is not None and not header:
+        return data.root
     buffer = DocumentBuffer()
     start = data.lstrip(_AROUND) if header else b""
     has_header = start.startswith(b"<?xml")

@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
+from functools import lru_cache
 from ipaddress import ip_address
 
 LOOKUP_S = 2.0
@@ -97,6 +98,7 @@ class Resolver:
         return future
 
 
+@lru_cache  # asked for each connection
 def is_literal(host: str) -> bool:
     try:
         ip_address(host)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 from bridge.common.text import clean
 from bridge.sos_access.peer import Peer, peer_name
@@ -16,13 +16,14 @@ from bridge.sos_access.peer import Peer, peer_name
 log = logging.getLogger(__name__)
 
 
-@contextmanager
-def traced(peer: Peer, step: str) -> Iterator[list[object]]:
+def traced(peer: Peer, step: str) -> AbstractContextManager[list[object]]:
     """Trace the step of the block; what the block adds to the list is said of its result."""
+    return _traced(peer, step) if log.isEnabledFor(logging.DEBUG) else nullcontext([])
+
+
+@contextmanager
+def _traced(peer: Peer, step: str) -> Iterator[list[object]]:
     result: list[object] = []
-    if not log.isEnabledFor(logging.DEBUG):
-        yield result
-        return
     who = f"{peer.label} {peer_name(peer.address)}".strip()
     log.debug("%s: %s started", who, step)
     began = time.monotonic()

@@ -81,7 +81,7 @@ class Deliveries:
 
     def is_safe(self, message: Incoming) -> bool:
         """Whether a message may be acknowledged: its command is on disk, or its result is published."""
-        return delivery_of(message) not in self._unsaved
+        return not self._unsaved or delivery_of(message) not in self._unsaved
 
     def are_safe(self, keys: Iterable[str]) -> bool:
         """Whether the alarms of these events are on disk, or their results are published."""

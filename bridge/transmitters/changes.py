@@ -43,11 +43,14 @@ class Changes:
         self._link: bool | None = None
         self._health: object = None
         self._reported_at = float("-inf")
+        self._trouble: str | None = None
         self._refusing: set[str] = set()
         self._paused = False
 
     def look(self, state: LineState, now: float) -> None:
-        self._reporter.problem(self._line.name, Kind.PASSWORD_FILE, self._line.passwords.trouble)
+        if (trouble := self._line.passwords.trouble) != self._trouble:
+            self._trouble = trouble
+            self._reporter.problem(self._line.name, Kind.PASSWORD_FILE, trouble)
         self._routes(state, now)
         self._logins(state)
         self._heartbeats(state)

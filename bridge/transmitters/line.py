@@ -217,7 +217,7 @@ class Line:
             sent_at = self.clock.now()
             try:
                 connection = connection or await self.network.dialer.connect(peer)
-                response = await self._answer(connection, replace(request, authentication=password))
+                response = await self._answer(connection, _with(request, password))
             except TransportError as error:
                 attempt = Attempt(route, error=str(error), took_s=took_s, failure=error.failure)
                 break
@@ -254,6 +254,10 @@ def _attempt(tried: Try, response: Response, took_s: float) -> Attempt:
     error = error_for(response.status, response.info)
     text = "" if error is None else str(error)
     return Attempt(tried.route, response.status, text, login=tried.login, took_s=took_s)
+
+
+def _with(request: AnyRequest, password: Secret) -> AnyRequest:
+    return request if request.authentication == password else replace(request, authentication=password)
 
 
 def _named(route: Route) -> str:

@@ -243,11 +243,15 @@ class Routes:
         return self.health[route]
 
     def order(self, now: float) -> list[Route]:
-        return sorted(self.configured, key=lambda route: (self[route].rank, self[route].is_demoted(now)))
+        return sorted(self.configured, key=lambda route: self._place(route, now))
 
     def in_use(self, now: float) -> Route:
         """Return the route that heartbeats and the next alarm take."""
-        return self.order(now)[0]
+        return min(self.configured, key=lambda route: self._place(route, now))
+
+    def _place(self, route: Route, now: float) -> tuple[Rank, bool]:
+        health = self.health[route]
+        return health.rank, health.is_demoted(now)
 
     @property
     def serving(self) -> bool:

@@ -90,8 +90,8 @@ class Supervision:
     def check_at(self, route: Route, routes: Routes, now: float) -> float | None:
         """Return when `route` is to be checked; None: heartbeats look after it."""
         health = routes[route]
-        in_use = route == routes.in_use(now)
-        if in_use and health.serving and self.level is not None and not self.is_paused(now):
+        heartbeats = self.level is not None and not self.is_paused(now)
+        if heartbeats and health.serving and route == routes.in_use(now):
             return None
         last = max((t for t in (health.checked_at, health.last_exchange) if t is not None), default=None)
         if last is None:

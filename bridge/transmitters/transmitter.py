@@ -89,9 +89,9 @@ class Transmitter:
         self._wake.clear()
         await self._take()
         step = next_step(self._state, now())
-        self._changes.look(self._state, now())
-        self._log.look(self._state, now())
         if isinstance(step, Wait):
+            self._changes.look(self._state, now())
+            self._log.look(self._state, now())
             next_at = min(self._changes.next_at(self._state), self._log.next_at, self._load_at)
             await self._sleep(min(step.until, next_at))
             return

@@ -175,7 +175,7 @@ class Queue:
 
     @property
     def has_urgent(self) -> bool:
-        return any(self.has(state, urgent=True) for state in _READY)
+        return self._top(True, _READY) is not None  # noqa: FBT003 - a key of the heaps
 
     def unreported(self, now: float) -> list[Waiting]:
         """Return the alarms not delivered in time that nobody has reported, once each."""
