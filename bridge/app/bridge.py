@@ -77,22 +77,19 @@ async def _run_once(bridge: Bridge, stop: asyncio.Event) -> DamagedError | None:
 class Bridge:
     def __init__(self, settings: Settings, store: Store, report: RecoveryReport | None = None) -> None:
         """`report`: how a damaged store was replaced before this start."""
-        self._settings = settings
-        self._store = store
-        self._report = report
+        self._settings, self._store, self._report = settings, store, report
         self._clock = clock = Clock()
         self._outbox = outbox = build.outbox(settings, store)
         outgoing = Outgoing(asyncio.Event())
         topics, panel_topics = build.topics(settings), PanelTopics(settings.mqtt.base_topic)
         self._problems = problems = Problems()
         board = web.board(settings, outgoing, problems)
-        edges = Edges(store)
-        self._recorder = Recorder(edges, clock)
-        measured = (board.measured,) if board else ()
-        self._record = RecordPublisher(topics, edges, outgoing, build.subjects(settings), clock, *measured)
+        self._recorder = Recorder(edges := Edges(store), clock)
+        measured = board.measured if board else None
+        self._record = RecordPublisher(topics, edges, outgoing, build.subjects(settings), clock, measured)
         self._publisher = publisher = Publisher(topics, outbox, outgoing, problems, self._recorder)
-        self._connections = Connections()
-        self._known = known = build.known_panels(settings.g90, self._connections)
+        self._connections = connections = Connections()
+        self._known = known = build.known_panels(settings.g90, connections)
         self._problem_log = ProblemLog(problems, known.label)
         self._tests = ScheduledTests(build.planned_tests(settings), outbox, clock, problems)
         network = Network(answered=board.exchanges.add) if board else Network()

@@ -13,7 +13,8 @@ from bridge.app.file_limits import share
 from bridge.common.clock import Clock
 from bridge.common.models import Secret
 from bridge.common.problems import Kind, Problems
-from bridge.config.settings import G90Settings, MqttSettings, PanelSettings, Settings, TransmitterSettings
+from bridge.config.panels import G90Settings, PanelSettings
+from bridge.config.settings import MqttSettings, Settings, TransmitterSettings
 from bridge.config.types import host_port
 from bridge.g90.connections import Connections
 from bridge.g90.control import PanelControl

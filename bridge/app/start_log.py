@@ -6,7 +6,8 @@ import logging
 
 from bridge.app import build
 from bridge.common.text import counted
-from bridge.config.settings import PanelSettings, Settings, TransmitterSettings
+from bridge.config.panels import PanelSettings
+from bridge.config.settings import Settings, TransmitterSettings
 
 log = logging.getLogger(__name__)
 

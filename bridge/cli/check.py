@@ -15,7 +15,8 @@ from bridge.app.health_client import UnhealthyError, ask
 from bridge.cli.common import coloured, print_table
 from bridge.common.errors import BridgeError
 from bridge.common.text import clean, counted
-from bridge.config.settings import PanelSettings, Settings, TransmitterSettings
+from bridge.config.panels import PanelSettings
+from bridge.config.settings import Settings, TransmitterSettings
 from bridge.config.sources import find
 from bridge.config.types import host_port
 from bridge.g90.control_local import LocalControl

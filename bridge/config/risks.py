@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from bridge.config.settings import G90Settings, MqttSettings, Settings, TransmitterSettings
+from bridge.config.panels import G90Settings
+from bridge.config.settings import MqttSettings, Settings, TransmitterSettings
 from bridge.config.types import host_port
 from bridge.panels.rules import faults, uncovered
 

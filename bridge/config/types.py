@@ -8,7 +8,7 @@ from datetime import time
 from ipaddress import IPv4Address, ip_address, ip_network
 from typing import Annotated
 
-from pydantic import AfterValidator, BeforeValidator, GetPydanticSchema
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, GetPydanticSchema
 from pydantic_core import core_schema
 
 from bridge.common.models import Secret
@@ -182,3 +182,9 @@ def _time_of_day(written: object) -> object:
 
 TimeOfDay = Annotated[str, BeforeValidator(_time_of_day)]
 """Local time, hours and minutes."""
+
+
+class Table(BaseModel):
+    """A table of the file; unknown settings are errors."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)

@@ -31,7 +31,7 @@ class RecordPublisher:
         outgoing: Outgoing,
         subjects: Sequence[Subject],
         clock: Clock,
-        measured: Callable[[Sequence[Figures]], None] = lambda _: None,
+        measured: Callable[[Sequence[Figures]], None] | None = None,
     ) -> None:
         """`measured` is called with the figures of all transmitters."""
         self._measured = measured
@@ -61,6 +61,7 @@ class RecordPublisher:
         except StoreError as error:
             log.error("%s", error)
             return
-        self._measured(months)
+        if self._measured:
+            self._measured(months)
         for month in months:
             self._outgoing.state(self._topics.of(month.transmitter, "record"), json.dumps(month.as_json()))

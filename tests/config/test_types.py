@@ -7,7 +7,7 @@ import re
 import pytest
 from pydantic import ValidationError
 
-from bridge.config.settings import PanelSettings
+from bridge.config.panels import PanelSettings
 from bridge.config.types import duration, host_port, seconds
 
 

@@ -26,13 +26,12 @@ from pydantic import BaseModel
 from bridge import __version__
 from bridge.common.errors import ConfigError
 from bridge.common.models import Secret
+from bridge.config.panels import G90Settings, PanelSettings
 from bridge.config.settings import (
     AlarmSettings,
     ForwardSettings,
-    G90Settings,
     LogSettings,
     MqttSettings,
-    PanelSettings,
     Settings,
     TransmitterSettings,
 )

@@ -58,7 +58,7 @@ async def test_a_receiver_whose_clock_is_far_from_ours_is_a_warning_and_nothing_
     await _start(site, -DAY)
     first = await _result(site, "BA")
     assert abs(float(str(first["clock_offset_s"])) - DAY) < 60
-    await site.bridge.logs("receiver is +86")
+    await site.bridge.logs("the primary receiver differs from ours by +86")
     second = await _result(site, "FA")
     assert "warnings" not in second or not second["warnings"]
     assert all(each.transmitter_time for each in site.received())

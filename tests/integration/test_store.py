@@ -10,6 +10,8 @@ from typing import Any
 from support.brokers import PUBACK
 from support.harness import Site, live
 
+from bridge.sos_access.simulator.faults import Fault
+
 ROOM = 32 * 1024
 """What is left for the store's log before it is full."""
 
@@ -167,8 +169,8 @@ async def test_started_on_a_damaged_store(site: Site) -> None:
 async def test_damage_that_is_met_while_running(site: Site) -> None:
     await site.start()
     assert (await site.do("auth/rotate"))["outcome"] == "accepted"
-    await site.primary.stop()
-    await site.secondary.stop()
+    for station in (site.primary, site.secondary):
+        station.faults.add(Fault(delay=2, drop=True))  # the rows are read again after the first round
     for code in ("BA", "FA"):
         await site.send("alarm/raise", code)
     await site.mqtt.wait("transmitter/home/outbox", lambda value: value["pending"] == 2)
@@ -177,7 +179,8 @@ async def test_damage_that_is_met_while_running(site: Site) -> None:
     db.close()
     event = (await site.event("store_damaged")).value
     assert event["waiting"] == 2
-    await site.primary.start()
+    for station in (site.primary, site.secondary):
+        station.faults.clear()
     results = await site.mqtt.wait_all("transmitter/home/alarm/response", 2)
     [damaged] = [each.value for each in results if each.value["event_code"] == "BA"]
     assert "texts of this alarm are lost" in damaged["warnings"][0]
