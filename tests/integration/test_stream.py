@@ -36,7 +36,10 @@ class _Chance(Faults):
 
 
 class _Tally:
-    """Notes the first arrival of each alarm by transmitter, and kills the bridge whenever so many have come."""
+    """Notes the first arrival of each alarm by transmitter, and kills the bridge whenever so many have come.
+
+    An alarm whose message the broker delivers again after a kill may be sent twice (TOPICS.md, Rules).
+    """
 
     def __init__(self, site: Site) -> None:
         self.firsts: dict[str, list[str]] = defaultdict(list)
@@ -48,7 +51,10 @@ class _Tally:
     def __call__(self, arrival: Arrival) -> None:
         if arrival.status != 0 or arrival.request is None or arrival.kind != "alarm":
             return
-        self.firsts[arrival.request.transmitter_code].append(str(arrival.request.reference))
+        firsts, reference = self.firsts[arrival.request.transmitter_code], str(arrival.request.reference)
+        if reference in firsts:
+            return
+        firsts.append(reference)
         count = sum(map(len, self.firsts.values()))
         if self._kill_at and count >= self._kill_at[-1] and self._site.bridge.process is not None:
             self._kill_at.pop()
