@@ -330,13 +330,23 @@ class Ledger:
         return any(start <= until and begun <= end + _HELD_BACK_S for start, end in spans)
 
     def _urgent_from(self) -> dict[str, float]:
-        """Return since when each alarm was urgent: what another has to follow inherits its urgency."""
+        """Return since when each alarm was urgent: what another has to follow inherits its urgency.
+
+        One that was delivered again stands behind those about the same that came meanwhile, too.
+        """
+        again: dict[tuple[str, str], float] = {}
+        for alarm in self.alarms.values():
+            if alarm.urgent and alarm.delivered_again:
+                subject = alarm.transmitter, alarm.subject
+                again[subject] = min(alarm.published[0], again.get(subject, math.inf))
         found: dict[str, float] = {}
         behind: dict[tuple[str, str], float] = {}
         for alarm in sorted(self.alarms.values(), key=lambda each: -each.number):
             subject = alarm.transmitter, alarm.subject
             own = alarm.published[0] if alarm.urgent else math.inf
-            found[alarm.reference] = behind[subject] = min(own, behind.get(subject, math.inf))
+            behind[subject] = min(own, behind.get(subject, math.inf))
+            repeated = again.get(subject, math.inf)
+            found[alarm.reference] = min(behind[subject], repeated if repeated <= alarm.published[0] else math.inf)
         return found
 
     def _chained(self) -> set[str]:

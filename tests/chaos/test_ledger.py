@@ -192,6 +192,15 @@ def test_an_urgent_alarm_overtakes_the_others_and_no_urgent_one(ledger: Ledger) 
     assert ledger.overtaken() == [], "it goes beside an exchange that hangs"
 
 
+def test_so_is_what_waits_before_an_urgent_alarm_that_was_delivered_again(ledger: Ledger) -> None:
+    early = delivered(ledger, 1, at=5)
+    urgent = delivered(ledger, 2, at=1, subject="TA", urgent=True)
+    delivered(ledger, 3, at=3, subject="TA")
+    assert ledger.overtaken() == [early]
+    urgent.delivered_again = 1
+    assert ledger.overtaken() == []
+
+
 def test_an_alarm_is_as_urgent_as_what_waits_for_it(ledger: Ledger) -> None:
     delivered(ledger, 1, at=5)
     delivered(ledger, 2, at=3, subject="BA")
