@@ -299,7 +299,7 @@ class Ledger:
             late = first > same.get(subject, math.inf)
             if alarm.in_order and alarm.reference not in chained:
                 late = late or self._is_late(alarm, first, line, urgent_from[alarm.reference])
-            if late and len(alarm.published) == 1:
+            if late and len(alarm.published) == 1 and not alarm.delivered_again:  # else it may be accepted after others
                 found.append(alarm)
             same[subject] = min(first, same.get(subject, math.inf))
             if alarm.in_order:

@@ -151,6 +151,12 @@ def test_a_later_alarm_that_comes_first_breaks_the_order(ledger: Ledger) -> None
     assert ledger.overtaken() == [early]
 
 
+def test_an_alarm_that_was_delivered_again_may_be_accepted_after_others(ledger: Ledger) -> None:
+    delivered(ledger, 1, at=3).delivered_again = 1
+    delivered(ledger, 2, at=2)
+    assert ledger.overtaken() == []
+
+
 def test_an_alarm_whose_round_failed_may_be_overtaken(ledger: Ledger) -> None:
     refused(ledger, delivered(ledger, 1, at=3), 1, status=42)
     delivered(ledger, 2, at=2)
