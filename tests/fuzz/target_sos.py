@@ -68,8 +68,9 @@ def _arrived(data: bytes) -> str:
         try:
             for start in range(0, len(data), size):
                 if buffer.feed(data[start : start + size]):
-                    outcome = f"whole {buffer.document!r}"
                     break
+            if buffer.finish():  # reads what waited for a larger piece
+                outcome = f"whole {buffer.document!r}"
         except MalformedMessage as error:
             outcome = error.reason.name
         assert len(buffer) <= 2 * LONGEST
