@@ -14,6 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from support.commands import Output, alone
 from support.outbox import command, put, result
 
 from bridge.cli import call
@@ -27,20 +28,7 @@ from bridge.store.outbox import Outbox
 from bridge.store.passwords import Passwords
 
 PASSWORD = "core-password-1"
-Output = pytest.CaptureFixture[str]
-
-
-@pytest.fixture(autouse=True)
-def _alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """No configuration but the test's own, and logging as it was."""
-    (tmp_path / "secrets").mkdir()
-    monkeypatch.setenv("SOSBRIDGE_SECRETS_DIR", str(tmp_path / "secrets"))
-    monkeypatch.setenv("SOSBRIDGE_CONFIG", str(tmp_path / "bridge.toml"))
-    root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
-    yield
-    root.handlers[:] = handlers
-    root.setLevel(level)
+__all__ = ["alone"]
 
 
 def configure(folder: Path, port: int = 9) -> None:
