@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from functools import partial
 from ipaddress import ip_address
 from typing import Final, Protocol, cast
@@ -68,7 +68,7 @@ class CloudConnection(asyncio.Protocol):
         self._writable.set()
         self._proxy: UpstreamProxy | None = None
         self._proxy_task: asyncio.Task[None] | None = None
-        self._unsent = bytearray()
+        self._unsent = b""
         self.address = ""
         self.heard = time.monotonic()
         self.panel: RegisteredPanel | None = None
@@ -78,7 +78,7 @@ class CloudConnection(asyncio.Protocol):
         peer = transport.get_extra_info("peername")
         self.address = _plain(peer[0]) if peer else ""
         announced = self._owner.announced(transport.get_extra_info("sockname")[:2])
-        self._session = PanelSession(*announced)
+        self._session = PanelSession(*announced, self._owner.panel_time)
         if not peer or not self._owner.opened(self):  # no peer: closed before it was accepted
             self.abort()
         elif self._owner.upstream and self._owner.tasks:
@@ -93,9 +93,9 @@ class CloudConnection(asyncio.Protocol):
         if self._working:
             self._flooded = True
             self._balance()
-        elif rest := self._advance():
+        elif waiting := self._advance():
             self._working = True
-            tasks.create_task(self._work(rest), name=f"panel at {self.address}")
+            tasks.create_task(self._work(waiting), name=f"panel at {self.address}")
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's
         self._writable.set()
@@ -123,12 +123,8 @@ class CloudConnection(asyncio.Protocol):
         return not self._transport.is_closing()
 
     def write(self, data: bytes) -> None:
-        """Send bytes, with all others of this turn of the loop in one write."""
-        if not data:
-            return
-        if not self._unsent:
-            asyncio.get_running_loop().call_soon(self._flush)
-        self._unsent += data
+        if data and not self._transport.is_closing():
+            self._transport.write(data)
 
     async def send(self, data: bytes) -> None:
         """Send bytes; wait while the panel's receive buffer is full."""
@@ -137,61 +133,44 @@ class CloudConnection(asyncio.Protocol):
 
     def close(self) -> None:
         """Close after sending what was written."""
-        self._flush()
         self._transport.close()
 
     def abort(self) -> None:
         self._transport.abort()
 
-    def _flush(self) -> None:
-        if self._unsent and not self._transport.is_closing():
-            self._transport.write(bytes(self._unsent))
-        self._unsent.clear()
-
-    def _advance(self) -> Rest:
-        """Process messages until one has to wait; return what that one has to do, None if no message is left."""
-        while received := self._next():
-            if rest := self._begin(received):
-                return rest
-        return None
-
-    async def _work(self, rest: Rest) -> None:
-        while rest:
-            await rest()
-            rest = self._advance()
-        self._working = self._flooded = False
-        self._balance()
-
-    def _next(self) -> ReceivedMessage | None:
+    def _advance(self) -> tuple[Rest, ReceivedMessage] | None:
+        """Process messages and answer them in one write; return the first that has to wait, with what it waits for."""
+        waiting = None
         try:
-            received = self._session.read(self._owner.panel_time())
+            while waiting is None and (received := self._session.read()):
+                self.heard = time.monotonic()
+                if rest := self._effect(received.message):
+                    waiting = rest, received
+                else:
+                    self._answer(received)
         except FrameError as error:
             if self.is_open:
                 _log.warning("%s: connection closed: %s", self.who, error)
             self.abort()
-            return None
-        if received:
-            self.heard = time.monotonic()
-        return received
+        self.write(self._unsent)
+        self._unsent = b""
+        return waiting
 
-    def _begin(self, received: ReceivedMessage) -> Rest:
-        """Process a message and answer it; where something has to be stored before, return that."""
-        rest = self._effect(received.message)
-        if rest is None:
+    async def _work(self, waiting: tuple[Rest, ReceivedMessage] | None) -> None:
+        while waiting:
+            rest, received = waiting
+            await rest()
             self._answer(received)
-            return None
-        return partial(self._finish, rest, received)
-
-    async def _finish(self, rest: Callable[[], Awaitable[object]], received: ReceivedMessage) -> None:
-        await rest()
-        self._answer(received)
+            waiting = self._advance()
+        self._working = self._flooded = False
+        self._balance()
 
     def _answer(self, received: ReceivedMessage) -> None:
-        if self._proxy and self._proxy.takes(received.raw, asks_for(received.message), received.answer):
-            return
-        self.write(received.answer)
+        if self._proxy is None or not self._proxy.takes(received.raw, asks_for(received.message), received.answer):
+            self._unsent += received.answer
 
-    def _effect(self, message: FromPanel | Unreadable) -> Rest:
+    def _effect(self, message: FromPanel | Unreadable) -> Rest | None:
+        """Process a message; return what it has to wait for before it is answered, None for nothing."""
         panel, registry = self.panel, self._owner.registry
         match message:
             case Ping() if panel:
@@ -232,7 +211,7 @@ class CloudConnection(asyncio.Protocol):
         if panel and (rest := self._report(panel, report)):
             await rest()
 
-    def _report(self, panel: RegisteredPanel, report: Alert | Notice) -> Rest:
+    def _report(self, panel: RegisteredPanel, report: Alert | Notice) -> Rest | None:
         registry = self._owner.registry
         try:
             attempt = registry.attempt(panel, report)

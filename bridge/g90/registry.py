@@ -11,7 +11,7 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from enum import StrEnum
 from functools import partial
 from ipaddress import IPv4Network, IPv6Network, ip_address
@@ -27,7 +27,7 @@ from bridge.g90.state.reducer import reduce
 from bridge.g90.wire.events import PanelEvent
 
 _log = logging.getLogger(__name__)
-_SEEN_EVERY: Final = timedelta(minutes=10)
+_SEEN_EVERY_S: Final = 600.0
 """How old `last_seen` may get before a sign of life updates it."""
 _MAX_STRANGERS: Final = 1024
 _MAX_ACCEPTED: Final = 5000
@@ -65,8 +65,8 @@ _REFUSALS: Final = {
 }
 
 
-Rest = Callable[[], Awaitable[object]] | None
-"""What is left to do of a message, None where nothing has to wait."""
+Rest = Callable[[], Awaitable[object]]
+"""What is left to do of a message."""
 
 
 class PanelHandler(Protocol):
@@ -89,6 +89,8 @@ class RegisteredPanel:
     """When it was last heard, or when the server started: seconds of the monotonic clock."""
     dialled: float = float("-inf")
     """The same of its own connections alone, not of its answers."""
+    noted: float = float("-inf")
+    """When `last_seen` was updated by a connection of its own."""
 
 
 @value(frozen=True, slots=True)
@@ -98,10 +100,7 @@ class Attempt:
     before: PanelState
     message: Input
     step: Step
-
-    @property
-    def changes(self) -> bool:
-        return self.step.state is not self.before or bool(self.step.events)
+    changes: bool
 
 
 class PanelRegistry:
@@ -155,14 +154,18 @@ class PanelRegistry:
         await self._refuse(Refused.UNATTRIBUTED, None, address)
         return None
 
-    def alive(self, panel: RegisteredPanel, address: str, firmware: str | None = None) -> Rest:
+    def alive(self, panel: RegisteredPanel, address: str, firmware: str | None = None) -> Rest | None:
         """Note a sign of life on a connection of the panel; return the rest where it changes the state."""
-        panel.heard = panel.dialled = time.monotonic()
+        panel.heard = panel.dialled = now = time.monotonic()
         state = panel.state
         known = state.online and state.address == address and firmware in (None, state.firmware)
-        if known and state.connected_since and state.last_seen and self._clock() - state.last_seen < _SEEN_EVERY:
+        if known and now - panel.noted < _SEEN_EVERY_S:
             return None
-        return partial(self.take, panel, Heard(address, firmware))
+        return partial(self._note, panel, Heard(address, firmware))
+
+    async def _note(self, panel: RegisteredPanel, heard: Heard) -> None:
+        await self.take(panel, heard)
+        panel.noted = time.monotonic()
 
     async def answered(self, panel: RegisteredPanel, address: str) -> None:
         """Record a sign of life of a panel that we asked; while it dials us, that says enough."""
@@ -179,7 +182,9 @@ class PanelRegistry:
 
     def attempt(self, panel: RegisteredPanel, message: Input) -> Attempt:
         """Return what one input would lead to; nothing changes yet. Raises as `take`."""
-        return Attempt(panel.state, message, reduce(panel.state, message, self.now(), panel.config.options))
+        before = panel.state
+        step = reduce(before, message, self.now(), panel.config.options)
+        return Attempt(before, message, step, step.state is not before or bool(step.events))
 
     async def take(self, panel: RegisteredPanel, message: Input) -> Step:
         """Take one input: give its events to the handler, then replace the panel's state.
@@ -189,8 +194,11 @@ class PanelRegistry:
         return await self.complete(panel, self.attempt(panel, message))
 
     async def complete(self, panel: RegisteredPanel, attempt: Attempt) -> Step:
-        async with panel.lock:
+        await panel.lock.acquire()  # `async with` costs another coroutine
+        try:
             return await self._complete(panel, attempt)
+        finally:
+            panel.lock.release()
 
     async def _complete(self, panel: RegisteredPanel, attempt: Attempt) -> Step:
         before = panel.state
@@ -198,7 +206,10 @@ class PanelRegistry:
             attempt = self.attempt(panel, attempt.message)
         step = attempt.step
         if attempt.changes:
-            await self._store(step)
+            try:
+                await self._handler.panel_changed(step.state, step.events)
+            except BridgeError as error:
+                await self._store(step, error)
             if before.address != step.state.address:
                 self._moved(before, step.state)
             panel.state = step.state
@@ -234,18 +245,17 @@ class PanelRegistry:
         if after.address:
             self._at.setdefault(after.address, set()).add(after.guid)
 
-    async def _store(self, step: Step) -> None:
-        backoff = None
-        while True:
+    async def _store(self, step: Step, error: BridgeError | None) -> None:
+        """Offer a step again, which the handler could not store, until it can."""
+        backoff, name = Backoff(), step.state.name or step.state.guid
+        while error is not None:
+            _log.error("panel %s: cannot store its report: %s", name, error, extra={"panel": name, **LASTS})
+            await asyncio.sleep(backoff.fail())
             try:
                 await self._handler.panel_changed(step.state, step.events)
-            except BridgeError as error:
-                backoff = backoff or Backoff()
-                name = step.state.name or step.state.guid
-                _log.error("panel %s: cannot store its report: %s", name, error, extra={"panel": name, **LASTS})
-                await asyncio.sleep(backoff.fail())
-            else:
-                return
+                error = None
+            except BridgeError as again:
+                error = again
 
     def _note_stranger(self, guid: str, address: str) -> None:
         self._strangers.pop(guid, None)
