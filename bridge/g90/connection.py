@@ -15,13 +15,14 @@ from functools import partial
 from ipaddress import ip_address
 from typing import Final, Protocol, cast
 
-from bridge.g90.registry import Attempt, PanelRegistry, RegisteredPanel, Rest
+from bridge.g90.registry import Attempt, PanelRegistry, RegisteredPanel
 from bridge.g90.state.model import UpstreamLink
 from bridge.g90.upstream import Upstream, UpstreamProxy
 from bridge.g90.wire.events import Alert, Notice
 from bridge.g90.wire.frames import FrameError, MessageError
 from bridge.g90.wire.messages import CommandResponse, Discovery, FromPanel, Hello, Ping, asks_for, is_guid
 from bridge.g90.wire.session import PanelSession, ReceivedMessage, Unreadable
+from bridge.g90.workers import Rest, Workers
 
 _log = logging.getLogger(__name__)
 _MAX_SKIPPED_LOGGED: Final = 3
@@ -35,8 +36,8 @@ class Owner(Protocol):
     upstream: Upstream | None
 
     @property
-    def tasks(self) -> asyncio.TaskGroup | None:
-        """Return the group of the server's tasks, None while it stops."""
+    def workers(self) -> Workers | None:
+        """Return who carries out the work of connections, None while the server stops."""
 
     @property
     def panel_time(self) -> Callable[[], int]:
@@ -60,7 +61,7 @@ class CloudConnection(asyncio.Protocol):
     def __init__(self, owner: Owner) -> None:
         self._owner = owner
         self._skipped = 0
-        self._working = False
+        self._waiting: ReceivedMessage | None = None
         self._flooded = False
         self._congested = False
         self._reading = True
@@ -81,21 +82,21 @@ class CloudConnection(asyncio.Protocol):
         self._session = PanelSession(*announced, self._owner.panel_time)
         if not peer or not self._owner.opened(self):  # no peer: closed before it was accepted
             self.abort()
-        elif self._owner.upstream and self._owner.tasks:
+        elif self._owner.upstream and self._owner.workers:
             self._proxy = UpstreamProxy(self._owner.upstream, self, announced)
-            self._proxy_task = self._owner.tasks.create_task(self._proxy.run(), name=f"upstream of {self.address}")
+            work = self._owner.workers.tasks.create_task(self._proxy.run(), name=f"upstream of {self.address}")
+            self._proxy_task = work
 
     def data_received(self, data: bytes) -> None:
-        tasks = self._owner.tasks
-        if tasks is None:
+        workers = self._owner.workers
+        if workers is None:
             return
         self._session.feed(data)
-        if self._working:
+        if self._waiting:
             self._flooded = True
             self._balance()
-        elif waiting := self._advance():
-            self._working = True
-            tasks.create_task(self._work(waiting), name=f"panel at {self.address}")
+        elif rest := self._advance():
+            workers.perform(rest, self)
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's
         self._writable.set()
@@ -138,14 +139,24 @@ class CloudConnection(asyncio.Protocol):
     def abort(self) -> None:
         self._transport.abort()
 
-    def _advance(self) -> tuple[Rest, ReceivedMessage] | None:
-        """Process messages and answer them in one write; return the first that has to wait, with what it waits for."""
-        waiting = None
+    def proceed(self) -> Rest | None:
+        """Answer the message that waited, and go on with those after it."""
+        if self._waiting:
+            self._answer(self._waiting)
+        rest = self._advance()
+        if rest is None:
+            self._flooded = False
+            self._balance()
+        return rest
+
+    def _advance(self) -> Rest | None:
+        """Process messages until one has to wait; return for what. The answers are one write."""
+        self._waiting = rest = None
         try:
-            while waiting is None and (received := self._session.read()):
+            while rest is None and (received := self._session.read()):
                 self.heard = time.monotonic()
                 if rest := self._effect(received.message):
-                    waiting = rest, received
+                    self._waiting = received
                 else:
                     self._answer(received)
         except FrameError as error:
@@ -154,16 +165,7 @@ class CloudConnection(asyncio.Protocol):
             self.abort()
         self.write(self._unsent)
         self._unsent = b""
-        return waiting
-
-    async def _work(self, waiting: tuple[Rest, ReceivedMessage] | None) -> None:
-        while waiting:
-            rest, received = waiting
-            await rest()
-            self._answer(received)
-            waiting = self._advance()
-        self._working = self._flooded = False
-        self._balance()
+        return rest
 
     def _answer(self, received: ReceivedMessage) -> None:
         if self._proxy is None or not self._proxy.takes(received.raw, asks_for(received.message), received.answer):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -25,6 +25,7 @@ from bridge.common.values import value
 from bridge.g90.state.model import Elapsed, Heard, Input, Now, Options, PanelState, Silent, Step, evolve
 from bridge.g90.state.reducer import reduce
 from bridge.g90.wire.events import PanelEvent
+from bridge.g90.workers import Rest
 
 _log = logging.getLogger(__name__)
 _SEEN_EVERY_S: Final = 600.0
@@ -63,10 +64,6 @@ _REFUSALS: Final = {
     Refused.WRONG_ADDRESS: "panel %(panel)s from %(address)s ignored; its `address` allows another network",
     Refused.UNATTRIBUTED: "report from %(address)s ignored; it could be of any panel there, or of none",
 }
-
-
-Rest = Callable[[], Awaitable[object]]
-"""What is left to do of a message."""
 
 
 class PanelHandler(Protocol):

@@ -64,7 +64,7 @@ def parse_notification(payload: bytes) -> Report:
         case [170, [kind, data]] if isinstance(kind, int) and isinstance(data, list):
             return _notice(kind, data)
         case [208, [kind, event, source, state, name, guid, time, *_]]:
-            if {type(number) for number in (kind, event, source, state, time)} == {int}:
+            if type(kind) is type(event) is type(source) is type(state) is type(time) is int:
                 return _alert((kind, event, source, state), name, guid, time)
     raise MessageError(f"a notification of an unknown form: {clean(repr(payload))}")
 
@@ -84,6 +84,7 @@ def load_json(text: bytes) -> object:
     """Parse JSON as panels write it: names can be GBK or invalid UTF-8, and hold control characters."""
     try:
         content = _decoded(text).strip(_WHITESPACE)
+        document: object
         document, end = _JSON.raw_decode(content)
     except (ValueError, RecursionError) as error:
         raise MessageError(f"invalid JSON: {clean(repr(text))}") from error
