@@ -15,8 +15,8 @@ from functools import partial
 from ipaddress import ip_address
 from typing import Final, Protocol, cast
 
-from bridge.g90.registry import Attempt, PanelRegistry, RegisteredPanel
-from bridge.g90.state.model import UpstreamLink
+from bridge.g90.registry import PanelRegistry, RegisteredPanel
+from bridge.g90.state.model import PanelState, Step, UpstreamLink
 from bridge.g90.upstream import Upstream, UpstreamProxy
 from bridge.g90.wire.events import Alert, Notice
 from bridge.g90.wire.frames import FrameError, MessageError
@@ -163,8 +163,9 @@ class CloudConnection(asyncio.Protocol):
             if self.is_open:
                 _log.warning("%s: connection closed: %s", self.who, error)
             self.abort()
-        self.write(self._unsent)
-        self._unsent = b""
+        if self._unsent:
+            self.write(self._unsent)
+            self._unsent = b""
         return rest
 
     def _answer(self, received: ReceivedMessage) -> None:
@@ -214,19 +215,19 @@ class CloudConnection(asyncio.Protocol):
             await rest()
 
     def _report(self, panel: RegisteredPanel, report: Alert | Notice) -> Rest | None:
-        registry = self._owner.registry
+        registry, before = self._owner.registry, panel.state
         try:
-            attempt = registry.attempt(panel, report)
+            step = registry.attempt(panel, report)
         except MessageError as error:
             self._skip(str(error))
             return registry.alive(panel, self.address)
-        if attempt.changes or panel.lock.locked():
-            return partial(self._store, panel, attempt)
+        if step.state is not before or step.events or panel.lock.locked():
+            return partial(self._store, panel, report, before, step)
         return registry.alive(panel, self.address)
 
-    async def _store(self, panel: RegisteredPanel, attempt: Attempt) -> None:
+    async def _store(self, panel: RegisteredPanel, report: Alert | Notice, before: PanelState, step: Step) -> None:
         try:
-            await self._owner.registry.complete(panel, attempt)
+            await self._owner.registry.complete(panel, report, before, step)
         except MessageError as error:  # what was stored before it took away its meaning
             self._skip(str(error))
         if rest := self._owner.registry.alive(panel, self.address):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -21,7 +22,6 @@ from bridge.common.backoff import Backoff
 from bridge.common.errors import BridgeError
 from bridge.common.lasting import LASTS
 from bridge.common.text import clean
-from bridge.common.values import value
 from bridge.g90.state.model import Elapsed, Heard, Input, Now, Options, PanelState, Silent, Step, evolve
 from bridge.g90.state.reducer import reduce
 from bridge.g90.wire.events import PanelEvent
@@ -88,16 +88,6 @@ class RegisteredPanel:
     """The same of its own connections alone, not of its answers."""
     noted: float = float("-inf")
     """When `last_seen` was updated by a connection of its own."""
-
-
-@value(frozen=True, slots=True)
-class Attempt:
-    """What an input leads to if the panel's state is still `before` when its turn comes."""
-
-    before: PanelState
-    message: Input
-    step: Step
-    changes: bool
 
 
 class PanelRegistry:
@@ -177,40 +167,38 @@ class PanelRegistry:
         """Return whether the panel was heard recently on a connection of its own."""
         return time.monotonic() - panel.dialled < self._offline_after
 
-    def attempt(self, panel: RegisteredPanel, message: Input) -> Attempt:
+    def attempt(self, panel: RegisteredPanel, message: Input) -> Step:
         """Return what one input would lead to; nothing changes yet. Raises as `take`."""
-        before = panel.state
-        step = reduce(before, message, self.now(), panel.config.options)
-        return Attempt(before, message, step, step.state is not before or bool(step.events))
+        return reduce(panel.state, message, self.now(), panel.config.options)
 
-    async def take(self, panel: RegisteredPanel, message: Input) -> Step:
+    async def take(self, panel: RegisteredPanel, message: Input, late: float = math.inf) -> Step:
         """Take one input: give its events to the handler, then replace the panel's state.
 
-        Raises `MessageError` for a report without a known meaning.
+        Raises `MessageError` for a report without a known meaning. Does nothing if the panel was heard since `late`.
         """
-        return await self.complete(panel, self.attempt(panel, message))
+        return await self.complete(panel, message, panel.state, self.attempt(panel, message), late)
 
-    async def complete(self, panel: RegisteredPanel, attempt: Attempt) -> Step:
+    async def complete(
+        self, panel: RegisteredPanel, message: Input, before: PanelState, step: Step, late: float = math.inf
+    ) -> Step:
+        """Do as `take`, if the state is still `before` with the `step` that was attempted."""
         await panel.lock.acquire()  # `async with` costs another coroutine
         try:
-            return await self._complete(panel, attempt)
+            if panel.heard >= late:
+                return Step(panel.state)
+            if panel.state is not before:  # another step was completed meanwhile
+                before, step = panel.state, self.attempt(panel, message)
+            if step.state is not before or step.events:
+                try:
+                    await self._handler.panel_changed(step.state, step.events)
+                except BridgeError as error:
+                    await self._store(step, error)
+                if before.address != step.state.address:
+                    self._moved(before, step.state)
+                panel.state = step.state
+            return step
         finally:
             panel.lock.release()
-
-    async def _complete(self, panel: RegisteredPanel, attempt: Attempt) -> Step:
-        before = panel.state
-        if attempt.before is not before:  # another step was completed meanwhile
-            attempt = self.attempt(panel, attempt.message)
-        step = attempt.step
-        if attempt.changes:
-            try:
-                await self._handler.panel_changed(step.state, step.events)
-            except BridgeError as error:
-                await self._store(step, error)
-            if before.address != step.state.address:
-                self._moved(before, step.state)
-            panel.state = step.state
-        return step
 
     async def sweep(self) -> None:
         """Run what is due for any panel: timers, and going offline."""
@@ -219,15 +207,10 @@ class PanelRegistry:
             if panel.state.due is not None and panel.state.due <= now:
                 await self.take(panel, Elapsed())
             if panel.heard < now - self._offline_after and panel.state.online is not False:
-                await self._fall_silent(panel, now - self._offline_after)
+                await self.take(panel, Silent(), now - self._offline_after)
 
     def now(self) -> Now:
         return Now(time.monotonic(), self._clock())
-
-    async def _fall_silent(self, panel: RegisteredPanel, late: float) -> None:
-        async with panel.lock:
-            if panel.heard < late:  # it may have sent something while this waited
-                await self._complete(panel, self.attempt(panel, Silent()))
 
     def _panel(self, config: PanelConfig, state: PanelState | None) -> RegisteredPanel:
         state = evolve(state or PanelState(guid=config.guid), name=config.name)

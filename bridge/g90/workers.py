@@ -24,6 +24,7 @@ class Workers:
 
     def __init__(self, tasks: asyncio.TaskGroup) -> None:
         self.tasks = tasks
+        self._loop = asyncio.get_running_loop()
         self._idle: list[asyncio.Future[tuple[Rest, Waiting]]] = []
 
     def perform(self, rest: Rest, connection: Waiting) -> None:
@@ -42,6 +43,6 @@ class Workers:
                 rest = connection.proceed()
             if len(self._idle) >= _MOST_IDLE:
                 return
-            waiter = asyncio.get_running_loop().create_future()
+            waiter = self._loop.create_future()
             self._idle.append(waiter)
             rest, connection = await waiter

@@ -135,8 +135,8 @@ def _new(
         changes = effects(state, meaning, entry.event, now, options)
     if entry.due is not None:
         changes["due"] = earlier(changes.get("due", state.due), entry.due)
-    state = evolve(state, ledger=state.ledger.added(entry), contact=now.wall, **changes)
-    return Step(state, early if entry.due is not None else (*early, entry.event))
+    changes["ledger"], changes["contact"] = state.ledger.added(entry), now.wall
+    return Step(evolve(state, **changes), early if entry.due is not None else (*early, entry.event))
 
 
 def _known(state: PanelState, place: int, report: Entry, meaning: Interpretation, now: Now, options: Options) -> Step:
