@@ -30,9 +30,9 @@ from bridge.panels.topics import PanelTopics
 from bridge.record.recorder import Recorder
 from bridge.store.database import Store
 from bridge.store.edges import Edges
-from bridge.store.lock import hold
 from bridge.store.maintenance import maintain
-from bridge.store.recovery import Recovery, RecoveryReport
+from bridge.store.sqlite.lock import hold
+from bridge.store.sqlite.recovery import Recovery, RecoveryReport
 from bridge.transmitters.intake import CommandHandler
 from bridge.transmitters.network import Network
 from bridge.transmitters.publisher import Publisher
