@@ -24,7 +24,7 @@ _CONNECT_S = 5
 _NETWORK_S = 3
 """A server that acknowledges nothing for so long is gone."""
 _STATEMENT_MS = 5000
-"""How long a statement may take, waiting for locks included. A COMMIT is exempt: it is never cancelled."""
+"""How long a statement may take, waiting for locks included. The server exempts COMMIT, which is never cancelled."""
 _IN_TRANSACTION_MS = 2000
 """The server ends a session that was paused within a transaction."""
 _NO_WRITES = "it takes no writes: it is a standby, or read-only; name the primary in the URL"
@@ -194,7 +194,7 @@ class Session:
         """Commit, however long that takes. Raises InDoubtError where it is not certain that it was."""
         self._in_doubt = False
         try:
-            self.execute("SET LOCAL statement_timeout = 0; COMMIT")
+            self.execute("COMMIT")
         except psycopg.Error as error:
             if not self.is_lost:  # the server answered: it was rolled back
                 raise
