@@ -14,7 +14,7 @@ from bridge.common.clock import Clock
 from bridge.common.models import Secret
 from bridge.common.problems import Kind, Problems
 from bridge.config.panels import G90Settings, PanelSettings
-from bridge.config.settings import MqttSettings, Settings, TransmitterSettings
+from bridge.config.settings import Settings, TransmitterSettings
 from bridge.config.types import host_port
 from bridge.g90.connections import Connections
 from bridge.g90.control import PanelControl
@@ -50,6 +50,8 @@ from bridge.transmitters.scheduled_tests import PlannedTests
 from bridge.transmitters.topics import Reach, Topics
 from bridge.transmitters.transmitter import Transmitter
 
+_TAKES_OVER_S = 5.0
+"""What the next owner of a shard needs, after the lease, until it has the MQTT session."""
 _FILES_OF_A_TRANSMITTER = 4
 """Connections of an alarm to two receivers, one of a ping; its passwords while they are written."""
 
@@ -91,7 +93,8 @@ def _routes(each: TransmitterSettings) -> list[Route]:
     return [Route(receiver, path) for path in paths for receiver in receivers(each)]
 
 
-def broker(mqtt: MqttSettings) -> Broker:
+def broker(settings: Settings) -> Broker:
+    mqtt = settings.mqtt
     tls = mqtt.tls if mqtt.tls and mqtt.tls.enabled else None
     return Broker(
         host=mqtt.host,
@@ -101,6 +104,7 @@ def broker(mqtt: MqttSettings) -> Broker:
         protocol=mqtt.protocol,
         client_id=mqtt.client_id or mqtt.base_topic.replace("/", "-"),
         session_expiry_s=int(mqtt.session_expiry),
+        will_delay_s=int(settings.store.lease + _TAKES_OVER_S) if settings.store.url else 0,
         keepalive_s=int(mqtt.keepalive),
         transport=mqtt.transport,
         websocket_path=mqtt.websocket_path,

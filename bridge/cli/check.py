@@ -142,7 +142,7 @@ def _new_store(path: Path) -> _Finding:
 
 
 async def _broker(site: _Site) -> AsyncIterator[_Finding]:
-    target = broker(site.settings.mqtt)
+    target = broker(site.settings)
     where = f"{target.host}:{target.port}, MQTT {target.protocol}"
     try:
         await try_connection(target)

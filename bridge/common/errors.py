@@ -29,6 +29,10 @@ class DamagedError(StoreError):
     """The store is damaged. Retrying does not help; the service replaces the store."""
 
 
+class LostError(StoreError):
+    """Another node may own the shard by now: nothing may be sent, published or acknowledged any more."""
+
+
 class BusyError(BridgeError):
     """The running service owns what this command needs; stop it, or use MQTT."""
 

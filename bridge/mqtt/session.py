@@ -70,8 +70,11 @@ class DeliveryLog(Protocol):
 class Owner:
     """Who may use the client id: this process alone by default, in a cluster the owner of the shard."""
 
-    async def prove(self) -> None:
-        """Return once it is proven that the client id is ours; called before each connection."""
+    async def prove(self, beat: Callable[[], None]) -> None:
+        """Return once it is proven that the client id is ours; called before each connection.
+
+        `beat` is called as long as it goes on.
+        """
 
     def thrown_out(self) -> None:
         """The broker ended a connection that was made: maybe for another client with our id."""
@@ -155,7 +158,7 @@ class Session:
         backoff = Backoff()
         while self._ending is None:
             self.pulse.beat()
-            await self._owner.prove()
+            await self._owner.prove(self.pulse.beat)
             try:
                 await self._connect()
             except (aiomqtt.MqttError, BrokerError, OSError, ValueError, RuntimeError) as error:  # no more threads

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -21,7 +22,7 @@ class Scripted(Owner):
     def __init__(self, calls: list[str]) -> None:
         self.calls = calls
 
-    async def prove(self) -> None:
+    async def prove(self, _: Callable[[], None]) -> None:
         self.calls.append("prove")
 
     def thrown_out(self) -> None:

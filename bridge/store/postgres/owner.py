@@ -1,0 +1,44 @@
+"""Who owns a shard: the session that holds its advisory lock, over which every write of the shard goes.
+
+The server ends a session that is dead or paused, and with it the lock and the right to write. Proof of life is a
+commit: with a synchronous standby, the old side of a promotion can commit nothing.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Final
+
+LOCK_CLASS: Final = 0x534F5341
+"""First key of the locks of shards; the second is the shard."""
+NODE_CLASS: Final = 0x534F534E
+"""First key of the locks of nodes' names."""
+TAKE: Final = "SELECT pg_try_advisory_lock(?, ?) AS taken"
+PROOF: Final = """
+    INSERT INTO shard (shard, node, since, seen_at) VALUES (?, ?, now(), now())
+    ON CONFLICT (shard) DO UPDATE SET seen_at = now(), node = excluded.node,
+        since = CASE WHEN shard.node = excluded.node THEN shard.since ELSE now() END
+"""
+MARGIN_S: Final = 1.0
+"""A commit this much younger than the lease permits an exchange: the document goes out within it."""
+
+
+def session_name(node: str, shard: int) -> str:
+    """Return the `application_name` of an owner's session."""
+    return f"sosbridge {node} shard {shard}"
+
+
+def node_of(session: str) -> str:
+    """Return the node of an owner's session by its `application_name`; '' if it is none."""
+    words = session.split(" ")
+    return words[1] if len(words) == 4 and words[::2] == ["sosbridge", "shard"] else ""  # noqa: PLR2004 - as above
+
+
+def boot_clock() -> float:
+    """Return the seconds since the boot; they go on while the process or the machine sleeps."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
+def permits(last_commit: float, lease_s: float, now: float) -> bool:
+    """Whether an exchange may begin: a commit that was asked for at `last_commit` proved the ownership."""
+    return now - last_commit < lease_s - MARGIN_S
