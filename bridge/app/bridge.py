@@ -13,6 +13,7 @@ from bridge.app.clock_watch import ClockWatch
 from bridge.app.front import Work, front
 from bridge.app.ownership import Ownership
 from bridge.app.problem_log import ProblemLog
+from bridge.app.requests import RequestHandler
 from bridge.app.start_log import log_start
 from bridge.app.status import BridgeStatus
 from bridge.common.clock import Clock
@@ -33,7 +34,7 @@ from bridge.record.recorder import Recorder
 from bridge.store.database import Store
 from bridge.store.edges import Edges
 from bridge.store.maintenance import maintain
-from bridge.store.recovery import RecoveryReport
+from bridge.store.sqlite.recovery import RecoveryReport
 from bridge.transmitters.intake import CommandHandler
 from bridge.transmitters.network import Network
 from bridge.transmitters.publisher import Publisher
@@ -98,6 +99,7 @@ class Bridge:
         self._clock_watch = ClockWatch(clock, outbox, problems, publisher.emit)
         self._announcer = announcer = build.announcer(settings, outgoing)
         self._panel_commands = PanelCommands(panel_topics, outgoing, known, clock=clock, emit=publisher.emit)
+        self.requests = RequestHandler(store, ownership.shard, outbox, clock) if ownership else None
         # Commands of transmitters last: where the disk is full they wait.
         commands = *self._panel_commands.routes, *CommandHandler(topics, outbox, publisher, clock).routes
         self._session = Session(
@@ -182,10 +184,11 @@ class Bridge:
             "announcer": self._announcer.run(),
         }
         if self._ownership is None:
-            own, ready = self.problems, self._session.connected
-            others |= front(self._settings, self, own, own, manager, ready, self._board)
+            others |= front(self._settings, self, self.problems, manager, self._session.connected, self._board)
         else:
             others["ownership"] = self._ownership.run(self.online)
+            assert self.requests  # noqa: S101 - made with the ownership
+            others["requests"] = self.requests.run()
         lines = {f"transmitter {name}": each.run() for name, each in self._transmitters.items()}
         publishing = {"publisher": self._publisher.run(), "recorder": self._recorder.run()}
         return [listening, others, lines, publishing, {"session": self._session.run()}]

@@ -7,7 +7,7 @@ from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any
 
 from bridge.app import health, watchdog, web
-from bridge.common.problems import AllProblems, Problems
+from bridge.common.problems import Problems
 from bridge.config.settings import Settings
 
 if TYPE_CHECKING:
@@ -19,18 +19,17 @@ Work = Coroutine[Any, Any, None]
 def front(
     settings: Settings,
     served: web.Served,
-    problems: Problems | AllProblems,
-    own: Problems,
+    problems: Problems,
     manager: watchdog.Manager,
     ready: asyncio.Event,
     board: Board | None,
 ) -> dict[str, Work]:
-    """Return what runs, by name; the page's own problems go to `own`. `ready`: the start is over."""
+    """Return what runs, by name. `ready`: the start is over."""
     path, state = settings.store.path, served.state
     found = {
         "health": health.serve(path, served.hanging, problems, state),
         "watchdog": watchdog.watch(manager, ready, served.hanging, state if settings.store.url else None),
     }
     if board is not None:
-        found["web"] = web.server(settings, board, served, own).run()
+        found["web"] = web.server(settings, board, served).run()
     return found

@@ -11,13 +11,13 @@ from pathlib import Path
 
 from bridge.app.health_client import ANSWER_S, address, socket_path
 from bridge.app.watchdog import found
-from bridge.common.problems import About, AllProblems, Problems
+from bridge.common.problems import About, Problems
 from bridge.common.text import timestamp
 
 log = logging.getLogger(__name__)
 
 
-def described(hanging: list[str], problems: Problems | AllProblems, state: str = "") -> str:
+def described(hanging: list[str], problems: Problems, state: str = "") -> str:
     """Return the answer to a health check: a line for each thing that hangs, problem and unknown state.
 
     `state` is what the node does in its cluster. Fields are separated by tabs; the last line is `end`.
@@ -38,7 +38,7 @@ def _owner(about: About) -> str:
 async def serve(
     store: Path,
     hanging: Callable[[], Awaitable[list[str]]],
-    problems: Problems | AllProblems,
+    problems: Problems,
     state: Callable[[], str] = str,
 ) -> None:
     """Answer until cancelled with what hangs, what is wrong, and the node's state in its cluster."""

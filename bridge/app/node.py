@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import replace
-from typing import Any
 
 from bridge import __version__
 from bridge.app import build, standby_check, watchdog, web
@@ -20,13 +20,14 @@ from bridge.app.ownership import Ownership
 from bridge.common.errors import BusyError, LostError, StoreError
 from bridge.common.lasting import Lasting
 from bridge.common.models import Secret
-from bridge.common.problems import AllProblems, Kind, Problems
+from bridge.common.problems import Kind, NodeProblems, Problems
 from bridge.config.settings import Settings
 from bridge.config.shards import digest, of_shard
 from bridge.mqtt.client import BrokerError, try_connection
 from bridge.record.months import Month
 from bridge.store.postgres.database import PostgresStore
-from bridge.store.postgres.nodes import Cluster, Membership, Node as Member
+from bridge.store.postgres.nodes import Cluster, Membership
+from bridge.store.postgres.nodes import Node as Member
 
 log = logging.getLogger(__name__)
 
@@ -48,8 +49,7 @@ class Node:
         self._name = settings.node.name
         self._most = settings.node.shards or settings.store.shards
         self._digest = digest(settings)
-        self._own = Problems()
-        self._problems = AllProblems(self._own)
+        self._problems = NodeProblems()
         self._board = web.board(settings, self._problems)
         self._joined = asyncio.Event()
         self._membership: Membership | None = None
@@ -66,7 +66,7 @@ class Node:
         """Stand by and own shards until `stop` is set. Raises ConfigError, BusyError."""
         manager = watchdog.Manager()
         async with asyncio.TaskGroup() as tasks:
-            parts = front(self._settings, self, self._problems, self._own, manager, self._joined, self._board)
+            parts = front(self._settings, self, self._problems, manager, self._joined, self._board)
             parts |= {"cluster": self._attend(tasks), "broker": self._watch_broker()}
             running = [tasks.create_task(work, name=name) for name, work in parts.items()]
             await stop.wait()
@@ -87,7 +87,7 @@ class Node:
                 log.error("%s: the database does not answer; ended without it", each.get_name())
                 each.cancel()
         if self._membership is not None:
-            with _ignored():
+            with suppress(StoreError, TimeoutError):
                 async with asyncio.timeout(1):
                     await self._membership.leave()
 
@@ -103,7 +103,7 @@ class Node:
                     log.info("the database is back after %.0f s", took)
                 await self._follow(tasks)
             except StoreError as error:
-                self._own.set(Kind.STORE_FAILED, str(error))
+                self._problems.set(Kind.STORE_FAILED, str(error))
                 if trouble.is_due(asyncio.get_running_loop().time()):
                     log.error("%s", error)
             finally:
@@ -123,7 +123,7 @@ class Node:
                 if loop.time() > until:
                     raise
                 await asyncio.sleep(_AGAIN_S)
-        self._own.set(Kind.STORE_FAILED, None)
+        self._problems.set(Kind.STORE_FAILED, None)
 
     async def _follow(self, tasks: asyncio.TaskGroup) -> None:
         """Look at the cluster again and again, and take what is free. Raises StoreError."""
@@ -144,13 +144,14 @@ class Node:
 
     def _heard(self, text: str) -> None:
         what, _, number = text.partition(" ")
-        if what == "request" and number.isdecimal() and (bridge := self._bridges.get(int(number))):
-            bridge.requests.set()
+        bridge = self._bridges.get(int(number)) if number.isdecimal() else None
+        if what == "request" and bridge is not None and bridge.requests is not None:
+            bridge.requests.news.set()
 
     @property
     def _reports(self) -> Problems:
         """Where problems of the cluster are noted: what the owner of shard 0 publishes, if that is here."""
-        return self._bridges[0].problems if 0 in self._bridges else self._own
+        return self._bridges[0].problems if 0 in self._bridges else self._problems
 
     # Shards
 
@@ -177,7 +178,7 @@ class Node:
         finally:
             del self._owning[shard]
         if self._membership is not None:
-            with _ignored():
+            with suppress(StoreError, TimeoutError):
                 await self._membership.notify(f"{_RELEASED} {shard}")
 
     async def _serve(self, shard: int, store: PostgresStore) -> None:
@@ -185,9 +186,9 @@ class Node:
         ownership = Ownership(store, self._name, shard, self._settings.store.lease, self._successors)
         bridge = Bridge(of_shard(self._settings, shard), store, ownership=ownership, board=self._board)
         log.info("node %s owns shard %d", self._name, shard)
-        self._own.set(Kind.STANDBY_MISSING, None)
-        self._own.set(Kind.CONFIGURATION_DIFFERS, None)
-        self._problems.add(bridge.problems)
+        self._problems.set(Kind.STANDBY_MISSING, None)
+        self._problems.set(Kind.CONFIGURATION_DIFFERS, None)
+        self._problems.include(bridge.problems)
         self._ownerships[shard], self._bridges[shard] = ownership, bridge
         if self._stopping:
             ownership.stop.set()
@@ -200,7 +201,7 @@ class Node:
             log.warning("node %s stands by: %s", self._name, error)
         finally:
             del self._ownerships[shard], self._bridges[shard]
-            self._problems.remove(bridge.problems)
+            self._problems.exclude(bridge.problems)
             if ownership.released:
                 self._rests_until = asyncio.get_running_loop().time() + _REST_S
             if self._board is not None:

@@ -9,8 +9,8 @@ import signal
 from bridge.app.bridge import Bridge, run_once
 from bridge.config.settings import Settings
 from bridge.panels.events import check_stored
-from bridge.store.lock import hold
-from bridge.store.recovery import Recovery
+from bridge.store.sqlite.lock import hold
+from bridge.store.sqlite.recovery import Recovery
 
 log = logging.getLogger(__name__)
 

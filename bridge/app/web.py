@@ -12,7 +12,7 @@ from bridge import __version__
 from bridge.app import build
 from bridge.common.errors import ConfigError
 from bridge.common.models import Secret
-from bridge.common.problems import AllProblems, Kind, Problems
+from bridge.common.problems import Kind, Problems
 from bridge.config.settings import Settings, WebSettings
 from bridge.config.types import host_port
 from bridge.record.months import Month
@@ -47,7 +47,7 @@ class Served(Protocol):
         """Return of each shard of a cluster whether this node owns it."""
 
 
-def board(settings: Settings, problems: Problems | AllProblems) -> Board | None:
+def board(settings: Settings, problems: Problems) -> Board | None:
     """Return what collects the states; None without a page. Raises ConfigError."""
     if settings.web.listen is None:
         return None
@@ -59,16 +59,16 @@ def board(settings: Settings, problems: Problems | AllProblems) -> Board | None:
     return Board(settings.mqtt.base_topic, problems)
 
 
-def server(settings: Settings, board: Board, served: Served, problems: Problems) -> WebServer:
-    """Return the server of the page; `problems` gets its own."""
+def server(settings: Settings, board: Board, served: Served) -> WebServer:
+    """Return the server of the page."""
     from bridge.web.metrics import Metrics  # noqa: PLC0415
     from bridge.web.server import Sources, WebServer  # noqa: PLC0415
 
-    problems.doubt(Kind.WEB_PORT_TAKEN)
+    board.problems.doubt(Kind.WEB_PORT_TAKEN)
     host, port = host_port(settings.web.listen or "")
     metrics = Metrics(board, served.reconnects, served.owned).text if settings.web.metrics else None
     sources = Sources(served.online, served.hanging, served.report, metrics, served.state)
-    return WebServer(host, port, _login(settings.web), board, sources, partial(problems.set, Kind.WEB_PORT_TAKEN))
+    return WebServer(host, port, _login(settings.web), board, sources, partial(board.problems.set, Kind.WEB_PORT_TAKEN))
 
 
 def _login(web: WebSettings) -> Secret | None:

@@ -17,7 +17,7 @@ from bridge.sos_access.client import Exchange
 from bridge.sos_access.messages import NewAuthResponse, Response
 from bridge.sos_access.prepare import prepare
 from bridge.sos_access.status import PingTooOften, ServiceUnavailable
-from bridge.store.lock import hold, is_held
+from bridge.store.sqlite.lock import hold, is_held
 from bridge.transmitters.line import Line
 
 _OPTIONS = [field.name for field in fields(Alarm) if field.name not in ("event_code", "urgent")]

@@ -24,9 +24,9 @@ from bridge.g90.wire.constants import LOCAL_PORT
 from bridge.mqtt.client import try_connection
 from bridge.panels.rules import uncovered
 from bridge.sos_access.status import PingTooOften, ServiceUnavailable, Unauthorized, error_for
-from bridge.store.database import Store
-from bridge.store.lock import is_held
 from bridge.store.outbox import Outbox
+from bridge.store.sqlite.database import SqliteStore
+from bridge.store.sqlite.lock import is_held
 from bridge.transmitters.line import Line, Watch
 from bridge.transmitters.logins import Login
 from bridge.transmitters.routes import Route
@@ -119,7 +119,7 @@ async def _store(site: _Site) -> AsyncIterator[_Finding]:
         yield _new_store(path)
         return
     try:
-        async with await Store.open(path) as store:
+        async with await SqliteStore.open(path) as store:
             outbox = Outbox(store)
             stray = await outbox.unconfigured(names)
             counts = [await outbox.counts(name) for name in names]

@@ -14,9 +14,9 @@ from bridge.cli.common import add_transmitter_option, find_transmitter, print_ta
 from bridge.common.clock import Clock
 from bridge.common.errors import BridgeError
 from bridge.common.text import clean, timestamp
-from bridge.store.database import Store
 from bridge.store.outbox import Outbox
 from bridge.store.records import Queued, State
+from bridge.store.sqlite.database import SqliteStore
 
 _number = partial(number, least=0, most=10**18)  # what fits into an SQLite integer
 
@@ -42,7 +42,7 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
 
 @asynccontextmanager
 async def _opened(args: argparse.Namespace) -> AsyncIterator[Outbox]:
-    async with await Store.open(args.load_settings().store.path) as store:
+    async with await SqliteStore.open(args.load_settings().store.path) as store:
         yield Outbox(store)
 
 

@@ -20,9 +20,9 @@ from bridge.record import export, report
 from bridge.record.figures import Figures
 from bridge.record.months import Month
 from bridge.record.reader import read_report
-from bridge.store.database import Store
-from bridge.store.lock import is_held
 from bridge.store.outbox import Outbox
+from bridge.store.sqlite.database import SqliteStore
+from bridge.store.sqlite.lock import is_held
 
 
 def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -51,7 +51,7 @@ async def show(args: argparse.Namespace) -> int:
     settings: Settings = args.load_settings()
     chosen = find_transmitter(settings, args.transmitter).name if args.transmitter else None
     now = Clock().now().timestamp()
-    async with await Store.open(existing_store(settings)) as store:
+    async with await SqliteStore.open(existing_store(settings)) as store:
         wanted = [each for each in subjects(settings) if chosen in (None, each.name)]
         running = is_held(settings.store.path)
         months = await read_report(store, Outbox(store), wanted, args.month or Month.of(now), now, running=running)

@@ -12,10 +12,10 @@ from bridge.common.errors import BridgeError, ConfigError
 from bridge.common.models import Outcome
 from bridge.record.alarms import AlarmEntry, entry
 from bridge.sos_access.status import Rejected
-from bridge.store.database import Store
-from bridge.store.lock import is_held
 from bridge.store.outbox import Outbox
 from bridge.store.records import CommandEntry
+from bridge.store.sqlite.database import SqliteStore
+from bridge.store.sqlite.lock import is_held
 from bridge.transmitters.scheduled_tests import new_test
 from bridge.transmitters.sending import TEST_WITHIN_S
 
@@ -47,7 +47,7 @@ async def send(args: argparse.Namespace) -> int:
     if not is_held(path):
         raise BridgeError("the service does not run; start it, or send one alarm without it: sosbridge alarm raise")
     command = new_test(each.name, code, Clock())
-    async with await Store.open(path) as store:
+    async with await SqliteStore.open(path) as store:
         outbox = Outbox(store)
         await outbox.pending(each.name)  # so that `take` returns what is new
         await outbox.add([CommandEntry(command)])

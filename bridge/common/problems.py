@@ -125,33 +125,32 @@ class Problems:
         return None if doubted and not found else found
 
 
-class AllProblems:
-    """The problems of several bridges of one process, and of the process itself, as one list to read."""
+class NodeProblems(Problems):
+    """The problems of a process, with those of the bridges that it runs."""
 
-    def __init__(self, own: Problems) -> None:
-        self._parts = [own]
-        self._followers: list[Follower] = []
+    def __init__(self) -> None:
+        super().__init__()
+        self._parts: list[Problems] = []
 
-    def add(self, part: Problems) -> None:
+    def include(self, part: Problems) -> None:
         self._parts.append(part)
         for follower in self._followers:
             part.follow(follower)
 
-    def remove(self, part: Problems) -> None:
+    def exclude(self, part: Problems) -> None:
         self._parts.remove(part)
 
     def follow(self, follower: Follower) -> None:
-        """Call `follower` with each change from now on, also of parts that are added later."""
-        self._followers.append(follower)
+        super().follow(follower)
         for part in self._parts:
             part.follow(follower)
 
     def __iter__(self) -> Iterator[Problem]:
-        return iter([problem for part in self._parts for problem in part])
+        return iter([*super().__iter__(), *(problem for part in self._parts for problem in part)])
 
     @property
     def doubts(self) -> list[tuple[Kind, About]]:
-        return [doubt for part in self._parts for doubt in part.doubts]
+        return [*super().doubts, *(doubt for part in self._parts for doubt in part.doubts)]
 
 
 def _is_published(kind: Kind, about: About, transmitter: str | None) -> bool:

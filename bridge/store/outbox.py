@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-import sqlite3
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -21,7 +20,7 @@ from typing import Any, TypeVar
 from bridge.common.errors import DamagedError, StoreError
 from bridge.common.models import Moment, Outcome, Request, Result
 from bridge.store.arrivals import Arrivals, Wakes
-from bridge.store.database import Store
+from bridge.store.database import Db, Store
 from bridge.store.deliveries import Accepted, Deliveries, Delivery
 from bridge.store.reader import OutboxReader
 from bridge.store.records import (
@@ -31,6 +30,7 @@ from bridge.store.records import (
     PendingResult,
     Queued,
     State,
+    count_pending,
     forget_repeatable,
     insert_command,
     insert_result,
@@ -44,6 +44,9 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
+_KEEP_PANEL = (
+    "INSERT INTO panel (guid, content) VALUES (?, ?) ON CONFLICT (guid) DO UPDATE SET content = excluded.content"
+)
 _ALARMS = (Request.ALARM, Request.RESTORE)
 
 
@@ -83,7 +86,7 @@ class Outbox(OutboxReader):
         """
         return await self._accept(lambda db: self._add(db, entries))
 
-    async def _accept(self, work: Callable[[sqlite3.Connection], _Added]) -> set[str]:
+    async def _accept(self, work: Callable[[Db], _Added]) -> set[str]:
         """Store entries by `work`. What was begun is finished, also if the caller is cancelled."""
         task = asyncio.create_task(self._finish(work), name="outbox: accept commands")
         self.deliveries.accepting.add(task)
@@ -95,7 +98,7 @@ class Outbox(OutboxReader):
         if not task.cancelled() and (error := task.exception()) is not None:  # its caller may have been cancelled
             log.debug("commands were not accepted: %s", error)
 
-    async def _finish(self, work: Callable[[sqlite3.Connection], _Added]) -> set[str]:
+    async def _finish(self, work: Callable[[Db], _Added]) -> set[str]:
         added = await self._store.write(work)
         self.deliveries.add(added.rows, saved=self.failure is None)
         for queued in added.queued:
@@ -103,10 +106,10 @@ class Outbox(OutboxReader):
         self.wakes.wake(added.transmitters)
         return added.transmitters
 
-    def _add(self, db: sqlite3.Connection, entries: Sequence[Entry]) -> _Added:
+    def _add(self, db: Db, entries: Sequence[Entry]) -> _Added:
         mids = [(entry.delivery.mid,) for entry in entries if entry.delivery]
         db.executemany("UPDATE command SET mid = NULL WHERE mid = ?", mids)  # the broker has used these ids again
-        pending = db.execute("SELECT count(*) FROM command WHERE state = 'pending'").fetchone()[0]
+        pending = count_pending(db)
         added = _Added()
         for given in entries:
             entry = self._admitted(db, given, pending + len(added.queued))
@@ -120,7 +123,7 @@ class Outbox(OutboxReader):
                 added.rows[entry.delivery] = row
         return added
 
-    def _admitted(self, db: sqlite3.Connection, entry: Entry, pending: int) -> Entry:
+    def _admitted(self, db: Db, entry: Entry, pending: int) -> Entry:
         """Return `entry`, or in place of a command that is not queued its result."""
         if isinstance(entry, InvalidEntry):
             return entry
@@ -174,14 +177,15 @@ class Outbox(OutboxReader):
         pending.
         """
 
-        def work(db: sqlite3.Connection) -> None:
+        def work(db: Db) -> None:
             # unauthorized: 1 while the password is refused, 2 if it was refused before this other failure
             refused = unauthorized is not None
             before = db.execute("SELECT unauthorized FROM command WHERE id = ?", (queued.id,)).fetchone()
             db.execute(
-                "UPDATE command SET attempts = ?, error = ?, undelivered = max(undelivered, 1),"
-                " unauthorized = CASE WHEN ? THEN 1 WHEN unauthorized THEN 2 ELSE 0 END WHERE id = ?",
-                (attempts, error, refused, queued.id),
+                "UPDATE command SET attempts = ?, error = ?,"
+                " undelivered = CASE WHEN undelivered = 0 THEN 1 ELSE undelivered END,"
+                " unauthorized = CASE WHEN ? = 1 THEN 1 WHEN unauthorized > 0 THEN 2 ELSE 0 END WHERE id = ?",
+                (attempts, error, int(refused), queued.id),
             )
             if unauthorized and before and not before["unauthorized"]:
                 insert_result(db, queued.command.transmitter, queued.id, unauthorized, queued.command.reply)
@@ -196,12 +200,12 @@ class Outbox(OutboxReader):
     async def complete(self, queued: Queued, result: Result) -> None:
         """End a command: store its result, keep a rejected alarm as `rejected`, update the active alarms."""
 
-        def work(db: sqlite3.Connection) -> None:
+        def work(db: Db) -> None:
             command = queued.command
             if result.outcome is Outcome.REJECTED and command.request in _ALARMS:
                 db.execute(
                     "UPDATE command SET state = 'rejected', attempts = ?, error = ?, mid = NULL,"
-                    " undelivered = max(undelivered, 1) WHERE id = ?",
+                    " undelivered = CASE WHEN undelivered = 0 THEN 1 ELSE undelivered END WHERE id = ?",
                     (result.attempts or 0, result.error or "", queued.id),
                 )
             else:
@@ -218,7 +222,7 @@ class Outbox(OutboxReader):
 
     async def keep_fact(self, name: str, value: str) -> None:
         """Store what a later start has to know."""
-        sql = "INSERT OR REPLACE INTO fact (name, value) VALUES (?, ?)"
+        sql = "INSERT INTO fact (name, value) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value"
         await self._store.write(lambda db: db.execute(sql, (name, value)))
 
     async def published(self, results: Sequence[PendingResult]) -> None:
@@ -243,10 +247,10 @@ class Outbox(OutboxReader):
         """Delete published results beyond the history's age or number, and the oldest rejected alarms."""
         before, bound = (now - self._history).timestamp(), self._max_commands
 
-        def work(db: sqlite3.Connection) -> None:
-            db.execute("DELETE FROM history WHERE published AND completed_at < ?", (before,))
+        def work(db: Db) -> None:
+            db.execute("DELETE FROM history WHERE published = 1 AND completed_at < ?", (before,))
             db.execute("DELETE FROM forwarded WHERE at < ?", (before,))
-            db.execute("DELETE FROM history WHERE published AND id <= (SELECT max(id) FROM history) - ?", (bound,))
+            db.execute("DELETE FROM history WHERE published = 1 AND id <= (SELECT max(id) FROM history) - ?", (bound,))
             db.execute(
                 "DELETE FROM command WHERE state = 'rejected' AND id NOT IN"
                 " (SELECT id FROM command WHERE state = 'rejected' ORDER BY id DESC LIMIT ?)",
@@ -261,13 +265,13 @@ class Outbox(OutboxReader):
             "UPDATE command SET state = 'pending', accepted_at = ?, boot = ?, steady = ?, sure = ?,"
             " undelivered = 0, unauthorized = 0, error = '' WHERE id = ? AND state = 'rejected'"
         )
-        values = (now.timestamp(), moment.boot, moment.steady, moment.sure, number)
+        values = (now.timestamp(), moment.boot, moment.steady, int(moment.sure), number)
         return bool(await self._store.write(lambda db: db.execute(sql, values).rowcount))
 
     async def drop(self, number: int, now: datetime) -> bool:
         """Delete a command; return False if there is none. One that was pending ends as `rejected`."""
 
-        def work(db: sqlite3.Connection) -> bool:
+        def work(db: Db) -> bool:
             row = db.execute("SELECT * FROM command WHERE id = ?", (number,)).fetchone()
             if row is None:
                 return False
@@ -286,12 +290,12 @@ class Outbox(OutboxReader):
         where a command is in memory only: it is sent, but the panel is to report the event again until that is safe.
         """
 
-        def work(db: sqlite3.Connection) -> _Added:
-            db.execute("INSERT OR REPLACE INTO panel (guid, content) VALUES (?, ?)", (guid, json.dumps(content)))
+        def work(db: Db) -> _Added:
+            db.execute(_KEEP_PANEL, (guid, json.dumps(content)))
             new: dict[str, CommandEntry] = {}
             for key, entry in entries.items():
                 values = (key, entry.command.accepted_at.timestamp())
-                if db.execute("INSERT OR IGNORE INTO forwarded (key, at) VALUES (?, ?)", values).rowcount:
+                if db.execute("INSERT INTO forwarded (key, at) VALUES (?, ?) ON CONFLICT DO NOTHING", values).rowcount:
                     new[key] = entry
             added = self._add(db, list(new.values()))
             numbers = {queued.command: queued.id for queued in added.queued}
@@ -306,12 +310,12 @@ class Outbox(OutboxReader):
         return changed
 
 
-def _pending_numbers(db: sqlite3.Connection, transmitter: str) -> set[int]:
+def _pending_numbers(db: Db, transmitter: str) -> set[int]:
     sql = "SELECT id FROM command WHERE transmitter = ? AND state = 'pending'"
     return {row["id"] for row in db.execute(sql, (transmitter,))}
 
 
-def _end_dropped(db: sqlite3.Connection, queued: Queued, now: datetime) -> None:
+def _end_dropped(db: Db, queued: Queued, now: datetime) -> None:
     command = queued.command
     attempts, error = queued.attempts or None, "dropped with `sosbridge outbox drop`"
     result = command.ended(Outcome.REJECTED, now, attempts=attempts, warnings=command.warnings, error=error)

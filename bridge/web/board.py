@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
-from bridge.common.problems import About, AllProblems, Problem, Problems
+from bridge.common.problems import About, Problem, Problems
 from bridge.common.text import timestamp
 from bridge.record.figures import LINK, Figures
 from bridge.web import view
@@ -53,7 +53,10 @@ class Board:
     """Collects what is published from the moment it is made."""
 
     def __init__(
-        self, base: str, problems: Problems | AllProblems, now: Callable[[], datetime] = lambda: datetime.now().astimezone()
+        self,
+        base: str,
+        problems: Problems,
+        now: Callable[[], datetime] = lambda: datetime.now().astimezone(),
     ) -> None:
         """`base` is the base topic."""
         self._prefix = f"{base}/"

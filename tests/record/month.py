@@ -29,6 +29,7 @@ from bridge.record.report import page
 from bridge.store.database import Store
 from bridge.store.edges import Edges
 from bridge.store.outbox import Outbox
+from bridge.store.sqlite.database import SqliteStore
 from bridge.transmitters.publisher import Publisher
 from bridge.transmitters.routes import Route, Routes
 from bridge.transmitters.topics import Reach, Topics
@@ -179,7 +180,7 @@ def simulate(folder: Path, plan: Plan) -> Figures:
     """Return the figures of the month in which `plan` happened."""
 
     async def main() -> Figures:
-        async with await Store.open(folder / "store.sqlite") as store:
+        async with await SqliteStore.open(folder / "store.sqlite") as store:
             found = Simulation(store)
             found.fail(ROUTES, up=True)
             found.start()

@@ -18,6 +18,7 @@ from bridge.record.recorder import Recorder
 from bridge.store import edges as edges_module
 from bridge.store.database import Store
 from bridge.store.edges import Edges, OpenRun
+from bridge.store.sqlite.database import SqliteStore
 
 BEGIN = datetime(2026, 3, 10, 12, 30, tzinfo=UTC).timestamp()
 
@@ -72,7 +73,7 @@ class Lab:
 
 @asynccontextmanager
 async def lab(path: Path) -> AsyncIterator[Lab]:
-    async with await Store.open(path / "store.sqlite") as store:
+    async with await SqliteStore.open(path / "store.sqlite") as store:
         yield Lab(store)
 
 

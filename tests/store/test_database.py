@@ -17,24 +17,24 @@ from support.outbox import put as put_commands
 
 from bridge.common.errors import StoreError
 from bridge.common.models import AlarmIdentity, Command, Moment, PreparedAlarm, Reply, Request
-from bridge.store.database import Store
-from bridge.store.lock import hold
 from bridge.store.outbox import Outbox
-from bridge.store.schema import MIGRATIONS
+from bridge.store.sqlite.database import SqliteStore
+from bridge.store.sqlite.lock import hold
+from bridge.store.sqlite.schema import MIGRATIONS
 
 T = TypeVar("T")
 COUNT = "SELECT count(*) FROM panel"
 
 
-def with_store(path: Path, body: Callable[[Store], Awaitable[T]]) -> T:
+def with_store(path: Path, body: Callable[[SqliteStore], Awaitable[T]]) -> T:
     async def run() -> T:
-        async with await Store.open(path / "store.sqlite") as store:
+        async with await SqliteStore.open(path / "store.sqlite") as store:
             return await body(store)
 
     return asyncio.run(run())
 
 
-def pragma(store: Store, name: str) -> Awaitable[Any]:
+def pragma(store: SqliteStore, name: str) -> Awaitable[Any]:
     return store.read(lambda db: db.execute(f"PRAGMA {name}").fetchone()[0])
 
 
@@ -72,7 +72,7 @@ def test_a_fresh_store_has_the_newest_schema_and_is_ours_alone(tmp_path: Path) -
 
 
 def test_what_is_written_is_on_disk(tmp_path: Path) -> None:
-    async def body(store: Store) -> None:
+    async def body(store: SqliteStore) -> None:
         assert await pragma(store, "journal_mode") == "wal"
         assert await pragma(store, "synchronous") == 2
         await store.write(put("GB1"))
@@ -103,7 +103,7 @@ def test_a_store_of_every_release_comes_up_to_date_with_its_rows(tmp_path: Path,
     fresh.mkdir()
     path = _kept(old, version)
 
-    async def body(store: Store) -> None:
+    async def body(store: SqliteStore) -> None:
         outbox = Outbox(store)
         alarm, restore, ping = await outbox.list()
         assert (alarm.id, alarm.attempts, alarm.error, alarm.undelivered) == (7, 6, "no receiver took it", True)
@@ -151,7 +151,7 @@ def test_an_upgrade_that_fails_changes_nothing(tmp_path: Path, monkeypatch: pyte
     before = schema(path)
     broken = (*MIGRATIONS[:1], "CREATE TABLE half (x); INSERT INTO nowhere VALUES (1);")
     with monkeypatch.context() as patched:
-        patched.setattr("bridge.store.connection.MIGRATIONS", broken)
+        patched.setattr("bridge.store.sqlite.connection.MIGRATIONS", broken)
         refused(tmp_path)
     assert schema(path) == before
     assert with_store(tmp_path, lambda store: pragma(store, "user_version")) == len(MIGRATIONS)
@@ -174,7 +174,7 @@ def test_no_database_is_refused_in_words(tmp_path: Path) -> None:
 
 
 def test_a_damaged_file_is_refused_in_words(tmp_path: Path) -> None:
-    async def fill(store: Store) -> None:
+    async def fill(store: SqliteStore) -> None:
         for number in range(200):
             await store.write(put(f"GB{number}", 500))
 
@@ -196,7 +196,7 @@ def test_a_directory_in_place_of_the_file_is_refused_in_words(tmp_path: Path) ->
 
 
 def test_a_full_disk_undoes_the_write_and_is_told_and_passes(tmp_path: Path) -> None:
-    async def body(store: Store) -> None:
+    async def body(store: SqliteStore) -> None:
         await store.write(put("GB1"))
         pages = await pragma(store, "page_count")
         assert await pragma(store, f"max_page_count = {pages + 2}") == pages + 2
@@ -217,7 +217,7 @@ def test_a_full_disk_undoes_the_write_and_is_told_and_passes(tmp_path: Path) -> 
 
 
 def test_a_full_disk_in_a_batch_loses_nothing_that_was_confirmed(tmp_path: Path) -> None:
-    async def body(store: Store) -> list[object]:
+    async def body(store: SqliteStore) -> list[object]:
         pages = await pragma(store, "page_count")
         await pragma(store, f"max_page_count = {pages + 2}")
         sizes = (1, 200_000, 1)
@@ -239,7 +239,7 @@ def test_a_failing_job_undoes_only_itself(tmp_path: Path) -> None:
 
         return work
 
-    async def body(store: Store) -> None:
+    async def body(store: SqliteStore) -> None:
         # While this one runs the others gather behind it, and become one batch.
         held = asyncio.create_task(store.read(lambda _: gate.result()))
         jobs = [put("a"), bad(None), put("b"), bad(ValueError("mine")), bad(StoreError("words")), put("c")]
@@ -266,7 +266,7 @@ def test_a_job_that_fails_alone_is_undone_and_the_next_works(tmp_path: Path, err
         put("undone")(db)
         raise error
 
-    async def body(store: Store) -> None:
+    async def body(store: SqliteStore) -> None:
         with pytest.raises((StoreError, LookupError), match=str(error.args[0])):
             await store.write(work)
         await store.write(put("a"))
@@ -276,21 +276,21 @@ def test_a_job_that_fails_alone_is_undone_and_the_next_works(tmp_path: Path, err
 
 
 def test_close_finishes_what_is_queued(tmp_path: Path) -> None:
-    async def body(store: Store) -> None:
+    async def body(store: SqliteStore) -> None:
         tasks = [asyncio.create_task(store.write(put(f"GB{number}"))) for number in range(50)]
         await asyncio.sleep(0)
         await store.close()
         assert await asyncio.gather(*tasks) == [1] * 50
 
     async def run() -> None:
-        await body(await Store.open(tmp_path / "store.sqlite"))
+        await body(await SqliteStore.open(tmp_path / "store.sqlite"))
 
     asyncio.run(run())
     assert with_store(tmp_path, lambda store: store.read(count)) == 50
 
 
 def test_what_a_cancelled_waiter_wrote_stays_written(tmp_path: Path) -> None:
-    async def body(store: Store) -> None:
+    async def body(store: SqliteStore) -> None:
         task = asyncio.create_task(store.write(put("a")))
         await asyncio.sleep(0)
         task.cancel()

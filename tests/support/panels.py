@@ -32,9 +32,9 @@ from bridge.panels.events import Panels
 from bridge.panels.forwarding import Rule
 from bridge.panels.known import ControlledPanel, KnownPanels
 from bridge.panels.topics import PanelTopics
-from bridge.store.database import Store
 from bridge.store.outbox import Outbox
 from bridge.store.records import CommandEntry, Queued
+from bridge.store.sqlite.database import SqliteStore
 
 T = TypeVar("T")
 GUID = "GB7F20C14D05A91"
@@ -256,7 +256,7 @@ async def joined(
     clock: Clock | None = None,
 ) -> AsyncIterator[Joined]:
     """Panels as the bridge joins them, running, over the store in `folder`."""
-    async with await Store.open(folder / "bridge.db") as store:
+    async with await SqliteStore.open(folder / "bridge.db") as store:
         outbox, outgoing, control = BrokenOutbox(store), Published(), FakeControl()
         events: list[tuple[str, dict[str, object]]] = []
         panel = ControlledPanel(

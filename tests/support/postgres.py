@@ -1,55 +1,130 @@
-"""A real PostgreSQL in a temporary directory on loopback."""
+"""A PostgreSQL server of Debian's package, in a temporary directory on loopback."""
+
 from __future__ import annotations
 
 import os
+import pwd
 import shutil
+import socket
 import subprocess
 import tempfile
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
-from support.brokers import free_port
+import psycopg
 
-_BIN = Path("/usr/lib/postgresql/15/bin")
+_NOT_FOR_LASTING = {"fsync": "off", "full_page_writes": "off"}
+"""What only tests of durability need."""
+_SMALL = {
+    "shared_buffers": "16MB",
+    "max_connections": "100",
+    "wal_level": "minimal",
+    "max_wal_senders": "0",
+    "autovacuum": "off",
+    "timezone": "UTC",
+}
 
 
-class Postgres:
-    def __init__(self) -> None:
-        self.folder = Path(tempfile.mkdtemp(prefix="sosbridge-pg-"))
+def programs() -> Path:
+    """Return the directory of `initdb` and `postgres`; without them the tests fail."""
+    if found := sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb")):
+        return found[-1].parent
+    found_in_path = shutil.which("initdb")
+    assert found_in_path, "PostgreSQL is not installed: apt-get install postgresql"
+    return Path(found_in_path).resolve().parent
+
+
+def _user() -> str | None:
+    """Return whom the server runs as: it refuses root. None: whoever runs the tests."""
+    if os.getuid():
+        return None
+    names = {each.pw_name for each in pwd.getpwall()}
+    return "postgres" if "postgres" in names else "nobody"
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+class PostgresServer:
+    """Runs within the block; ends with the process of the tests, however that ends."""
+
+    def __init__(self, settings: Mapping[str, str] = {}) -> None:
         self.port = free_port()
-        self._count = 0
+        self._settings = {**_SMALL, **_NOT_FOR_LASTING, **settings}
+        self._folder = Path(tempfile.mkdtemp(prefix="sosbridge-postgres-"))
+        self.data = self._folder / "data"
+        self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
-        shutil.chown(self.folder, "nobody")
-        self._run("initdb", "-D", f"{self.folder}/data", "-U", "sosbridge", "-A", "trust", "--no-sync", "-E", "UTF8")
-        with (self.folder / "data" / "postgresql.conf").open("a") as conf:
-            conf.write(f"port = {self.port}\nlisten_addresses = '127.0.0.1'\nunix_socket_directories = ''\nfsync = off\nmax_connections = 60\n")
+        if (user := _user()) is not None:
+            shutil.chown(self._folder, user)
+        self._run([str(programs() / "initdb"), "-D", str(self.data), "-U", "tests", "-A", "trust", "-E", "UTF8", "-N"])
         self.start()
         return self
 
-    def start(self) -> None:
-        self._run("pg_ctl", "-D", f"{self.folder}/data", "-l", f"{self.folder}/log", "-w", "start")
-
-    def stop(self, how: str = "immediate") -> None:
-        self._run("pg_ctl", "-D", f"{self.folder}/data", "-m", how, "-w", "stop")
-
     def __exit__(self, *_: object) -> None:
         self.stop()
-        shutil.rmtree(self.folder, ignore_errors=True)
+        shutil.rmtree(self._folder, ignore_errors=True)
 
-    def database(self) -> str:
-        self._count += 1
-        name = f"t{self._count}"
-        self.sql(f"CREATE DATABASE {name}", "postgres")
-        return f"postgresql://sosbridge@127.0.0.1:{self.port}/{name}"
+    def start(self) -> None:
+        """Start the server, and wait until it takes connections."""
+        given = {
+            "port": str(self.port),
+            "listen_addresses": "127.0.0.1",
+            "unix_socket_directories": "",
+            **self._settings,
+        }
+        options = [part for name, value in given.items() for part in ("-c", f"{name}={value}")]
+        with (self._folder / "log").open("ab") as log:
+            server = ["setpriv", "--pdeathsig", "QUIT", *self._as_user(), str(programs() / "postgres")]
+            self._process = subprocess.Popen([*server, "-D", str(self.data), *options], stdout=log, stderr=log)
+        end = time.monotonic() + 30
+        while True:
+            try:
+                self.connect("postgres").close()
+            except psycopg.OperationalError:
+                assert self._process.poll() is None, (self._folder / "log").read_text("utf-8")
+                assert time.monotonic() < end, (self._folder / "log").read_text("utf-8")
+                time.sleep(0.02)
+            else:
+                return
 
-    def sql(self, sql: str, database: str) -> str:
-        done = self._run("psql", "-h", "127.0.0.1", "-p", str(self.port), "-U", "sosbridge", "-d", database, "-Atc", sql)
-        return done.stdout
+    def stop(self, how: str = "INT") -> None:
+        """Stop the server: INT ends its sessions, QUIT leaves all as a crash does."""
+        if self._process is not None:
+            self._process.send_signal({"INT": 2, "QUIT": 3}[how])
+            self._process.wait(30)
+            self._process = None
 
-    def _run(self, program: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-        done = subprocess.run([str(_BIN / program), *arguments], user="nobody", cwd="/tmp", text=True, check=False,
-            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE if program == "psql" else subprocess.DEVNULL, stderr=subprocess.STDOUT)
-        assert done.returncode == 0, done.stdout
-        return done
+    def _as_user(self) -> Sequence[str]:
+        user = _user()
+        return [] if user is None else [f"--reuid={user}", f"--regid={pwd.getpwnam(user).pw_gid}", "--clear-groups"]
+
+    def _run(self, command: list[str]) -> None:
+        done = subprocess.run(
+            ["setpriv", *self._as_user(), *command] if _user() else command,
+            capture_output=True, text=True, check=False, cwd=self._folder,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+
+    def url(self, database: str) -> str:
+        return f"postgresql://tests@127.0.0.1:{self.port}/{database}"
+
+    def connect(self, database: str = "postgres") -> psycopg.Connection[dict[str, Any]]:
+        """Return a session of an administrator."""
+        return psycopg.connect(self.url(database), autocommit=True, row_factory=psycopg.rows.dict_row)
+
+    def create(self, database: str) -> str:
+        """Create a database and return its URL."""
+        with self.connect() as admin:
+            admin.execute(f'CREATE DATABASE "{database}" TEMPLATE template0'.encode())
+        return self.url(database)
+
+    def drop(self, database: str) -> None:
+        with self.connect() as admin:
+            admin.execute(f'DROP DATABASE IF EXISTS "{database}" WITH (FORCE)'.encode())

@@ -6,9 +6,8 @@ be lost is written there.
 
 from __future__ import annotations
 
-import logging
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+import asyncio
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, Self
@@ -16,12 +15,11 @@ from typing import Any, Final, Self
 import psycopg
 from psycopg.rows import dict_row
 
-from bridge.common.errors import BusyError, ConfigError, StoreError
+from bridge.common.errors import BusyError, ConfigError
 from bridge.common.models import Secret
-from bridge.common.text import clean
+from bridge.store.postgres.connection import Server
 from bridge.store.postgres.owner import LOCK_CLASS, NODE_CLASS, node_of
-
-log = logging.getLogger(__name__)
+from bridge.store.postgres.schema import SHARED, upgrade
 
 CHANNEL: Final = "sosbridge"
 ALIVE_S: Final = 3.0
@@ -31,26 +29,12 @@ _WAITS_S: Final = 2.0
 _OPTIONS: Final = (
     "-c synchronous_commit=off"  # it shows that a standby is gone also while no other commit ends
     " -c statement_timeout=3s -c lock_timeout=2s -c idle_in_transaction_session_timeout=2s"
+    f" -c search_path={SHARED}"
 )
-_SESSION: Final = {
+_SESSION: Final[dict[str, Any]] = {
     "connect_timeout": "3", "keepalives_idle": "3", "keepalives_interval": "1", "keepalives_count": "2",
     "tcp_user_timeout": "3000", "options": _OPTIONS,
 }  # fmt: skip
-TABLES: Final = """
-    CREATE TABLE cluster (one BOOLEAN PRIMARY KEY DEFAULT TRUE CHECK (one), shards INTEGER NOT NULL);
-    CREATE TABLE node (
-        name TEXT PRIMARY KEY, version TEXT NOT NULL,
-        digest TEXT NOT NULL,                       -- of the settings that must be the same on all nodes
-        started_at TIMESTAMPTZ NOT NULL DEFAULT now(),
-        seen_at TIMESTAMPTZ NOT NULL DEFAULT now(),
-        stopped BOOLEAN NOT NULL DEFAULT FALSE,     -- it ended in order
-        broker BOOLEAN                              -- whether it reaches the broker; NULL: not known
-    );
-    -- proof of life of each shard's owner, for people; who owns it, pg_locks says
-    CREATE TABLE shard (
-        shard INTEGER PRIMARY KEY, node TEXT NOT NULL, since TIMESTAMPTZ NOT NULL, seen_at TIMESTAMPTZ NOT NULL
-    );
-"""
 _NODES: Final = "SELECT *, extract(epoch FROM clock_timestamp() - seen_at)::float8 AS age_s FROM node ORDER BY name"
 _OWNERS: Final = """
     SELECT l.objid::int8 AS shard, a.application_name AS session, s.since,
@@ -108,115 +92,128 @@ class Cluster:
         return longest if longest > _WAITS_S else 0.0
 
 
-class Membership:
-    """The session of one node. Every method may raise StoreError: then it is to be made anew."""
+class NodeSession:
+    """A session of statements that are transactions of their own. Every method may raise StoreError."""
 
-    def __init__(self, connection: psycopg.AsyncConnection[dict[str, Any]], name: str) -> None:
+    def __init__(self, server: Server, connection: psycopg.AsyncConnection[dict[str, Any]]) -> None:
+        self._server = server
         self._connection = connection
-        self._name = name
 
     @classmethod
-    async def join(cls, url: Secret, name: str, version: str, digest: str, shards: int) -> Self:
-        """Raises BusyError where another process has this name, ConfigError where the cluster has other shards."""
-        connection = await _connected(url, f"sosbridge {name}")
-        found = cls(connection, name)
+    async def open(cls, url: Secret, name: str) -> Self:
+        """`name` is shown in pg_stat_activity. Raises ConfigError for the URL."""
+        server = Server(url)
         try:
-            await found._enter(version, digest, shards)
-        except BaseException:
-            await connection.close()
-            raise
-        return found
+            connection = await psycopg.AsyncConnection.connect(
+                url.reveal(), autocommit=True, row_factory=dict_row, application_name=name, **_SESSION
+            )
+        except psycopg.Error as error:
+            raise server.fault(error) from None
+        return cls(server, connection)
 
-    async def _enter(self, version: str, digest: str, shards: int) -> None:
-        [row] = await self._rows("SELECT pg_try_advisory_lock(%s, hashtext(%s)) AS taken", NODE_CLASS, self._name)
-        if not row["taken"]:
-            raise BusyError(f"another process is the node {self._name}; give each its own node.name")
-        await self._rows("INSERT INTO cluster (shards) VALUES (%s) ON CONFLICT DO NOTHING", shards)
-        [row] = await self._rows("SELECT shards FROM cluster")
-        if row["shards"] != shards:
-            raise ConfigError(f"store.shards is {shards}, but this database has {row['shards']} shards; use that number")
-        await self._rows(
-            "INSERT INTO node (name, version, digest) VALUES (%s, %s, %s) ON CONFLICT (name) DO UPDATE SET"
-            " version = excluded.version, digest = excluded.digest, started_at = now(), seen_at = now(),"
-            " stopped = FALSE, broker = NULL",
-            self._name, version, digest,
-        )  # fmt: skip
-        await self._rows(f"LISTEN {CHANNEL}")
+    async def __aenter__(self) -> Self:
+        return self
 
-    async def look(self, *, broker: bool | None) -> Cluster:
-        """Say that this node lives, and whether it reaches the broker; return what is seen of the others."""
-        sql = "UPDATE node SET seen_at = clock_timestamp(), broker = %s WHERE name = %s"
-        await self._rows(sql, broker, self._name)
-        return await read_cluster(self._connection)
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        await self._connection.close()
+
+    async def rows(self, sql: str, *values: object) -> list[dict[str, Any]]:
+        """Run one statement, and return what it found."""
+        try:
+            cursor = await self._connection.execute(sql.encode(), values or None)
+            return await cursor.fetchall() if cursor.description else []
+        except psycopg.Error as error:
+            raise self._server.fault(error) from None
 
     async def news(self, within_s: float) -> list[str]:
         """Return what was notified, as soon as something is, or after so many seconds."""
         try:
             return [each.payload async for each in self._connection.notifies(timeout=within_s, stop_after=1)]
         except psycopg.Error as error:
-            raise failed(error) from None
+            raise self._server.fault(error) from None
+
+    async def cluster(self) -> Cluster:
+        """Return what can be seen of nodes and shards."""
+        nodes = [Node(**{name: row[name] for name in Node.__slots__}) for row in await self.rows(_NODES)]
+        owners = {
+            row["shard"]: Owner(node_of(row["session"]), row["since"], row["waits_s"])
+            for row in await self.rows(_OWNERS, LOCK_CLASS)
+        }
+        return Cluster(tuple(nodes), owners)
+
+
+class Membership:
+    """The session of one node. Every method may raise StoreError: then it is to be made anew."""
+
+    def __init__(self, session: NodeSession, name: str) -> None:
+        self._session = session
+        self._name = name
+
+    @classmethod
+    async def join(cls, url: Secret, name: str, version: str, digest: str, shards: int) -> Self:
+        """Raises BusyError where another process has this name, ConfigError where the cluster has other shards."""
+        await asyncio.to_thread(_upgraded, url, name)
+        found = cls(await NodeSession.open(url, f"sosbridge {name}"), name)
+        try:
+            await found._enter(version, digest, shards)
+        except BaseException:
+            await found.close()
+            raise
+        return found
+
+    async def _enter(self, version: str, digest: str, shards: int) -> None:
+        [row] = await self._session.rows(
+            "SELECT pg_try_advisory_lock(%s, hashtext(%s)) AS taken", NODE_CLASS, self._name
+        )
+        if not row["taken"]:
+            raise BusyError(f"another process is the node {self._name}; give each its own node.name")
+        await self._session.rows("INSERT INTO cluster (shards) VALUES (%s) ON CONFLICT DO NOTHING", shards)
+        [row] = await self._session.rows("SELECT shards FROM cluster")
+        if row["shards"] != shards:
+            raise ConfigError(
+                f"store.shards is {shards}, but this database has {row['shards']} shards; use that number"
+            )
+        await self._session.rows(
+            "INSERT INTO node (name, version, digest) VALUES (%s, %s, %s) ON CONFLICT (name) DO UPDATE SET"
+            " version = excluded.version, digest = excluded.digest, started_at = now(), seen_at = now(),"
+            " stopped = FALSE, broker = NULL",
+            self._name, version, digest,
+        )  # fmt: skip
+        await self._session.rows(f"LISTEN {CHANNEL}")
+
+    async def look(self, *, broker: bool | None) -> Cluster:
+        """Say that this node lives, and whether it reaches the broker; return what is seen of the others."""
+        sql = "UPDATE node SET seen_at = clock_timestamp(), broker = %s WHERE name = %s"
+        await self._session.rows(sql, broker, self._name)
+        return await self._session.cluster()
+
+    async def news(self, within_s: float) -> list[str]:
+        """Return what was notified, as soon as something is, or after so many seconds."""
+        return await self._session.news(within_s)
 
     async def notify(self, text: str) -> None:
-        await self._rows("SELECT pg_notify(%s, %s)", CHANNEL, text)
+        await self._session.rows("SELECT pg_notify(%s, %s)", CHANNEL, text)
 
     async def leave(self) -> None:
         """Say that this node ends, and close its session."""
         try:
-            await self._rows("UPDATE node SET stopped = TRUE WHERE name = %s", self._name)
+            await self._session.rows("UPDATE node SET stopped = TRUE WHERE name = %s", self._name)
         finally:
-            await self._connection.close()
+            await self.close()
 
     async def close(self) -> None:
-        await self._connection.close()
-
-    async def _rows(self, sql: str, *values: object) -> list[dict[str, Any]]:
-        return await rows(self._connection, sql, *values)
+        await self._session.close()
 
 
-async def read_cluster(connection: psycopg.AsyncConnection[dict[str, Any]]) -> Cluster:
-    """Return what can be seen of nodes and shards. Raises StoreError."""
-    nodes = [
-        Node(**{name: row[name] for name in Node.__slots__}) for row in await rows(connection, _NODES)
-    ]
-    owners = {
-        row["shard"]: Owner(node_of(row["session"]), row["since"], row["waits_s"])
-        for row in await rows(connection, _OWNERS, LOCK_CLASS)
-    }
-    return Cluster(tuple(nodes), owners)
-
-
-async def rows(
-    connection: psycopg.AsyncConnection[dict[str, Any]], sql: str, *values: object
-) -> list[dict[str, Any]]:
-    """Run one statement in a transaction of its own. Raises StoreError."""
+def _upgraded(url: Secret, name: str) -> None:
+    server = Server(url)
+    session = server.connect(f"sosbridge {name}")
     try:
-        cursor = await connection.execute(sql, values or None)  # type: ignore[arg-type] # constants of this package
-        return await cursor.fetchall() if cursor.description else []
+        upgrade(session, None, server.name)
     except psycopg.Error as error:
-        raise failed(error) from None
-
-
-@asynccontextmanager
-async def visit(url: Secret, name: str) -> AsyncIterator[psycopg.AsyncConnection[dict[str, Any]]]:
-    """A short session of a command. Raises StoreError."""
-    connection = await _connected(url, name)
-    try:
-        yield connection
+        raise server.fault(error) from None
     finally:
-        await connection.close()
-
-
-async def _connected(url: Secret, name: str) -> psycopg.AsyncConnection[dict[str, Any]]:
-    try:
-        return await psycopg.AsyncConnection.connect(
-            url.reveal(), autocommit=True, row_factory=dict_row, application_name=name, **_SESSION
-        )
-    except psycopg.ProgrammingError:  # its text quotes the address, which may contain a password
-        raise ConfigError("store.url cannot be read; use postgresql://USER@HOST/DATABASE") from None
-    except psycopg.Error as error:
-        raise failed(error) from None
-
-
-def failed(error: psycopg.Error) -> StoreError:
-    text = " ".join(str(error).split()) or type(error).__name__
-    return StoreError(f"the database: {clean(text)}")
+        session.close()

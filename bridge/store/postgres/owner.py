@@ -9,11 +9,10 @@ from __future__ import annotations
 import time
 from typing import Final
 
-LOCK_CLASS: Final = 0x534F5341
-"""First key of the locks of shards; the second is the shard."""
-NODE_CLASS: Final = 0x534F534E
-"""First key of the locks of nodes' names."""
-TAKE: Final = "SELECT pg_try_advisory_lock(?, ?) AS taken"
+LOCK_CLASS: Final = 0x505B
+"""First key of the advisory locks of shards; the second is the shard."""
+NODE_CLASS: Final = 0x505D
+"""First key of the advisory locks of nodes' names."""
 PROOF: Final = """
     INSERT INTO shard (shard, node, since, seen_at) VALUES (?, ?, now(), now())
     ON CONFLICT (shard) DO UPDATE SET seen_at = now(), node = excluded.node,
@@ -29,9 +28,8 @@ def session_name(node: str, shard: int) -> str:
 
 
 def node_of(session: str) -> str:
-    """Return the node of an owner's session by its `application_name`; '' if it is none."""
-    words = session.split(" ")
-    return words[1] if len(words) == 4 and words[::2] == ["sosbridge", "shard"] else ""  # noqa: PLR2004 - as above
+    """Return the node that `session_name` was called with."""
+    return session.removeprefix("sosbridge ").rpartition(" shard ")[0]
 
 
 def boot_clock() -> float:

@@ -1,0 +1,63 @@
+"""Each store for the tests of what both promise: `pytestmark = pytest.mark.usefixtures("each_store")`."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from support.postgres import PostgresServer
+
+from bridge.common.models import Secret
+from bridge.store.database import Store
+from bridge.store.postgres.database import PostgresStore
+from bridge.store.sqlite.database import SqliteStore
+
+
+class _Databases:
+    """The databases of one test, by the path that a file would have."""
+
+    def __init__(self, server: PostgresServer) -> None:
+        self._server = server
+        self._names: set[str] = set()
+
+    def url(self, path: Path) -> Secret:
+        name = f"t{hashlib.sha256(str(path).encode()).hexdigest()[:20]}"
+        if name not in self._names:
+            self._names.add(name)
+            self._server.create(name)
+        return Secret(self._server.url(name))
+
+    def drop(self) -> None:
+        for name in self._names:
+            self._server.drop(name)
+
+
+_databases: list[_Databases] = []
+"""Of the test that runs, if it is one on PostgreSQL."""
+
+
+async def open_store(path: Path) -> Store:
+    """Open the store that a test knows by `path`: a file, or a database."""
+    if _databases:
+        return await PostgresStore.open(_databases[-1].url(path))
+    return await SqliteStore.open(path)
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresServer]:
+    """The server of all tests that leave it running."""
+    with PostgresServer() as server:
+        yield server
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def each_store(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Run the test on each store: `open_store` opens it."""
+    if request.param == "sqlite":
+        yield
+        return
+    _databases.append(_Databases(request.getfixturevalue("postgres")))
+    yield
+    _databases.pop().drop()
