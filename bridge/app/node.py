@@ -17,7 +17,7 @@ from bridge.app import build, standby_check, watchdog, web
 from bridge.app.bridge import Bridge, run_once
 from bridge.app.front import front
 from bridge.app.ownership import Ownership
-from bridge.common.errors import BusyError, LostError, StoreError
+from bridge.common.errors import BridgeError, BusyError, LostError, StoreError, first
 from bridge.common.lasting import Lasting
 from bridge.common.models import Secret
 from bridge.common.problems import Kind, NodeProblems, Problems
@@ -63,8 +63,13 @@ class Node:
         self._stopping = False
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Stand by and own shards until `stop` is set. Raises ConfigError, BusyError."""
-        manager = watchdog.Manager()
+        """Stand by and own shards until `stop` is set. Raises ConfigError, BusyError, DamagedError."""
+        try:
+            await self._run(stop, watchdog.Manager())
+        except* BridgeError as errors:
+            raise first(errors) from None
+
+    async def _run(self, stop: asyncio.Event, manager: watchdog.Manager) -> None:
         async with asyncio.TaskGroup() as tasks:
             parts = front(self._settings, self, self._problems, manager, self._joined, self._board)
             parts |= {"cluster": self._attend(tasks), "broker": self._watch_broker()}
