@@ -41,7 +41,7 @@ from bridge.sos_access.client import SOSAccessClient
 from bridge.sos_access.peer import Peer
 from bridge.store.database import Store
 from bridge.store.outbox import Outbox
-from bridge.store.passwords import Passwords, password_file
+from bridge.store.passwords import PasswordFile, Passwords, password_file
 from bridge.transmitters.line import Line
 from bridge.transmitters.network import Network
 from bridge.transmitters.publisher import Publisher
@@ -135,7 +135,7 @@ def client(each: TransmitterSettings, authentication: Secret, clock: Clock | Non
 def passwords(store: Path, each: TransmitterSettings) -> Passwords:
     """Return the passwords of a transmitter, which lie beside the store."""
     path = password_file(store, each.name, each.transmitter_code, each.transmitter_type)
-    return Passwords(path, each.authentication, list(receivers(each)))
+    return Passwords(PasswordFile(path), each.authentication, list(receivers(each)))
 
 
 def line(

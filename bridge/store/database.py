@@ -143,8 +143,8 @@ class Store(ABC):
         """
         return await self._run(work, write=True)
 
-    async def write_surely(self, work: Work[T]) -> T:
-        """Run `work` until it is certainly on disk; a repetition must find what an earlier one wrote.
+    async def write_surely(self, work: Work[T], again: Work[T] | None = None) -> T:
+        """Run `work` until it is certainly on disk; `again` in its place once it may have been written.
 
         Raises StoreError if nothing was written, InDoubtError if the store is lost meanwhile.
         """
@@ -154,6 +154,7 @@ class Store(ABC):
             except InDoubtError:
                 if self.lost.is_set():
                     raise
+                work = again or work
 
     async def read(self, work: Work[T]) -> T:
         """Run `work`, which must not write. Raises StoreError."""

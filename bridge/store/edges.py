@@ -99,6 +99,9 @@ def read_edge(row: Row) -> Edge:
 
 
 def _save(db: Db, number: int | None, start: float, end: float, edges: Sequence[Edge]) -> int:
+    if number is None:  # unless an earlier attempt did store it
+        row = db.execute("SELECT id FROM run WHERE start = ?", (start,)).fetchone()
+        number = row["id"] if row else None
     if number is None:
         _prune(db, end)
         number = int(

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import secrets
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -47,7 +48,22 @@ T = TypeVar("T")
 _KEEP_PANEL = (
     "INSERT INTO panel (guid, content) VALUES (?, ?) ON CONFLICT (guid) DO UPDATE SET content = excluded.content"
 )
+_REJECT = (
+    "UPDATE command SET state = 'rejected', attempts = ?, error = ?, mid = NULL,"
+    " undelivered = CASE WHEN undelivered = 0 THEN 1 ELSE undelivered END"
+    " WHERE id = ? AND state = 'pending' RETURNING token"
+)
 _ALARMS = (Request.ALARM, Request.RESTORE)
+
+
+@dataclass(frozen=True, slots=True)
+class _Given:
+    """What is to be stored."""
+
+    entry: Entry
+    key: Delivery | str | None
+    """The message, or the key of a panel's event."""
+    token: bytes = field(default_factory=partial(secrets.token_bytes, 16))
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +71,12 @@ class _Added:
     transmitters: set[str] = field(default_factory=set)
     queued: list[Queued] = field(default_factory=list)
     rows: dict[Delivery | str, Accepted] = field(default_factory=dict)
-    """By message, or by the key of a panel's event."""
+    """By `_Given.key`."""
+
+    def add(self, given: _Given, row: Accepted) -> None:
+        self.transmitters.add(given.entry.transmitter)
+        if given.key is not None:
+            self.rows[given.key] = row
 
 
 class Outbox(OutboxReader):
@@ -84,11 +105,12 @@ class Outbox(OutboxReader):
 
         A command that finds the outbox full ends `invalid`; the same as one before, by its caller's word, `duplicate`.
         """
-        return await self._accept(lambda db: self._add(db, entries))
+        given = [_Given(entry, entry.delivery) for entry in entries]
+        return await self._accept(given, lambda db: self._add(db, given))
 
-    async def _accept(self, work: Callable[[Db], _Added]) -> set[str]:
-        """Store entries by `work`. What was begun is finished, also if the caller is cancelled."""
-        task = asyncio.create_task(self._finish(work), name="outbox: accept commands")
+    async def _accept(self, given: Sequence[_Given], work: Callable[[Db], _Added]) -> set[str]:
+        """Store what is given by `work`. What was begun is finished, also if the caller is cancelled."""
+        task = asyncio.create_task(self._finish(given, work), name="outbox: accept commands")
         self.deliveries.accepting.add(task)
         task.add_done_callback(self._accepted)
         return await asyncio.shield(task)
@@ -98,29 +120,27 @@ class Outbox(OutboxReader):
         if not task.cancelled() and (error := task.exception()) is not None:  # its caller may have been cancelled
             log.debug("commands were not accepted: %s", error)
 
-    async def _finish(self, work: Callable[[Db], _Added]) -> set[str]:
-        added = await self._store.write(work)
+    async def _finish(self, given: Sequence[_Given], work: Callable[[Db], _Added]) -> set[str]:
+        added = await self._store.write_surely(work, lambda db: _stored(db, given) or work(db))
         self.deliveries.add(added.rows, saved=self.failure is None)
         for queued in added.queued:
             self._arrivals.add(queued)
         self.wakes.wake(added.transmitters)
         return added.transmitters
 
-    def _add(self, db: Db, entries: Sequence[Entry]) -> _Added:
-        mids = [(entry.delivery.mid,) for entry in entries if entry.delivery]
+    def _add(self, db: Db, all_given: Sequence[_Given]) -> _Added:
+        mids = [(given.entry.delivery.mid,) for given in all_given if given.entry.delivery]
         db.executemany("UPDATE command SET mid = NULL WHERE mid = ?", mids)  # the broker has used these ids again
         pending = count_pending(db)
         added = _Added()
-        for given in entries:
-            entry = self._admitted(db, given, pending + len(added.queued))
-            added.transmitters.add(entry.transmitter)
+        for given in all_given:
+            entry = self._admitted(db, given.entry, pending + len(added.queued))
             if isinstance(entry, InvalidEntry):
-                row = Accepted(insert_result(db, entry.transmitter, None, entry.result, entry.reply), ended=True)
+                number = insert_result(db, entry.transmitter, None, entry.result, entry.reply, given.token)
+                added.add(given, Accepted(number, ended=True))
             else:
-                added.queued.append(insert_command(db, entry.command, entry.delivery))
-                row = Accepted(added.queued[-1].id)
-            if entry.delivery:
-                added.rows[entry.delivery] = row
+                added.queued.append(insert_command(db, entry.command, entry.delivery, given.token))
+                added.add(given, Accepted(added.queued[-1].id))
         return added
 
     def _admitted(self, db: Db, entry: Entry, pending: int) -> Entry:
@@ -203,18 +223,15 @@ class Outbox(OutboxReader):
         def work(db: Db) -> None:
             command = queued.command
             if result.outcome is Outcome.REJECTED and command.request in _ALARMS:
-                db.execute(
-                    "UPDATE command SET state = 'rejected', attempts = ?, error = ?, mid = NULL,"
-                    " undelivered = CASE WHEN undelivered = 0 THEN 1 ELSE undelivered END WHERE id = ?",
-                    (result.attempts or 0, result.error or "", queued.id),
-                )
+                ended = db.execute(_REJECT, (result.attempts or 0, result.error or "", queued.id)).fetchone()
             else:
-                db.execute("DELETE FROM command WHERE id = ?", (queued.id,))
+                ended = db.execute("DELETE FROM command WHERE id = ? RETURNING token", (queued.id,)).fetchone()
             if result.outcome in (Outcome.ACCEPTED, Outcome.DUPLICATE):
                 update_active(db, command)
             else:
                 forget_repeatable(db, command)
-            insert_result(db, command.transmitter, queued.id, result, command.reply)
+            if ended is not None:  # else it has its result: `outbox drop`, or this very call, when in doubt
+                insert_result(db, command.transmitter, queued.id, result, command.reply, ended["token"])
 
         self.deliveries.ended({queued.id})  # also if the store fails: a new alarm may look like this one from here on
         await self._store.write(work)
@@ -277,7 +294,7 @@ class Outbox(OutboxReader):
                 return False
             if row["state"] == State.PENDING:
                 with suppress(DamagedError):  # what cannot be read can be dropped
-                    _end_dropped(db, read_queued(row), now)
+                    _end_dropped(db, read_queued(row), row["token"], now)
             db.execute("DELETE FROM command WHERE id = ?", (number,))
             return True
 
@@ -292,22 +309,34 @@ class Outbox(OutboxReader):
 
         def work(db: Db) -> _Added:
             db.execute(_KEEP_PANEL, (guid, json.dumps(content)))
-            new: dict[str, CommandEntry] = {}
-            for key, entry in entries.items():
-                values = (key, entry.command.accepted_at.timestamp())
-                if db.execute("INSERT INTO forwarded (key, at) VALUES (?, ?) ON CONFLICT DO NOTHING", values).rowcount:
-                    new[key] = entry
-            added = self._add(db, list(new.values()))
-            numbers = {queued.command: queued.id for queued in added.queued}
-            for key, entry in new.items():
-                if entry.command in numbers:
-                    added.rows[key] = Accepted(numbers[entry.command])
-            return added
+            sql = "INSERT INTO forwarded (key, at) VALUES (?, ?) ON CONFLICT DO NOTHING"
+            times = {key: entry.command.accepted_at.timestamp() for key, entry in entries.items()}
+            new = {key for key, at in times.items() if db.execute(sql, (key, at)).rowcount}
+            return self._add(db, [each for each in given if each.key in new])
 
-        changed = await self._accept(work)
+        given = [_Given(entry, key) for key, entry in entries.items()]
+        changed = await self._accept(given, work)
         if not self.deliveries.are_safe(entries):
             raise StoreError(f"{self.failure}; the alarms of panel {guid} are sent, but not stored yet")
         return changed
+
+
+def _stored(db: Db, all_given: Sequence[_Given]) -> _Added | None:
+    """Return what an earlier attempt has stored of `all_given`, which is all; None: nothing.
+
+    It writes, so that its commit waits for what the commit before may not have waited for.
+    """
+    added = _Added()
+    for given in all_given:
+        row = db.execute("UPDATE command SET token = token WHERE token = ? RETURNING *", (given.token,)).fetchone()
+        if row is not None:
+            added.queued.append(read_queued(row))
+            added.add(given, Accepted(row["id"]))
+            continue
+        row = db.execute("UPDATE history SET token = token WHERE token = ? RETURNING id", (given.token,)).fetchone()
+        if row is not None:
+            added.add(given, Accepted(row["id"], ended=True))
+    return added if added.transmitters else None
 
 
 def _pending_numbers(db: Db, transmitter: str) -> set[int]:
@@ -315,9 +344,9 @@ def _pending_numbers(db: Db, transmitter: str) -> set[int]:
     return {row["id"] for row in db.execute(sql, (transmitter,))}
 
 
-def _end_dropped(db: Db, queued: Queued, now: datetime) -> None:
+def _end_dropped(db: Db, queued: Queued, token: bytes | None, now: datetime) -> None:
     command = queued.command
     attempts, error = queued.attempts or None, "dropped with `sosbridge outbox drop`"
     result = command.ended(Outcome.REJECTED, now, attempts=attempts, warnings=command.warnings, error=error)
-    insert_result(db, command.transmitter, queued.id, result, command.reply)
+    insert_result(db, command.transmitter, queued.id, result, command.reply, token)
     forget_repeatable(db, command)

@@ -130,7 +130,8 @@ def forget_repeatable(db: Db, command: Command) -> None:
     db.execute("DELETE FROM forwarded WHERE key = ?", (_key(command),))
 
 
-def insert_command(db: Db, command: Command, delivery: Delivery | None) -> Queued:
+def insert_command(db: Db, command: Command, delivery: Delivery | None, token: bytes) -> Queued:
+    """`token` identifies this command where it is not known whether it was stored."""
     identity, reply = command.identity, command.reply
     body = {
         "alarm": command.alarm.given() if command.alarm else None,
@@ -140,13 +141,13 @@ def insert_command(db: Db, command: Command, delivery: Delivery | None) -> Queue
     }
     number = db.execute(
         "INSERT INTO command (transmitter, request, event_code, area, section, detector, body, accepted_at,"
-        " reply_topic, correlation, boot, steady, sure, mid, digest)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING id",
+        " reply_topic, correlation, boot, steady, sure, mid, digest, token)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING id",
         (
             command.transmitter, command.request, identity.event_code, identity.area, identity.section,
             identity.detector, json.dumps(body), command.accepted_at.timestamp(),
             reply.topic if reply else None, reply.correlation if reply else None,
-            command.moment.boot, command.moment.steady, int(command.moment.sure), *(delivery or (None, None)),
+            command.moment.boot, command.moment.steady, int(command.moment.sure), *(delivery or (None, None)), token,
         ),
     ).fetchone()["id"]  # fmt: skip
     return Queued(number, command, State.PENDING, attempts=0, unauthorized=False, undelivered=False, error="")
@@ -158,15 +159,16 @@ def insert_result(
     command_id: int | None,
     result: Result,
     reply: Reply | None,
+    token: bytes | None = None,
 ) -> int:
-    """Store a result to publish; return its number."""
+    """Store a result to publish; return its number. `token` is that of the command that it ends."""
     completed = result.completed_at.timestamp() if result.completed_at else 0
     row = db.execute(
-        "INSERT INTO history (command_id, transmitter, request, completed_at, result, reply_topic, correlation)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?) RETURNING id",
+        "INSERT INTO history (command_id, transmitter, request, completed_at, result, reply_topic, correlation, token)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?) RETURNING id",
         (
             command_id, transmitter, result.request, completed, json.dumps(result.as_json()),
-            reply.topic if reply else None, reply.correlation if reply else None,
+            reply.topic if reply else None, reply.correlation if reply else None, token,
         ),
     ).fetchone()  # fmt: skip
     return int(row["id"])

@@ -23,7 +23,7 @@ from bridge.cli.parser import parser
 from bridge.common.models import Outcome, PreparedAlarm, Request, Secret
 from bridge.sos_access.simulator.receiver import Accounts, Receiver
 from bridge.store.outbox import Outbox
-from bridge.store.passwords import Passwords
+from bridge.store.passwords import PasswordFile, Passwords
 from bridge.store.sqlite.database import SqliteStore
 from bridge.store.sqlite.lock import hold
 
@@ -247,7 +247,7 @@ def test_a_rotation_stores_the_new_password(tmp_path: Path, capsys: Output) -> N
         assert account
         new = account.pending
         [path] = (tmp_path / "store.passwords").iterdir()
-        credentials = Passwords(path, Secret(PASSWORD))
+        credentials = Passwords(PasswordFile(path), Secret(PASSWORD))
         assert credentials.candidates() == (new, Secret(PASSWORD))
         assert call(["ping"]) == 0
         assert account.current == new

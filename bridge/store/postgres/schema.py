@@ -87,8 +87,9 @@ SHARD_MIGRATIONS: tuple[str, ...] = (
         reply_topic text,
         correlation bytea,
         published smallint NOT NULL DEFAULT 0,
-        token bytea UNIQUE
+        token bytea
     );
+    CREATE INDEX history_token ON history (token);
     CREATE INDEX history_owed ON history (id) WHERE published = 0;
     CREATE INDEX history_last ON history (transmitter, request, id);
     CREATE TABLE active (
