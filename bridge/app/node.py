@@ -16,18 +16,20 @@ from bridge import __version__
 from bridge.app import build, standby_check, watchdog, web
 from bridge.app.bridge import Bridge, run_once
 from bridge.app.front import front
-from bridge.app.ownership import Ownership
+from bridge.app.ownership import Ownership, Place
 from bridge.common.errors import BridgeError, BusyError, LostError, StoreError, first
 from bridge.common.lasting import Lasting
 from bridge.common.models import Secret
 from bridge.common.problems import Kind, NodeProblems, Problems
-from bridge.config.settings import Settings
+from bridge.config.settings import Settings, TransmitterSettings
 from bridge.config.shards import digest, of_shard
 from bridge.mqtt.client import BrokerError, try_connection
 from bridge.record.months import Month
+from bridge.store.passwords import account
 from bridge.store.postgres.database import PostgresStore
 from bridge.store.postgres.nodes import Cluster, Membership
 from bridge.store.postgres.nodes import Node as Member
+from bridge.store.postgres.passwords import PasswordTable, read_passwords
 
 log = logging.getLogger(__name__)
 
@@ -135,8 +137,7 @@ class Node:
         membership = self._membership
         assert membership is not None  # noqa: S101 - joined
         while True:
-            broker = self.online() if self._bridges else self._broker
-            self._cluster = await membership.look(broker=broker)
+            self._cluster = await membership.look(broker=self._broker)
             if not self._joined.is_set():
                 self._joined.set()
                 log.info("node %s: %s", self._name, self.state())
@@ -189,7 +190,8 @@ class Node:
     async def _serve(self, shard: int, store: PostgresStore) -> None:
         """Run the bridge of a shard until it is given up or lost."""
         ownership = Ownership(store, self._name, shard, self._settings.store.lease, self._successors)
-        bridge = Bridge(of_shard(self._settings, shard), store, ownership=ownership, board=self._board)
+        place = Place(ownership, await _homes(store), self._board)
+        bridge = Bridge(of_shard(self._settings, shard), store, place=place)
         log.info("node %s owns shard %d", self._name, shard)
         self._problems.set(Kind.STANDBY_MISSING, None)
         self._problems.set(Kind.CONFIGURATION_DIFFERS, None)
@@ -215,12 +217,14 @@ class Node:
     # The broker
 
     async def _watch_broker(self) -> None:
-        """While this node stands by, look whether it could reach the broker."""
-        own = build.broker(self._settings)
+        """Look whether this node reaches the broker, also while it stands by."""
+        own, online = build.broker(self._settings), True
         trial = replace(own, client_id=f"{own.client_id}-{self._name}")
         while True:
             if self._bridges:
-                self._broker = self.online() or self._broker
+                before, online = online, self.online()
+                if online or not before:  # a connection that is being made is no fault
+                    self._broker = online
             else:
                 try:
                     await try_connection(trial)
@@ -257,3 +261,13 @@ class Node:
 
     def owned(self) -> Mapping[int, bool]:
         return {shard: shard in self._bridges for shard in range(self._settings.store.shards)}
+
+
+async def _homes(store: PostgresStore) -> build.Homes:
+    stored = await read_passwords(store)
+
+    def home(each: TransmitterSettings) -> PasswordTable:
+        key = account(each.transmitter_code, each.transmitter_type)
+        return PasswordTable(store, key, stored.get(key))
+
+    return home

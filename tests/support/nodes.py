@@ -67,8 +67,12 @@ class Nodes(Site):
         """Start a node that stands by, and wait until it does."""
         node = self.launch_node(name)
         await node.logs(f"node {name}: standby", after=len(node.log))
-        await self.until(lambda: bool(self.sql("SELECT 1 FROM sosbridge.node WHERE broker AND name = %s", name)))
+        await self.reaches_broker(name)
         return node
+
+    async def reaches_broker(self, name: str) -> None:
+        """Wait until a node has found out that it does."""
+        await self.until(lambda: bool(self.sql("SELECT 1 FROM sosbridge.node WHERE broker AND name = %s", name)))
 
     async def until(self, holds: Callable[[], bool], within: float = WAIT_S) -> None:
         async with asyncio.timeout(within):
