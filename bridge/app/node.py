@@ -52,6 +52,7 @@ class Node:
         self._most = settings.node.shards or settings.store.shards
         self._digest = digest(settings)
         self._problems = NodeProblems()
+        self._problems.doubt(Kind.STORE_FAILED)
         self._board = web.board(settings, self._problems)
         self._joined = asyncio.Event()
         self._membership: Membership | None = None
