@@ -40,8 +40,10 @@ _AGAIN_S = 1.0
 _BROKER_EACH_S = 5.0
 _REST_S = 60.0
 """How long a node takes no shard after it gave one up, while others reach the broker."""
-_STOP_S = 4.5
-"""What a stop takes at most."""
+_STOP_S = 4.4
+"""What a stop waits for bridges; after it the process ends without them."""
+_CLOSE_S = 0.2
+"""What the end of a store's session waits for; usually it takes milliseconds."""
 _RELEASED = "released"
 
 
@@ -96,7 +98,7 @@ class Node:
                 each.cancel()
         if self._membership is not None:
             with suppress(StoreError, TimeoutError):
-                async with asyncio.timeout(1):
+                async with asyncio.timeout(_CLOSE_S):
                     await self._membership.leave()
 
     # The database
@@ -175,8 +177,13 @@ class Node:
     async def _own_shard(self, shard: int) -> None:
         lease = self._settings.store.lease
         try:
-            async with await PostgresStore.open(self._url, shard, lease_s=lease, node=self._name) as store:
+            store = await PostgresStore.open(self._url, shard, lease_s=lease, node=self._name)
+            try:
                 await self._serve(shard, store)
+            finally:
+                with suppress(TimeoutError):  # its thread may wait for the database without end
+                    async with asyncio.timeout(_CLOSE_S):
+                        await store.close()
         except BusyError:
             log.debug("shard %d: another node was first", shard)
         except StoreError as error:

@@ -81,7 +81,8 @@ class Nodes(Site):
 
     def sql(self, sql: str, *values: object) -> list[dict[str, Any]]:
         with self.server.connect(self.database) as session:
-            return session.execute(sql.encode(), values).fetchall()
+            found = session.execute(sql.encode(), values)
+            return found.fetchall() if found.description else []
 
     def sessions(self, name: str) -> list[int]:
         """Return the sessions of a node that own shards."""
