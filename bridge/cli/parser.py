@@ -26,11 +26,12 @@ _COMMANDS = {
     "simulate": ("simulate.command", "simulate a receiver or a panel"),
     "demo": ("demo.command", "demonstrate alarms, failover and the outbox on this machine, with simulators"),
     "healthcheck": ("healthcheck", "print what needs a person; exit 0 while the running bridge works"),
+    "cluster": ("cluster", "list shards, their owners and the nodes of a cluster; remove a node"),
     "config": ("config", "print an example configuration, or its JSON schema"),
 }
 """The module of each command, whose `register` adds its parser, and its help."""
 _ALL = tuple(module for module, _ in _COMMANDS.values())
-_SECRET = re.compile(r"((?:password|authentication|code)[\w.]*)=.*", re.IGNORECASE | re.DOTALL)
+_SECRET = re.compile(r"((?:password|authentication|code|store\.url)[\w.]*)=.*", re.IGNORECASE | re.DOTALL)
 _EPILOG = """\
 exit status: 0 success; 1 failure; 2 wrong usage or configuration; 3 the service is running, stop it first;
 4 refused by the receiver, or healthcheck --strict found a problem. Configuration file: --config FILE,

@@ -440,3 +440,37 @@ def test_a_lost_answer_to_a_rotation_leaves_the_old_password(tmp_path: Path) -> 
         assert not isinstance(each.dialer.sent[-1].request, NewAuthResponse)
 
     on_bench(tmp_path, body)
+
+
+def test_a_node_that_may_not_send_sends_nothing(tmp_path: Path) -> None:
+    """Another node may own the transmitter by now. What waits goes out once the permit is back."""
+
+    async def body(each: Bench) -> None:
+        permitted = [False]
+        each.line.network.permit = lambda: permitted[0]
+        await put(each.outbox, command())
+        assert await each.settle(60) == []
+        assert each.dialer.connects == []
+        permitted[0] = True
+        assert await each.settle(1) == ["BA"]
+        assert await each.outcomes() == ["accepted"]
+
+    on_bench(tmp_path, body)
+
+
+def test_a_permit_that_ends_while_it_connects_stops_the_document(tmp_path: Path) -> None:
+    async def body(each: Bench) -> None:
+        denied: list[bool] = []
+
+        def permit() -> bool:
+            if each.dialer.connects and not denied:
+                denied.append(True)
+                return False
+            return True
+
+        each.line.network.permit = permit
+        await put(each.outbox, command())
+        assert await each.settle(0.5) == []
+        assert await each.settle(30) == ["BA"], "the next round sends it"
+
+    on_bench(tmp_path, body)

@@ -16,11 +16,9 @@ from bridge.common.errors import BusyError, StoreError
 from bridge.common.models import Secret
 from bridge.store.database import Db, Store
 from bridge.store.postgres.connection import Server, Session
+from bridge.store.postgres.owner import LOCK_CLASS, session_name
 from bridge.store.postgres.schema import check, upgrade
 from bridge.store.postgres.statements import STATEMENTS
-
-_LOCKS = 0x505B
-"""The class of our advisory locks, one for each shard."""
 
 
 class PostgresStore(Store):
@@ -44,7 +42,7 @@ class PostgresStore(Store):
         self.last_commit = 0.0
         """When the last certain commit was asked for, by the clock since boot."""
         self._loss: StoreError | None = None
-        self._session = server.connect(f"sosbridge {node} shard {shard}")
+        self._session = server.connect(session_name(node, shard))
         try:
             self._prepare(shard, lease_s, owned=owned)
         except psycopg.Error as error:
@@ -70,7 +68,7 @@ class PostgresStore(Store):
     def _prepare(self, shard: int, lease_s: float, *, owned: bool) -> None:
         session = self._session
         if owned:
-            row = session.execute("SELECT pg_try_advisory_lock(?, ?) AS ours", (_LOCKS, shard)).fetchone()
+            row = session.execute("SELECT pg_try_advisory_lock(?, ?) AS ours", (LOCK_CLASS, shard)).fetchone()
             if not row or not row["ours"]:
                 raise BusyError(f"{self.name}: another sosbridge owns shard {shard}")
             session.set(idle_session_timeout=int(lease_s * 1000))
