@@ -194,11 +194,13 @@ class Session:
         """Commit, however long that takes. Raises InDoubtError where it is not certain that it was."""
         self._in_doubt = False
         try:
-            self.execute("COMMIT")
+            answer = self.execute("COMMIT").statusmessage
         except psycopg.Error as error:
             if not self.is_lost:  # the server answered: it was rolled back
                 raise
             raise InDoubtError(f"{self._server.fault(error)}; whether the last commit was done is not known") from None
+        if answer != "COMMIT":  # a statement had failed, and its job did not say so
+            raise StoreError(f"{self._server.name}: nothing was written, as a statement had failed")
         if self._in_doubt:
             raise InDoubtError(f"{self._server.name}: the wait for a standby was cancelled; the commit may be lost")
 

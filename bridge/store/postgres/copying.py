@@ -1,4 +1,4 @@
-"""Copies a SQLite store with its passwords into an empty database: once, in one transaction, checked by counts."""
+"""Copies a SQLite store with its passwords into an empty database, in one transaction."""
 
 from __future__ import annotations
 
