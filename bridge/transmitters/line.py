@@ -236,6 +236,9 @@ class Line:
         return Sent((attempt,), found, route.path, tuple(logins))
 
     async def _answer(self, connection: Connection, request: AnyRequest) -> Response:
+        if not self.network.permit():
+            connection.abort()
+            raise TransportError("not sent: the database did not confirm in time that this node is the owner")
         loop = asyncio.get_running_loop()
         began = loop.time()
         raw = await connection.exchange(request.to_xml())
