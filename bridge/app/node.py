@@ -82,11 +82,16 @@ class Node:
             await stop.wait()
             log.info("stopping")
             manager.notify(STOPPING=1)
-            await self._stop()
+            await self._give_up()
             for each in running:
                 each.cancel()
+            await asyncio.wait(running)
+        if self._membership is not None:
+            with suppress(StoreError, TimeoutError):
+                async with asyncio.timeout(_CLOSE_S):
+                    await self._membership.leave()
 
-    async def _stop(self) -> None:
+    async def _give_up(self) -> None:
         """Give up every shard in order; another node, if one lives, takes over."""
         self._stopping = True
         for ownership in self._ownerships.values():
@@ -96,10 +101,6 @@ class Node:
             for each in late:
                 log.error("%s: the database does not answer; ended without it", each.get_name())
                 each.cancel()
-        if self._membership is not None:
-            with suppress(StoreError, TimeoutError):
-                async with asyncio.timeout(_CLOSE_S):
-                    await self._membership.leave()
 
     # The database
 
