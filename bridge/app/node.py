@@ -1,4 +1,4 @@
-"""A node of a cluster: stands by, owns shards, loses or gives them up (bridge/README.md, Several nodes).
+"""A node of a cluster: stands by, owns shards, loses them (bridge/README.md, Several nodes).
 
 `Membership` is the node's own session with the database: it says that the node lives and shows who owns what. Each
 owned shard has a PostgresStore, whose session holds the lock, and a Bridge over it.
@@ -160,7 +160,7 @@ class Node:
 
     @property
     def _reports(self) -> Problems:
-        """Where problems of the cluster are noted: what the owner of shard 0 publishes, if that is here."""
+        """Where problems of the cluster are noted: the owner of shard 0 publishes them."""
         return self._bridges[0].problems if 0 in self._bridges else self._problems
 
     # Shards
