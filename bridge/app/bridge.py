@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import signal
-from collections.abc import Coroutine, Sequence
+from collections.abc import Coroutine, Iterable, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -17,6 +16,7 @@ from bridge.app.status import BridgeStatus
 from bridge.common.clock import Clock
 from bridge.common.errors import BridgeError, DamagedError, StoreError, first
 from bridge.common.problems import Kind, Problems
+from bridge.common.stop import stop_signals
 from bridge.config.settings import Settings
 from bridge.g90.connections import Connections
 from bridge.g90.server import PanelServer
@@ -44,18 +44,17 @@ log = logging.getLogger(__name__)
 _Work = Coroutine[Any, Any, None]
 
 
-async def run(settings: Settings) -> None:
-    """Run the bridge until SIGTERM or SIGINT. Raises ConfigError, BusyError or StoreError."""
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
+async def run(settings: Settings, log_lines: Iterable[str] = ()) -> None:
+    """Run the bridge until SIGTERM, SIGINT or SIGHUP. Raises ConfigError, BusyError or StoreError.
+
+    `log_lines` always has the last lines of the log, for `sosbridge dump`.
+    """
     path = settings.store.path
-    with hold(path):
+    with stop_signals() as stop, hold(path):
         recovery = Recovery(path, check_stored)
         while not stop.is_set():
             async with await recovery.open() as store:
-                damaged = await _run_once(Bridge(settings, store, recovery.report), stop)
+                damaged = await _run_once(Bridge(settings, store, recovery.report, log_lines), stop)
             if damaged is not None:
                 await recovery.renew(damaged)
     log.info("stopped")
@@ -75,9 +74,16 @@ async def _run_once(bridge: Bridge, stop: asyncio.Event) -> DamagedError | None:
 
 
 class Bridge:
-    def __init__(self, settings: Settings, store: Store, report: RecoveryReport | None = None) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        store: Store,
+        report: RecoveryReport | None = None,
+        log_lines: Iterable[str] = (),
+    ) -> None:
         """`report`: how a damaged store was replaced before this start."""
         self._settings, self._store, self._report = settings, store, report
+        self._log_lines = log_lines
         self._clock = clock = Clock()
         self._outbox = outbox = build.outbox(settings, store)
         outgoing = Outgoing(asyncio.Event())
@@ -179,7 +185,7 @@ class Bridge:
             "test alarms": self._tests.run(),
             "problem log": self._problem_log.run(),
             "announcer": self._announcer.run(),
-            "health": health.serve(self._settings.store.path, status.hanging, self._problems),
+            "health": health.serve(self._settings.store.path, status.hanging, self._problems, self._details),
             "watchdog": watchdog.watch(manager, self._session.connected, status.hanging),
         }
         if self._web is not None:
@@ -187,6 +193,16 @@ class Bridge:
         lines = {f"transmitter {name}": each.run() for name, each in self._transmitters.items()}
         publishing = {"publisher": self._publisher.run(), "recorder": self._recorder.run()}
         return [listening, others, lines, publishing, {"session": self._session.run()}]
+
+    async def _details(self) -> list[tuple[str, ...]]:
+        """Return the counters and the log for the health check's socket."""
+        try:
+            counters = await self.status.health()
+        except StoreError as error:
+            counters = {"store": str(error)}
+        return [*(("counter", name, str(value)) for name, value in counters.items())] + [
+            ("log", line) for line in self._log_lines
+        ]
 
     def _store_failed(self, failure: StoreError | None) -> None:
         """Report that the disk takes no writes, or that it does again."""

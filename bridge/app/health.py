@@ -6,10 +6,10 @@ import asyncio
 import logging
 import os
 import socket
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
-from bridge.app.health_client import ANSWER_S, address, socket_path
+from bridge.app.health_client import ANSWER_S, DETAILS, address, socket_path
 from bridge.app.watchdog import found
 from bridge.common.problems import About, Problems
 from bridge.common.text import timestamp
@@ -17,30 +17,37 @@ from bridge.common.text import timestamp
 log = logging.getLogger(__name__)
 
 
-def described(hanging: list[str], problems: Problems) -> str:
+def described(hanging: list[str], problems: Problems, details: Sequence[tuple[str, ...]] = ()) -> str:
     """Return the answer to a health check: a line for each thing that hangs, problem and unknown state.
 
-    Fields are separated by tabs; the last line is `end`.
+    Then `details`. Fields are separated by tabs; the last line is `end`.
     """
     lines: list[tuple[str, ...]] = [("hangs", name) for name in hanging]
     found = [(_owner(each.about), each) for each in problems]
     lines += [("problem", each.kind, owner, timestamp(each.since), each.text) for owner, each in found]
     doubted = {_owner(about) for _, about in problems.doubts} - {owner for owner, _ in found}
     lines += [("unknown", owner) for owner in sorted(doubted)]
-    return "".join("\t".join(line) + "\n" for line in (*lines, ("end",)))
+    return "".join("\t".join(line) + "\n" for line in (*lines, *details, ("end",)))
 
 
 def _owner(about: About) -> str:
     return about.transmitter or about.panel or "bridge"
 
 
-async def serve(store: Path, hanging: Callable[[], Awaitable[list[str]]], problems: Problems) -> None:
-    """Answer until cancelled with what hangs and what is wrong."""
+async def serve(
+    store: Path,
+    hanging: Callable[[], Awaitable[list[str]]],
+    problems: Problems,
+    details: Callable[[], Awaitable[Sequence[tuple[str, ...]]]] | None = None,
+) -> None:
+    """Answer until cancelled with what hangs and what is wrong, and with `details` if asked for them."""
 
-    async def answer(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             async with asyncio.timeout(ANSWER_S):
-                writer.write(described(await found(hanging, ANSWER_S / 2), problems).encode())
+                asked = await reader.read(len(DETAILS))
+                more = await details() if details and asked == DETAILS else ()
+                writer.write(described(await found(hanging, ANSWER_S / 2), problems, more).encode())
                 await writer.drain()
         except (OSError, TimeoutError):
             pass

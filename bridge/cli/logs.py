@@ -6,6 +6,7 @@ import json
 import logging
 import math
 import sys
+from collections import deque
 from datetime import datetime
 from typing import Literal
 
@@ -71,12 +72,26 @@ class Sparsely(logging.Filter):
         return lasting.is_due(record.created)
 
 
-def setup_logging(level: str, style: Literal["human", "json"]) -> None:
-    """Log to standard error from `level` on, replacing any earlier setup."""
+class _Keeping(logging.Handler):
+    """Adds each line of the log to `lines`."""
+
+    def __init__(self, lines: deque[str]) -> None:
+        super().__init__()
+        self._lines = lines
+        self.setFormatter(HumanFormatter(colours=False))
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._lines.extend(self.format(record).splitlines())
+
+
+def setup_logging(level: str, style: Literal["human", "json"], keep: deque[str] | None = None) -> None:
+    """Log to standard error from `level` on, replacing any earlier setup; `keep` gets the lines as well."""
     handler = logging.StreamHandler(sys.stderr)
-    handler.addFilter(Sparsely())
     handler.setFormatter(JsonFormatter() if style == "json" else HumanFormatter(colours=sys.stderr.isatty()))
-    logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
+    handlers = [handler] if keep is None else [handler, _Keeping(keep)]
+    for each in handlers:
+        each.addFilter(Sparsely())
+    logging.basicConfig(level=level.upper(), handlers=handlers, force=True)
     # asyncio logs debug lines before the settings name the style.
     logging.getLogger("asyncio").setLevel(max(logging.INFO, logging.getLogger().level))
     # aiomqtt's warnings repeat what the bridge logs itself.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import logging
 import os
+from collections import deque
 
 from bridge import __version__
 from bridge.app import bridge as app
@@ -13,19 +14,18 @@ from bridge.config.sources import find
 
 log = logging.getLogger(__name__)
 
-
-def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    parser = commands.add_parser("run")
-    parser.set_defaults(run=run)
+_KEPT_LINES = 300
+"""Of the log, in memory, for `sosbridge dump`."""
 
 
 async def run(args: argparse.Namespace) -> int:
     """Run the service. Raises ConfigError, BusyError or StoreError if it cannot start."""
     settings = args.load_settings()
-    setup_logging(settings.log.level, settings.log.format)
+    last_lines: deque[str] = deque(maxlen=_KEPT_LINES)
+    setup_logging(settings.log.level, settings.log.format, last_lines)
     file = args.config or find()
     log.info("sosbridge %s, configuration %s", __version__, file or "from the environment, without a file")
-    await app.run(settings)
+    await app.run(settings, last_lines)
     # Everything is written and closed, but a thread resolving the broker's name could keep the process for minutes.
     logging.shutdown()
     os._exit(0)

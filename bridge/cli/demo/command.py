@@ -8,9 +8,10 @@ import logging
 import tempfile
 from pathlib import Path
 
-from bridge.cli.common import say, stop_signals
+from bridge.cli.common import say
 from bridge.cli.demo.show import play
 from bridge.cli.demo.stage import GUID, Failed, Stage
+from bridge.common.stop import stop_signals
 
 _TOO_LONG_S = 120.0
 
@@ -28,18 +29,6 @@ The demo keeps running. In another terminal:
   arm the panel      mosquitto_pub -p {port} -q 1 -t sosbridge/panel/{panel}/set -m ARM_AWAY
 
 Ctrl-C stops the demo."""
-
-
-def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    parser = commands.add_parser(
-        "demo",
-        description="Start a broker, simulated receivers, a simulated panel and the bridge on this machine. Show what "
-        "happens to alarms while receivers fail and recover, then keep running for your own tests. "
-        "Needs: pip install 'sosbridge[demo]'",
-    )
-    parser.add_argument("--once", action="store_true", help="exit after the last step; status 0 if all worked")
-    parser.add_argument("--port", type=int, default=0, help="the broker's port (default: a free one)")
-    parser.set_defaults(run=run)
 
 
 async def run(args: argparse.Namespace) -> int:
