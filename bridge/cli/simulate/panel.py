@@ -89,21 +89,22 @@ async def _play(simulator: PanelSimulator, script: list[str]) -> int:
         return 1
     say(f"panel {simulator.guid} is connected")
     for line in script:
-        await _do(simulator, line)
+        await do(simulator, line)
     if script:
         return 0
     async for line in _lines():
         if line == "quit":
             return 0
         try:
-            await _do(simulator, line)
+            await do(simulator, line)
         except BridgeError as error:
             say(str(error))
     await asyncio.Event().wait()
     return 0
 
 
-async def _do(simulator: PanelSimulator, line: str) -> None:
+async def do(simulator: PanelSimulator, line: str) -> None:
+    """Carry out a command such as `alarm 9`. Raises ConfigError."""
     act, values = _parse(line)
     try:
         await act(simulator, *values)
