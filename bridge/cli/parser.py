@@ -22,10 +22,10 @@ else $SOSBRIDGE_CONFIG, /config/sosbridge.toml, ./sosbridge.toml. To try it with
 
 def command(words: Sequence[str]) -> Callable[[], int]:
     """Return what runs the command of `words`. Exits where they ask for help, or are wrong."""
-    if words[:1] == ["help"]:
-        words = [*words[1:], "--help"]
     args = argparse.Namespace(config=None, overrides=[], log_level=None)
     rest = _common(_Parser(prog="sosbridge", usage=_USAGE, add_help=False)).parse_known_args(words, args)[1]
+    if rest[:1] == ["help"]:
+        rest = [*rest[1:], "--help"]
     first = next((word for word in rest if not word.startswith("-")), "")
     parser(first).parse_args(rest, args)
     row: Command = args.command

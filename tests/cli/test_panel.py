@@ -6,12 +6,14 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import json
 import re
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from support.commands import documented
 from support.g90 import GUID, OTHER, PATIENCE, Recorder, run, serving
 
 from bridge.cli import panel
@@ -91,6 +93,34 @@ def test_a_panel_is_asked_and_commanded_by_host_or_guid(capsys: pytest.CaptureFi
     assert f"{GUID}  House  control local" in shown
     assert "armed_away, Simulated panel" in shown
     assert "the panel is now disarmed" in shown
+
+
+@pytest.mark.parametrize("action", ["list", "discover", "status", "sensors", "arm-away", "disarm", "point-here"])
+def test_json_is_one_document_with_the_documented_fields(action: str, capsys: pytest.CaptureFixture[str]) -> None:
+    async def scenario() -> None:
+        async with simulated() as simulator:
+            to = ("--wait", "0.3", "--to", at(simulator)) if action == "discover" else ()
+            assert await act(action, "--json", *to, load_settings=settings((GUID, at(simulator)))) == 0
+
+    run(scenario())
+    found = json.loads(capsys.readouterr().out)
+    assert list(found[0] if isinstance(found, list) else found) == documented(f"panel {action}")
+
+
+def test_the_only_panel_needs_no_guid_and_an_alarm_is_triggered(capsys: pytest.CaptureFixture[str]) -> None:
+    async def scenario() -> None:
+        async with simulated() as simulator:
+            simulator.arm_state = ArmCode.ALARMED
+            known = settings((GUID, at(simulator)))
+            assert await act("status", load_settings=known) == 0
+            assert await act("list", load_settings=known) == 0
+            with pytest.raises(ConfigError, match=f"no panel given; .*configured: {GUID}, {OTHER}"):
+                await act("status", load_settings=settings((GUID, at(simulator)), (OTHER, None)))
+
+    run(scenario())
+    shown = capsys.readouterr().out
+    assert shown.count("triggered") == 2
+    assert "alarmed" not in shown
 
 
 def test_a_panel_that_is_pointed_here_dials_and_the_user_is_told_what_to_look_for(

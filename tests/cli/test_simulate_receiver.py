@@ -11,6 +11,7 @@ import socket
 from pathlib import Path
 
 import pytest
+from support.brokers import free_port
 
 from bridge.cli.parser import parser
 from bridge.cli.simulate import receiver as simulate_receiver
@@ -144,3 +145,26 @@ def test_what_was_kept_back_is_said_to_be() -> None:
         return [each.partition(": ")[2].splitlines()[0] for each in shown]
 
     assert asyncio.run(main()) == ["0 OK (not sent)", "0 OK", "dropped"]
+
+
+def test_a_pair_shares_its_accounts_and_only_the_primary_has_faults(tmp_path: Path) -> None:
+    port = free_port()
+    words = f"--pair --port {port} --transmitter 1:{PASSWORD} --state {tmp_path / 'state.json'} --status 5 --times 1"
+
+    async def main() -> None:
+        pair = simulate_receiver.receivers(parsed(*words.split()))
+        async with pair["primary: "] as primary, pair["secondary: "] as secondary:
+            assert (primary.address[1], secondary.address[1]) == (port, port + 1)
+            client = SOSAccessClient("1", "SV300", PASSWORD, "42", primary.address, secondary.address)
+            assert (await client.exchange(client.ping_request())).receiver == "secondary"
+            rotated = await client.request_new_auth()
+            assert [primary.arrivals[0].status, rotated.new_authentication is None] == [5, False]
+            for address in (secondary.address, primary.address):
+                new = rotated.new_authentication
+                assert new is not None
+                each = SOSAccessClient("1", "SV300", new, "42", address, use_single_receiver=True)
+                await each.send_alarm("BA")
+
+    asyncio.run(main())
+    again = simulate_receiver.receivers(parsed(*words.split()))
+    assert {id(each.accounts) for each in again.values()} == {id(again["primary: "].accounts)}
