@@ -94,7 +94,8 @@ def parser(only: str | None = None) -> argparse.ArgumentParser:
     for path, row in COMMANDS.items():
         above, _, name = path.rpartition(" ")
         if only in (None, path.partition(" ")[0]):
-            made = groups[above].add_parser(name, help=row.help, description=row.about or row.help, epilog=row.more)
+            about = row.about or f"{row.help[0].upper()}{row.help[1:]}."
+            made = groups[above].add_parser(name, help=row.help, description=about, epilog=row.more)
             _add(made, row.options)
             made.set_defaults(command=row)
             if not (row.run or row.options):
