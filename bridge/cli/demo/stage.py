@@ -66,10 +66,18 @@ class Stage:
         ):
             await self.see("sosbridge/bridge/state", lambda payload: payload == "online")
             self.panel.rejoin()
+            await self._panel_connected()
             yield
 
     async def publish(self, topic: str, payload: str) -> None:
         await self._client.publish(topic, payload, qos=1)
+
+    async def _panel_connected(self) -> None:
+        try:
+            async with asyncio.timeout(_WAIT_S):
+                await self.panel.answered.wait()
+        except TimeoutError:
+            raise Failed(f"the panel did not connect within {_WAIT_S:.0f} s") from None
 
     def forget(self) -> None:
         """Have `see` look at later messages only."""
@@ -104,6 +112,7 @@ class Stage:
         """Show all messages and arrivals from now on; yield the commands on `demo/panel`."""
         await self.secondary.start()
         self._follows = True
+        await self._panel_connected()
         while True:
             yield await self._lines.get()
 
