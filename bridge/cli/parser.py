@@ -9,7 +9,7 @@ from importlib import import_module
 from typing import Any, NoReturn
 
 from bridge import __version__
-from bridge.cli.rows import GROUPS, ONE_OF, Command, Option
+from bridge.cli.rows import GROUPS, ONE_OF, Command, Option, function
 from bridge.cli.table import COMMANDS, COMMON
 
 _SECRET = re.compile(r"((?:password|authentication|code)[\w.]*)=.*", re.IGNORECASE | re.DOTALL)
@@ -29,8 +29,7 @@ def command(words: Sequence[str]) -> Callable[[], int]:
     first = next((word for word in rest if not word.startswith("-")), "")
     parser(first).parse_args(rest, args)
     row: Command = args.command
-    module, _, name = row.run.rpartition(".")
-    run = getattr(import_module(f"bridge.cli.{module}"), name)
+    run = function(row.run)
     if row.light:
         return lambda: run(args)
     return lambda: import_module("bridge.cli.common").execute(run, args)
@@ -94,8 +93,7 @@ def parser(only: str | None = None) -> argparse.ArgumentParser:
     for path, row in COMMANDS.items():
         above, _, name = path.rpartition(" ")
         if only in (None, path.partition(" ")[0]):
-            about = row.about or f"{row.help[0].upper()}{row.help[1:]}."
-            made = groups[above].add_parser(name, help=row.help, description=about, epilog=row.more)
+            made = groups[above].add_parser(name, help=row.help, description=row.about, epilog=row.more)
             _add(made, row.options)
             made.set_defaults(command=row)
             if not (row.run or row.options):
