@@ -66,7 +66,7 @@ async def rotate_password(args: argparse.Namespace) -> int:
     if is_held(path):
         topic = topics(settings).of(each.name, "auth/rotate")
         raise BusyError(
-            f"the store {path} is in use by a running sosbridge; publish to it: mosquitto_pub -t {topic} -n"
+            f"the store {path} is in use by a running sosbridge; publish to it: mosquitto_pub -q 1 -t {topic} -n"
         )
     with hold(path):
         sender = _line(settings, each, owner=True)

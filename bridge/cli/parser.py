@@ -24,10 +24,11 @@ def command(words: Sequence[str]) -> Callable[[], int]:
     """Return what runs the command of `words`. Exits where they ask for help, or are wrong."""
     args = argparse.Namespace(config=None, overrides=[], log_level=None)
     rest = _common(_Parser(prog="sosbridge", usage=_USAGE, add_help=False)).parse_known_args(words, args)[1]
+    at = next((number for number, word in enumerate(rest) if word in COMMANDS), 0)
+    rest = [*rest[at:], *rest[:at]]  # a command's own options may precede it, too
     if rest[:1] == ["help"]:
         rest = [*rest[1:], "--help"]
-    first = next((word for word in rest if not word.startswith("-")), "")
-    parser(first).parse_args(rest, args)
+    parser(rest[0] if rest else "").parse_args(rest, args)
     row: Command = args.command
     run = function(row.run)
     if row.light:
@@ -52,6 +53,9 @@ class _Parser(argparse.ArgumentParser):
         super().__init__(allow_abbrev=False, formatter_class=_Formatter, **options)
 
     def error(self, message: str) -> NoReturn:
+        groups = (each.choices for each in self._actions if isinstance(each, argparse._SubParsersAction))  # noqa: SLF001
+        if message.endswith("required: COMMAND"):
+            message = f"a command is missing; known: {', '.join(next(groups))}"
         super().error(_SECRET.sub(r"\1=...", message))
 
     def _check_value(self, action: argparse.Action, value: Any) -> None:  # noqa: ANN401 - as there
@@ -66,8 +70,7 @@ class _Strict(_Parser):
         found, unknown = super().parse_known_args(args, namespace)
         if unknown and unknown[0].startswith("-"):
             name = unknown[0].partition("=")[0]
-            advice = _meant(name, self._option_string_actions) if self.prog != "sosbridge" else ""
-            self.error(f"unknown option {name}{advice or '; options of a command come after it'}")
+            self.error(f"unknown option {name}{_meant(name, self._option_string_actions)}")
         if unknown:
             self.error(f"unexpected argument {unknown[0]!r}")
         return found, unknown

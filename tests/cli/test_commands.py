@@ -141,9 +141,10 @@ def test_wrong_usage_is_2(capsys: Output, words: str) -> None:
         ("help outbx", "unknown command 'outbx'; did you mean 'outbox'?"),
         ("outbox list --jsn", "unknown option --jsn; did you mean '--json'?"),
         ("outbox list --transmiter=home", "unknown option --transmiter; did you mean '--transmitter'?"),
+        ("outbox", "sosbridge outbox: error: a command is missing; known: list, show, retry, drop"),
         ("completion zhs", "shell: unknown value 'zhs'; did you mean 'zsh'?"),
         ("check --log-level=wraning", "--log-level: unknown value 'wraning'; did you mean 'warning'?"),
-        ("--json check", "unknown option --json; options of a command come after it"),
+        ("--jsn check", "unknown option --jsn; did you mean '--json'?"),
         ("check now", "unexpected argument 'now'"),
         ("check --mqtt.password=hunter2", "unknown option --mqtt.password; "),
     ],
@@ -157,7 +158,13 @@ def test_wrong_words_are_answered_with_the_right_ones(capsys: Output, words: str
 
 
 @pytest.mark.parametrize(
-    "words", ["{c} {s} outbox list --json", "outbox {c} list --json {s}", "outbox list {s} {c} --json"]
+    "words",
+    [
+        "{c} {s} outbox list --json",
+        "--json {c} outbox list {s}",
+        "outbox {c} list --json {s}",
+        "outbox list {s} {c} --json",
+    ],
 )
 def test_options_of_every_command_stand_anywhere(tmp_path: Path, capsys: Output, words: str) -> None:
     prepare_outbox(tmp_path)
@@ -314,7 +321,7 @@ def test_a_rotation_stores_the_new_password(tmp_path: Path, capsys: Output) -> N
 def test_a_rotation_is_3_while_the_service_runs(tmp_path: Path, capsys: Output) -> None:
     with commissioned(tmp_path) as found, hold(tmp_path / "store.db"):
         assert call(["rotate"]) == 3
-        assert "publish to it: mosquitto_pub -t sosbridge/transmitter/home/auth/rotate -n" in error_line(capsys)
+        assert "publish to it: mosquitto_pub -q 1 -t sosbridge/transmitter/home/auth/rotate -n" in error_line(capsys)
         assert found.arrivals == []
         assert call(["ping"]) == 0
 
