@@ -12,7 +12,7 @@ from bridge import __version__
 from bridge.cli.rows import GROUPS, ONE_OF, Command, Option, function
 from bridge.cli.table import COMMANDS, COMMON
 
-_SECRET = re.compile(r"((?:password|authentication|code)[\w.]*)=.*", re.IGNORECASE | re.DOTALL)
+_SECRET = re.compile(r"((?:password|authentication|code|store\.url)[\w.]*)=.*", re.IGNORECASE | re.DOTALL)
 _EPILOG = """\
 exit status: 0 success; 1 failure; 2 wrong usage or configuration; 3 the service is running, stop it first;
 4 refused by the receiver, or healthcheck --strict found a problem. Configuration file: --config FILE,

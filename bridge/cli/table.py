@@ -173,6 +173,38 @@ COMMANDS: dict[str, Command] = {
         about="Replace the store by a backup; the old store is kept under another name. Existing password files stay, "
         "because they are newer. Pending commands of the backup are sent when the service starts.",
     ),
+    "store": Command("copy a store from SQLite to PostgreSQL; stop the service first"),
+    "store copy": Command(
+        "copy a SQLite store into a PostgreSQL database",
+        "store.copy",
+        (
+            option("--from", dest="source", required=True, metavar="sqlite:PATH", help="the store to copy"),
+            option(
+                "--to",
+                dest="target",
+                required=True,
+                metavar="URL",
+                help="postgresql://USER@HOST/DATABASE; give the password in PGPASSWORD or in a password file",
+            ),
+        ),
+        about="Copy commands, results, panels and passwords of a SQLite store into an empty PostgreSQL database, in "
+        "one transaction. Stop the service first; afterwards set store.url, and start no service on the old store: it "
+        "would send what is pending a second time.",
+    ),
+    "cluster": Command(
+        "list shards, their owners and the nodes of a cluster; remove a node",
+        about="The nodes that share the database store.url.",
+    ),
+    "cluster status": Command(
+        "list shards with their owners, and nodes; exit 1 if a shard has no owner",
+        "cluster.status",
+        (_json("a list of {what, name, works, details}; works is ok, failed or warning"),),
+    ),
+    "cluster forget": Command(
+        "remove a node that does not run any more, and will not again",
+        "cluster.forget",
+        (option("node", help="its node.name"),),
+    ),
     "panel": Command(
         "query or control a G90 panel in the local network",
         about="Query or control a G90 panel over UDP, without the bridge, or point it at this bridge.",
@@ -249,7 +281,10 @@ COMMANDS: dict[str, Command] = {
         "healthcheck.run",
         (
             option("--strict", action="store_true", help="exit 4 while anything needs a person or was not checked yet"),
-            _json("{healthy, hanging, problems, unknown}; problems is a list of {kind, owner, since, text}"),
+            _json(
+                "{healthy, state, hanging, problems, unknown}; state: of a node in its cluster; problems: a list of "
+                "{kind, owner, since, text}"
+            ),
         ),
         about="Ask the bridge that runs on the configured store what is wrong, and print it. Exit status: 0 while the "
         "bridge works, whatever it reports; 1 if it hangs or does not run; with --strict 4 while anything needs a "
