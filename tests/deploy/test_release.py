@@ -17,7 +17,8 @@ from bridge import __version__
 
 ADDON = TOP / "homeassistant/addon"
 REPOSITORY = "https://github.com/sosbridge/sosbridge"
-NOTES = (ADDON / "CHANGELOG.md").read_text("utf-8")
+CHANGELOG = ADDON / "CHANGELOG.md"
+NOTES = CHANGELOG.read_text("utf-8")
 WORKFLOWS = sorted((TOP / ".github/workflows").glob("*.yaml"))
 
 
@@ -45,7 +46,7 @@ def test_pictures_of_the_add_on(name: str, size: tuple[int, int]) -> None:
 @pytest.fixture
 def clone(tmp_path: Path) -> Path:
     """A repository with what the branch is made of, committed."""
-    shutil.copytree(TOP / "homeassistant", tmp_path / "homeassistant")
+    shutil.copytree(TOP / "homeassistant", tmp_path / "homeassistant", ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(TOP / "LICENSE", tmp_path)
     git(tmp_path, "init", "-q", "-b", "main")
     git(tmp_path, "config", "user.name", "A")
@@ -69,7 +70,7 @@ def test_the_branch_of_the_add_on_repository(clone: Path) -> None:
     assert {"config.yaml", "CHANGELOG.md", "DOCS.md", "Dockerfile", "icon.png", "logo.png", "run.py"} <= set(
         map(str, shipped)
     )
-    assert git(clone, "show", "addon:sosbridge/CHANGELOG.md") == NOTES
+    assert git(clone, "show", f"addon:sosbridge/{CHANGELOG.name}") == NOTES
     assert git(clone, "status", "--porcelain") == ""
     assert git(clone, "rev-parse", "--abbrev-ref", "HEAD") == "main\n"
 
