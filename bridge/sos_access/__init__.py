@@ -46,6 +46,8 @@ _NAMES = {
 }
 _MODULES = {name: module for module, names in _NAMES.items() for name in names.split()}
 
+__all__ = [*_MODULES]  # noqa: PLE0604 - they are names
+
 
 def __getattr__(name: str) -> object:
     if name not in _MODULES:

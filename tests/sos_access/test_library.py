@@ -239,6 +239,9 @@ def test_the_face_has_every_name_and_loads_none_before_it_is_used() -> None:
     names = [name for names in bridge.sos_access._NAMES.values() for name in names.split()]
     assert [name for name in names if not hasattr(bridge.sos_access, name)] == []
     assert set(names) <= set(dir(bridge.sos_access))
+    everything: dict[str, Any] = {}
+    exec("from bridge.sos_access import *", everything)
+    assert set(names) == everything.keys() - {"__builtins__"}
     with pytest.raises(AttributeError, match="Schema"):
         bridge.sos_access.AlarmRequestSchema  # noqa: B018
     code = (
