@@ -155,14 +155,14 @@ def test_a_pair_shares_its_accounts_and_only_the_primary_has_faults(tmp_path: Pa
         pair = simulate_receiver.receivers(parsed(*words.split()))
         async with pair["primary: "] as primary, pair["secondary: "] as secondary:
             assert (primary.address[1], secondary.address[1]) == (port, port + 1)
-            client = SOSAccessClient("1", "SV300", PASSWORD, "42", primary.address, secondary.address)
+            client = AsyncSOSAccessClient("1", "SV300", PASSWORD, "42", primary.address, secondary.address)
             assert (await client.exchange(client.ping_request())).receiver == "secondary"
             rotated = await client.request_new_auth()
             assert [primary.arrivals[0].status, rotated.new_authentication is None] == [5, False]
             for address in (secondary.address, primary.address):
                 new = rotated.new_authentication
                 assert new is not None
-                each = SOSAccessClient("1", "SV300", new, "42", address, use_single_receiver=True)
+                each = AsyncSOSAccessClient("1", "SV300", new, "42", address, use_single_receiver=True)
                 await each.send_alarm("BA")
 
     asyncio.run(main())
