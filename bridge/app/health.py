@@ -17,12 +17,13 @@ from bridge.common.text import timestamp
 log = logging.getLogger(__name__)
 
 
-def described(hanging: list[str], problems: Problems) -> str:
+def described(hanging: list[str], problems: Problems, state: str = "") -> str:
     """Return the answer to a health check: a line for each thing that hangs, problem and unknown state.
 
-    Fields are separated by tabs; the last line is `end`.
+    `state` is what the node does in its cluster. Fields are separated by tabs; the last line is `end`.
     """
-    lines: list[tuple[str, ...]] = [("hangs", name) for name in hanging]
+    lines: list[tuple[str, ...]] = [("state", state)] if state else []
+    lines += [("hangs", name) for name in hanging]
     found = [(_owner(each.about), each) for each in problems]
     lines += [("problem", each.kind, owner, timestamp(each.since), each.text) for owner, each in found]
     doubted = {_owner(about) for _, about in problems.doubts} - {owner for owner, _ in found}
@@ -34,13 +35,18 @@ def _owner(about: About) -> str:
     return about.transmitter or about.panel or "bridge"
 
 
-async def serve(store: Path, hanging: Callable[[], Awaitable[list[str]]], problems: Problems) -> None:
-    """Answer until cancelled with what hangs and what is wrong."""
+async def serve(
+    store: Path,
+    hanging: Callable[[], Awaitable[list[str]]],
+    problems: Problems,
+    state: Callable[[], str] = str,
+) -> None:
+    """Answer until cancelled with what hangs, what is wrong, and the node's state in its cluster."""
 
     async def answer(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             async with asyncio.timeout(ANSWER_S):
-                writer.write(described(await found(hanging, ANSWER_S / 2), problems).encode())
+                writer.write(described(await found(hanging, ANSWER_S / 2), problems, state()).encode())
                 await writer.drain()
         except (OSError, TimeoutError):
             pass

@@ -21,11 +21,15 @@ class UnhealthyError(BridgeError):
 
 
 class Report:
-    """What hangs, the problems as [kind, owner, since, text], and the owners that are not checked yet."""
+    """What hangs, the problems as [kind, owner, since, text], and the owners that are not checked yet.
+
+    `state` is what the node does in its cluster, such as standby; '' without one.
+    """
 
     def __init__(self, lines: list[list[str]]) -> None:
         self.hanging = [name for what, name, *_ in lines if what == "hangs"]
         self.problems = [fields for what, *fields in lines if what == "problem"]
+        self.state = next((name for what, name, *_ in lines if what == "state"), "")
         self.unknown = [owner for what, owner, *_ in lines if what == "unknown"]
 
 

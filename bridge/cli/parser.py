@@ -22,15 +22,17 @@ _COMMANDS = {
     "report": ("report", "figures of a month: availability, alarms, transmission times"),
     "backup": ("backup", "write the store and the passwords to one file"),
     "restore-backup": ("backup", "restore a backup; stop the service first"),
+    "store": ("store", "copy a store from SQLite to PostgreSQL; stop the service first"),
     "panel": ("panel", "query or control a G90 panel in the local network"),
     "simulate": ("simulate.command", "simulate a receiver or a panel"),
     "demo": ("demo.command", "demonstrate alarms, failover and the outbox on this machine, with simulators"),
     "healthcheck": ("healthcheck", "print what needs a person; exit 0 while the running bridge works"),
+    "cluster": ("cluster", "list shards, their owners and the nodes of a cluster; remove a node"),
     "config": ("config", "print an example configuration, or its JSON schema"),
 }
 """The module of each command, whose `register` adds its parser, and its help."""
 _ALL = tuple(module for module, _ in _COMMANDS.values())
-_SECRET = re.compile(r"((?:password|authentication|code)[\w.]*)=.*", re.IGNORECASE | re.DOTALL)
+_SECRET = re.compile(r"((?:password|authentication|code|store\.url)[\w.]*)=.*", re.IGNORECASE | re.DOTALL)
 _EPILOG = """\
 exit status: 0 success; 1 failure; 2 wrong usage or configuration; 3 the service is running, stop it first;
 4 refused by the receiver, or healthcheck --strict found a problem. Configuration file: --config FILE,

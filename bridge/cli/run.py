@@ -7,7 +7,7 @@ import logging
 import os
 
 from bridge import __version__
-from bridge.app import bridge as app
+from bridge.app import service as app
 from bridge.cli.logs import setup_logging
 from bridge.config.sources import find
 

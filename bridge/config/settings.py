@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from datetime import time
 from pathlib import Path
+from socket import gethostname
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, Field, PrivateAttr, model_validator
@@ -15,14 +16,17 @@ from bridge.common.models import Alarm, AlarmIdentity, NamedAlarm
 from bridge.config.panels import G90Settings
 from bridge.config.types import (
     LAST_PORT,
+    LONGEST_NODE,
     Address,
     AsText,
     BaseTopic,
     BrokerHost,
+    DatabaseUrl,
     Duration,
     Interface,
     IpAddress,
     Name,
+    NodeName,
     Password,
     ServerAddress,
     Table,
@@ -104,8 +108,20 @@ class StoreSettings(Table):
     """The database of commands, results and panels."""
 
     path: Path = Path("/data/sosbridge.db")
+    url: DatabaseUrl | None = Field(
+        None, description="a PostgreSQL that several nodes share; beside `path` is then the health check alone"
+    )
+    lease: Duration = Field(5.0, ge=4, le=60, description="after which a node that is silent has lost its shards")
+    shards: int = Field(1, ge=1, le=256, description="among how many owners the transmitters are divided")
     max_commands: int = Field(100_000, ge=1, description="new commands are refused past it")
     history: Duration = Field(400 * 86400.0, ge=0, description="how long results are kept, for reports")
+
+
+class NodeSettings(Table):
+    """This process among those that share the database `store.url`."""
+
+    name: NodeName = Field(default_factory=lambda: gethostname()[:LONGEST_NODE], description="default: the host name")
+    shards: int | None = Field(None, ge=1, description="how many shards it takes at most; default: all")
 
 
 class WebSettings(Table):
@@ -298,6 +314,7 @@ class Settings(BaseSettings):
     mqtt: MqttSettings = MqttSettings()
     homeassistant: HomeAssistantSettings = HomeAssistantSettings()
     store: StoreSettings = StoreSettings()
+    node: NodeSettings = NodeSettings()
     log: LogSettings = LogSettings()
     web: WebSettings = WebSettings()
     transmitters: tuple[TransmitterSettings, ...] = ()

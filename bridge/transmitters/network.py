@@ -18,9 +18,16 @@ Heard = Callable[[Route, Attempt | None], None]
 class Network:
     """A receiver that one transmitter finds dead is known to others of the same address, path and TLS."""
 
-    def __init__(self, dialer: Dialer | None = None, answered: Callable[[float], None] = lambda _: None) -> None:
+    def __init__(
+        self,
+        dialer: Dialer | None = None,
+        answered: Callable[[float], None] = lambda _: None,
+        permit: Callable[[], bool] = lambda: True,
+    ) -> None:
         """`answered` is called with the seconds from sending each message to its answer."""
         self.answered = answered
+        self.permit = permit
+        """Whether this process may send now: another node may own the transmitters by now."""
         self.dialer = dialer or Dialer()
         self._policies: dict[str, TlsPolicy] = {}
         self._followers: dict[Key, list[tuple[object, Route, Heard]]] = defaultdict(list)

@@ -36,6 +36,8 @@ STOP_S = 4.0
 _HANGS_S = 120.0
 """A turn of the loop waits for nothing but the outbox."""
 _EXPIRE_EACH_S = 10.0
+_PERMIT_EACH_S = 0.2
+"""How often a node that may not send now looks whether it may again."""
 _KEEP_EACH_S = 1.0
 """How often it is looked whether the line's state has changed."""
 
@@ -88,6 +90,9 @@ class Transmitter:
         self.pulse.beat()
         self._wake.clear()
         await self._take()
+        if not self._line.network.permit():
+            await self._sleep(now() + _PERMIT_EACH_S)
+            return
         at = now()
         step = next_step(self._state, at)
         if isinstance(step, Wait):

@@ -22,10 +22,10 @@ from bridge.cli.logs import HumanFormatter, JsonFormatter
 from bridge.cli.parser import parser
 from bridge.common.models import Outcome, PreparedAlarm, Request, Secret
 from bridge.sos_access.simulator.receiver import Accounts, Receiver
-from bridge.store.database import Store
-from bridge.store.lock import hold
 from bridge.store.outbox import Outbox
-from bridge.store.passwords import Passwords
+from bridge.store.passwords import PasswordFile, Passwords
+from bridge.store.sqlite.database import SqliteStore
+from bridge.store.sqlite.lock import hold
 
 PASSWORD = "core-password-1"
 __all__ = ["alone"]
@@ -157,7 +157,7 @@ def prepare_outbox(folder: Path) -> None:
     """Number 1 is rejected, 2 is pending, 3 is a ping."""
 
     async def fill() -> None:
-        async with await Store.open(folder / "store.db") as store:
+        async with await SqliteStore.open(folder / "store.db") as store:
             outbox = Outbox(store)
             rejected, *_ = await put(
                 outbox, command(code="FA", section="1"), command(reference="77"), command(Request.PING)
@@ -186,7 +186,7 @@ def test_the_outbox_is_listed_and_shown(tmp_path: Path, capsys: Output) -> None:
 
 def test_the_outbox_says_what_is_urgent_undelivered_or_unauthorized(tmp_path: Path, capsys: Output) -> None:
     async def fill() -> None:
-        async with await Store.open(tmp_path / "store.db") as store:
+        async with await SqliteStore.open(tmp_path / "store.db") as store:
             outbox = Outbox(store)
             fire = replace(command(code="FA"), alarm=PreparedAlarm("FA", urgent=True))
             found = await put(outbox, fire, command(), command(code="PA"))
@@ -247,7 +247,7 @@ def test_a_rotation_stores_the_new_password(tmp_path: Path, capsys: Output) -> N
         assert account
         new = account.pending
         [path] = (tmp_path / "store.passwords").iterdir()
-        credentials = Passwords(path, Secret(PASSWORD))
+        credentials = Passwords(PasswordFile(path), Secret(PASSWORD))
         assert credentials.candidates() == (new, Secret(PASSWORD))
         assert call(["ping"]) == 0
         assert account.current == new

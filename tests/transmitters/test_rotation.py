@@ -19,7 +19,7 @@ from support.line import LOST, Answer, FakeDialer
 from bridge.common.clock import Clock
 from bridge.common.errors import StoreError
 from bridge.common.models import Command, Request, Secret
-from bridge.sos_access.client import SOSAccessClient
+from bridge.sos_access.client import AsyncSOSAccessClient
 from bridge.sos_access.messages import (
     RESPONSE_TO,
     AnyRequest,
@@ -30,7 +30,7 @@ from bridge.sos_access.messages import (
 )
 from bridge.sos_access.peer import Peer
 from bridge.sos_access.status import TransportError, Unauthorized
-from bridge.store.passwords import Passwords
+from bridge.store.passwords import PasswordFile, Passwords
 from bridge.transmitters.line import Line
 from bridge.transmitters.network import Network
 from bridge.transmitters.routes import Route
@@ -83,11 +83,13 @@ class Site:
         self.start()
 
     def start(self) -> None:
-        self.passwords = Passwords(self.path, self.configured)
+        self.passwords = Passwords(PasswordFile(self.path), self.configured)
 
     def ask(self, request: Request) -> Response:
         """Exchange as the transmitter does; where a crash follows, what is not on disk is gone."""
-        client = SOSAccessClient("IK1", "SV301", self.configured, "OPER", ("localhost", 1), use_single_receiver=True)
+        client = AsyncSOSAccessClient(
+            "IK1", "SV301", self.configured, "OPER", ("localhost", 1), use_single_receiver=True
+        )
         peers = {Route("primary"): Peer(("primary", 1))}
         line = Line("home", client, self.passwords, peers, Network(self.receiver), Clock())
         self.receiver.tried.clear()
@@ -105,7 +107,7 @@ class Site:
         assert isinstance(response, NewAuthResponse)
         assert response.new_authentication
         if not crash:
-            self.passwords.add(response.new_authentication)
+            self.passwords.add(Secret(response.new_authentication))
 
     def lose(self, what: str, then: Callable[[], None]) -> None:
         self.receiver.lose = what
@@ -211,7 +213,7 @@ def test_a_crash_within_a_write_leaves_the_old_or_the_new_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, calls: int
 ) -> None:
     path = tmp_path / "home.json"
-    Passwords(path, secret("0")).add(secret("1"))
+    Passwords(PasswordFile(path), secret("0")).add(secret("1"))
     left = calls
     module, _, function = name.rpartition(".")
     real = getattr(os, function) if module == "os" else Path.rename
@@ -233,13 +235,13 @@ def test_a_crash_within_a_write_leaves_the_old_or_the_new_file(
     with monkeypatch.context() as patch:
         patch.setattr(name, fails)
         with pytest.raises(CrashError):
-            Passwords(path, secret("0")).add(secret("2"))
-    found = Passwords(path, secret("0"))
+            Passwords(PasswordFile(path), secret("0")).add(secret("2"))
+    found = Passwords(PasswordFile(path), secret("0"))
     assert found.candidates()[:2] in ((secret("1"), secret("0")), (secret("2"), secret("1")))
     found.add(secret("3"))
     assert [each.name for each in tmp_path.iterdir()] == ["home.json"]
     assert path.stat().st_mode & 0o777 == 0o600
-    assert Passwords(path, secret("0")).candidates()[0] == secret("3")
+    assert Passwords(PasswordFile(path), secret("0")).candidates()[0] == secret("3")
 
 
 def test_a_new_password_is_on_disk_before_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -257,5 +259,5 @@ def test_a_new_password_is_on_disk_before_its_name(tmp_path: Path, monkeypatch: 
 
     monkeypatch.setattr("os.fsync", synced)
     monkeypatch.setattr("pathlib.Path.rename", renamed)
-    Passwords(tmp_path / "home.json", secret("0")).add(secret("1"))
+    Passwords(PasswordFile(tmp_path / "home.json"), secret("0")).add(secret("1"))
     assert steps == ["file", "rename", "directory"]

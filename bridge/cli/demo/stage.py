@@ -19,6 +19,7 @@ from bridge.g90.wire.constants import SensorType
 from bridge.mqtt.client import Broker, Message, make_client
 from bridge.sos_access.simulator.receiver import Accounts, Arrival, Receiver
 from bridge.store.database import Store
+from bridge.store.sqlite.database import SqliteStore
 
 HOST = "127.0.0.1"
 CODE = "DEMO001"
@@ -55,7 +56,7 @@ class Stage:
             _broker(self.port),
             self.primary,
             self.secondary,
-            await Store.open(self._database) as store,
+            await SqliteStore.open(self._database) as store,
             self._bridge(store),
             self._connected(),
         ):
