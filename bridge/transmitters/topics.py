@@ -12,6 +12,9 @@ from bridge.common.text import timestamp
 NAME = re.compile(r"[a-z0-9_-]+")
 """A transmitter's name, an alarm's key."""
 
+COMMANDS = ("alarm/raise", "alarm/restore", "alarm/+/set", "ping", "auth/rotate")
+"""What follows a transmitter in the filters of its command topics."""
+_MISTAKES = ("alarm", "alarm/rise", "alarm/set", "alarm/trigger", "alarm/clear", "raise", "restore", "rotate")
 _RESPONSE_TOPICS = {
     Request.ALARM: "alarm/response",
     Request.RESTORE: "alarm/response",
@@ -65,8 +68,15 @@ class Topics:
     @property
     def commands(self) -> tuple[str, ...]:
         """The filters of all command topics, also of unknown transmitters: a wrong name is answered."""
-        leaves = ("alarm/raise", "alarm/restore", "alarm/+/set", "ping", "auth/rotate")
-        return tuple(self.of("+", leaf) for leaf in leaves)
+        return tuple(self.of("+", leaf) for leaf in COMMANDS)
+
+    @property
+    def mistakes(self) -> tuple[str, ...]:
+        """The filters of likely wrong topics, which are answered; none matches another filter.
+
+        A filter for all wrong topics would match commands too, and a broker may then deliver a command twice.
+        """
+        return tuple(self.of("+", leaf) for leaf in _MISTAKES)
 
     @property
     def states(self) -> tuple[str, ...]:
