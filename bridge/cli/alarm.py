@@ -11,7 +11,7 @@ from typing import Literal
 from bridge.app.build import line, topics
 from bridge.cli.common import coloured, find_transmitter
 from bridge.common.errors import BusyError, StoreError
-from bridge.common.models import Alarm
+from bridge.common.models import Alarm, Secret
 from bridge.common.text import clean
 from bridge.config.settings import Settings, TransmitterSettings
 from bridge.sos_access.client import Exchange
@@ -75,7 +75,7 @@ async def rotate_password(args: argparse.Namespace) -> int:
         exchange = await sender.exchange(sender.client.new_auth_request(args.reference))
         response = exchange.response
         if isinstance(response, NewAuthResponse) and response.new_authentication is not None:
-            await asyncio.to_thread(sender.passwords.add, response.new_authentication)
+            await asyncio.to_thread(sender.passwords.add, Secret(response.new_authentication))
     _report(each, exchange)
     print("the new password is stored; the next message uses it")
     return 0

@@ -14,7 +14,7 @@ from bridge.common.errors import StoreError
 from bridge.common.lasting import LASTS
 from bridge.common.models import Command, PreparedAlarm, Request, Secret
 from bridge.common.text import clean
-from bridge.sos_access.client import Exchange, SOSAccessClient
+from bridge.sos_access.client import AsyncSOSAccessClient, Exchange
 from bridge.sos_access.connection import Connection
 from bridge.sos_access.messages import RESPONSE_TO, AnyRequest, Response
 from bridge.sos_access.peer import Peer
@@ -74,7 +74,7 @@ class Line:
     """One transmitter's connection to its receivers."""
 
     name: str
-    client: SOSAccessClient
+    client: AsyncSOSAccessClient
     passwords: Passwords
     peers: Mapping[Route, Peer]
     network: Network

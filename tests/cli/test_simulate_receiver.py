@@ -16,7 +16,7 @@ from support.brokers import free_port
 from bridge.cli.parser import parser
 from bridge.cli.simulate import receiver as simulate_receiver
 from bridge.common.errors import BridgeError, ConfigError
-from bridge.sos_access.client import SOSAccessClient
+from bridge.sos_access.client import AsyncSOSAccessClient
 from bridge.sos_access.messages import NewAuthResponse, PingResponse
 from bridge.sos_access.simulator.faults import Fault
 from bridge.sos_access.simulator.receiver import Receiver
@@ -115,7 +115,7 @@ def test_it_shows_what_arrives_until_it_is_told_to_stop(
         first = await asyncio.wait_for(shown.get(), 10)
         port = int(first.rpartition(":")[2])
         assert first == f"receiving on 127.0.0.1:{port}"
-        client = SOSAccessClient("1", "SV300", PASSWORD, "42", ("127.0.0.1", port), use_single_receiver=True)
+        client = AsyncSOSAccessClient("1", "SV300", PASSWORD, "42", ("127.0.0.1", port), use_single_receiver=True)
         await client.send_alarm("BA", section_text="Häll")
         line, header, document = (await asyncio.wait_for(shown.get(), 10)).splitlines()
         assert re.fullmatch(r"\d\d:\d\d:\d\d 127\.0\.0\.1:\d+ alarm 1 BA: 0 OK", line)
@@ -137,7 +137,7 @@ def test_what_was_kept_back_is_said_to_be() -> None:
         args = parsed("--port", "0", "--lose", "--times", "1")
         async with single(args) as receiver:
             receiver._on_arrival = lambda arrival: shown.append(simulate_receiver.describe(arrival))
-            client = SOSAccessClient("1", "SV300", PASSWORD, "42", receiver.address, use_single_receiver=True)
+            client = AsyncSOSAccessClient("1", "SV300", PASSWORD, "42", receiver.address, use_single_receiver=True)
             await client.exchange(client.new_auth_request())
             receiver.faults.add(Fault(drop=True))
             with pytest.raises(TransportError):
@@ -155,14 +155,14 @@ def test_a_pair_shares_its_accounts_and_only_the_primary_has_faults(tmp_path: Pa
         pair = simulate_receiver.receivers(parsed(*words.split()))
         async with pair["primary: "] as primary, pair["secondary: "] as secondary:
             assert (primary.address[1], secondary.address[1]) == (port, port + 1)
-            client = SOSAccessClient("1", "SV300", PASSWORD, "42", primary.address, secondary.address)
+            client = AsyncSOSAccessClient("1", "SV300", PASSWORD, "42", primary.address, secondary.address)
             assert (await client.exchange(client.ping_request())).receiver == "secondary"
             rotated = await client.request_new_auth()
             assert [primary.arrivals[0].status, rotated.new_authentication is None] == [5, False]
             for address in (secondary.address, primary.address):
                 new = rotated.new_authentication
                 assert new is not None
-                each = SOSAccessClient("1", "SV300", new, "42", address, use_single_receiver=True)
+                each = AsyncSOSAccessClient("1", "SV300", new, "42", address, use_single_receiver=True)
                 await each.send_alarm("BA")
 
     asyncio.run(main())
