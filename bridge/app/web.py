@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Awaitable, Callable
 from datetime import datetime
 from functools import partial
@@ -15,6 +16,7 @@ from bridge.common.models import Secret
 from bridge.common.problems import Kind, Problems
 from bridge.config.settings import Settings, WebSettings
 from bridge.config.types import host_port
+from bridge.homeassistant.dashboard import dashboard
 from bridge.mqtt.outgoing import Outgoing
 from bridge.mqtt.session import Session
 from bridge.record.months import Month
@@ -61,6 +63,7 @@ def server(
         hanging,
         partial(_report, settings, store, outbox),
         metrics.text if settings.web.metrics else None,
+        dashboard=lambda: dashboard(json.loads(payload) for payload in board.devices.values()),
     )
     return WebServer(host, port, _login(settings.web), board, sources, partial(board.problems.set, Kind.WEB_PORT_TAKEN))
 

@@ -24,15 +24,14 @@ async def show_dashboard(args: argparse.Namespace) -> int:
     settings: Settings = args.load_settings()
     if not settings.homeassistant.enabled:
         raise ConfigError("homeassistant.enabled is false: Home Assistant has no entities of sosbridge to show")
-    panels = await _panels(settings)
-    if not settings.transmitters and not panels:
-        raise ConfigError("nothing to show; configure a transmitter or a panel")
     announcer = build.announcer(settings, Outgoing(asyncio.Event()))
     build.announce(settings, announcer)
-    transmitters = [*announcer.devices.values()][1:]  # the first one is the bridge
-    for panel in panels:
+    for panel in (panels := await _panels(settings)):
         announcer.announce_panel(panel)
-    print(dashboard(transmitters, [*announcer.devices.values()][1 + len(transmitters) :]), end="")
+    made = dashboard(announcer.devices.values())
+    if not made:
+        raise ConfigError("nothing to show; configure a transmitter or a panel")
+    print(made, end="")
     for panel in panels:
         if not panel.sensors:
             text = f"the sensors of {panel.name or panel.guid} are not known yet; run this again once it has connected"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final
 
 from bridge.homeassistant.entity import Payload
@@ -24,8 +24,12 @@ _LISTED: Final = r"alarm|sensor_\d+(_tamper|_battery)?|mains|battery|wifi|proble
 _HOURS: Final = 24
 
 
-def dashboard(transmitters: Sequence[Payload], panels: Sequence[Payload]) -> str:
-    """Return the YAML of a dashboard; the arguments are discovery payloads of the devices."""
+def dashboard(devices: Iterable[Payload]) -> str:
+    """Return the YAML of a dashboard of announced devices, by their discovery payloads; '' for none."""
+    found = list(devices)
+    transmitters, panels = ([each for each in found if key in each["components"]] for key in ("link", "alarm"))
+    if not transmitters and not panels:
+        return ""
     operators = [_operator(each, "Operator" if len(transmitters) == 1 else _name(each)) for each in transmitters]
     sections = [*map(_panel, panels), *operators, _history(transmitters, panels)]
     view = {"title": "Alarm", "path": "alarm", "icon": "mdi:shield-home", "type": "sections", "max_columns": 3}

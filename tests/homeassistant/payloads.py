@@ -53,7 +53,7 @@ def made_dashboard() -> str:
     """Return the dashboard of a house and a transmitter."""
     alarms = {"burglary": BURGLARY, "fire": NamedAlarm("fire", "Fire: cellar", Alarm("FA"))}
     transmitter = transmitter_device(NAMES, "home", alarms, "TST", REACH)
-    return dashboard([transmitter], [panel_device(NAMES, PANEL, CONTROLLED)])
+    return dashboard([bridge_device(NAMES), transmitter, panel_device(NAMES, PANEL, CONTROLLED)])
 
 
 def written(payload: Payload) -> str:

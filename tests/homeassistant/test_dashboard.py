@@ -30,9 +30,9 @@ HOUSE = panel_device(NAMES, PANEL, CONTROLLED)
 HOME_ID, HOUSE_ID = "sosbridge_transmitter_home", "sosbridge_panel_gb7f20c14d05a91"
 
 
-def sections(*, transmitters: list[Payload], panels: list[Payload]) -> list[list[dict[str, Any]]]:
+def sections(*devices: Payload) -> list[list[dict[str, Any]]]:
     """Return the cards of each section of the dashboard."""
-    (view,) = yaml.safe_load(dashboard(transmitters, panels))["views"]
+    (view,) = yaml.safe_load(dashboard(devices))["views"]
     return [section["cards"] for section in view["sections"]]
 
 
@@ -50,13 +50,13 @@ def test_it_is_as_it_was_when_last_looked_at() -> None:
 
 def test_entities_exist() -> None:
     announced = {each["default_entity_id"] for device in (HOME, HOUSE) for each in device["components"].values()}
-    shown = named(sections(transmitters=[HOME], panels=[HOUSE]))
+    shown = named(sections(HOME, HOUSE))
     assert shown <= announced
     assert len(shown) > 12
 
 
 def test_a_panel_has_its_alarm_and_its_sensors() -> None:
-    house, _, _ = sections(transmitters=[HOME], panels=[HOUSE])
+    house, _, _ = sections(HOME, HOUSE)
     heading, alarm, *sensors = house
     assert heading["heading"] == "House"
     assert (alarm["type"], alarm["states"]) == ("alarm-panel", ["arm_home", "arm_away"])
@@ -68,7 +68,7 @@ def test_a_panel_has_its_alarm_and_its_sensors() -> None:
 
 def test_a_panel_without_control_has_nothing_to_press() -> None:
     device = panel_device(NAMES, PanelState(guid="P"), ControlOptions(possible=False))
-    (cards, _) = sections(transmitters=[], panels=[device])
+    (cards, _) = sections(device)
     assert cards == [
         {"type": "heading", "heading": "Panel P", "icon": "mdi:shield-home"},
         {"type": "tile", "entity": "alarm_control_panel.sosbridge_panel_p_alarm", "name": "Alarm"},
@@ -76,7 +76,7 @@ def test_a_panel_without_control_has_nothing_to_press() -> None:
 
 
 def test_what_raises_an_alarm_asks_first() -> None:
-    _, cards, _ = sections(transmitters=[HOME], panels=[HOUSE])
+    _, cards, _ = sections(HOME, HOUSE)
     raising = {f"switch.{HOME_ID}_alarm_{key}" for key in ALARMS} | {f"button.{HOME_ID}_test"}
     pressed = [card for card in cards if card.get("entity") in raising]
     assert {card["entity"] for card in pressed} == raising
@@ -89,7 +89,7 @@ def test_what_raises_an_alarm_asks_first() -> None:
 
 
 def test_problems_are_listed_while_there_are_any() -> None:
-    _, cards, _ = sections(transmitters=[HOME], panels=[HOUSE])
+    _, cards, _ = sections(HOME, HOUSE)
     (card,) = (card for card in cards if card["type"] == "markdown")
     problem = f"binary_sensor.{HOME_ID}_problem"
     assert card["visibility"] == [{"condition": "state", "entity": problem, "state": "on"}]
@@ -99,7 +99,7 @@ def test_problems_are_listed_while_there_are_any() -> None:
 
 def test_several_of_each_have_their_own_headings() -> None:
     other = transmitter_device(NAMES, "my-cottage", {}, None)
-    found = sections(transmitters=[HOME, other], panels=[HOUSE, HOUSE])
+    found = sections(HOME, other, HOUSE, HOUSE)
     headings = [cards[0]["heading"] for cards in found]
     assert headings == ["House", "House", "Transmitter home", "Transmitter my-cottage", "History"]
     # Home Assistant replaces what an entity id cannot have.
@@ -130,7 +130,7 @@ def test_several_of_each_have_their_own_headings() -> None:
 )
 def test_names_stay_as_they_are(name: str) -> None:
     device = transmitter_device(NAMES, "home", {"x": NamedAlarm("x", name, Alarm("BA"))}, None)
-    cards, _ = sections(transmitters=[device], panels=[])
+    cards, _ = sections(device)
     assert [card["name"] for card in cards if card.get("entity") == f"switch.{HOME_ID}_alarm_x"] == [name]
 
 
