@@ -2,6 +2,6 @@
 
 from hypothesis import settings
 
-pytest_plugins = ["support.fixtures", "support.secrecy"]
+pytest_plugins = ["support.fixtures", "support.secrecy", "support.stores"]
 settings.register_profile("same", derandomize=True, deadline=None)
 settings.load_profile("same")

@@ -4,63 +4,50 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Coroutine, Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING
 
-from bridge.app import build, health, watchdog, web
+from bridge.app import build, watchdog, web
 from bridge.app.clock_watch import ClockWatch
+from bridge.app.front import Work, front
+from bridge.app.ownership import Place
 from bridge.app.problem_log import ProblemLog
+from bridge.app.requests import RequestHandler
 from bridge.app.start_log import log_start
 from bridge.app.status import BridgeStatus
 from bridge.common.clock import Clock
 from bridge.common.errors import BridgeError, DamagedError, StoreError, first
 from bridge.common.problems import Kind, Problems
-from bridge.common.stop import stop_signals
 from bridge.config.settings import Settings
 from bridge.g90.connections import Connections
 from bridge.g90.server import PanelServer
 from bridge.g90.state.model import PanelState
 from bridge.mqtt.outgoing import Outgoing
 from bridge.mqtt.routes import Router
-from bridge.mqtt.session import Session
+from bridge.mqtt.session import Ending, Session
 from bridge.panels.commands import PanelCommands
-from bridge.panels.events import MISSED_MAX_AGE_S, Panels, check_stored
+from bridge.panels.events import MISSED_MAX_AGE_S, Panels
 from bridge.panels.topics import PanelTopics
+from bridge.record.months import Month
 from bridge.record.recorder import Recorder
 from bridge.store.database import Store
 from bridge.store.edges import Edges
-from bridge.store.lock import hold
 from bridge.store.maintenance import maintain
-from bridge.store.recovery import Recovery, RecoveryReport
+from bridge.store.sqlite.recovery import RecoveryReport
 from bridge.transmitters.intake import CommandHandler
 from bridge.transmitters.network import Network
 from bridge.transmitters.publisher import Publisher
 from bridge.transmitters.record import RecordPublisher
 from bridge.transmitters.scheduled_tests import ScheduledTests
 
+if TYPE_CHECKING:
+    pass
+
 log = logging.getLogger(__name__)
 
-_Work = Coroutine[Any, Any, None]
 
-
-async def run(settings: Settings, log_lines: Iterable[str] = ()) -> None:
-    """Run the bridge until SIGTERM, SIGINT or SIGHUP. Raises ConfigError, BusyError or StoreError.
-
-    `log_lines` always has the last lines of the log, for `sosbridge dump`.
-    """
-    path = settings.store.path
-    with stop_signals() as stop, hold(path):
-        recovery = Recovery(path, check_stored)
-        while not stop.is_set():
-            async with await recovery.open() as store:
-                damaged = await _run_once(Bridge(settings, store, recovery.report, log_lines), stop)
-            if damaged is not None:
-                await recovery.renew(damaged)
-    log.info("stopped")
-
-
-async def _run_once(bridge: Bridge, stop: asyncio.Event) -> DamagedError | None:
+async def run_once(bridge: Bridge, stop: asyncio.Event) -> DamagedError | None:
     """Run `bridge` until `stop` is set or its store shows damage, which is returned. Raises BridgeError."""
     damaged = None
     try:
@@ -79,17 +66,22 @@ class Bridge:
         settings: Settings,
         store: Store,
         report: RecoveryReport | None = None,
-        log_lines: Iterable[str] = (),
+        place: Place | None = None,
     ) -> None:
-        """`report`: how a damaged store was replaced before this start."""
+        """`report`: how a damaged store was replaced before this start.
+
+        `place`: in a cluster; then the node shows the page and answers health checks.
+        """
         self._settings, self._store, self._report = settings, store, report
-        self._log_lines = log_lines
+        self._ownership = ownership = place.ownership if place else None
         self._clock = clock = Clock()
         self._outbox = outbox = build.outbox(settings, store)
         outgoing = Outgoing(asyncio.Event())
         topics, panel_topics = build.topics(settings), PanelTopics(settings.mqtt.base_topic)
-        self._problems = problems = Problems()
-        board = web.board(settings, outgoing, problems)
+        self.problems = problems = Problems()
+        self._board = board = place.board if place else web.board(settings, problems)
+        if board:
+            outgoing.follow(board.published)
         self._recorder = Recorder(edges := Edges(store), clock)
         measured = board.measured if board else None
         self._record = RecordPublisher(topics, edges, outgoing, build.subjects(settings), clock, measured)
@@ -98,22 +90,28 @@ class Bridge:
         self._known = known = build.known_panels(settings.g90, connections)
         self._problem_log = ProblemLog(problems, known.label)
         self._tests = ScheduledTests(build.planned_tests(settings), outbox, clock, problems)
-        network = Network(answered=board.exchanges.add) if board else Network()
-        self._transmitters = build.transmitters(settings, outbox, publisher, clock, network)
+        network = Network()
+        if board:
+            network.answered = board.exchanges.add
+        if ownership:
+            network.permit = ownership.permit
+        self._transmitters = build.transmitters(
+            settings, outbox, publisher, clock, network, place.homes if place else None
+        )
         self._clock_watch = ClockWatch(clock, outbox, problems, publisher.emit)
         self._announcer = announcer = build.announcer(settings, outgoing)
         self._panel_commands = PanelCommands(panel_topics, outgoing, known, clock=clock, emit=publisher.emit)
+        self.requests = RequestHandler(store, ownership.shard, outbox, clock) if ownership else None
         # Commands of transmitters last: where the disk is full they wait.
         commands = *self._panel_commands.routes, *CommandHandler(topics, outbox, publisher, clock).routes
         self._session = Session(
-            build.broker(settings.mqtt), outgoing, Router((announcer.route, *commands), publisher.emit),
-            build.subscriptions(topics, panel_topics, known, announcer), outbox.deliveries, problems,
+            build.broker(settings), outgoing, Router((announcer.route, *commands), publisher.emit),
+            build.subscriptions(topics, panel_topics, known, announcer), outbox.deliveries, problems, ownership,
         )  # fmt: skip
         self.status = BridgeStatus(
             topics, outbox, outgoing, self._session, self._transmitters, known,
             protocol=settings.mqtt.protocol, started_at=clock.now(),
         )  # fmt: skip
-        self._web = web.server(settings, board, store, outbox, self._session, self.status.hanging) if board else None
         self._panels = Panels(
             panel_topics, outbox, outgoing, known,
             rules=[each.rule() for each in settings.forward], clock=clock,
@@ -136,9 +134,10 @@ class Bridge:
             try:
                 await stop.wait()
             finally:  # also where one of these failed: a connection that broke in that moment is not tried again
-                self._session.stop()
+                self._session.stop(self._ownership.ending if self._ownership else Ending.OFFLINE)
             log.info("stopping")
-            manager.notify(STOPPING=1)
+            if self._ownership is None:
+                manager.notify(STOPPING=1)
             for group in groups:
                 await _end(group)
             await self._publisher.flush()
@@ -155,17 +154,17 @@ class Bridge:
             states = await self._panels.restore()
             server = build.server(
                 g90, len(self._transmitters), self._panels, self._known, self._connections, states, self._clock,
-                self._problems,
+                self.problems,
             )  # fmt: skip
         await self._publisher.restore()
         self.status.publish_info()
         build.announce(self._settings, self._announcer)
         return server
 
-    def _work(self, manager: watchdog.Manager, server: PanelServer | None) -> list[dict[str, _Work]]:
+    def _work(self, manager: watchdog.Manager, server: PanelServer | None) -> list[dict[str, Work]]:
         """Return what runs, by name, in the order in which it is stopped."""
         status, clock = self.status, self._clock
-        listening: dict[str, _Work] = {}
+        listening: dict[str, Work] = {}
         if server is not None:
             readers = {
                 f"reader of panel {guid}": panel.reader.run(server.registry)
@@ -185,24 +184,39 @@ class Bridge:
             "test alarms": self._tests.run(),
             "problem log": self._problem_log.run(),
             "announcer": self._announcer.run(),
-            "health": health.serve(self._settings.store.path, status.hanging, self._problems, self._details),
-            "watchdog": watchdog.watch(manager, self._session.connected, status.hanging),
         }
-        if self._web is not None:
-            others["web"] = self._web.run()
+        if self._ownership is None:
+            others |= front(self._settings, self, self.problems, manager, self._session.connected, self._board)
+        else:
+            others["ownership"] = self._ownership.run(self.online)
+            assert self.requests  # noqa: S101 - made with the ownership
+            others["requests"] = self.requests.run()
         lines = {f"transmitter {name}": each.run() for name, each in self._transmitters.items()}
         publishing = {"publisher": self._publisher.run(), "recorder": self._recorder.run()}
         return [listening, others, lines, publishing, {"session": self._session.run()}]
 
-    async def _details(self) -> list[tuple[str, ...]]:
-        """Return the counters and the log for the health check's socket."""
-        try:
-            counters = await self.status.health()
-        except StoreError as error:
-            counters = {"store": str(error)}
-        return [*(("counter", name, str(value)) for name, value in counters.items())] + [
-            ("log", line) for line in self._log_lines
-        ]
+    # For the page and the node
+
+    def online(self) -> bool:
+        return self._session.connected.is_set()
+
+    def reconnects(self) -> int:
+        return max(0, self._session.connects - 1)
+
+    async def hanging(self) -> list[str]:
+        return await self.status.hanging()
+
+    async def report(self, transmitter: str, month: Month) -> str | None:
+        return await web.report(self._settings, self._store, self._outbox, transmitter, month)
+
+    async def counters(self) -> Mapping[str, object]:
+        return await self.status.health()
+
+    def state(self) -> str:
+        return ""
+
+    def owned(self) -> Mapping[int, bool]:
+        return {}
 
     def _store_failed(self, failure: StoreError | None) -> None:
         """Report that the disk takes no writes, or that it does again."""
@@ -211,7 +225,7 @@ class Bridge:
         else:
             self._publisher.emit("store_failed", error=str(failure))
         text = f"{failure}; alarms are sent from memory until it takes writes again"
-        self._problems.set(Kind.STORE_FAILED, None if failure is None else text)
+        self.problems.set(Kind.STORE_FAILED, None if failure is None else text)
 
     def _panel_stored(self, state: PanelState) -> None:
         self._announcer.announce_panel(state)

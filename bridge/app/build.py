@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
 from functools import partial
@@ -14,7 +15,7 @@ from bridge.common.clock import Clock
 from bridge.common.models import Secret
 from bridge.common.problems import Kind, Problems
 from bridge.config.panels import G90Settings, PanelSettings
-from bridge.config.settings import MqttSettings, Settings
+from bridge.config.settings import Settings
 from bridge.config.transmitters import TransmitterSettings
 from bridge.config.types import host_port
 from bridge.g90.connections import Connections
@@ -42,7 +43,7 @@ from bridge.sos_access.client import AsyncSOSAccessClient
 from bridge.sos_access.peer import Peer
 from bridge.store.database import Store
 from bridge.store.outbox import Outbox
-from bridge.store.passwords import Passwords, password_file
+from bridge.store.passwords import PasswordFile, PasswordHome, Passwords, password_file
 from bridge.transmitters.line import Line
 from bridge.transmitters.network import Network
 from bridge.transmitters.publisher import Publisher
@@ -51,6 +52,8 @@ from bridge.transmitters.scheduled_tests import PlannedTests
 from bridge.transmitters.topics import Reach, Topics
 from bridge.transmitters.transmitter import Transmitter
 
+_TAKES_OVER_S = 5.0
+"""What the next owner of a shard needs, after the lease, until it has the MQTT session."""
 _FILES_OF_A_TRANSMITTER = 4
 """Connections of an alarm to two receivers, one of a ping; its passwords while they are written."""
 
@@ -92,7 +95,8 @@ def _routes(each: TransmitterSettings) -> list[Route]:
     return [Route(receiver, path) for path in paths for receiver in receivers(each)]
 
 
-def broker(mqtt: MqttSettings) -> Broker:
+def broker(settings: Settings) -> Broker:
+    mqtt = settings.mqtt
     tls = mqtt.tls if mqtt.tls and mqtt.tls.enabled else None
     return Broker(
         host=mqtt.host,
@@ -102,6 +106,7 @@ def broker(mqtt: MqttSettings) -> Broker:
         protocol=mqtt.protocol,
         client_id=mqtt.client_id or mqtt.base_topic.replace("/", "-"),
         session_expiry_s=int(mqtt.session_expiry),
+        will_delay_s=int(settings.store.lease + _TAKES_OVER_S) if settings.store.url else 0,
         keepalive_s=int(mqtt.keepalive),
         transport=mqtt.transport,
         websocket_path=mqtt.websocket_path,
@@ -129,21 +134,28 @@ def client(each: TransmitterSettings, authentication: Secret, clock: Clock | Non
     )
 
 
-def passwords(store: Path, each: TransmitterSettings) -> Passwords:
-    """Return the passwords of a transmitter, which lie beside the store."""
-    path = password_file(store, each.name, each.transmitter_code, each.transmitter_type)
-    return Passwords(path, each.authentication, list(receivers(each)))
+Homes = Callable[[TransmitterSettings], PasswordHome]
+"""Where the passwords of a transmitter are kept."""
+
+
+def beside(store: Path) -> Homes:
+    """Return the homes of passwords beside a store that is a file."""
+    return lambda each: PasswordFile(password_file(store, each.name, each.transmitter_code, each.transmitter_type))
 
 
 def line(
-    settings: Settings, each: TransmitterSettings, clock: Clock | None = None, network: Network | None = None
+    settings: Settings,
+    each: TransmitterSettings,
+    clock: Clock | None = None,
+    network: Network | None = None,
+    homes: Homes | None = None,
 ) -> Line:
     """Return a transmitter's line. Raises ConfigError."""
-    network, clock = network or Network(), clock or Clock()
+    network, clock, homes = network or Network(), clock or Clock(), homes or beside(settings.store.path)
     return Line(
         name=each.name,
         client=client(each, each.authentication, clock),
-        passwords=passwords(settings.store.path, each),
+        passwords=Passwords(homes(each), each.authentication, list(receivers(each))),
         peers=_peers(each, network),
         network=network,
         clock=clock,
@@ -180,10 +192,10 @@ def outbox(settings: Settings, store: Store) -> Outbox:
 
 
 def transmitters(
-    settings: Settings, queue: Outbox, publisher: Publisher, clock: Clock, network: Network
+    settings: Settings, queue: Outbox, publisher: Publisher, clock: Clock, network: Network, homes: Homes | None = None
 ) -> dict[str, Transmitter]:
     """Return the transmitters by name. Raises ConfigError."""
-    lines = [line(settings, each, clock, network) for each in settings.transmitters]
+    lines = [line(settings, each, clock, network, homes) for each in settings.transmitters]
     return {each.name: Transmitter(each, queue, publisher, clock) for each in lines}
 
 

@@ -25,12 +25,14 @@ class UnhealthyError(BridgeError):
 class Report:
     """What hangs, the problems as [kind, owner, since, text], and the owners that are not checked yet.
 
-    With `details`: the counters of TOPICS.md (Bridge health) by name, and the last lines of the log.
+    `state` is what the node does in its cluster, such as standby; '' without one. With `details`: the counters of
+    TOPICS.md (Bridge health) by name, and the last lines of the log.
     """
 
     def __init__(self, lines: list[list[str]]) -> None:
         self.hanging = [name for what, name, *_ in lines if what == "hangs"]
         self.problems = [fields for what, *fields in lines if what == "problem"]
+        self.state = next((name for what, name, *_ in lines if what == "state"), "")
         self.unknown = [owner for what, owner, *_ in lines if what == "unknown"]
         self.counters = {name: value for what, name, value, *_ in (line for line in lines if line[0] == "counter")}
         self.log = ["\t".join(words) for what, *words in lines if what == "log"]

@@ -29,6 +29,8 @@ _OVER = {
     Kind.UNCONFIGURED_WAITING: "no alarms of unconfigured transmitters are left",
     Kind.CLOCK_WRONG: "the clock is right",
     Kind.WEB_PORT_TAKEN: "the status page is available",
+    Kind.STANDBY_MISSING: "another node can take over",
+    Kind.CONFIGURATION_DIFFERS: "all nodes have the same configuration",
 }
 """The kinds that are logged here, and what is said when they are over."""
 _MAY_HEAL = frozenset({Kind.PANEL_OFFLINE, Kind.PANEL_UNREADABLE})

@@ -15,7 +15,7 @@ log = logging.getLogger(__name__)
 
 def log_start(settings: Settings) -> None:
     """Write the lines, each with what it is about, then the warnings."""
-    mqtt = build.broker(settings.mqtt)
+    mqtt = build.broker(settings)
     log.info("store %s", settings.store.path)
     text = "broker %s:%d, MQTT %s%s, client id %s, base topic %s"
     log.info(text, mqtt.host, mqtt.port, mqtt.protocol, ", TLS" * mqtt.tls, mqtt.client_id, settings.mqtt.base_topic)

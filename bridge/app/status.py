@@ -99,6 +99,10 @@ class BridgeStatus:
         """
         with suppress(StoreError):
             await self._outbox.change_mark()
+        return self.stopped()
+
+    def stopped(self) -> list[str]:
+        """Return the names of the workers that hang, without waiting for the store."""
         pulses = [self._session.pulse, *(each.pulse for each in self._transmitters.values())]
         return [pulse.name for pulse in pulses if pulse.stopped]
 

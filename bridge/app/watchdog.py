@@ -53,11 +53,18 @@ class Manager:
         return True
 
 
-async def watch(manager: Manager, online: asyncio.Event, hanging: Callable[[], Awaitable[list[str]]]) -> None:
+async def watch(
+    manager: Manager,
+    online: asyncio.Event,
+    hanging: Callable[[], Awaitable[list[str]]],
+    state: Callable[[], str] | None = None,
+) -> None:
     """Notify that we live while nothing is `hanging`, and once that we are online, until cancelled.
 
     Being online may take as long as the broker is away: until then the time that a start may take is extended.
+    `state` says what we do, by default whether we are online.
     """
+    state = state or (lambda: "online" if online.is_set() else "the broker is away")
     ready = False
     try:
         while True:
@@ -67,7 +74,7 @@ async def watch(manager: Manager, online: asyncio.Event, hanging: Callable[[], A
             else:
                 faulthandler.dump_traceback_later(_ENDED_AFTER_S, exit=True, file=_STDERR)
                 extended = {} if ready else {"EXTEND_TIMEOUT_USEC": int(4 * manager.turn_s * _MICROSECONDS)}
-                manager.notify(WATCHDOG=1, STATUS="online" if online.is_set() else "the broker is away", **extended)
+                manager.notify(WATCHDOG=1, STATUS=state(), **extended)
             if online.is_set() and not ready:
                 ready = manager.notify(READY=1)
             with suppress(TimeoutError):

@@ -8,8 +8,9 @@ import sys
 from dataclasses import fields, replace
 from typing import Literal
 
-from bridge.app.build import line, topics
+from bridge.app.build import Homes, line, topics
 from bridge.cli.common import coloured, find_transmitter
+from bridge.cli.stores import homes
 from bridge.common.errors import BusyError, StoreError
 from bridge.common.models import Alarm, Secret
 from bridge.common.text import clean
@@ -19,7 +20,7 @@ from bridge.sos_access.client import Exchange
 from bridge.sos_access.messages import NewAuthResponse, Response
 from bridge.sos_access.prepare import prepare
 from bridge.sos_access.status import PingTooOften, ServiceUnavailable
-from bridge.store.lock import hold, is_held
+from bridge.store.sqlite.lock import hold, is_held
 from bridge.transmitters.line import Line
 
 _OPTIONS = [field.name for field in fields(Alarm) if field.name not in ("event_code", "urgent")]
@@ -34,7 +35,7 @@ async def restore_alarm(args: argparse.Namespace) -> int:
 
 
 async def _send(args: argparse.Namespace, alarm_type: Literal["AL", "RE"]) -> int:
-    each, sender = _sender(args)
+    each, sender = await _sender(args)
     alarm, warnings = prepare(Alarm(args.event_code, **{name: getattr(args, name) for name in _OPTIONS}))
     for warning in warnings:
         print(coloured(f"warning: {warning}", good=None))
@@ -43,7 +44,7 @@ async def _send(args: argparse.Namespace, alarm_type: Literal["AL", "RE"]) -> in
 
 
 async def send_ping(args: argparse.Namespace) -> int:
-    each, sender = _sender(args)
+    each, sender = await _sender(args)
     try:
         exchange = await sender.exchange(sender.client.ping_request(args.reference))
     except (ServiceUnavailable, PingTooOften) as error:
@@ -52,25 +53,27 @@ async def send_ping(args: argparse.Namespace) -> int:
     return 0
 
 
-def _sender(args: argparse.Namespace) -> tuple[TransmitterSettings, Line]:
+async def _sender(args: argparse.Namespace) -> tuple[TransmitterSettings, Line]:
     """Return the chosen transmitter and its line. Raises ConfigError and StoreError."""
     settings = args.load_settings()
     each = find_transmitter(settings, args.transmitter)
     # The running service owns the passwords: beside it they are only read.
-    return each, _line(settings, each, owner=not is_held(settings.store.path))
+    owner = settings.store.url is None and not is_held(settings.store.path)
+    return each, _line(settings, each, await homes(settings), owner=owner)
 
 
 async def rotate_password(args: argparse.Namespace) -> int:
     settings = args.load_settings()
     each = find_transmitter(settings, args.transmitter)
+    topic = topics(settings).of(each.name, "auth/rotate")
+    instead = f"publish to it: mosquitto_pub -q 1 -t {topic} -n"
+    if settings.store.url is not None:
+        raise BusyError(f"nodes share the passwords, and the owner changes them; {instead}")
     path = settings.store.path
     if is_held(path):
-        topic = topics(settings).of(each.name, "auth/rotate")
-        raise BusyError(
-            f"the store {path} is in use by a running sosbridge; publish to it: mosquitto_pub -t {topic} -n"
-        )
+        raise BusyError(f"the store {path} is in use by a running sosbridge; {instead}")
     with hold(path):
-        sender = _line(settings, each, owner=True)
+        sender = _line(settings, each, await homes(settings), owner=True)
         if (refusal := await sender.rotation_refusal()) is not None:
             raise StoreError(refusal)
         exchange = await sender.exchange(sender.client.new_auth_request(args.reference))
@@ -82,8 +85,8 @@ async def rotate_password(args: argparse.Namespace) -> int:
     return 0
 
 
-def _line(settings: Settings, each: TransmitterSettings, *, owner: bool) -> Line:
-    found = replace(line(settings, each), owns_passwords=owner)
+def _line(settings: Settings, each: TransmitterSettings, at: Homes, *, owner: bool) -> Line:
+    found = replace(line(settings, each, homes=at), owns_passwords=owner)
     if found.passwords.problem is not None:
         print(coloured(f"warning: {found.passwords.problem}", good=None), file=sys.stderr)
     return found

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 from argparse import ArgumentTypeError
-from importlib import import_module
 from typing import Final
 
 from bridge.common.text import clean
+from bridge.config import types
 
 _NUMBER: Final = re.compile("[0-9]{1,18}")
 """Up to what fits into an SQLite integer."""
@@ -22,11 +22,20 @@ def number(text: str, least: int, most: int) -> int:
 
 def port(text: str) -> int:
     """Return a port; 0 lets the system choose."""
-    return number(text, 0, 0xFFFF)
+    return number(text, 0, types.LAST_PORT)
 
 
 def count(text: str) -> int:
     return number(text, 1, 10**9)
+
+
+def row(text: str) -> int:
+    """Return a number of the outbox."""
+    return number(text, 0, 10**18)
+
+
+def retries(text: str) -> int:
+    return number(text, 0, 999)
 
 
 def seconds(text: str) -> float:
@@ -50,7 +59,6 @@ def timeout(text: str) -> float:
 def host_port(text: str, default: int | None = None) -> tuple[str, int]:
     """Return host and port of `HOST:PORT`, or of `HOST` if there is a default port."""
     try:
-        found: tuple[str, int] = import_module("bridge.config.types").host_port(text, default)  # pydantic
+        return types.host_port(text, default)
     except ValueError as error:
         raise ArgumentTypeError(clean(error)) from None
-    return found

@@ -6,8 +6,8 @@ import argparse
 import asyncio
 from pathlib import Path
 
-from bridge.store import backup
-from bridge.store.lock import hold
+from bridge.store.sqlite import backup
+from bridge.store.sqlite.lock import hold
 
 
 async def save(args: argparse.Namespace) -> int:

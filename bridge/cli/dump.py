@@ -7,6 +7,7 @@ import asyncio
 import json
 import os
 import platform
+import re
 import sqlite3
 import ssl
 import subprocess
@@ -23,12 +24,12 @@ from bridge import __version__
 from bridge.app import build
 from bridge.app.health_client import UnhealthyError, ask
 from bridge.cli.common import existing_store
+from bridge.cli.stores import homes, opened
 from bridge.common.errors import BridgeError, ConfigError
 from bridge.common.files import write_private
 from bridge.common.models import Secret
 from bridge.config.settings import Settings
 from bridge.config.sources import find
-from bridge.store.database import Store
 from bridge.store.outbox import Outbox
 
 _HEAD: Final = """\
@@ -42,6 +43,8 @@ _LIBRARIES: Final = (
 )  # fmt: skip
 _SHORTEST_MASKED: Final = 6
 """Characters of a secret that is masked wherever it stands; a code of four digits would hit times and counters."""
+_IN_URL: Final = re.compile("://[^/@]*?:([^/]*)@")
+"""The password in the address of a database."""
 _JOURNAL: Final = ("journalctl", "--unit=sosbridge", "--lines=300", "--no-pager", "--output=cat")
 _JOURNAL_S: Final = 10.0
 
@@ -61,7 +64,7 @@ async def write(args: argparse.Namespace) -> int:
         parts["store"] = await _store(settings)
     parts["log"] = parts.pop("log") or await asyncio.to_thread(_journal)  # the longest comes last
     text = "\n".join([_HEAD.format(now=f"{now:%Y-%m-%d %H:%M:%S %z}"), *_sections(parts)])
-    for secret in _secrets(settings):
+    for secret in await _secrets(settings):
         text = secret.mask(text)
     try:
         await asyncio.to_thread(write_private, path, text.encode())
@@ -127,7 +130,7 @@ async def _store(settings: Settings) -> list[str]:
 async def _sizes(settings: Settings) -> list[str]:
     path = existing_store(settings)
     lines = [f"{file.name}: {file.stat().st_size} bytes" for file in sorted(path.parent.glob(f"{path.name}*"))]
-    async with await Store.open(path) as store:
+    async with opened(settings, path) as store:
         outbox = Outbox(store)
         names = [each.name for each in settings.transmitters]
         counts = {name: await outbox.counts(name) for name in names}
@@ -146,19 +149,23 @@ def _journal() -> list[str]:
     return lines or ["not available: no service answers, and the journal has no lines of it; add those you have"]
 
 
-def _secrets(settings: Settings | None) -> Iterator[Secret]:
-    """Yield the configured passwords and codes, and the rotated passwords."""
+async def _secrets(settings: Settings | None) -> list[Secret]:
+    """Return the configured passwords and codes, and the rotated passwords."""
     if settings is None:
-        return
+        return []
     found = list(_within(settings))
+    at = None
+    with suppress(BridgeError):  # no library for the database
+        at = await homes(settings)
     for each in settings.transmitters:
-        found += build.passwords(settings.store.path, each).candidates()
-    yield from (secret for secret in found if len(secret.reveal()) >= _SHORTEST_MASKED)
+        found += build.line(settings, each, homes=at).passwords.candidates()
+    return [secret for secret in found if len(secret.reveal()) >= _SHORTEST_MASKED]
 
 
 def _within(value: object) -> Iterator[Secret]:
     if isinstance(value, Secret):
         yield value
+        yield from map(Secret, _IN_URL.findall(value.reveal()))
     elif isinstance(value, BaseModel):
         for _, each in value:
             yield from _within(each)

@@ -31,7 +31,13 @@ def check(config: str | None, overrides: list[str], *, strict: bool, as_json: bo
     good = not (report.hanging or report.problems or report.unknown)
     if as_json:
         problems = [dict(zip(("kind", "owner", "since", "text"), each, strict=True)) for each in report.problems]
-        found = {"healthy": good, "hanging": report.hanging, "problems": problems, "unknown": report.unknown}
+        found = {
+            "healthy": good,
+            "state": report.state,
+            "hanging": report.hanging,
+            "problems": problems,
+            "unknown": report.unknown,
+        }
         print(import_module("json").dumps(found, indent=2, ensure_ascii=False))
     else:
         _show(report)
@@ -46,7 +52,7 @@ def _show(report: Report) -> None:
     for owner in report.unknown:
         print(f"{owner}: not checked yet")
     if not (report.hanging or report.problems or report.unknown):
-        print("healthy")
+        print("healthy, standby" if report.state == "standby" else "healthy")
 
 
 def store_path(config: str | None, overrides: list[str]) -> str:

@@ -8,12 +8,12 @@ import sys
 from datetime import datetime
 
 from bridge.cli.common import existing_store, print_json, print_table
+from bridge.cli.stores import opened
 from bridge.common.clock import Clock
 from bridge.common.text import clean
 from bridge.config.types import seconds
 from bridge.record import export
 from bridge.record.alarms import read_entry
-from bridge.store.database import Store
 from bridge.store.edges import Edges
 
 _COLUMNS = (
@@ -36,7 +36,8 @@ def since(text: str) -> float:
 
 async def show(args: argparse.Namespace) -> int:
     found: list[dict[str, object]] = []
-    async with await Store.open(existing_store(args.load_settings())) as store:
+    settings = args.load_settings()
+    async with opened(settings, existing_store(settings)) as store:
         async for portion in Edges(store).results(args.since, args.transmitter):
             for result in portion:
                 each = read_entry(result.request, result.payload)

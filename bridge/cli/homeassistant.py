@@ -10,13 +10,13 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 from bridge.app import build
+from bridge.cli.stores import opened
 from bridge.common.errors import ConfigError
 from bridge.config.settings import Settings
 from bridge.g90.state.model import Now, PanelState
 from bridge.g90.state.storage import from_json
 from bridge.homeassistant.dashboard import dashboard
 from bridge.mqtt.outgoing import Outgoing
-from bridge.store.database import Store
 from bridge.store.outbox import Outbox
 
 
@@ -44,8 +44,8 @@ async def _panels(settings: Settings) -> list[PanelState]:
     if settings.g90 is None:
         return []
     stored = {}
-    if settings.store.path.exists():
-        async with await Store.open(settings.store.path) as store:
+    if settings.store.url is not None or settings.store.path.exists():
+        async with opened(settings) as store:
             stored = await Outbox(store).panels()
     now = Now(time.monotonic(), datetime.now(UTC))
     names = {panel.guid: panel.name for panel in settings.g90.panels}

@@ -6,10 +6,10 @@ import json
 import logging
 import math
 import sys
-from collections import deque
 from datetime import datetime
 from typing import Literal
 
+from bridge.app.log_lines import KeptLines
 from bridge.common.lasting import Lasting
 
 _COLOURS = {"WARNING": "\033[33m", "ERROR": "\033[31m", "CRITICAL": "\033[1;31m"}
@@ -72,23 +72,14 @@ class Sparsely(logging.Filter):
         return lasting.is_due(record.created)
 
 
-class _Keeping(logging.Handler):
-    """Adds each line of the log to `lines`."""
-
-    def __init__(self, lines: deque[str]) -> None:
-        super().__init__()
-        self._lines = lines
-        self.setFormatter(HumanFormatter(colours=False))
-
-    def emit(self, record: logging.LogRecord) -> None:
-        self._lines.extend(self.format(record).splitlines())
-
-
-def setup_logging(level: str, style: Literal["human", "json"], keep: deque[str] | None = None) -> None:
-    """Log to standard error from `level` on, replacing any earlier setup; `keep` gets the lines as well."""
+def setup_logging(level: str, style: Literal["human", "json"], *, keep: bool = False) -> None:
+    """Log to standard error from `level` on, replacing any earlier setup; `keep` the last lines as well."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonFormatter() if style == "json" else HumanFormatter(colours=sys.stderr.isatty()))
-    handlers = [handler] if keep is None else [handler, _Keeping(keep)]
+    handlers: list[logging.Handler] = [handler]
+    if keep:
+        handlers.append(KeptLines())
+        handlers[-1].setFormatter(HumanFormatter(colours=False))
     for each in handlers:
         each.addFilter(Sparsely())
     logging.basicConfig(level=level.upper(), handlers=handlers, force=True)

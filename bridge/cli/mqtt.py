@@ -13,13 +13,13 @@ from bridge.common.text import clean, counted
 from bridge.config.settings import Settings
 from bridge.homeassistant.entity import Names
 from bridge.mqtt import retained
-from bridge.store.lock import is_held
+from bridge.store.sqlite.lock import is_held
 
 
 async def clear(args: argparse.Namespace) -> int:
     """List the retained topics of this installation, ask, and remove them. Return 1 if the answer is no."""
     settings: Settings = args.load_settings()
-    target, base = broker(settings.mqtt), settings.mqtt.base_topic
+    target, base = broker(settings), settings.mqtt.base_topic
     if settings.store.path.exists() and is_held(settings.store.path):
         raise BusyError("the service runs and would publish its topics again; stop it first")
     found = await _topics(settings)
@@ -46,7 +46,7 @@ async def _topics(settings: Settings) -> dict[str, bytes]:
         settings.mqtt.base_topic,
         Names(settings.homeassistant.discovery_prefix, settings.mqtt.base_topic, __version__),
     )
-    found = await retained.retained(broker(settings.mqtt), (f"{base}/#", names.filter))
+    found = await retained.retained(broker(settings), (f"{base}/#", names.filter))
     return {topic: payload for topic, payload in found.items() if topic.startswith(f"{base}/") or names.is_ours(topic)}
 
 

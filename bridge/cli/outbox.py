@@ -7,18 +7,17 @@ import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+from bridge.cli import stores
 from bridge.cli.common import find_transmitter, print_json, print_table
-from bridge.common.clock import Clock
 from bridge.common.errors import BridgeError
 from bridge.common.text import clean, timestamp
-from bridge.store.database import Store
 from bridge.store.outbox import Outbox
 from bridge.store.records import Queued, State
 
 
 @asynccontextmanager
 async def _opened(args: argparse.Namespace) -> AsyncIterator[Outbox]:
-    async with await Store.open(args.load_settings().store.path) as store:
+    async with stores.opened(args.load_settings()) as store:
         yield Outbox(store)
 
 
@@ -91,20 +90,18 @@ def _as_json(queued: Queued) -> dict[str, object]:
 
 
 async def retry(args: argparse.Namespace) -> int:
-    clock = Clock()
-    async with _opened(args) as outbox:
-        if not await outbox.retry(args.number, clock.now(), clock.moment()):
+    if not await stores.retry(args.load_settings(), args.number):
+        async with _opened(args) as outbox:
             if queued := await outbox.get(args.number):
                 raise BridgeError(f"number {args.number} is {queued.state}, not rejected; it needs no retry")
-            raise _none(args.number)
+        raise _none(args.number)
     print(f"number {args.number} is queued again")
     return 0
 
 
 async def drop(args: argparse.Namespace) -> int:
-    async with _opened(args) as outbox:
-        if not await outbox.drop(args.number, Clock().now()):
-            raise _none(args.number)
+    if not await stores.drop(args.load_settings(), args.number):
+        raise _none(args.number)
     print(f"number {args.number} was dropped")
     return 0
 

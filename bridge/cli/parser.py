@@ -9,10 +9,10 @@ from importlib import import_module
 from typing import Any, NoReturn
 
 from bridge import __version__
-from bridge.cli.rows import GROUPS, ONE_OF, Command, Option
+from bridge.cli.rows import GROUPS, ONE_OF, Command, Option, function
 from bridge.cli.table import COMMANDS, COMMON
 
-_SECRET = re.compile(r"((?:password|authentication|code)[\w.]*)=.*", re.IGNORECASE | re.DOTALL)
+_SECRET = re.compile(r"((?:password|authentication|code|store\.url)[\w.]*)=.*", re.IGNORECASE | re.DOTALL)
 _EPILOG = """\
 exit status: 0 success; 1 failure; 2 wrong usage or configuration; 3 the service is running, stop it first;
 4 refused by the receiver, or healthcheck --strict found a problem. Configuration file: --config FILE,
@@ -24,13 +24,13 @@ def command(words: Sequence[str]) -> Callable[[], int]:
     """Return what runs the command of `words`. Exits where they ask for help, or are wrong."""
     args = argparse.Namespace(config=None, overrides=[], log_level=None)
     rest = _common(_Parser(prog="sosbridge", usage=_USAGE, add_help=False)).parse_known_args(words, args)[1]
+    at = next((number for number, word in enumerate(rest) if word in COMMANDS), 0)
+    rest = [*rest[at:], *rest[:at]]  # a command's own options may precede it, too
     if rest[:1] == ["help"]:
         rest = [*rest[1:], "--help"]
-    first = next((word for word in rest if not word.startswith("-")), "")
-    parser(first).parse_args(rest, args)
+    parser(rest[0] if rest else "").parse_args(rest, args)
     row: Command = args.command
-    module, _, name = row.run.rpartition(".")
-    run = getattr(import_module(f"bridge.cli.{module}"), name)
+    run = function(row.run)
     if row.light:
         return lambda: run(args)
     return lambda: import_module("bridge.cli.common").execute(run, args)
@@ -53,6 +53,9 @@ class _Parser(argparse.ArgumentParser):
         super().__init__(allow_abbrev=False, formatter_class=_Formatter, **options)
 
     def error(self, message: str) -> NoReturn:
+        groups = (each.choices for each in self._actions if isinstance(each, argparse._SubParsersAction))  # noqa: SLF001
+        if message.endswith("required: COMMAND"):
+            message = f"a command is missing; known: {', '.join(next(groups))}"
         super().error(_SECRET.sub(r"\1=...", message))
 
     def _check_value(self, action: argparse.Action, value: Any) -> None:  # noqa: ANN401 - as there
@@ -67,8 +70,7 @@ class _Strict(_Parser):
         found, unknown = super().parse_known_args(args, namespace)
         if unknown and unknown[0].startswith("-"):
             name = unknown[0].partition("=")[0]
-            advice = _meant(name, self._option_string_actions) if self.prog != "sosbridge" else ""
-            self.error(f"unknown option {name}{advice or '; options of a command come after it'}")
+            self.error(f"unknown option {name}{_meant(name, self._option_string_actions)}")
         if unknown:
             self.error(f"unexpected argument {unknown[0]!r}")
         return found, unknown
@@ -94,8 +96,7 @@ def parser(only: str | None = None) -> argparse.ArgumentParser:
     for path, row in COMMANDS.items():
         above, _, name = path.rpartition(" ")
         if only in (None, path.partition(" ")[0]):
-            about = row.about or f"{row.help[0].upper()}{row.help[1:]}."
-            made = groups[above].add_parser(name, help=row.help, description=about, epilog=row.more)
+            made = groups[above].add_parser(name, help=row.help, description=row.about, epilog=row.more)
             _add(made, row.options)
             made.set_defaults(command=row)
             if not (row.run or row.options):

@@ -11,6 +11,7 @@ from pathlib import Path
 from bridge import __version__
 from bridge.app.build import subjects
 from bridge.cli.common import existing_store, find_transmitter, print_json, print_table
+from bridge.cli.stores import is_running, opened
 from bridge.common.clock import Clock
 from bridge.common.errors import BridgeError
 from bridge.common.text import clean
@@ -19,8 +20,6 @@ from bridge.record import export, report
 from bridge.record.figures import Figures
 from bridge.record.months import Month
 from bridge.record.reader import read_report
-from bridge.store.database import Store
-from bridge.store.lock import is_held
 from bridge.store.outbox import Outbox
 
 
@@ -35,9 +34,9 @@ async def show(args: argparse.Namespace) -> int:
     settings: Settings = args.load_settings()
     chosen = find_transmitter(settings, args.transmitter).name if args.transmitter else None
     now = Clock().now().timestamp()
-    async with await Store.open(existing_store(settings)) as store:
+    async with opened(settings, existing_store(settings)) as store:
         wanted = [each for each in subjects(settings) if chosen in (None, each.name)]
-        running = is_held(settings.store.path)
+        running = await is_running(settings)
         months = await read_report(store, Outbox(store), wanted, args.month or Month.of(now), now, running=running)
     if args.html is not None:
         await asyncio.to_thread(_write, Path(args.html), report.page(months, __version__, datetime.now().astimezone()))

@@ -4,29 +4,35 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from importlib import import_module
-from typing import Any, NamedTuple
+from typing import Any
+
+Option = tuple[tuple[str, ...], dict[str, Any], str]
+"""The names of an option or argument, the parameters of `add_argument`, and its group.
+
+A group is `ONE_OF`, whose options exclude each other, or a title in `GROUPS`; it may be empty.
+"""
 
 
-class Option(NamedTuple):
-    """An option or argument: its names and the parameters of `add_argument`."""
+class Command:  # not a dataclass: making one would take a third of the time of --help
+    """A command, or a group of them."""
 
-    names: tuple[str, ...]
-    given: dict[str, Any]
-    group: str = ""
-    """`ONE_OF`: excludes the others of this group; else the title of a group in `GROUPS`."""
+    def __init__(
+        self,
+        help: str,  # noqa: A002 - as argparse has it
+        run: str = "",
+        options: tuple[Option, ...] = (),
+        *,
+        about: str = "",
+        more: str = "",
+        light: bool = False,
+    ) -> None:
+        """`run` names a function in bridge.cli, such as "outbox.show"; it is empty for a group of commands.
 
-
-class Command(NamedTuple):
-    help: str
-    run: str = ""
-    """The function in bridge.cli, such as "outbox.show"; empty for a group of commands."""
-    options: tuple[Option, ...] = ()
-    about: str = ""
-    """The description; default: the help."""
-    more: str = ""
-    """Examples, printed last."""
-    light: bool = False
-    """`run` is a plain function that needs neither asyncio nor logging."""
+        `about` is the description, by default the help, and `more` is printed last. With `light`, `run` is a plain
+        function that needs neither asyncio nor logging.
+        """
+        self.help, self.run, self.options = help, run, options
+        self.about, self.more, self.light = about or f"{help[0].upper()}{help[1:]}.", more, light
 
 
 ONE_OF = "one of"
@@ -34,10 +40,14 @@ GROUPS = {"faults": "All given faults apply to each request, or to the first --t
 
 
 def option(*names: str, group: str = "", **given: Any) -> Option:  # noqa: ANN401 - argparse's
-    return Option(names, given, group)
+    """Return an option; `type` may name a function in bridge.cli, imported where the option is given."""
+    if isinstance(path := given.get("type"), str):
+        given["type"] = lambda text: function(path)(text)  # noqa: PLW0108 - imported only where it is called
+    return names, given, group
 
 
-def late(path: str) -> Callable[[str], Any]:
-    """Return a function of a command as an argument's type; imported where the argument is given."""
+def function(path: str) -> Callable[..., Any]:
+    """Import a function in bridge.cli, such as "outbox.show"."""
     module, _, name = path.rpartition(".")
-    return lambda text: getattr(import_module(f"bridge.cli.{module}"), name)(text)  # noqa: PLW0108 - not before
+    found: Callable[..., Any] = getattr(import_module(f"bridge.cli.{module}"), name)
+    return found

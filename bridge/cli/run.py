@@ -5,27 +5,22 @@ from __future__ import annotations
 import argparse
 import logging
 import os
-from collections import deque
 
 from bridge import __version__
-from bridge.app import bridge as app
+from bridge.app import service as app
 from bridge.cli.logs import setup_logging
 from bridge.config.sources import find
 
 log = logging.getLogger(__name__)
 
-_KEPT_LINES = 300
-"""Of the log, in memory, for `sosbridge dump`."""
-
 
 async def run(args: argparse.Namespace) -> int:
     """Run the service. Raises ConfigError, BusyError or StoreError if it cannot start."""
     settings = args.load_settings()
-    last_lines: deque[str] = deque(maxlen=_KEPT_LINES)
-    setup_logging(settings.log.level, settings.log.format, last_lines)
+    setup_logging(settings.log.level, settings.log.format, keep=True)
     file = args.config or find()
     log.info("sosbridge %s, configuration %s", __version__, file or "from the environment, without a file")
-    await app.run(settings, last_lines)
+    await app.run(settings)
     # Everything is written and closed, but a thread resolving the broker's name could keep the process for minutes.
     logging.shutdown()
     os._exit(0)

@@ -5,22 +5,16 @@ It imports no command, so that help and completion are quick.
 
 from __future__ import annotations
 
-from functools import partial
-
-from bridge.cli.arguments import number, port, timeout
-from bridge.cli.rows import ONE_OF, Command, Option, late, option
+from bridge.cli.rows import ONE_OF, Command, Option, option
 from bridge.cli.simulate.table import SIMULATE
 
 
-def _json(what: str) -> Option:
-    return option("--json", action="store_true", help=f"print JSON: {what}")
+def _json(what: str, group: str = "") -> Option:
+    return option("--json", action="store_true", help=f"print JSON: {what}", group=group)
 
 
 def _forms(what: str) -> tuple[Option, Option]:
-    return (
-        option("--csv", action="store_true", help="print CSV", group=ONE_OF),
-        _json(what)._replace(group=ONE_OF),
-    )
+    return option("--csv", action="store_true", help="print CSV", group=ONE_OF), _json(what, ONE_OF)
 
 
 COMMON = (
@@ -37,7 +31,7 @@ COMMON = (
 """The options of every command, before or after it."""
 _TRANSMITTER = option("-t", "--transmitter", metavar="NAME", help="needed if several are configured")
 _REFERENCE = option("--reference", metavar="TEXT", help="shown in the receiver's log")
-_NUMBER = option("number", type=partial(number, least=0, most=10**18), help="a number of `sosbridge outbox list`")
+_NUMBER = option("number", type="arguments.row", help="a number of `sosbridge outbox list`")
 _BACKUP = option("file", metavar="FILE", help="the backup, a tar file")
 _ENTRY = "number, transmitter, request, state, accepted_at, attempts, urgent, undelivered, unauthorized, error, "
 _ENTRY += "reference, alarm, warnings"
@@ -60,10 +54,16 @@ _REAL_ALARM += "alarm receiving centre first."
 _PANEL = (
     option("guid", nargs="?", metavar="GUID", help="a configured panel that has a host (default: the only one)"),
     option("--host", metavar="HOST[:PORT]", help="the panel's address (default port: 12368)"),
-    option("--timeout", type=timeout, default=2.0, metavar="S", help="seconds for each attempt (default: 2)"),
+    option(
+        "--timeout",
+        type="arguments.timeout",
+        default=2.0,
+        metavar="S",
+        help="seconds for each attempt (default: 2)",
+    ),
     option(
         "--retries",
-        type=partial(number, least=0, most=999),
+        type="arguments.retries",
         default=3,
         metavar="N",
         help="attempts after the first (default: 3)",
@@ -136,7 +136,7 @@ COMMANDS: dict[str, Command] = {
         (
             option(
                 "--since",
-                type=late("history.since"),
+                type="history.since",
                 default=0.0,
                 metavar="TIME",
                 help="a duration before now such as 24h or 7d, or a date such as 2026-11-30",
@@ -151,7 +151,7 @@ COMMANDS: dict[str, Command] = {
         "figures of a month: availability, alarms, transmission times",
         "report.show",
         (
-            option("--month", type=late("report.month"), metavar="YYYY-MM", help="default: this month"),
+            option("--month", type="report.month", metavar="YYYY-MM", help="default: this month"),
             _TRANSMITTER,
             option("--html", metavar="FILE", help="write a page that can be printed or sent", group=ONE_OF),
             *_forms("a list of months, one for each transmitter"),
@@ -173,6 +173,38 @@ COMMANDS: dict[str, Command] = {
         about="Replace the store by a backup; the old store is kept under another name. Existing password files stay, "
         "because they are newer. Pending commands of the backup are sent when the service starts.",
     ),
+    "store": Command("copy a store from SQLite to PostgreSQL; stop the service first"),
+    "store copy": Command(
+        "copy a SQLite store into a PostgreSQL database",
+        "store.copy",
+        (
+            option("--from", dest="source", required=True, metavar="sqlite:PATH", help="the store to copy"),
+            option(
+                "--to",
+                dest="target",
+                required=True,
+                metavar="URL",
+                help="postgresql://USER@HOST/DATABASE; give the password in PGPASSWORD or in a password file",
+            ),
+        ),
+        about="Copy commands, results, panels and passwords of a SQLite store into an empty PostgreSQL database, in "
+        "one transaction. Stop the service first; afterwards set store.url, and start no service on the old store: it "
+        "would send what is pending a second time.",
+    ),
+    "cluster": Command(
+        "list shards, their owners and the nodes of a cluster; remove a node",
+        about="The nodes that share the database store.url.",
+    ),
+    "cluster status": Command(
+        "list shards with their owners, and nodes; exit 1 if a shard has no owner",
+        "cluster.status",
+        (_json("a list of {what, name, works, details}; works is ok, failed or warning"),),
+    ),
+    "cluster forget": Command(
+        "remove a node that does not run any more, and will not again",
+        "cluster.forget",
+        (option("node", help="its node.name"),),
+    ),
     "panel": Command(
         "query or control a G90 panel in the local network",
         about="Query or control a G90 panel over UDP, without the bridge, or point it at this bridge.",
@@ -187,7 +219,7 @@ COMMANDS: dict[str, Command] = {
         "find the panels in the local network",
         "panel.find",
         (
-            option("--wait", type=timeout, default=5.0, metavar="S", help="seconds to wait (default: 5)"),
+            option("--wait", type="arguments.timeout", default=5.0, metavar="S", help="seconds to wait (default: 5)"),
             option("--to", metavar="ADDRESS[:PORT]", help="instead of a broadcast"),
             _json("a list of {address, guid, product, firmware}"),
         ),
@@ -246,7 +278,7 @@ COMMANDS: dict[str, Command] = {
         "demo.command.run",
         (
             option("--once", action="store_true", help="exit after the last step; status 0 if all worked"),
-            option("--port", type=port, default=0, help="the broker's port (default: a free one)"),
+            option("--port", type="arguments.port", default=0, help="the broker's port (default: a free one)"),
         ),
         about="Start a broker, simulated receivers, a simulated panel and the bridge on this machine. Show what "
         "happens to alarms while receivers fail and recover, then keep running for your own tests. Needs: pip install "
@@ -257,7 +289,10 @@ COMMANDS: dict[str, Command] = {
         "healthcheck.run",
         (
             option("--strict", action="store_true", help="exit 4 while anything needs a person or was not checked yet"),
-            _json("{healthy, hanging, problems, unknown}; problems is a list of {kind, owner, since, text}"),
+            _json(
+                "{healthy, state, hanging, problems, unknown}; state: of a node in its cluster; problems: a list of "
+                "{kind, owner, since, text}"
+            ),
         ),
         about="Ask the bridge that runs on the configured store what is wrong, and print it. Exit status: 0 while the "
         "bridge works, whatever it reports; 1 if it hangs or does not run; with --strict 4 while anything needs a "

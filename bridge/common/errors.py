@@ -29,6 +29,14 @@ class DamagedError(StoreError):
     """The store is damaged. Retrying does not help; the service replaces the store."""
 
 
+class LostError(StoreError):
+    """Another node may own the shard by now: nothing may be sent, published or acknowledged any more."""
+
+
+class InDoubtError(StoreError):
+    """Whether something was stored is not known: the commit was begun, and not answered for certain."""
+
+
 class BusyError(BridgeError):
     """The running service owns what this command needs; stop it, or use MQTT."""
 

@@ -40,6 +40,8 @@ class Kind(StrEnum):
     UNCONFIGURED_WAITING = "unconfigured_waiting"
     CLOCK_WRONG = "clock_wrong"
     WEB_PORT_TAKEN = "web_port_taken"
+    STANDBY_MISSING = "standby_missing"
+    CONFIGURATION_DIFFERS = "configuration_differs"
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +123,34 @@ class Problems:
         found = [problem for problem in self if _is_published(problem.kind, problem.about, transmitter)]
         doubted = any(_is_published(kind, about, transmitter) for kind, about in self._doubts)
         return None if doubted and not found else found
+
+
+class NodeProblems(Problems):
+    """The problems of a process, with those of the bridges that it runs."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._parts: list[Problems] = []
+
+    def include(self, part: Problems) -> None:
+        self._parts.append(part)
+        for follower in self._followers:
+            part.follow(follower)
+
+    def exclude(self, part: Problems) -> None:
+        self._parts.remove(part)
+
+    def follow(self, follower: Follower) -> None:
+        super().follow(follower)
+        for part in self._parts:
+            part.follow(follower)
+
+    def __iter__(self) -> Iterator[Problem]:
+        return iter([*super().__iter__(), *(problem for part in self._parts for problem in part)])
+
+    @property
+    def doubts(self) -> list[tuple[Kind, About]]:
+        return [*super().doubts, *(doubt for part in self._parts for doubt in part.doubts)]
 
 
 def _is_published(kind: Kind, about: About, transmitter: str | None) -> bool:

@@ -21,7 +21,7 @@ Key = tuple[str | int, ...]
 Fault = Mapping[str, Any]
 """An error as pydantic describes it."""
 
-_SECRET = frozenset({"password", "authentication", "code"})
+_SECRET = frozenset({"password", "authentication", "code", "url"})
 _LARGEST = 2**63
 _LONGEST = 600
 """Characters of one message, which may quote a value."""

@@ -103,7 +103,7 @@ class ForwardSettings(Table):
     detector_text: str | None = Field(None, description="name of the detector; default: the sensor's")
     transmitter_area: str | None = Field(None, description="area; 1 to 5 characters")
     additional_info: str | None = Field(None, description="more for the operator; up to 2000 characters")
-    urgent: bool | None = Field(None, description="default: true for sos, and for smoke, gas and water")
+    urgent: bool | None = Field(None, description="default: true for sos, smoke, gas, water and unknown sensors")
 
     def rule(self) -> Rule:
         given = self.model_dump(exclude={"event", "restore_on", "sensor_type"})

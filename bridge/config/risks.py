@@ -27,6 +27,7 @@ def of(settings: Settings) -> Iterator[str]:
         path = settings.store.path.absolute()
         yield f"store.path: {str(settings.store.path)!r} is relative, here it means {path}; use an absolute path"
     yield from _mqtt(settings.mqtt)
+    yield from _cluster(settings)
     for each in settings.transmitters:
         yield from (f"{each.name}: {line}" for line in _transmitter(each))
     if settings.g90 is not None:
@@ -40,6 +41,18 @@ def _mqtt(mqtt: MqttSettings) -> Iterator[str]:
         yield "mqtt.password: has no effect without mqtt.username"
     if mqtt.tls is not None and mqtt.tls.key_file and not mqtt.tls.cert_file:
         yield "mqtt.tls.key_file: has no effect without mqtt.tls.cert_file"
+
+
+def _cluster(settings: Settings) -> Iterator[str]:
+    if settings.store.url is None:
+        for table, names in ((settings.store, ("lease", "shards")), (settings.node, ("name", "shards"))):
+            for name in sorted(table.model_fields_set.intersection(names)):
+                yield f"{'store' if table is settings.store else 'node'}.{name}: has no effect without store.url"
+        return
+    if settings.mqtt.protocol != "5":
+        yield 'mqtt.protocol: with 3.1.1 each take-over turns the bridge unavailable for a moment; use "5"'
+    if settings.mqtt.session_expiry <= 2 * settings.store.lease:
+        yield "mqtt.session_expiry: commands published during a take-over are lost; use for example 7d"
 
 
 def _transmitter(each: TransmitterSettings) -> Iterator[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
+from socket import gethostname
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, PrivateAttr, model_validator
@@ -13,10 +14,13 @@ from bridge.config.panels import ForwardSettings, G90Settings
 from bridge.config.transmitters import TransmitterSettings, one_account_each
 from bridge.config.types import (
     LAST_PORT,
+    LONGEST_NODE,
     AsText,
     BaseTopic,
     BrokerHost,
+    DatabaseUrl,
     Duration,
+    NodeName,
     Password,
     ServerAddress,
     Table,
@@ -66,8 +70,20 @@ class StoreSettings(Table):
     """The database of commands, results and panels."""
 
     path: Path = Field(Path("/data/sosbridge.db"), description="file of the store; its directory must exist")
+    url: DatabaseUrl | None = Field(
+        None, description="a PostgreSQL that several nodes share; beside `path` is then the health check alone"
+    )
+    lease: Duration = Field(5.0, ge=4, le=60, description="after which a node that is silent has lost its shards")
+    shards: int = Field(1, ge=1, le=256, description="among how many owners the transmitters are divided")
     max_commands: int = Field(100_000, ge=1, description="new commands are refused past it")
     history: Duration = Field(400 * 86400.0, ge=0, description="how long results are kept, for reports")
+
+
+class NodeSettings(Table):
+    """This process among those that share the database `store.url`."""
+
+    name: NodeName = Field(default_factory=lambda: gethostname()[:LONGEST_NODE], description="default: the host name")
+    shards: int | None = Field(None, ge=1, description="how many shards it takes at most; default: all")
 
 
 class WebSettings(Table):
@@ -111,6 +127,7 @@ class Settings(BaseSettings):
     mqtt: MqttSettings = MqttSettings()
     homeassistant: HomeAssistantSettings = HomeAssistantSettings()
     store: StoreSettings = StoreSettings()
+    node: NodeSettings = NodeSettings()
     log: LogSettings = LogSettings()
     web: WebSettings = WebSettings()
     transmitters: tuple[TransmitterSettings, ...] = ()

@@ -15,6 +15,8 @@ from bridge.common.models import Secret
 from bridge.transmitters.topics import NAME
 
 LAST_PORT = 65535
+LONGEST_NODE = 40
+"""Characters of a node's name: PostgreSQL cuts the name of a session, which has it, after 63 bytes."""
 LONGEST_S = 36500 * 86400.0
 """A hundred years, so that no sum of a date and a duration overflows."""
 
@@ -22,6 +24,7 @@ _RECEIVER, _SERVER = "alarm.example.com:19100", "0.0.0.0:5678"
 _UNITS = {"d": 86400, "h": 3600, "m": 60, "s": 1}
 _TIME = re.compile("([01]?[0-9]|2[0-3]):[0-5][0-9]")
 _DURATION = re.compile(r"(\d{1,9}(?:\.\d{1,3})?)\s*([smhd])")
+_DATABASE = re.compile("postgres(ql)?://")
 _HOST_PORT = re.compile(r"(?:\[([^\[\]]+)\]|([^:\[\]]+))(?::([0-9]+))?")
 
 
@@ -170,6 +173,23 @@ Password = Annotated[
     ),
 ]
 """A text that is a `Secret` from here on."""
+
+
+def _database(value: Secret) -> Secret:
+    if not _DATABASE.match(value.reveal()):
+        raise ValueError("is not the address of a PostgreSQL; use postgresql://USER@HOST/DATABASE")
+    return value
+
+
+DatabaseUrl = Annotated[Password, AfterValidator(_database)]
+"""The address of a PostgreSQL, which may contain a password."""
+NodeName = Annotated[
+    str,
+    _matching(
+        rf"[A-Za-z0-9._-]{{1,{LONGEST_NODE}}}",
+        f"is not a name of a node; use up to {LONGEST_NODE} letters, digits, ., - and _, such as bridge-a",
+    ),
+]
 
 
 def _time_of_day(written: object) -> object:

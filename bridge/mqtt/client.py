@@ -59,6 +59,8 @@ class Broker:
     protocol: Literal["5", "3.1.1"] = "5"
     client_id: str = "sosbridge"
     session_expiry_s: int = 7 * 86400
+    will_delay_s: int = 0
+    """How long the broker waits with `offline` for another connection of this client id; MQTT 5 only."""
     keepalive_s: int = 30
     transport: Literal["tcp", "websockets"] = "tcp"
     websocket_path: str = "/mqtt"
@@ -158,6 +160,12 @@ class Client(aiomqtt.Client):
             if not self._connecting:
                 self._hang_up()
 
+    def abandon(self) -> None:
+        """Hang up without a DISCONNECT: the will is published unless the next owner comes in time."""
+        self._hang_up()
+        if not self._disconnected.done():
+            self._disconnected.set_result(None)
+
     def _client_connect(self) -> None:
         """Connect in a thread, which cannot be cancelled: if the caller has left, close the socket then."""
         self._connecting = True
@@ -213,13 +221,21 @@ def make_client(
         clean_session=None if modern else broker.session_expiry_s == 0,
         clean_start=broker.session_expiry_s == 0 if modern else paho.MQTT_CLEAN_START_FIRST_ONLY,
         properties=properties,
-        will=aiomqtt.Will(status_topic, "offline", qos=1, retain=True) if status_topic else None,
+        will=_will(broker, status_topic) if status_topic else None,
         keepalive=broker.keepalive_s,
         timeout=TIMEOUT_S,
         transport=broker.transport,
         websocket_path=broker.websocket_path if broker.transport == "websockets" else None,
         tls_context=context,
     )
+
+
+def _will(broker: Broker, topic: str) -> aiomqtt.Will:
+    properties = None
+    if broker.will_delay_s and broker.protocol == "5":
+        properties = Properties(PacketTypes.WILLMESSAGE)  # type: ignore[no-untyped-call]
+        properties.WillDelayInterval = broker.will_delay_s
+    return aiomqtt.Will(topic, "offline", qos=1, retain=True, properties=properties)
 
 
 def tls_context(broker: Broker) -> ssl.SSLContext:

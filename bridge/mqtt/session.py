@@ -12,6 +12,7 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from enum import Enum
 from functools import partial
 from typing import Protocol
 
@@ -66,6 +67,27 @@ class DeliveryLog(Protocol):
         """The broker knows nothing of an earlier session: it will repeat nothing of it."""
 
 
+class Owner:
+    """Who may use the client id: this process alone by default, in a cluster the owner of the shard."""
+
+    async def prove(self, beat: Callable[[], None]) -> None:
+        """Return once it is proven that the client id is ours; called before each connection.
+
+        `beat` is called as long as it goes on.
+        """
+
+    def thrown_out(self) -> None:
+        """The broker ended a connection that was made: maybe for another client with our id."""
+
+
+class Ending(Enum):
+    """How the session ends."""
+
+    OFFLINE = "publish what is left and `offline`"
+    HAND_OVER = "publish what is left; another node takes the session over before the broker publishes the will"
+    LOST = "publish nothing: another node may have the session already"
+
+
 def _ignore(_: Mapping[str, str]) -> None:
     pass
 
@@ -106,6 +128,7 @@ class Session:
         subscriptions: Subscriptions,
         deliveries: DeliveryLog,
         problems: Problems,
+        owner: Owner | None = None,
     ) -> None:
         """Raises ConfigError where a certificate file cannot be used."""
         problems.doubt(Kind.BROKER_DOWN)
@@ -121,25 +144,29 @@ class Session:
         self._context = tls_context(broker) if broker.tls else None
         self._reply_tries = 0
         """For the event that is next."""
-        self._stopping = False
+        self._owner = owner or Owner()
+        self._ending: Ending | None = None
         self._connected_at = math.inf
         self._log = ConnectionLog(broker)
 
-    def stop(self) -> None:
-        """Let `run`, which is to be cancelled now, not begin another connection."""
-        self._stopping = True
+    def stop(self, ending: Ending = Ending.OFFLINE) -> None:
+        """Let `run`, which is to be cancelled now, end so and not begin another connection."""
+        self._ending = ending
 
     async def run(self) -> None:
-        """Keep connected until cancelled; then publish what is left and `offline`, and leave."""
+        """Keep connected until cancelled; then end as `stop` says."""
         backoff = Backoff()
-        while not self._stopping:
+        while self._ending is None:
             self.pulse.beat()
+            await self._owner.prove(self.pulse.beat)
             try:
                 await self._connect()
             except (aiomqtt.MqttError, BrokerError, OSError, ValueError, RuntimeError) as error:  # no more threads
-                if self._stopping:
+                if self._ending is not None:
                     return
                 lasted = self._connected_for()
+                if lasted >= 0:
+                    self._owner.thrown_out()
                 if lasted >= SHORT_S:  # two bridges that share a client id back off
                     backoff.reset()
                 wait = backoff.fail()
@@ -165,8 +192,11 @@ class Session:
             except BaseExceptionGroup as group:
                 raise first(group) from None
             except asyncio.CancelledError:
-                with suppress(aiomqtt.MqttError, TimeoutError):
-                    await self._leave(client, connection)
+                if self._ending is not Ending.LOST:
+                    with suppress(aiomqtt.MqttError, TimeoutError):
+                        await self._leave(client, connection)
+                if self._ending in (Ending.HAND_OVER, Ending.LOST):
+                    client.abandon()  # the broker keeps the will, for where nobody takes over
                 raise
             finally:
                 self.connected.clear()
@@ -200,7 +230,8 @@ class Session:
         async with asyncio.timeout(_GOODBYE_S):
             while self.connected.is_set() and not self._outgoing.is_empty:
                 await self._publish_waiting(client, connection)
-        await client.publish(self._subscriptions.status, "offline", qos=1, retain=True)
+        if self._ending is not Ending.HAND_OVER:
+            await client.publish(self._subscriptions.status, "offline", qos=1, retain=True)
 
     async def _subscribe(self, client: Client, filters: Iterable[str], qos: int) -> None:
         modern = self._broker.protocol == "5"
@@ -287,6 +318,8 @@ class Session:
 
     async def _publish_waiting(self, client: Client, connection: _Connection) -> None:
         """Publish a few events, then a few states: however fast either comes, the other is not kept waiting."""
+        if self._ending is Ending.LOST:
+            return
         acknowledged = len(connection.unconfirmed)
         events = min(self._outgoing.waiting_events, _AT_ONCE)
         for _ in range(events):

@@ -1,38 +1,82 @@
-"""One SQLite file, used from a thread of its own.
+"""The store's interface: jobs that read and write, in a thread with one connection.
 
 Writers that wait at the same time share one transaction: on flash, twenty rows cost as much as one. A job gets its
-result once the transaction is on disk (WAL, synchronous=FULL).
+result once the transaction is on disk.
 
-While the disk takes no writes (full, locked, read-only), the service's store goes on in memory: `failure` says so, and
-what has changed is written as soon as the disk takes it.
+`bridge.store.sqlite` and `bridge.store.postgres` are the two stores. SQL that both understand stands where it is used;
+the rest is in `Statements`.
 """
 
 from __future__ import annotations
 
 import asyncio
-import logging
 import queue
-import sqlite3
 import threading
-import time
-from collections.abc import Callable
-from contextlib import closing, suppress
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Self, TypeVar
+from typing import Any, Protocol, Self, TypeVar
 
-from bridge.common.errors import DamagedError, StoreError
-from bridge.store import standby
-from bridge.store.connection import connect, connect_unwritable, fault, is_unwritable
-
-log = logging.getLogger(__name__)
+from bridge.common.errors import DamagedError, InDoubtError, StoreError
 
 T = TypeVar("T")
-Work = Callable[[sqlite3.Connection], T]
+
+
+class Row(Protocol):
+    """One row; its columns by name."""
+
+    def __getitem__(self, name: str, /) -> Any: ...  # noqa: ANN401 - of any type
+
+    def keys(self) -> Iterable[str]: ...
+
+
+class Rows(Protocol):
+    """What a statement found. Columns are read by name."""
+
+    @property
+    def rowcount(self) -> int: ...
+
+    def fetchone(self) -> Any: ...  # noqa: ANN401 - a Row, or None
+
+    def fetchall(self) -> list[Any]: ...
+
+    def __iter__(self) -> Iterator[Any]: ...
+
+
+class Db(Protocol):
+    """The connection, as jobs use it. Parameters are written `?`."""
+
+    @property
+    def in_transaction(self) -> bool: ...
+
+    def execute(self, sql: str, values: Sequence[Any] = ..., /) -> Rows: ...
+
+    def executemany(self, sql: str, values: Iterable[Sequence[Any]], /) -> object: ...
+
+
+Work = Callable[[Any], T]
+"""A job, which gets a Db: what it executes is one transaction, or part of one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Statements:
+    """SQL that differs between the stores. `list` parameters are lists as JSON."""
+
+    owed_results: str
+    """The unpublished results in order, at most 500; parameters: list of those to leave out."""
+    owed_undelivered: str
+    """The commands whose `undelivered` event is to be published, at most 1000; parameters: list of transmitters."""
+    last_result: str
+    """The last published result; parameters: transmitter, list of requests."""
+    unconfigured: str
+    """The number of pending alarms by transmitter; parameters: list of transmitters to leave out."""
+    change_mark: str
+    """A number that changes when another program writes."""
 
 
 @dataclass(slots=True)
-class _Job:
+class Job:
     work: Work[Any]
     write: bool
     loop: asyncio.AbstractEventLoop
@@ -51,47 +95,34 @@ class _Job:
             self.done.set_exception(error)
 
 
-_WRITE_BACK_S = 1.0
-"""How often the disk is tried while it takes no writes."""
-_WRITE_BACK_BUSY_MS = 100
-"""How long that waits for a lock of another program; jobs wait meanwhile."""
-_BUSY_MS = 5000
-
-_Settled = tuple[_Job, Any, BaseException | None]
+Settled = tuple[Job, Any, BaseException | None]
 """A job with its result or its error."""
 
 
-class Store:
+class Store(ABC):
     """The open database. `write` and `read` run a function with the connection, in the store's thread."""
 
-    def __init__(self, path: Path, loop: asyncio.AbstractEventLoop | None = None, *, standby: bool = False) -> None:
-        """With `standby`, go on in memory while the disk takes no writes; `loop` is where `failure` is kept."""
-        self.path = path
+    statements: Statements
+    _BEGIN = "BEGIN"
+
+    def __init__(self, name: str, loop: asyncio.AbstractEventLoop | None) -> None:
+        """`name` begins every error; `loop` is where `failure` is kept.
+
+        A subclass connects, then starts the thread.
+        """
+        self.name = name
         self.failure: StoreError | None = None
-        """Why the disk takes no writes; None while it does."""
+        """Why no writes are taken; None while they are."""
         self.on_failure: list[Callable[[StoreError | None], None]] = []
         """Called when `failure` changes."""
+        self.lost = asyncio.Event()
+        """Set once this store can do nothing any more; each job raises StoreError."""
         self._loop = loop
-        self._may_stand_by = standby
-        self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
         self._closed = False
         self._damage: DamagedError | None = None
         self._damaged = asyncio.Event()
-        self._memory: sqlite3.Connection | None = None
-        self._write_back_at = 0.0
-        self._connection = self._connect()
-        """To the disk; None where that could only be read, at the start."""
         self._thread = threading.Thread(target=self._serve, name="store", daemon=True)
-        self._thread.start()
-
-    @classmethod
-    async def open(cls, path: Path, *, standby: bool = False) -> Self:
-        """Open or create the database, check it and bring its schema up to date.
-
-        Raises DamagedError, or StoreError for another reason: of a newer version; read-only or full, but with `standby`
-        only where there is no store yet.
-        """
-        return await asyncio.to_thread(cls, path, asyncio.get_running_loop(), standby=standby)
 
     async def __aenter__(self) -> Self:
         return self
@@ -100,14 +131,30 @@ class Store:
         await self.close()
 
     async def close(self) -> None:
-        """Finish what is queued, then close the file."""
+        """Finish what is queued, then close the connection."""
         self._closed = True
         self._jobs.put(None)
         await asyncio.to_thread(self._thread.join)
 
     async def write(self, work: Work[T]) -> T:
-        """Run `work` in a transaction and return once it is on disk. Raises StoreError if nothing was written."""
+        """Run `work` in a transaction and return once it is on disk.
+
+        Raises StoreError if nothing was written, InDoubtError if that is not known.
+        """
         return await self._run(work, write=True)
+
+    async def write_surely(self, work: Work[T], again: Work[T] | None = None) -> T:
+        """Run `work` until it is certainly on disk; `again` in its place once it may have been written.
+
+        Raises StoreError if nothing was written, InDoubtError if the store is lost meanwhile.
+        """
+        while True:
+            try:
+                return await self.write(work)
+            except InDoubtError:
+                if self.lost.is_set():
+                    raise
+                work = again or work
 
     async def read(self, work: Work[T]) -> T:
         """Run `work`, which must not write. Raises StoreError."""
@@ -121,9 +168,9 @@ class Store:
 
     async def _run(self, work: Work[T], *, write: bool) -> T:
         if self._closed:  # the thread would never run the job
-            raise StoreError(f"the store {self.path}: it is closed")
+            raise StoreError(f"{self.name}: it is closed")
         loop = asyncio.get_running_loop()
-        job = _Job(work, write, loop, loop.create_future())
+        job = Job(work, write, loop, loop.create_future())
         self._jobs.put(job)
         try:
             result: T = await job.done
@@ -133,94 +180,71 @@ class Store:
             raise
         return result
 
+    # What the stores do differently, in the store's thread
+
+    @property
+    @abstractmethod
+    def _db(self) -> Db:
+        """The connection that jobs get."""
+
+    @abstractmethod
+    def _disconnect(self) -> None:
+        """Close the connection: no job follows."""
+
+    @abstractmethod
+    def _translated(self, error: Exception) -> Exception:
+        """Return what a waiter gets for `error`."""
+
+    def _commit(self, db: Db) -> None:
+        db.execute("COMMIT")
+
+    def _recovered(self, error: Exception) -> bool:
+        """Whether the jobs that failed with `error` can be run again now."""
+        del error
+        return False
+
+    def _ends_batch(self, error: Exception) -> bool:
+        """Whether `error` of one job concerns the others as well."""
+        del error
+        return False
+
+    def _between(self, *, last: bool) -> None:  # noqa: B027 - most stores have nothing to do then
+        """Called after each batch; `last`: before the connection is closed."""
+
+    def _patience(self) -> float | None:
+        """How long to wait for a job; None: until there is one."""
+        return None
+
     def _serve(self) -> None:
         while True:
             batch = self._gather()
             self._perform([job for job in batch if job])
-            if self._memory is not None and (None in batch or time.monotonic() >= self._write_back_at):
-                self._write_back(self._memory)
+            self._between(last=None in batch)
             if None in batch:
-                self._close()
+                self._disconnect()
                 return
 
-    def _gather(self) -> list[_Job | None]:
-        """Return the jobs that wait; none if the disk is to be tried first."""
+    def _gather(self) -> list[Job | None]:
+        """Return the jobs that wait; none if `_between` is to be called first."""
         try:
-            batch = [self._jobs.get(timeout=None if self._memory is None else _WRITE_BACK_S)]
+            batch = [self._jobs.get(timeout=self._patience())]
         except queue.Empty:
             return []
         while not self._jobs.empty():
             batch.append(self._jobs.get())
         return batch
 
-    def _close(self) -> None:
-        if self._memory is not None:
-            log.critical("%s; what has changed since is lost", self.failure)
-            self._memory.close()
-        if self._connection is not None:
-            self._connection.close()
-
-    def _perform(self, jobs: list[_Job]) -> None:
+    def _perform(self, jobs: list[Job]) -> None:
         try:
             settled = self._transact(jobs)
         except Exception as error:  # noqa: BLE001 - each waiter gets it; the thread continues
-            if self._stand_by(error):
+            if self._recovered(error):
                 self._perform(jobs)
                 return
             failure = self._translated(error)
             settled = [(job, None, failure) for job in jobs]
         for job, result, failed in settled:
             job.settle(result, failed)
-
-    def _translated(self, error: Exception) -> Exception:
-        return fault(self.path, error) if isinstance(error, sqlite3.Error) else error
-
-    def _connect(self) -> sqlite3.Connection | None:
-        try:
-            return connect(self.path, owned=self._may_stand_by)
-        except DamagedError:
-            raise
-        except StoreError as error:
-            if not (self._may_stand_by and self.path.is_file() and self.path.stat().st_size):
-                raise
-            with closing(connect_unwritable(self.path)) as connection:
-                try:
-                    self._memory = standby.copy(connection)
-                except sqlite3.Error:
-                    raise error from None
-            self.failure = error
-            return None
-
-    def _stand_by(self, error: Exception) -> bool:
-        """Go on in memory because of `error`; return whether that is so now."""
-        if self._connection is None or self._memory is not None or not self._may_stand_by:
-            return False
-        if not (isinstance(error, sqlite3.Error) and is_unwritable(error)):
-            return False
-        try:
-            self._memory = standby.copy(self._connection)
-        except sqlite3.Error:
-            return False
-        self._write_back_at = time.monotonic() + _WRITE_BACK_S
-        self._failed(fault(self.path, error))
-        return True
-
-    def _write_back(self, memory: sqlite3.Connection) -> None:
-        """Write what has changed in memory to the disk, if that takes it."""
-        self._write_back_at = time.monotonic() + _WRITE_BACK_S
-        try:
-            self._connection = connection = self._connection or connect(self.path)
-            connection.execute(f"PRAGMA busy_timeout = {_WRITE_BACK_BUSY_MS}")
-            standby.write_back(memory, connection)
-            connection.execute(f"PRAGMA busy_timeout = {_BUSY_MS}")
-        except sqlite3.Error as error:
-            self._failed(fault(self.path, error))
-        except StoreError as error:
-            self._failed(error)
-        else:
-            self._memory = None
-            memory.close()
-            self._failed(None)
 
     def _failed(self, failure: StoreError | None) -> None:
         with suppress(RuntimeError):  # the loop is closed: no caller waits
@@ -236,38 +260,37 @@ class Store:
             for call in self.on_failure:
                 call(failure)
 
-    def _transact(self, jobs: list[_Job]) -> list[_Settled]:
+    def _transact(self, jobs: list[Job]) -> list[Settled]:
         """Run `jobs` in one transaction. A job that fails is rolled back alone; if the commit fails, all are."""
-        connection, write = self._memory or self._connection, any(job.write for job in jobs)
-        assert connection is not None  # noqa: S101 - there is always one of them
+        db, write = self._db, any(job.write for job in jobs)
         alone = len(jobs) == 1
         try:
             if write:
-                connection.execute("BEGIN IMMEDIATE")
-            settled = [self._attempt(connection, job, savepoint=write and not alone) for job in jobs]
+                db.execute(self._BEGIN)
+            settled = [self._attempt(db, job, savepoint=write and not alone) for job in jobs]
             if write:
-                failed = alone and settled[0][2] is not None
-                connection.execute("ROLLBACK" if failed else "COMMIT")
+                if alone and settled[0][2] is not None:
+                    db.execute("ROLLBACK")
+                else:
+                    self._commit(db)
         except Exception:
-            if connection.in_transaction:
-                connection.execute("ROLLBACK")
+            if db.in_transaction:
+                db.execute("ROLLBACK")
             raise
         return settled
 
-    def _attempt(self, connection: sqlite3.Connection, job: _Job, *, savepoint: bool) -> _Settled:
+    def _attempt(self, db: Db, job: Job, *, savepoint: bool) -> Settled:
         if savepoint:
-            connection.execute("SAVEPOINT job")
+            db.execute("SAVEPOINT job")
         try:
-            result = job.work(connection)
+            result = job.work(db)
         except Exception as error:  # the waiter gets it; the thread continues with the others
-            if job.write and not connection.in_transaction:  # SQLite rolled back the whole transaction
-                raise
-            if job.write and self._may_stand_by and isinstance(error, sqlite3.Error) and is_unwritable(error):
+            if job.write and (not db.in_transaction or self._ends_batch(error)):  # the whole transaction is rolled back
                 raise
             if savepoint:
-                connection.execute("ROLLBACK TO job")
+                db.execute("ROLLBACK TO job")
             return job, None, self._translated(error)
         finally:
-            if savepoint and connection.in_transaction:
-                connection.execute("RELEASE job")
+            if savepoint and db.in_transaction:
+                db.execute("RELEASE job")
         return job, result, None

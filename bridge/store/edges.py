@@ -5,7 +5,6 @@ Runs and edges are only added. A run's last write is its end where the bridge wa
 
 from __future__ import annotations
 
-import sqlite3
 from collections import defaultdict
 from collections.abc import AsyncIterator, Collection, Sequence
 from dataclasses import dataclass, field
@@ -14,7 +13,7 @@ from typing import NamedTuple
 
 from bridge.common.errors import DamagedError
 from bridge.common.runs import Edge, Run
-from bridge.store.database import Store
+from bridge.store.database import Db, Row, Store
 
 KEPT_S = 396 * 86400.0
 """13 months: the same month of the last year is there to compare."""
@@ -22,6 +21,8 @@ _MOST_EDGES = 300_000
 """Bounds disk and start; a receiver that flaps for months costs the oldest runs."""
 _MOST_RUNS = 10_000
 """A service that restarts in a loop is no history."""
+_RESULT = ("id", "command_id", "transmitter", "request", "result")
+"""The columns of a StoredResult."""
 _SCANNED = 2000
 """Results looked at in one job of the store: alarms wait for it."""
 
@@ -75,13 +76,13 @@ class Edges:
 
     async def results(self, since: float = 0.0, transmitter: str | None = None) -> AsyncIterator[list[StoredResult]]:
         """Yield the results that were completed at `since` or later, in order, a portion at a time."""
-        bounds = "SELECT coalesce(min(id), 0) AS first, coalesce(max(id), -1) AS last FROM history"
-        first, last = await self._store.read(lambda db: tuple(db.execute(bounds).fetchone()))
-        for number in range(first, last + 1, _SCANNED):
+        sql = "SELECT coalesce(min(id), 0) AS first, coalesce(max(id), -1) AS last FROM history"
+        bounds = await self._store.read(lambda db: db.execute(sql).fetchone())
+        for number in range(bounds["first"], bounds["last"] + 1, _SCANNED):
             yield await self._store.read(partial(_results, first=number, since=since, transmitter=transmitter))
 
 
-def read_run(row: sqlite3.Row) -> tuple[float, float]:
+def read_run(row: Row) -> tuple[float, float]:
     """Raises DamagedError."""
     try:
         return float(row["start"]), float(row["last"])
@@ -89,7 +90,7 @@ def read_run(row: sqlite3.Row) -> tuple[float, float]:
         raise DamagedError(f"the store: run {row['id']} cannot be read ({type(error).__name__})") from None
 
 
-def read_edge(row: sqlite3.Row) -> Edge:
+def read_edge(row: Row) -> Edge:
     """Raises DamagedError."""
     try:
         return Edge(str(row["transmitter"]), str(row["part"]), float(row["at"]), bool(int(row["up"])))
@@ -97,18 +98,27 @@ def read_edge(row: sqlite3.Row) -> Edge:
         raise DamagedError(f"the store: an edge cannot be read ({type(error).__name__})") from None
 
 
-def _save(db: sqlite3.Connection, number: int | None, start: float, end: float, edges: Sequence[Edge]) -> int:
+def _save(db: Db, number: int | None, start: float, end: float, edges: Sequence[Edge]) -> int:
+    if number is None:  # unless an earlier attempt did store it
+        row = db.execute("SELECT id FROM run WHERE start = ?", (start,)).fetchone()
+        number = row["id"] if row else None
     if number is None:
         _prune(db, end)
-        number = db.execute("INSERT INTO run (start, last) VALUES (?, ?)", (start, end)).lastrowid or 0
+        number = int(
+            db.execute("INSERT INTO run (start, last) VALUES (?, ?) RETURNING id", (start, end)).fetchone()["id"]
+        )
     else:
         db.execute("UPDATE run SET last = ? WHERE id = ?", (end, number))
-    values = [(number, each.transmitter, each.part, each.at, each.up) for each in edges]
-    db.executemany("INSERT OR REPLACE INTO edge (run, transmitter, part, at, up) VALUES (?, ?, ?, ?, ?)", values)
+    values = [(number, each.transmitter, each.part, each.at, int(each.up)) for each in edges]
+    sql = (
+        "INSERT INTO edge (run, transmitter, part, at, up) VALUES (?, ?, ?, ?, ?)"
+        " ON CONFLICT (run, transmitter, part, at) DO UPDATE SET up = excluded.up"
+    )
+    db.executemany(sql, values)
     return number
 
 
-def _prune(db: sqlite3.Connection, now: float) -> None:
+def _prune(db: Db, now: float) -> None:
     """Delete whole runs, so that a part is never without the edge that it began a run with."""
     db.execute("DELETE FROM run WHERE last < ?", (now - KEPT_S,))
     db.execute("DELETE FROM run WHERE id <= (SELECT max(id) FROM run) - ?", (_MOST_RUNS,))
@@ -121,11 +131,11 @@ def _prune(db: sqlite3.Connection, now: float) -> None:
     db.execute("DELETE FROM edge WHERE run NOT IN (SELECT id FROM run)")
 
 
-def _runs(db: sqlite3.Connection) -> list[tuple[int, float, float]]:
+def _runs(db: Db) -> list[tuple[int, float, float]]:
     return [(row["id"], *read_run(row)) for row in db.execute("SELECT * FROM run ORDER BY id")]
 
 
-def _edges(db: sqlite3.Connection, run: int) -> dict[str, list[Edge]]:
+def _edges(db: Db, run: int) -> dict[str, list[Edge]]:
     found: dict[str, list[Edge]] = defaultdict(list)
     for row in db.execute("SELECT * FROM edge WHERE run = ? ORDER BY transmitter, part, at", (run,)):
         edge = read_edge(row)
@@ -133,10 +143,10 @@ def _edges(db: sqlite3.Connection, run: int) -> dict[str, list[Edge]]:
     return found
 
 
-def _results(db: sqlite3.Connection, first: int, since: float, transmitter: str | None) -> list[StoredResult]:
+def _results(db: Db, first: int, since: float, transmitter: str | None) -> list[StoredResult]:
     sql = (
-        "SELECT id, command_id, transmitter, request, result FROM history WHERE id >= ? AND id < ?"
-        " AND completed_at >= ? AND (? IS NULL OR transmitter = ?) ORDER BY id"
+        f"SELECT {', '.join(_RESULT)} FROM history WHERE id >= ? AND id < ?"  # noqa: S608 - constants
+        " AND completed_at >= ? AND (CAST(? AS TEXT) IS NULL OR transmitter = ?) ORDER BY id"
     )
     values = (first, first + _SCANNED, since, transmitter, transmitter)
-    return [StoredResult(*row) for row in db.execute(sql, values)]
+    return [StoredResult(*(row[name] for name in _RESULT)) for row in db.execute(sql, values)]

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-import sqlite3
+import secrets
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -21,7 +21,7 @@ from typing import Any, TypeVar
 from bridge.common.errors import DamagedError, StoreError
 from bridge.common.models import Moment, Outcome, Request, Result
 from bridge.store.arrivals import Arrivals, Wakes
-from bridge.store.database import Store
+from bridge.store.database import Db, Store
 from bridge.store.deliveries import Accepted, Deliveries, Delivery
 from bridge.store.reader import OutboxReader
 from bridge.store.records import (
@@ -31,6 +31,7 @@ from bridge.store.records import (
     PendingResult,
     Queued,
     State,
+    count_pending,
     forget_repeatable,
     insert_command,
     insert_result,
@@ -44,7 +45,25 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
+_KEEP_PANEL = (
+    "INSERT INTO panel (guid, content) VALUES (?, ?) ON CONFLICT (guid) DO UPDATE SET content = excluded.content"
+)
+_REJECT = (
+    "UPDATE command SET state = 'rejected', attempts = ?, error = ?, mid = NULL,"
+    " undelivered = CASE WHEN undelivered = 0 THEN 1 ELSE undelivered END"
+    " WHERE id = ? AND state = 'pending' RETURNING token"
+)
 _ALARMS = (Request.ALARM, Request.RESTORE)
+
+
+@dataclass(frozen=True, slots=True)
+class _Given:
+    """What is to be stored."""
+
+    entry: Entry
+    key: Delivery | str | None
+    """The message, or the key of a panel's event."""
+    token: bytes = field(default_factory=partial(secrets.token_bytes, 16))
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +71,12 @@ class _Added:
     transmitters: set[str] = field(default_factory=set)
     queued: list[Queued] = field(default_factory=list)
     rows: dict[Delivery | str, Accepted] = field(default_factory=dict)
-    """By message, or by the key of a panel's event."""
+    """By `_Given.key`."""
+
+    def add(self, given: _Given, row: Accepted) -> None:
+        self.transmitters.add(given.entry.transmitter)
+        if given.key is not None:
+            self.rows[given.key] = row
 
 
 class Outbox(OutboxReader):
@@ -81,11 +105,12 @@ class Outbox(OutboxReader):
 
         A command that finds the outbox full ends `invalid`; the same as one before, by its caller's word, `duplicate`.
         """
-        return await self._accept(lambda db: self._add(db, entries))
+        given = [_Given(entry, entry.delivery) for entry in entries]
+        return await self._accept(given, lambda db: self._add(db, given))
 
-    async def _accept(self, work: Callable[[sqlite3.Connection], _Added]) -> set[str]:
-        """Store entries by `work`. What was begun is finished, also if the caller is cancelled."""
-        task = asyncio.create_task(self._finish(work), name="outbox: accept commands")
+    async def _accept(self, given: Sequence[_Given], work: Callable[[Db], _Added]) -> set[str]:
+        """Store what is given by `work`. What was begun is finished, also if the caller is cancelled."""
+        task = asyncio.create_task(self._finish(given, work), name="outbox: accept commands")
         self.deliveries.accepting.add(task)
         task.add_done_callback(self._accepted)
         return await asyncio.shield(task)
@@ -95,32 +120,30 @@ class Outbox(OutboxReader):
         if not task.cancelled() and (error := task.exception()) is not None:  # its caller may have been cancelled
             log.debug("commands were not accepted: %s", error)
 
-    async def _finish(self, work: Callable[[sqlite3.Connection], _Added]) -> set[str]:
-        added = await self._store.write(work)
+    async def _finish(self, given: Sequence[_Given], work: Callable[[Db], _Added]) -> set[str]:
+        added = await self._store.write_surely(work, lambda db: _stored(db, given) or work(db))
         self.deliveries.add(added.rows, saved=self.failure is None)
         for queued in added.queued:
             self._arrivals.add(queued)
         self.wakes.wake(added.transmitters)
         return added.transmitters
 
-    def _add(self, db: sqlite3.Connection, entries: Sequence[Entry]) -> _Added:
-        mids = [(entry.delivery.mid,) for entry in entries if entry.delivery]
+    def _add(self, db: Db, all_given: Sequence[_Given]) -> _Added:
+        mids = [(given.entry.delivery.mid,) for given in all_given if given.entry.delivery]
         db.executemany("UPDATE command SET mid = NULL WHERE mid = ?", mids)  # the broker has used these ids again
-        pending = db.execute("SELECT count(*) FROM command WHERE state = 'pending'").fetchone()[0]
+        pending = count_pending(db)
         added = _Added()
-        for given in entries:
-            entry = self._admitted(db, given, pending + len(added.queued))
-            added.transmitters.add(entry.transmitter)
+        for given in all_given:
+            entry = self._admitted(db, given.entry, pending + len(added.queued))
             if isinstance(entry, InvalidEntry):
-                row = Accepted(insert_result(db, entry.transmitter, None, entry.result, entry.reply), ended=True)
+                number = insert_result(db, entry.transmitter, None, entry.result, entry.reply, given.token)
+                added.add(given, Accepted(number, ended=True))
             else:
-                added.queued.append(insert_command(db, entry.command, entry.delivery))
-                row = Accepted(added.queued[-1].id)
-            if entry.delivery:
-                added.rows[entry.delivery] = row
+                added.queued.append(insert_command(db, entry.command, entry.delivery, given.token))
+                added.add(given, Accepted(added.queued[-1].id))
         return added
 
-    def _admitted(self, db: sqlite3.Connection, entry: Entry, pending: int) -> Entry:
+    def _admitted(self, db: Db, entry: Entry, pending: int) -> Entry:
         """Return `entry`, or in place of a command that is not queued its result."""
         if isinstance(entry, InvalidEntry):
             return entry
@@ -174,14 +197,15 @@ class Outbox(OutboxReader):
         pending.
         """
 
-        def work(db: sqlite3.Connection) -> None:
+        def work(db: Db) -> None:
             # unauthorized: 1 while the password is refused, 2 if it was refused before this other failure
             refused = unauthorized is not None
             before = db.execute("SELECT unauthorized FROM command WHERE id = ?", (queued.id,)).fetchone()
             db.execute(
-                "UPDATE command SET attempts = ?, error = ?, undelivered = max(undelivered, 1),"
-                " unauthorized = CASE WHEN ? THEN 1 WHEN unauthorized THEN 2 ELSE 0 END WHERE id = ?",
-                (attempts, error, refused, queued.id),
+                "UPDATE command SET attempts = ?, error = ?,"
+                " undelivered = CASE WHEN undelivered = 0 THEN 1 ELSE undelivered END,"
+                " unauthorized = CASE WHEN ? = 1 THEN 1 WHEN unauthorized > 0 THEN 2 ELSE 0 END WHERE id = ?",
+                (attempts, error, int(refused), queued.id),
             )
             if unauthorized and before and not before["unauthorized"]:
                 insert_result(db, queued.command.transmitter, queued.id, unauthorized, queued.command.reply)
@@ -196,21 +220,18 @@ class Outbox(OutboxReader):
     async def complete(self, queued: Queued, result: Result) -> None:
         """End a command: store its result, keep a rejected alarm as `rejected`, update the active alarms."""
 
-        def work(db: sqlite3.Connection) -> None:
+        def work(db: Db) -> None:
             command = queued.command
             if result.outcome is Outcome.REJECTED and command.request in _ALARMS:
-                db.execute(
-                    "UPDATE command SET state = 'rejected', attempts = ?, error = ?, mid = NULL,"
-                    " undelivered = max(undelivered, 1) WHERE id = ?",
-                    (result.attempts or 0, result.error or "", queued.id),
-                )
+                ended = db.execute(_REJECT, (result.attempts or 0, result.error or "", queued.id)).fetchone()
             else:
-                db.execute("DELETE FROM command WHERE id = ?", (queued.id,))
+                ended = db.execute("DELETE FROM command WHERE id = ? RETURNING token", (queued.id,)).fetchone()
             if result.outcome in (Outcome.ACCEPTED, Outcome.DUPLICATE):
                 update_active(db, command)
             else:
                 forget_repeatable(db, command)
-            insert_result(db, command.transmitter, queued.id, result, command.reply)
+            if ended is not None:  # else it has its result: `outbox drop`, or this very call, when in doubt
+                insert_result(db, command.transmitter, queued.id, result, command.reply, ended["token"])
 
         self.deliveries.ended({queued.id})  # also if the store fails: a new alarm may look like this one from here on
         await self._store.write(work)
@@ -218,7 +239,7 @@ class Outbox(OutboxReader):
 
     async def keep_fact(self, name: str, value: str) -> None:
         """Store what a later start has to know."""
-        sql = "INSERT OR REPLACE INTO fact (name, value) VALUES (?, ?)"
+        sql = "INSERT INTO fact (name, value) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value"
         await self._store.write(lambda db: db.execute(sql, (name, value)))
 
     async def published(self, results: Sequence[PendingResult]) -> None:
@@ -243,10 +264,10 @@ class Outbox(OutboxReader):
         """Delete published results beyond the history's age or number, and the oldest rejected alarms."""
         before, bound = (now - self._history).timestamp(), self._max_commands
 
-        def work(db: sqlite3.Connection) -> None:
-            db.execute("DELETE FROM history WHERE published AND completed_at < ?", (before,))
+        def work(db: Db) -> None:
+            db.execute("DELETE FROM history WHERE published = 1 AND completed_at < ?", (before,))
             db.execute("DELETE FROM forwarded WHERE at < ?", (before,))
-            db.execute("DELETE FROM history WHERE published AND id <= (SELECT max(id) FROM history) - ?", (bound,))
+            db.execute("DELETE FROM history WHERE published = 1 AND id <= (SELECT max(id) FROM history) - ?", (bound,))
             db.execute(
                 "DELETE FROM command WHERE state = 'rejected' AND id NOT IN"
                 " (SELECT id FROM command WHERE state = 'rejected' ORDER BY id DESC LIMIT ?)",
@@ -261,19 +282,19 @@ class Outbox(OutboxReader):
             "UPDATE command SET state = 'pending', accepted_at = ?, boot = ?, steady = ?, sure = ?,"
             " undelivered = 0, unauthorized = 0, error = '' WHERE id = ? AND state = 'rejected'"
         )
-        values = (now.timestamp(), moment.boot, moment.steady, moment.sure, number)
+        values = (now.timestamp(), moment.boot, moment.steady, int(moment.sure), number)
         return bool(await self._store.write(lambda db: db.execute(sql, values).rowcount))
 
     async def drop(self, number: int, now: datetime) -> bool:
         """Delete a command; return False if there is none. One that was pending ends as `rejected`."""
 
-        def work(db: sqlite3.Connection) -> bool:
+        def work(db: Db) -> bool:
             row = db.execute("SELECT * FROM command WHERE id = ?", (number,)).fetchone()
             if row is None:
                 return False
             if row["state"] == State.PENDING:
                 with suppress(DamagedError):  # what cannot be read can be dropped
-                    _end_dropped(db, read_queued(row), now)
+                    _end_dropped(db, read_queued(row), row["token"], now)
             db.execute("DELETE FROM command WHERE id = ?", (number,))
             return True
 
@@ -286,34 +307,46 @@ class Outbox(OutboxReader):
         where a command is in memory only: it is sent, but the panel is to report the event again until that is safe.
         """
 
-        def work(db: sqlite3.Connection) -> _Added:
-            db.execute("INSERT OR REPLACE INTO panel (guid, content) VALUES (?, ?)", (guid, json.dumps(content)))
-            new: dict[str, CommandEntry] = {}
-            for key, entry in entries.items():
-                values = (key, entry.command.accepted_at.timestamp())
-                if db.execute("INSERT OR IGNORE INTO forwarded (key, at) VALUES (?, ?)", values).rowcount:
-                    new[key] = entry
-            added = self._add(db, list(new.values()))
-            numbers = {queued.command: queued.id for queued in added.queued}
-            for key, entry in new.items():
-                if entry.command in numbers:
-                    added.rows[key] = Accepted(numbers[entry.command])
-            return added
+        def work(db: Db) -> _Added:
+            db.execute(_KEEP_PANEL, (guid, json.dumps(content)))
+            sql = "INSERT INTO forwarded (key, at) VALUES (?, ?) ON CONFLICT DO NOTHING"
+            times = {key: entry.command.accepted_at.timestamp() for key, entry in entries.items()}
+            new = {key for key, at in times.items() if db.execute(sql, (key, at)).rowcount}
+            return self._add(db, [each for each in given if each.key in new])
 
-        changed = await self._accept(work)
+        given = [_Given(entry, key) for key, entry in entries.items()]
+        changed = await self._accept(given, work)
         if not self.deliveries.are_safe(entries):
             raise StoreError(f"{self.failure}; the alarms of panel {guid} are sent, but not stored yet")
         return changed
 
 
-def _pending_numbers(db: sqlite3.Connection, transmitter: str) -> set[int]:
+def _stored(db: Db, all_given: Sequence[_Given]) -> _Added | None:
+    """Return what an earlier attempt has stored of `all_given`, which is all; None: nothing.
+
+    It writes, so that its commit waits for what the commit before may not have waited for.
+    """
+    added = _Added()
+    for given in all_given:
+        row = db.execute("UPDATE command SET token = token WHERE token = ? RETURNING *", (given.token,)).fetchone()
+        if row is not None:
+            added.queued.append(read_queued(row))
+            added.add(given, Accepted(row["id"]))
+            continue
+        row = db.execute("UPDATE history SET token = token WHERE token = ? RETURNING id", (given.token,)).fetchone()
+        if row is not None:
+            added.add(given, Accepted(row["id"], ended=True))
+    return added if added.transmitters else None
+
+
+def _pending_numbers(db: Db, transmitter: str) -> set[int]:
     sql = "SELECT id FROM command WHERE transmitter = ? AND state = 'pending'"
     return {row["id"] for row in db.execute(sql, (transmitter,))}
 
 
-def _end_dropped(db: sqlite3.Connection, queued: Queued, now: datetime) -> None:
+def _end_dropped(db: Db, queued: Queued, token: bytes | None, now: datetime) -> None:
     command = queued.command
     attempts, error = queued.attempts or None, "dropped with `sosbridge outbox drop`"
     result = command.ended(Outcome.REJECTED, now, attempts=attempts, warnings=command.warnings, error=error)
-    insert_result(db, command.transmitter, queued.id, result, command.reply)
+    insert_result(db, command.transmitter, queued.id, result, command.reply, token)
     forget_repeatable(db, command)

@@ -1,4 +1,4 @@
-"""The passwords of one account, in a file of mode 0600 (sos_access/PROTOCOL.md, Passwords).
+"""The passwords of one account, in a file or in the database (sos_access/PROTOCOL.md, Passwords).
 
 A receiver takes the old password until it gets the first message with the new one, and the two receivers of a
 transmitter need not agree. So a new password is on disk before anything is sent with it, and kept are all since the
@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from bridge.common.errors import StoreError
 from bridge.common.files import write_private
@@ -34,15 +34,58 @@ class _Password:
     """The receivers that refused it, and have not accepted it since."""
 
 
-class Passwords:
-    """Which passwords to send with. Thread-safe; methods that write block until the file is on disk."""
+class PasswordHome(Protocol):
+    """Where the passwords of one account are kept. Its errors name it."""
 
-    def __init__(self, path: Path, configured: Secret, receivers: Sequence[str] = ("primary",)) -> None:
-        """Read `path` if it exists. For a damaged file, `problem` is set and the configured password tried."""
-        self.problem: str | None = None
-        """Why the file cannot be read, for a person."""
-        self._unwritable: str | None = None
+    name: str
+    remedy: str
+    """What to do about damage, as the beginning of a sentence."""
+
+    def load(self) -> str | None:
+        """Return what was saved last, as JSON; None: nothing was. Raises StoreError."""
+
+    def save(self, content: str) -> None:
+        """Return once `content` is on disk. Raises StoreError."""
+
+
+class PasswordFile:
+    """A file of mode 0600."""
+
+    remedy = "Restore the file from a backup, or delete it"
+
+    def __init__(self, path: Path) -> None:
         self._path = path
+        self.name = f"the password file {path}"
+
+    def load(self) -> str | None:
+        try:
+            return self._path.read_text("utf-8")
+        except FileNotFoundError:
+            return None
+        except UnicodeDecodeError:
+            return ""  # damaged
+        except OSError as error:
+            raise StoreError(f"{self.name}: {error.strerror}") from None
+
+    def save(self, content: str) -> None:
+        try:
+            self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            write_private(self._path, content.encode())
+        except OSError as error:
+            raise StoreError(f"{self.name}: {error.strerror}") from None
+
+
+class Passwords:
+    """Which passwords to send with. Thread-safe; methods that write block until that is on disk."""
+
+    def __init__(self, home: PasswordHome, configured: Secret, receivers: Sequence[str] = ("primary",)) -> None:
+        """Load what is stored. If that is damaged, `problem` is set and the configured password tried."""
+        self.problem: str | None = None
+        """Why the passwords cannot be read, for a person."""
+        self._unwritable: str | None = None
+        self._home = home
+        self._stored = False
+        """Whether anything was ever saved."""
         self._configured = configured
         self._receivers = frozenset(receivers)
         self._lock = threading.Lock()
@@ -75,11 +118,11 @@ class Passwords:
 
     @property
     def trouble(self) -> str | None:
-        """What needs a person: the file, or which password is right; None if nothing."""
+        """What needs a person: the home, or which password is right; None if nothing."""
         return self.rotation_refusal or self._unwritable
 
     def recheck(self) -> None:
-        """Try a file again that could not be read or written: a person may have restored or removed it."""
+        """Try again what could not be read or written: a person may have restored or removed it."""
         with self._lock:
             if self.problem is not None:
                 self.problem = None
@@ -136,28 +179,31 @@ class Passwords:
     def _change(self, passwords: list[_Password]) -> None:
         if passwords == self._passwords:
             return
-        if len(passwords) == 1 and passwords[0].value == self._configured and not self._path.exists():
+        if len(passwords) == 1 and passwords[0].value == self._configured and not self._stored:
             self._passwords = passwords  # without a rotation there is nothing that a restart must know
         elif self.problem is None:
             self._save(passwords)
 
     def _load(self) -> None:
         try:
-            stored = json.loads(self._path.read_text("utf-8"))
+            content = self._home.load()
+            self._stored = content is not None
+            if content is None:
+                return
+            stored = json.loads(content)
             salt, mark = str(stored["salt"]), stored["configured"]
             passwords = [self._read(each) for each in stored["passwords"]]
             if not passwords:
                 raise ValueError("no password")  # noqa: TRY301 - handled below like other damage
-        except FileNotFoundError:
-            return
-        except OSError as error:
-            self.problem = f"the password file {self._path}: {error.strerror}; the configured password is tried"
+        except StoreError as error:
+            self._stored = True
+            self.problem = f"{error}; the configured password is tried"
             return
         except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
-            # The message must not quote the file: it contains passwords.
+            # The message must not quote the content: it has passwords.
             self.problem = (
-                f"the password file {self._path} is damaged; the configured password is tried. Restore the file from"
-                " a backup, or delete it and set the configured password at the operator"
+                f"{self._home.name} is damaged; the configured password is tried. {self._home.remedy} and set the"
+                " configured password at the operator"
             )
             return
         self._salt = salt
@@ -186,12 +232,11 @@ class Passwords:
             ],
         }
         try:
-            self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            write_private(self._path, json.dumps(content).encode())
-        except OSError as error:
-            self._unwritable = f"the password file {self._path}: {error.strerror}"
-            raise StoreError(self._unwritable) from None
-        self._passwords, self._unwritable = passwords, None
+            self._home.save(json.dumps(content))
+        except StoreError as error:
+            self._unwritable = str(error)
+            raise
+        self._passwords, self._unwritable, self._stored = passwords, None, True
 
     def _mark(self) -> str:
         """Return a hash that shows whether the configured password has changed, without storing it again."""
@@ -203,10 +248,14 @@ def directory(store: Path) -> Path:
     return store.with_name(f"{store.stem}.passwords")
 
 
+def account(transmitter_code: str, transmitter_type: str) -> str:
+    """Return the key of an account's passwords."""
+    return hashlib.sha256(f"{transmitter_code}\0{transmitter_type}".encode()).hexdigest()[:32]
+
+
 def password_file(store: Path, name: str, transmitter_code: str, transmitter_type: str) -> Path:
     """Return the file of an account. A file of 0.1.0, named by the transmitter, is renamed."""
-    account = hashlib.sha256(f"{transmitter_code}\0{transmitter_type}".encode()).hexdigest()[:32]
-    path = directory(store) / f"{account}.json"
+    path = directory(store) / f"{account(transmitter_code, transmitter_type)}.json"
     before = directory(store) / f"{name}.json"
     with suppress(OSError):  # then the configured password is tried, and the file waits for the next start
         if before.exists() and not path.exists():

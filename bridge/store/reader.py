@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 from bridge.common.clock import Cutoff
@@ -21,11 +20,6 @@ from bridge.store.records import (
     read_time,
 )
 
-_OWED_UNDELIVERED = """
-    SELECT * FROM command WHERE undelivered = 1 AND transmitter IN (SELECT value FROM json_each(?))
-    ORDER BY id LIMIT 1000
-"""
-
 
 class OutboxReader:
     """Reads the outbox of a Store. Every method may raise StoreError."""
@@ -33,17 +27,18 @@ class OutboxReader:
     def __init__(self, store: Store) -> None:
         self._store = store
 
-    async def _queued(self, sql: str, values: Mapping[str, Any] | Sequence[Any] = ()) -> list[Queued]:
+    async def _queued(self, sql: str, values: Sequence[Any] = ()) -> list[Queued]:
         return await self._store.read(lambda db: [read_queued(row) for row in db.execute(sql, values)])
 
     async def older_than(self, transmitter: str, cutoff: Cutoff) -> list[Queued]:
         """Return the pending alarms that are certainly older than `cutoff`, oldest first, at most 1000."""
         sql = (
-            "SELECT * FROM command WHERE transmitter = :transmitter AND state = 'pending'"
-            " AND request IN ('alarm', 'restore') AND CASE WHEN boot = :boot THEN steady < :steady"
-            " ELSE :steady > 0 OR (sure AND accepted_at < :wall) END ORDER BY id LIMIT 1000"
+            "SELECT * FROM command WHERE transmitter = ? AND state = 'pending'"
+            " AND request IN ('alarm', 'restore') AND CASE WHEN boot = ? THEN steady < ?"
+            " ELSE ? > 0 OR (sure = 1 AND accepted_at < ?) END ORDER BY id LIMIT 1000"
         )
-        return await self._queued(sql, {"transmitter": transmitter, **asdict(cutoff)})
+        values = (transmitter, cutoff.boot, cutoff.steady, cutoff.steady, cutoff.wall)
+        return await self._queued(sql, values)
 
     async def first(self, transmitter: str) -> Queued | None:
         sql = (
@@ -60,8 +55,9 @@ class OutboxReader:
 
     async def counts(self, transmitter: str) -> Counts:
         sql = (
-            "SELECT state, count(*) AS n, min(accepted_at) AS oldest, sum(unauthorized = 1) AS unauthorized,"
-            " sum(undelivered > 0) AS undelivered"
+            "SELECT state, count(*) AS n, min(accepted_at) AS oldest,"
+            " count(*) FILTER (WHERE unauthorized = 1) AS unauthorized,"
+            " count(*) FILTER (WHERE undelivered > 0) AS undelivered"
             " FROM command WHERE transmitter = ? AND request IN ('alarm', 'restore') GROUP BY state"
         )
         rows = await self._store.read(lambda db: db.execute(sql, (transmitter,)).fetchall())
@@ -79,18 +75,14 @@ class OutboxReader:
         sql = "SELECT * FROM active WHERE transmitter = ? ORDER BY since, event_code, section, detector, area"
         return await self._store.read(lambda db: [read_active(row) for row in db.execute(sql, (transmitter,))])
 
-    async def owed_results(self, after: int = 0) -> list[PendingResult]:
-        """Return the unpublished results with ids above `after`, in order, at most 500."""
-        sql = "SELECT * FROM history WHERE published = 0 AND id > ? ORDER BY id LIMIT 500"
-        return await self._store.read(lambda db: [read_pending_result(row) for row in db.execute(sql, (after,))])
+    async def owed_results(self, but: Collection[int] = ()) -> list[PendingResult]:
+        """Return the unpublished results without those numbered `but`, in order, at most 500."""
+        sql, values = self._store.statements.owed_results, (json.dumps(list(but)),)
+        return await self._store.read(lambda db: [read_pending_result(row) for row in db.execute(sql, values)])
 
     async def last_result(self, transmitter: str, requests: Collection[Request]) -> str | None:
         """Return the payload of the last published result of these requests."""
-        sql = (
-            "SELECT result FROM history WHERE transmitter = ? AND published"
-            " AND request IN (SELECT value FROM json_each(?)) ORDER BY id DESC LIMIT 1"
-        )
-        values = (transmitter, json.dumps(list(requests)))
+        sql, values = self._store.statements.last_result, (transmitter, json.dumps(list(requests)))
         row = await self._store.read(lambda db: db.execute(sql, values).fetchone())
         return str(row["result"]) if row else None
 
@@ -108,20 +100,16 @@ class OutboxReader:
 
     async def owed_undelivered(self, transmitters: Iterable[str]) -> list[Queued]:
         """Return commands whose `undelivered` event is not published, oldest first, at most 1000."""
-        return await self._queued(_OWED_UNDELIVERED, [json.dumps(list(transmitters))])
+        return await self._queued(self._store.statements.owed_undelivered, [json.dumps(list(transmitters))])
 
     async def unconfigured(self, transmitters: Iterable[str]) -> dict[str, int]:
         """Return how many alarms are pending for transmitters other than these, by name."""
-        sql = (
-            "SELECT transmitter, count(*) AS n FROM command WHERE state = 'pending' AND request IN ('alarm', 'restore')"
-            " AND transmitter NOT IN (SELECT value FROM json_each(?)) GROUP BY transmitter ORDER BY transmitter"
-        )
-        values = (json.dumps(list(transmitters)),)
+        sql, values = self._store.statements.unconfigured, (json.dumps(list(transmitters)),)
         return await self._store.read(lambda db: {row["transmitter"]: row["n"] for row in db.execute(sql, values)})
 
     async def list(self, transmitter: str | None = None) -> list[Queued]:
         """Return all pending and rejected commands, in order."""
-        sql = "SELECT * FROM command WHERE ? IS NULL OR transmitter = ? ORDER BY id"
+        sql = "SELECT * FROM command WHERE CAST(? AS TEXT) IS NULL OR transmitter = ? ORDER BY id"
         return await self._queued(sql, (transmitter, transmitter))
 
     async def get(self, number: int) -> Queued | None:
@@ -134,4 +122,6 @@ class OutboxReader:
 
     async def change_mark(self) -> int:
         """Return a number that changes when another program writes to the store."""
-        return int(await self._store.read(lambda db: db.execute("PRAGMA data_version").fetchone()[0]))
+        sql = self._store.statements.change_mark
+        row = await self._store.read(lambda db: db.execute(sql).fetchone())
+        return int(row["data_version"])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import sqlite3
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -12,6 +11,7 @@ from typing import Any
 
 from bridge.common.errors import DamagedError
 from bridge.common.models import ActiveAlarm, AlarmIdentity, Command, Moment, PreparedAlarm, Reply, Request, Result
+from bridge.store.database import Db, Row
 from bridge.store.deliveries import Delivery
 
 _REPEATED_S = 86400.0
@@ -96,11 +96,11 @@ class Counts:
     """Pending ones whose `undelivered` event is due or published."""
 
 
-def count_pending(db: sqlite3.Connection) -> int:
-    return int(db.execute("SELECT count(*) FROM command WHERE state = 'pending'").fetchone()[0])
+def count_pending(db: Db) -> int:
+    return int(db.execute("SELECT count(*) AS n FROM command WHERE state = 'pending'").fetchone()["n"])
 
 
-def read_deliveries(db: sqlite3.Connection) -> dict[int, tuple[bytes, int]]:
+def read_deliveries(db: Db) -> dict[int, tuple[bytes, int]]:
     """Return the digest and the command of each packet id that the broker may deliver again."""
     sql = "SELECT mid, digest, id FROM command WHERE mid IS NOT NULL"
     return {row["mid"]: (row["digest"], row["id"]) for row in db.execute(sql)}
@@ -113,22 +113,25 @@ def _key(command: Command) -> str:
     return f"reference:{hashlib.sha256(content.encode()).hexdigest()}"
 
 
-def is_repeated(db: sqlite3.Connection, command: Command) -> bool:
+def is_repeated(db: Db, command: Command) -> bool:
     """Whether the same command was accepted within a day; note this one if not."""
     key, at = _key(command), command.accepted_at.timestamp()
     row = db.execute("SELECT at FROM forwarded WHERE key = ?", (key,)).fetchone()
     if row is not None and abs(at - row["at"]) < _REPEATED_S:
         return True
-    db.execute("INSERT OR REPLACE INTO forwarded (key, at) VALUES (?, ?)", (key, at))
+    db.execute(
+        "INSERT INTO forwarded (key, at) VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET at = excluded.at", (key, at)
+    )
     return False
 
 
-def forget_repeatable(db: sqlite3.Connection, command: Command) -> None:
+def forget_repeatable(db: Db, command: Command) -> None:
     """Let the caller of a command that was not delivered send it again."""
     db.execute("DELETE FROM forwarded WHERE key = ?", (_key(command),))
 
 
-def insert_command(db: sqlite3.Connection, command: Command, delivery: Delivery | None) -> Queued:
+def insert_command(db: Db, command: Command, delivery: Delivery | None, token: bytes) -> Queued:
+    """`token` identifies this command where it is not known whether it was stored."""
     identity, reply = command.identity, command.reply
     body = {
         "alarm": command.alarm.given() if command.alarm else None,
@@ -138,46 +141,47 @@ def insert_command(db: sqlite3.Connection, command: Command, delivery: Delivery 
     }
     number = db.execute(
         "INSERT INTO command (transmitter, request, event_code, area, section, detector, body, accepted_at,"
-        " reply_topic, correlation, boot, steady, sure, mid, digest)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        " reply_topic, correlation, boot, steady, sure, mid, digest, token)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING id",
         (
             command.transmitter, command.request, identity.event_code, identity.area, identity.section,
             identity.detector, json.dumps(body), command.accepted_at.timestamp(),
             reply.topic if reply else None, reply.correlation if reply else None,
-            command.moment.boot, command.moment.steady, command.moment.sure, *(delivery or (None, None)),
+            command.moment.boot, command.moment.steady, int(command.moment.sure), *(delivery or (None, None)), token,
         ),
-    ).lastrowid or 0  # fmt: skip
+    ).fetchone()["id"]  # fmt: skip
     return Queued(number, command, State.PENDING, attempts=0, unauthorized=False, undelivered=False, error="")
 
 
 def insert_result(
-    db: sqlite3.Connection,
+    db: Db,
     transmitter: str,
     command_id: int | None,
     result: Result,
     reply: Reply | None,
+    token: bytes | None = None,
 ) -> int:
-    """Store a result to publish; return its number."""
+    """Store a result to publish; return its number. `token` is that of the command that it ends."""
     completed = result.completed_at.timestamp() if result.completed_at else 0
-    cursor = db.execute(
-        "INSERT INTO history (command_id, transmitter, request, completed_at, result, reply_topic, correlation)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?)",
+    row = db.execute(
+        "INSERT INTO history (command_id, transmitter, request, completed_at, result, reply_topic, correlation, token)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?) RETURNING id",
         (
             command_id, transmitter, result.request, completed, json.dumps(result.as_json()),
-            reply.topic if reply else None, reply.correlation if reply else None,
+            reply.topic if reply else None, reply.correlation if reply else None, token,
         ),
-    )  # fmt: skip
-    return cursor.lastrowid or 0
+    ).fetchone()  # fmt: skip
+    return int(row["id"])
 
 
-def update_active(db: sqlite3.Connection, command: Command) -> None:
+def update_active(db: Db, command: Command) -> None:
     """Apply an accepted command to the active alarms (TOPICS.md, Commands)."""
     identity = command.identity
     key = (command.transmitter, identity.event_code, identity.area, identity.section, identity.detector)
     if command.request is Request.ALARM:
         db.execute(
-            "INSERT OR IGNORE INTO active (transmitter, event_code, area, section, detector, since, reference)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?)",
+            "INSERT INTO active (transmitter, event_code, area, section, detector, since, reference)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
             (*key, command.accepted_at.timestamp(), command.reference),
         )
     elif command.request is Request.RESTORE and identity.whole_code:
@@ -189,7 +193,7 @@ def update_active(db: sqlite3.Connection, command: Command) -> None:
         db.execute(sql, key)
 
 
-def read_queued(row: sqlite3.Row) -> Queued:
+def read_queued(row: Row) -> Queued:
     """Raises DamagedError if a column has what was never written."""
     try:
         body = json.loads(row["body"])
@@ -219,7 +223,7 @@ def read_queued(row: sqlite3.Row) -> Queued:
     )
 
 
-def read_pending_result(row: sqlite3.Row) -> PendingResult:
+def read_pending_result(row: Row) -> PendingResult:
     """Raises DamagedError."""
     try:
         fields = json.loads(row["result"])
@@ -231,7 +235,7 @@ def read_pending_result(row: sqlite3.Row) -> PendingResult:
         raise DamagedError(f"the store: result {row['id']} cannot be read ({type(error).__name__})") from None
 
 
-def read_active(row: sqlite3.Row) -> ActiveAlarm:
+def read_active(row: Row) -> ActiveAlarm:
     """Raises DamagedError."""
     try:
         return ActiveAlarm(read_identity(row), read_time(row["since"]), row["reference"])
@@ -239,7 +243,7 @@ def read_active(row: sqlite3.Row) -> ActiveAlarm:
         raise DamagedError(f"the store: an active alarm cannot be read ({type(error).__name__})") from None
 
 
-def read_panel(row: sqlite3.Row) -> dict[str, Any]:
+def read_panel(row: Row) -> dict[str, Any]:
     """Return the stored content of a panel. Raises DamagedError."""
     try:
         content: dict[str, Any] = json.loads(row["content"])
@@ -248,11 +252,11 @@ def read_panel(row: sqlite3.Row) -> dict[str, Any]:
     return content
 
 
-def _reply(row: sqlite3.Row) -> Reply | None:
+def _reply(row: Row) -> Reply | None:
     return Reply(row["reply_topic"], row["correlation"]) if row["reply_topic"] else None
 
 
-def read_identity(row: sqlite3.Row) -> AlarmIdentity:
+def read_identity(row: Row) -> AlarmIdentity:
     return AlarmIdentity(row["event_code"], row["area"], row["section"], row["detector"])
 
 

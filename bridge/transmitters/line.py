@@ -164,19 +164,21 @@ class Line:
                 return str(error)
         return self.passwords.rotation_refusal
 
-    async def settle(self, sent: Sent) -> None:
+    async def settle(self, sent: Sent) -> bool:
+        """Store which passwords were accepted or refused; return whether that was news."""
         if not self.owns_passwords:
-            return
-        for each in sent.logins:
-            if each.accepted and self._confirmed.get(each.receiver) == each.password:
-                continue
+            return False
+        known = self._confirmed
+        news = [each for each in sent.logins if not each.accepted or known.get(each.receiver) != each.password]
+        for each in news:
             change = self.passwords.confirm if each.accepted else self.passwords.refuse
             try:
                 await asyncio.to_thread(change, each.receiver, each.password)
             except StoreError as error:  # they stay on disk as they were; the message was delivered
                 log.error("%s: %s", self.name, error, extra=LASTS)
             else:
-                self._confirmed[each.receiver] = each.password if each.accepted else None
+                known[each.receiver] = each.password if each.accepted else None
+        return bool(news)
 
     async def _asked(self, tried: Try, request: AnyRequest, watch: Watch) -> Sent:
         outcome, connection = await self._dial(tried.route)
@@ -234,6 +236,9 @@ class Line:
         return Sent((attempt,), found, route.path, tuple(logins))
 
     async def _answer(self, connection: Connection, request: AnyRequest) -> Response:
+        if not self.network.permit():
+            connection.abort()
+            raise TransportError("not sent: the database did not confirm in time that this node is the owner")
         loop = asyncio.get_running_loop()
         began = loop.time()
         raw = await connection.exchange(request.to_xml())

@@ -50,8 +50,8 @@ class Publisher:
         self._changed: set[str] = set(topics.transmitters)
         self._work = asyncio.Event()
         self._work.set()
-        self._last_result = 0
-        """The highest number of those in `_outgoing`."""
+        self._sent_results: set[int] = set()
+        """The results that were handed over, until the store has them as published."""
         self._waiting_results = 0
         """Those in `_outgoing`."""
         self._sent_undelivered: set[int] = set()
@@ -208,9 +208,9 @@ class Publisher:
     async def _publish_results(self) -> None:
         if self._waiting_results:
             return
-        portion = await self._outbox.owed_results(self._last_result)
+        portion = await self._outbox.owed_results(self._sent_results)
         for result in portion:
-            self._last_result = result.id
+            self._sent_results.add(result.id)
             if result.transmitter not in self._topics.transmitters:
                 self._published.append(result)
                 continue
@@ -268,6 +268,7 @@ class Publisher:
         with tolerated(log):
             if published := list(self._published):
                 await self._outbox.published(published)
+                self._sent_results.difference_update(result.id for result in published)
                 del self._published[: len(published)]
             while self._published_undelivered:
                 await self._outbox.told_undelivered(self._published_undelivered[0])

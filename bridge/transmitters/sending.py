@@ -269,7 +269,8 @@ class Sender:
     async def _settle(self, sent: Sent) -> None:
         if sent.exchange is not None:
             self._clock.heard(f"{self.line.name} {sent.exchange.receiver}", sent.exchange.clock_offset_s)
-        await self.line.settle(sent)
+        if await self.line.settle(sent):
+            self.wake()
 
 
 class _Watch(Watch):

@@ -53,7 +53,10 @@ class Board:
     """Collects what is published from the moment it is made."""
 
     def __init__(
-        self, base: str, problems: Problems, now: Callable[[], datetime] = lambda: datetime.now().astimezone()
+        self,
+        base: str,
+        problems: Problems,
+        now: Callable[[], datetime] = lambda: datetime.now().astimezone(),
     ) -> None:
         """`base` is the base topic."""
         self._prefix = f"{base}/"
@@ -66,6 +69,8 @@ class Board:
         """The payloads of Home Assistant's discovery, by topic."""
         self.sequence = 0
         """Grows with every change."""
+        self.forgotten = 0
+        """The sequence when states were forgotten last: a page that has older ones needs everything."""
         self._changed: dict[Key, int] = {}
         """The sequence of each owner's last change, in that order."""
         self._events: deque[tuple[int, view.Json]] = deque(maxlen=_EVENTS)
@@ -92,6 +97,14 @@ class Board:
         if not event or leaf.endswith("response"):
             self.states.setdefault(key, {})[leaf] = payload
             self._touch(key)
+
+    def forget(self) -> None:
+        """Forget all states: another node owns them. Counters go on."""
+        self.states.clear()
+        self.devices.clear()
+        self._changed.clear()
+        self._days.clear()
+        self.forgotten = self.sequence = self.sequence + 1
 
     def measured(self, months: Sequence[Figures]) -> None:
         """Note the availability of each link by day."""

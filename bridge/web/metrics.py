@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -21,9 +21,13 @@ _PREFIX = "sosbridge_"
 class Metrics(Collector):
     """The metrics of one board; `reconnects` returns how often the broker was connected to again."""
 
-    def __init__(self, board: Board, reconnects: Callable[[], int]) -> None:
+    def __init__(
+        self, board: Board, reconnects: Callable[[], int], owned: Callable[[], Mapping[int, bool]] = dict
+    ) -> None:
+        """`owned` returns of each shard of a cluster whether this node owns it."""
         self._board = board
         self._reconnects = reconnects
+        self._owned = owned
         self._registry = CollectorRegistry(auto_describe=False)
         self._registry.register(self)
 
@@ -49,6 +53,11 @@ class Metrics(Collector):
         for name, kind in dict.fromkeys((each.about.transmitter or "", each.kind) for each in board.problems):
             problem.add_metric([name, kind], 1)
         yield problem
+        if found := self._owned():
+            owned = _gauge("shard_owned", "Whether this node owns a shard", "shard")
+            for shard, ours in found.items():
+                owned.add_metric([str(shard)], ours)
+            yield owned
         build = _gauge("build_info", "The version that runs", "version")
         build.add_metric([__version__], 1)
         yield build

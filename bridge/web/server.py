@@ -57,6 +57,8 @@ class Sources:
     """Return the report of a transmitter and month; None: no such transmitter."""
     metrics: Callable[[], bytes] | None = None
     """Return the metrics; None: they are switched off."""
+    state: Callable[[], str] = str
+    """Return what this node does in its cluster, such as standby; '' without one."""
     dashboard: Callable[[], str] = str
     """Return the dashboard for Home Assistant; '': there is none."""
 
@@ -186,17 +188,21 @@ class WebServer:
         return web.json_response(self._news(since if since <= self._board.sequence else -1))
 
     def _news(self, sequence: int) -> dict[str, object]:
+        if sequence < self._board.forgotten:
+            sequence = -1
         online = self._sources.connected()
-        more = {"connected": online, "whole": sequence < 0, "sequence": self._board.sequence}
+        more: dict[str, object] = {"connected": online, "whole": sequence < 0, "sequence": self._board.sequence}
+        if state := self._sources.state():
+            more["state"] = state
         return self._board.since(sequence) | more
 
     async def _follow(self, response: web.StreamResponse) -> None:
-        sequence, connected, quiet = -1, None, 0
+        sequence, shown, quiet = -1, None, 0
         while True:
-            online = self._sources.connected()
-            if self._board.sequence != sequence or online is not connected:
+            online = self._sources.connected(), self._sources.state()
+            if self._board.sequence != sequence or online != shown:
                 news = json.dumps(self._news(sequence))
-                sequence, connected, quiet = self._board.sequence, online, 0
+                sequence, shown, quiet = self._board.sequence, online, 0
                 await _send(response, f"data: {news}\n\n")
             elif (quiet := quiet + 1) >= _ALIVE_EACH:
                 quiet = 0

@@ -18,7 +18,7 @@ from bridge.app.health import serve
 from bridge.app.health_client import Report, UnhealthyError, ask, socket_path
 from bridge.common.errors import BusyError, StoreError
 from bridge.common.problems import About, Kind, Problems
-from bridge.store.lock import hold, is_held
+from bridge.store.sqlite.lock import hold, is_held
 
 
 async def _nothing() -> list[str]:
@@ -239,7 +239,7 @@ def test_the_lock_goes_with_an_error(tmp_path: Path) -> None:
 _OWNER = """
 import sys, time
 from pathlib import Path
-from bridge.store.lock import hold
+from bridge.store.sqlite.lock import hold
 with hold(Path(sys.argv[1])):
     print("held", flush=True)
     time.sleep(600)

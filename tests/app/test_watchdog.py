@@ -20,7 +20,7 @@ from bridge.app.bridge import Bridge
 from bridge.app.watchdog import Manager, watch
 from bridge.common.pulse import Pulse
 from bridge.config.settings import Settings
-from bridge.store.database import Store
+from bridge.store.sqlite.database import SqliteStore
 
 
 @pytest.fixture(params=["path", "abstract"])
@@ -203,7 +203,7 @@ def test_the_bridge_names_what_hangs(tmp_path: Path, clock: SimpleNamespace) -> 
     settings = Settings.model_validate({"store": {"path": tmp_path / "s.db"}, "transmitters": [HOME]})
 
     async def run() -> None:
-        async with await Store.open(settings.store.path) as store:
+        async with await SqliteStore.open(settings.store.path) as store:
             bridge = Bridge(settings, store)
             assert await bridge.status.hanging() == []
             clock.now += 120.1  # its loop waits for the outbox alone
@@ -218,7 +218,7 @@ def test_a_store_that_fails_does_not_hang(tmp_path: Path) -> None:
     settings = Settings.model_validate({"store": {"path": tmp_path / "s.db"}})
 
     async def run() -> None:
-        async with await Store.open(settings.store.path) as store:
+        async with await SqliteStore.open(settings.store.path) as store:
             bridge = Bridge(settings, store)
         assert await bridge.status.hanging() == []  # it is closed: an answer, though a bad one
 

@@ -19,9 +19,9 @@ from bridge.app.health_client import socket_path
 from bridge.cli import call
 from bridge.common.problems import About, Kind, Problems
 from bridge.g90.simulator import PanelSimulator
-from bridge.store.database import Store
-from bridge.store.lock import hold
 from bridge.store.outbox import Outbox
+from bridge.store.sqlite.database import SqliteStore
+from bridge.store.sqlite.lock import hold
 
 __all__ = ["alone"]
 
@@ -39,7 +39,7 @@ def store(folder: Path, *transmitters: str) -> None:
     """Make the store, with an alarm for each of these."""
 
     async def fill() -> None:
-        async with await Store.open(folder / "store.db") as opened:
+        async with await SqliteStore.open(folder / "store.db") as opened:
             for name in transmitters:
                 await put(Outbox(opened), command(transmitter=name))
 

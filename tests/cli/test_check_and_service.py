@@ -16,9 +16,9 @@ from support.config import PASSWORD
 from support.outbox import command, put
 
 from bridge.cli import call
-from bridge.store.database import Store
-from bridge.store.lock import hold
 from bridge.store.outbox import Outbox
+from bridge.store.sqlite.database import SqliteStore
+from bridge.store.sqlite.lock import hold
 
 __all__ = ["alone"]
 
@@ -85,7 +85,7 @@ def test_a_large_number_is_no_number_of_a_command(tmp_path: Path, capsys: Output
 
 def test_on_a_terminal_there_is_a_table(tmp_path: Path, capsys: Output, monkeypatch: pytest.MonkeyPatch) -> None:
     async def fill() -> None:
-        async with await Store.open(tmp_path / "store.db") as store:
+        async with await SqliteStore.open(tmp_path / "store.db") as store:
             await put(Outbox(store), command(code="FA"), command(code="\x1b[31m"))
 
     configure(tmp_path)

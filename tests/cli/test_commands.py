@@ -22,10 +22,10 @@ from bridge.cli.logs import HumanFormatter, JsonFormatter
 from bridge.cli.parser import parser
 from bridge.common.models import Outcome, PreparedAlarm, Request, Secret
 from bridge.sos_access.simulator.receiver import Accounts, Receiver
-from bridge.store.database import Store
-from bridge.store.lock import hold
 from bridge.store.outbox import Outbox
-from bridge.store.passwords import Passwords
+from bridge.store.passwords import PasswordFile, Passwords
+from bridge.store.sqlite.database import SqliteStore
+from bridge.store.sqlite.lock import hold
 
 PASSWORD = "core-password-1"
 __all__ = ["alone"]
@@ -141,9 +141,10 @@ def test_wrong_usage_is_2(capsys: Output, words: str) -> None:
         ("help outbx", "unknown command 'outbx'; did you mean 'outbox'?"),
         ("outbox list --jsn", "unknown option --jsn; did you mean '--json'?"),
         ("outbox list --transmiter=home", "unknown option --transmiter; did you mean '--transmitter'?"),
+        ("outbox", "sosbridge outbox: error: a command is missing; known: list, show, retry, drop"),
         ("completion zhs", "shell: unknown value 'zhs'; did you mean 'zsh'?"),
         ("check --log-level=wraning", "--log-level: unknown value 'wraning'; did you mean 'warning'?"),
-        ("--json check", "unknown option --json; options of a command come after it"),
+        ("--jsn check", "unknown option --jsn; did you mean '--json'?"),
         ("check now", "unexpected argument 'now'"),
         ("check --mqtt.password=hunter2", "unknown option --mqtt.password; "),
     ],
@@ -157,7 +158,13 @@ def test_wrong_words_are_answered_with_the_right_ones(capsys: Output, words: str
 
 
 @pytest.mark.parametrize(
-    "words", ["{c} {s} outbox list --json", "outbox {c} list --json {s}", "outbox list {s} {c} --json"]
+    "words",
+    [
+        "{c} {s} outbox list --json",
+        "--json {c} outbox list {s}",
+        "outbox {c} list --json {s}",
+        "outbox list {s} {c} --json",
+    ],
 )
 def test_options_of_every_command_stand_anywhere(tmp_path: Path, capsys: Output, words: str) -> None:
     prepare_outbox(tmp_path)
@@ -200,7 +207,7 @@ def prepare_outbox(folder: Path) -> None:
     """Number 1 is rejected, 2 is pending, 3 is a ping."""
 
     async def fill() -> None:
-        async with await Store.open(folder / "store.db") as store:
+        async with await SqliteStore.open(folder / "store.db") as store:
             outbox = Outbox(store)
             rejected, *_ = await put(
                 outbox, command(code="FA", section="1"), command(reference="77"), command(Request.PING)
@@ -241,7 +248,7 @@ def test_an_empty_outbox_says_so(tmp_path: Path, capsys: Output) -> None:
 
 def test_the_outbox_says_what_is_urgent_undelivered_or_unauthorized(tmp_path: Path, capsys: Output) -> None:
     async def fill() -> None:
-        async with await Store.open(tmp_path / "store.db") as store:
+        async with await SqliteStore.open(tmp_path / "store.db") as store:
             outbox = Outbox(store)
             fire = replace(command(code="FA"), alarm=PreparedAlarm("FA", urgent=True))
             found = await put(outbox, fire, command(), command(code="PA"))
@@ -302,7 +309,7 @@ def test_a_rotation_stores_the_new_password(tmp_path: Path, capsys: Output) -> N
         assert account
         new = account.pending
         [path] = (tmp_path / "store.passwords").iterdir()
-        credentials = Passwords(path, Secret(PASSWORD))
+        credentials = Passwords(PasswordFile(path), Secret(PASSWORD))
         assert credentials.candidates() == (new, Secret(PASSWORD))
         assert call(["ping"]) == 0
         assert account.current == new
@@ -314,7 +321,7 @@ def test_a_rotation_stores_the_new_password(tmp_path: Path, capsys: Output) -> N
 def test_a_rotation_is_3_while_the_service_runs(tmp_path: Path, capsys: Output) -> None:
     with commissioned(tmp_path) as found, hold(tmp_path / "store.db"):
         assert call(["rotate"]) == 3
-        assert "publish to it: mosquitto_pub -t sosbridge/transmitter/home/auth/rotate -n" in error_line(capsys)
+        assert "publish to it: mosquitto_pub -q 1 -t sosbridge/transmitter/home/auth/rotate -n" in error_line(capsys)
         assert found.arrivals == []
         assert call(["ping"]) == 0
 

@@ -15,7 +15,7 @@ from support.commands import Output, alone
 from bridge.cli import call, dump
 from bridge.common.models import Secret
 from bridge.config.settings import Settings
-from bridge.store.passwords import Passwords, password_file
+from bridge.store.passwords import PasswordFile, Passwords, password_file
 
 __all__ = ["alone"]
 
@@ -24,7 +24,9 @@ SECRETS = {
     "web.password": "secret-of-the-page",
     "transmitters.authentication": "secret-to-tell1",
     "g90.panels.code": "secret-of-the-panel",
+    "store.url": "postgresql://bridge:secret-of-the-database@127.0.0.1:9/bridge",
 }
+URL = f'url = "{SECRETS["store.url"]}"\nshards = 1'
 ROTATED = "secret-rotated1"
 
 
@@ -44,12 +46,14 @@ def secret_settings(model: type[BaseModel], path: str = "") -> Iterator[str]:
                 yield from secret_settings(kind, f"{path}{name}.")
 
 
-def configure(folder: Path) -> Path:
+def configure(folder: Path, database: str = "") -> Path:
     """Write a configuration with a secret in every setting that takes one; return the store's path."""
     store = folder / "store.db"
     (folder / "bridge.toml").write_text(
         f"""
-        store.path = "{store}"
+        [store]
+        path = "{store}"
+        {database}
         [mqtt]
         username = "bridge"
         password = "{SECRETS["mqtt.password"]}"
@@ -72,7 +76,7 @@ def configure(folder: Path) -> Path:
         """
     )
     path = password_file(store, "home", "IK1", "SV300")
-    Passwords(path, Secret(SECRETS["transmitters.authentication"])).add(Secret(ROTATED))
+    Passwords(PasswordFile(path), Secret(SECRETS["transmitters.authentication"])).add(Secret(ROTATED))
     return store
 
 
@@ -80,9 +84,10 @@ def test_each_setting_that_takes_a_secret_is_tried() -> None:
     assert set(secret_settings(Settings)) == SECRETS.keys()
 
 
-def test_no_secret_is_in_it(tmp_path: Path, capsys: Output, monkeypatch: pytest.MonkeyPatch) -> None:
-    configure(tmp_path)
-    leaks = [*SECRETS.values(), ROTATED]
+@pytest.mark.parametrize("database", ["", URL])
+def test_no_secret_is_in_it(tmp_path: Path, capsys: Output, monkeypatch: pytest.MonkeyPatch, database: str) -> None:
+    configure(tmp_path, database)
+    leaks = [*SECRETS.values(), "secret-of-the-database"][: None if database else -2] + [ROTATED] * (not database)
     monkeypatch.setattr(dump, "_journal", lambda: [f"a line with {leak}" for leak in leaks])
     file = tmp_path / "dump.txt"
     assert call(["dump", str(file)]) == 0

@@ -183,9 +183,8 @@ def test_help_imports_no_command(command: str | None) -> None:
     make = f"from bridge.cli.parser import parser; parser({command!r}).format_help()"
     code = f"import sys; sys.path.insert(0, {str(ROOT)!r}); {make}; {then}"
     done = subprocess.run([sys.executable, "-I", "-c", code], capture_output=True, text=True, check=True)
-    common = {"bridge.common", "bridge.common.errors", "bridge.common.text"}
-    table = {f"bridge.cli.{name}" for name in ("parser", "arguments", "rows", "table", "simulate", "simulate.table")}
-    assert set(done.stdout.split()) == {*common, "bridge.cli", *table}
+    table = {f"bridge.cli.{name}" for name in ("parser", "rows", "table", "simulate", "simulate.table")}
+    assert set(done.stdout.split()) == {"bridge.common", "bridge.common.errors", "bridge.cli", *table}
 
 
 def cpu_s(command: list[str], times: int = 10) -> float:

@@ -149,7 +149,7 @@ def test_a_panel_that_is_pointed_here_dials_and_the_user_is_told_what_to_look_fo
         (["status", GUID], "has no host"),
         (["status", "--host", "127.0.0.1:x"], "is not an address; use host:port"),
         (
-            ["status", "--host", "127.0.0.1:1", "--timeout", "0.05", "--retries", "0"],
+            ["status", "--host", "127.0.0.1:1", "--timeout", "0.3", "--retries", "0"],
             'did not answer the command "status"',
         ),
     ],

@@ -18,10 +18,10 @@ from support.outbox import HOME, command, put, result
 from bridge.cli import call
 from bridge.common.models import Outcome, Request
 from bridge.common.runs import Edge
-from bridge.store.database import Store
 from bridge.store.edges import Edges, OpenRun
-from bridge.store.lock import hold
 from bridge.store.outbox import Outbox
+from bridge.store.sqlite.database import SqliteStore
+from bridge.store.sqlite.lock import hold
 
 Output = pytest.CaptureFixture[str]
 NOW = datetime.now().astimezone()
@@ -50,7 +50,7 @@ def fill(store: Path) -> None:
     """Store a run that began 90 minutes ago and was written last half an hour ago, and commands with results."""
 
     async def body() -> None:
-        async with await Store.open(store) as opened:
+        async with await SqliteStore.open(store) as opened:
             edges = [
                 Edge(HOME, "link", BEGIN.timestamp(), up=True),
                 Edge(HOME, "link", BEGIN.timestamp() + 600, up=False),

@@ -14,9 +14,9 @@ from support.outbox import HOME, result
 
 from bridge.cli import call
 from bridge.common.models import Outcome, Request
-from bridge.store.database import Store
-from bridge.store.lock import hold
 from bridge.store.outbox import Outbox
+from bridge.store.sqlite.database import SqliteStore
+from bridge.store.sqlite.lock import hold
 
 Output = pytest.CaptureFixture[str]
 
@@ -41,7 +41,7 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 async def ends(store: Path, outcome: Outcome, **more: object) -> str | None:
     """Do the service's part: wait for the test alarm in the store, and end it; return its event code."""
-    async with await Store.open(store) as opened:
+    async with await SqliteStore.open(store) as opened:
         outbox = Outbox(opened)
         for _ in range(2000):
             for queued in await outbox.list(HOME):
@@ -77,7 +77,7 @@ def test_it_waits_for_the_answer(
 
 
 async def _created(path: Path) -> None:
-    async with await Store.open(path):
+    async with await SqliteStore.open(path):
         pass
 
 
@@ -87,7 +87,7 @@ def test_it_needs_the_running_service(store: Path, capsys: Output) -> None:
     assert "the service does not run; start it" in capsys.readouterr().err
 
     async def stored() -> int:
-        async with await Store.open(store) as opened:
+        async with await SqliteStore.open(store) as opened:
             return len(await Outbox(opened).list())
 
     assert asyncio.run(stored()) == 0

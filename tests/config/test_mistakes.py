@@ -170,6 +170,18 @@ MISTAKES = {
             "is not a text in quotes, a table of texts or a list of texts"
         ),
     ),
+    "a database that is no PostgreSQL": (
+        changed('# url = "postgresql://', 'url = "mysql://'),
+        "store.url: is not the address of a PostgreSQL; use postgresql://USER@HOST/DATABASE",
+    ),
+    "a lease shorter than a commit may take": (
+        changed('# lease = "5s"', 'lease = "3s"'),
+        "store.lease: 3s is out of range (4s to 1m)",
+    ),
+    "a node's name with a space": (
+        changed('# name = "bridge-a"', 'name = "bridge a"'),
+        "node.name: 'bridge a' is not a name of a node; use up to 40 letters, digits, ., - and _, such as bridge-a",
+    ),
     "a password of another kind": (
         changed('authentication = "012345678912345"', "authentication = 12345"),
         "transmitters.home.authentication: is not a text in quotes",
@@ -232,6 +244,16 @@ RISKS = {
     "MQTT's key alone": (
         changed("[homeassistant]", '[mqtt.tls]\nkey_file = "/x"\n[homeassistant]'),
         "mqtt.tls.key_file: has no effect without mqtt.tls.cert_file",
+    ),
+    "shards of nothing": (changed("# shards = 1 ", "shards = 8 "), "store.shards: has no effect without store.url"),
+    "a node alone": (changed('# name = "bridge-a"', 'name = "a"'), "node.name: has no effect without store.url"),
+    "a cluster with MQTT 3.1.1": (
+        changed("# url", "url").replace('protocol = "5"', 'protocol = "3.1.1"'),
+        "mqtt.protocol: with 3.1.1 each take-over turns the bridge unavailable for a moment",
+    ),
+    "a cluster whose commands do not wait": (
+        changed("# url", "url").replace('session_expiry = "7d"', 'session_expiry = "0s"'),
+        "mqtt.session_expiry: commands published during a take-over are lost; use for example 7d",
     ),
     "nothing to do": ("", "there is neither a [[transmitters]] nor a [g90] table: nothing to do"),
 }

@@ -20,7 +20,7 @@ from support.brokers import Mosquitto
 from bridge.cli.parser import parser
 from bridge.common.errors import StoreError
 from bridge.mqtt.client import Broker, BrokerError, explain, try_connection
-from bridge.store.database import Store
+from bridge.store.sqlite.database import SqliteStore
 
 README = (DEPLOY / "README.md").read_text("utf-8")
 BLOCKS = "\n".join(re.findall(r"```sh\n(.*?)```", README, re.DOTALL)).replace("\\\n", " ")
@@ -64,7 +64,7 @@ def _full(folder: Path) -> str:
     """Return what is said of a store that cannot grow."""
 
     async def run() -> None:
-        async with await Store.open(folder / "store.db") as store:
+        async with await SqliteStore.open(folder / "store.db") as store:
             await store.write(lambda db: db.execute("PRAGMA max_page_count = 1"))
             await store.write(lambda db: db.execute("INSERT INTO panel VALUES ('P', ?)", ("x" * 100_000,)))
 
@@ -77,7 +77,7 @@ def _read_only(folder: Path) -> str:
     """Return what is said of a store on a file system that became read-only."""
 
     async def run() -> None:
-        async with await Store.open(folder / "store.db") as store:
+        async with await SqliteStore.open(folder / "store.db") as store:
             await store.write(lambda db: db.execute("PRAGMA query_only = 1"))
             await store.write(lambda db: db.execute("INSERT INTO panel VALUES ('P', '')"))
 

@@ -40,7 +40,7 @@ def configuration(data: bytes) -> str:
 
 def _built(settings: Settings) -> None:
     build.topics(settings)
-    repr(build.broker(settings.mqtt))
+    repr(build.broker(settings))
     if settings.g90:
         repr(build.known_panels(settings.g90, Connections()).configured)
 

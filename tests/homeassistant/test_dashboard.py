@@ -20,8 +20,8 @@ from bridge.homeassistant.dashboard import dashboard
 from bridge.homeassistant.devices import transmitter_device
 from bridge.homeassistant.entity import Payload
 from bridge.homeassistant.panel import ControlOptions, panel_device
-from bridge.store.database import Store
 from bridge.store.outbox import Outbox
+from bridge.store.sqlite.database import SqliteStore
 
 Output = pytest.CaptureFixture[str]
 ALARMS = {key: NamedAlarm(key, name, Alarm("BA")) for key, name in (("burglary", "Burglary"), ("fire", "Fire: cellar"))}
@@ -159,7 +159,7 @@ def test_the_dashboard_of_the_example(config: Path, capsys: Output) -> None:
 
 def test_the_sensors_of_a_panel_that_has_connected(config: Path, capsys: Output) -> None:
     async def store() -> None:
-        async with await Store.open(config.parent / "sosbridge.db") as opened:
+        async with await SqliteStore.open(config.parent / "sosbridge.db") as opened:
             content = {"state": to_json(PANEL, Now(0.0, datetime.now(UTC))), "forwarded": []}
             await Outbox(opened).keep_panel(PANEL.guid, content, {})
 

@@ -16,6 +16,7 @@ from unittest.mock import Mock
 
 from support import virtual
 from support.outbox import HOME, command, put, result
+from support.stores import open_store
 
 from bridge.common.clock import Clock
 from bridge.common.models import Outcome, Request
@@ -179,7 +180,7 @@ def simulate(folder: Path, plan: Plan) -> Figures:
     """Return the figures of the month in which `plan` happened."""
 
     async def main() -> Figures:
-        async with await Store.open(folder / "store.sqlite") as store:
+        async with await open_store(folder / "store.sqlite") as store:
             found = Simulation(store)
             found.fail(ROUTES, up=True)
             found.start()

@@ -8,12 +8,16 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from support.stores import open_store, sqlite_only
 
 from bridge.common.errors import DamagedError
 from bridge.common.runs import Edge, Run
 from bridge.store.database import Store
 from bridge.store.edges import Edges, OpenRun
-from bridge.store.recovery import Recovery
+from bridge.store.sqlite.database import SqliteStore
+from bridge.store.sqlite.recovery import Recovery
+
+pytestmark = pytest.mark.usefixtures("each_store")
 
 EDGES = (Edge("home", "link", 100.0, up=True), Edge("home", "receiver/primary", 150.0, up=False))
 
@@ -26,11 +30,12 @@ async def runs_of(store: Store) -> list[Run]:
     return (await Edges(store).runs(0.0, 1000.0, ["home"]))["home"]
 
 
+@sqlite_only
 def test_they_are_kept_when_a_damaged_store_is_replaced(tmp_path: Path) -> None:
     path = tmp_path / "store.sqlite"
 
     async def body() -> None:
-        async with await Store.open(path) as store:
+        async with await open_store(path) as store:
             await Edges(store).save(open_run())
         recovery = Recovery(path, lambda _: None)
         await recovery.renew(DamagedError("for this test"))
@@ -42,11 +47,12 @@ def test_they_are_kept_when_a_damaged_store_is_replaced(tmp_path: Path) -> None:
     asyncio.run(body())
 
 
+@sqlite_only
 def test_values_that_were_never_written_are_damage(tmp_path: Path) -> None:
     path = tmp_path / "store.sqlite"
 
     async def body() -> None:
-        async with await Store.open(path) as store:
+        async with await open_store(path) as store:
             await Edges(store).save(open_run())
         with closing(sqlite3.connect(path)) as db:
             db.execute("UPDATE edge SET at = 'soon' WHERE part = 'link'")
@@ -65,13 +71,14 @@ def test_values_that_were_never_written_are_damage(tmp_path: Path) -> None:
     asyncio.run(body())
 
 
+@sqlite_only
 def test_what_changes_while_the_disk_is_full_is_written_later(tmp_path: Path) -> None:
-    async def limit(store: Store, pages: int) -> None:
+    async def limit(store: SqliteStore, pages: int) -> None:
         pragma = f"PRAGMA max_page_count = {pages}"
         await store.read(lambda _: store._connection and store._connection.execute(pragma).fetchone())
 
     async def body() -> None:
-        async with await Store.open(tmp_path / "store.sqlite", standby=True) as store:
+        async with await SqliteStore.open(tmp_path / "store.sqlite", standby=True) as store:
             edges, run = Edges(store), open_run()
             await edges.save(run)
             await limit(store, 1)

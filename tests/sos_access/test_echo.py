@@ -13,7 +13,7 @@ from bridge.common.models import Secret
 from bridge.sos_access.client import AsyncSOSAccessClient
 from bridge.sos_access.peer import Peer
 from bridge.sos_access.status import SOSAccessError
-from bridge.store.passwords import Passwords
+from bridge.store.passwords import PasswordFile, Passwords
 from bridge.transmitters.line import Line
 from bridge.transmitters.network import Network
 from bridge.transmitters.routes import Route
@@ -39,7 +39,7 @@ def asked(answer: str, folder: Path, *, rotated: bool = False, auth: bool = Fals
         server = await asyncio.start_server(serve, "127.0.0.1", 0)
         async with server:
             address = server.sockets[0].getsockname()
-            passwords = Passwords(folder / "store.passwords" / "home.json", Secret(OLD))
+            passwords = Passwords(PasswordFile(folder / "store.passwords" / "home.json"), Secret(OLD))
             if rotated:
                 passwords.add(Secret(NEW))
             client = AsyncSOSAccessClient("IK1", "SV301", OLD, "OPER", address, use_single_receiver=True)

@@ -9,7 +9,7 @@ import socket
 import ssl
 import struct
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING
 
 import pytest
@@ -223,6 +223,31 @@ def test_a_dead_first_address_leaves_time_for_the_next(monkeypatch: pytest.Monke
             return await exchange(AsyncTCPTransport(("receiver.example", port), timeout=1))
 
     assert asyncio.run(main()) == ANSWER
+
+
+def test_what_was_sent_goes_out_before_it_hangs_up() -> None:
+    """`send` returns while the system has not taken all yet."""
+
+    async def main() -> None:
+        full, received = asyncio.Event(), asyncio.Queue[int]()
+
+        async def read_later(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await full.wait()
+            received.put_nowait(len(await reader.read(-1)))
+
+        sent = 0
+        async with serving(read_later) as address:
+            async with AsyncTCPTransport(address) as transport:
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(0.2):
+                        while True:
+                            await transport.send(b"x" * 10_000)
+                            sent += 10_000
+            full.set()
+            async with asyncio.timeout(10):
+                assert await received.get() >= sent
+
+    asyncio.run(main())
 
 
 def test_cancelling_is_not_swallowed() -> None:

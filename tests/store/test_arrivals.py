@@ -8,12 +8,14 @@ import time
 from pathlib import Path
 
 import pytest
-from support.outbox import HOME, NOW, clock, command, entry, opened, put, result, with_outbox
+from support.outbox import HOME, NOW, clock, command, entry, opened, opened_beside, put, result, with_outbox
 
 from bridge.common.models import Alarm, AlarmIdentity, Command, Outcome, Request
 from bridge.sos_access.prepare import prepare
 from bridge.store.outbox import Outbox
 from bridge.store.records import Queued
+
+pytestmark = pytest.mark.usefixtures("each_store")
 
 
 def codes(found: list[Queued]) -> list[str]:
@@ -47,7 +49,7 @@ def test_an_urgent_alarm_is_urgent_after_a_restart(tmp_path: Path) -> None:
 
 def test_what_another_program_takes_out_has_its_result(tmp_path: Path) -> None:
     async def body() -> None:
-        async with opened(tmp_path) as outbox, opened(tmp_path) as other:
+        async with opened(tmp_path) as outbox, opened_beside(tmp_path, outbox) as other:
             kept, dropped = await put(outbox, command(), command(code="FA", reference="7"))
             await outbox.pending(HOME)
             assert await other.drop(dropped.id, NOW)
@@ -66,7 +68,7 @@ def test_what_another_program_takes_out_has_its_result(tmp_path: Path) -> None:
 
 def test_what_another_program_puts_back_is_new(tmp_path: Path) -> None:
     async def body() -> None:
-        async with opened(tmp_path) as outbox, opened(tmp_path) as other:
+        async with opened(tmp_path) as outbox, opened_beside(tmp_path, outbox) as other:
             [rejected] = await put(outbox, command())
             await outbox.pending(HOME)
             await outbox.complete(rejected, result(rejected, Outcome.REJECTED))

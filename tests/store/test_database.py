@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 from collections.abc import Awaitable, Callable
-from concurrent.futures import Future
 from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,24 +16,24 @@ from support.outbox import put as put_commands
 
 from bridge.common.errors import StoreError
 from bridge.common.models import AlarmIdentity, Command, Moment, PreparedAlarm, Reply, Request
-from bridge.store.database import Store
-from bridge.store.lock import hold
 from bridge.store.outbox import Outbox
-from bridge.store.schema import MIGRATIONS
+from bridge.store.sqlite.database import SqliteStore
+from bridge.store.sqlite.lock import hold
+from bridge.store.sqlite.schema import MIGRATIONS
 
 T = TypeVar("T")
 COUNT = "SELECT count(*) FROM panel"
 
 
-def with_store(path: Path, body: Callable[[Store], Awaitable[T]]) -> T:
+def with_store(path: Path, body: Callable[[SqliteStore], Awaitable[T]]) -> T:
     async def run() -> T:
-        async with await Store.open(path / "store.sqlite") as store:
+        async with await SqliteStore.open(path / "store.sqlite") as store:
             return await body(store)
 
     return asyncio.run(run())
 
 
-def pragma(store: Store, name: str) -> Awaitable[Any]:
+def pragma(store: SqliteStore, name: str) -> Awaitable[Any]:
     return store.read(lambda db: db.execute(f"PRAGMA {name}").fetchone()[0])
 
 
@@ -72,7 +71,7 @@ def test_a_fresh_store_has_the_newest_schema_and_is_ours_alone(tmp_path: Path) -
 
 
 def test_what_is_written_is_on_disk(tmp_path: Path) -> None:
-    async def body(store: Store) -> None:
+    async def body(store: SqliteStore) -> None:
         assert await pragma(store, "journal_mode") == "wal"
         assert await pragma(store, "synchronous") == 2
         await store.write(put("GB1"))
@@ -103,7 +102,7 @@ def test_a_store_of_every_release_comes_up_to_date_with_its_rows(tmp_path: Path,
     fresh.mkdir()
     path = _kept(old, version)
 
-    async def body(store: Store) -> None:
+    async def body(store: SqliteStore) -> None:
         outbox = Outbox(store)
         alarm, restore, ping = await outbox.list()
         assert (alarm.id, alarm.attempts, alarm.error, alarm.undelivered) == (7, 6, "no receiver took it", True)
@@ -151,7 +150,7 @@ def test_an_upgrade_that_fails_changes_nothing(tmp_path: Path, monkeypatch: pyte
     before = schema(path)
     broken = (*MIGRATIONS[:1], "CREATE TABLE half (x); INSERT INTO nowhere VALUES (1);")
     with monkeypatch.context() as patched:
-        patched.setattr("bridge.store.connection.MIGRATIONS", broken)
+        patched.setattr("bridge.store.sqlite.connection.MIGRATIONS", broken)
         refused(tmp_path)
     assert schema(path) == before
     assert with_store(tmp_path, lambda store: pragma(store, "user_version")) == len(MIGRATIONS)
@@ -174,7 +173,7 @@ def test_no_database_is_refused_in_words(tmp_path: Path) -> None:
 
 
 def test_a_damaged_file_is_refused_in_words(tmp_path: Path) -> None:
-    async def fill(store: Store) -> None:
+    async def fill(store: SqliteStore) -> None:
         for number in range(200):
             await store.write(put(f"GB{number}", 500))
 
@@ -196,7 +195,7 @@ def test_a_directory_in_place_of_the_file_is_refused_in_words(tmp_path: Path) ->
 
 
 def test_a_full_disk_undoes_the_write_and_is_told_and_passes(tmp_path: Path) -> None:
-    async def body(store: Store) -> None:
+    async def body(store: SqliteStore) -> None:
         await store.write(put("GB1"))
         pages = await pragma(store, "page_count")
         assert await pragma(store, f"max_page_count = {pages + 2}") == pages + 2
@@ -217,7 +216,7 @@ def test_a_full_disk_undoes_the_write_and_is_told_and_passes(tmp_path: Path) -> 
 
 
 def test_a_full_disk_in_a_batch_loses_nothing_that_was_confirmed(tmp_path: Path) -> None:
-    async def body(store: Store) -> list[object]:
+    async def body(store: SqliteStore) -> list[object]:
         pages = await pragma(store, "page_count")
         await pragma(store, f"max_page_count = {pages + 2}")
         sizes = (1, 200_000, 1)
@@ -229,73 +228,16 @@ def test_a_full_disk_in_a_batch_loses_nothing_that_was_confirmed(tmp_path: Path)
     assert with_store(tmp_path, lambda store: store.read(count)) == answers.count(1)
 
 
-def test_a_failing_job_undoes_only_itself(tmp_path: Path) -> None:
-    def bad(error: Exception | None) -> Callable[[sqlite3.Connection], None]:
-        def work(db: sqlite3.Connection) -> None:
-            put("undone")(db)
-            if error:
-                raise error
-            db.execute("INSERT INTO nowhere VALUES (1)")
-
-        return work
-
-    async def body(store: Store) -> None:
-        # While this one runs the others gather behind it, and become one batch.
-        held = asyncio.create_task(store.read(lambda _: gate.result()))
-        jobs = [put("a"), bad(None), put("b"), bad(ValueError("mine")), bad(StoreError("words")), put("c")]
-        tasks = [asyncio.create_task(store.write(job)) for job in jobs]
-        await asyncio.sleep(0)
-        gate.set_result(None)
-        answers = await asyncio.gather(*tasks, return_exceptions=True)
-        await held
-        assert [answer for answer in answers if answer == 1] == [1, 1, 1]
-        assert isinstance(answers[1], StoreError)
-        assert "no such table: nowhere" in str(answers[1])
-        assert repr(answers[3]) == "ValueError('mine')"
-        assert repr(answers[4]) == "StoreError('words')"
-        names = await store.read(lambda db: [row[0] for row in db.execute("SELECT guid FROM panel ORDER BY guid")])
-        assert names == ["a", "b", "c"]
-
-    gate: Future[None] = Future()
-    with_store(tmp_path, body)
-
-
 @pytest.mark.parametrize("error", [StoreError("words"), LookupError("key"), sqlite3.OperationalError("odd")])
 def test_a_job_that_fails_alone_is_undone_and_the_next_works(tmp_path: Path, error: Exception) -> None:
     def work(db: sqlite3.Connection) -> None:
         put("undone")(db)
         raise error
 
-    async def body(store: Store) -> None:
+    async def body(store: SqliteStore) -> None:
         with pytest.raises((StoreError, LookupError), match=str(error.args[0])):
             await store.write(work)
         await store.write(put("a"))
-        assert await store.read(count) == 1
-
-    with_store(tmp_path, body)
-
-
-def test_close_finishes_what_is_queued(tmp_path: Path) -> None:
-    async def body(store: Store) -> None:
-        tasks = [asyncio.create_task(store.write(put(f"GB{number}"))) for number in range(50)]
-        await asyncio.sleep(0)
-        await store.close()
-        assert await asyncio.gather(*tasks) == [1] * 50
-
-    async def run() -> None:
-        await body(await Store.open(tmp_path / "store.sqlite"))
-
-    asyncio.run(run())
-    assert with_store(tmp_path, lambda store: store.read(count)) == 50
-
-
-def test_what_a_cancelled_waiter_wrote_stays_written(tmp_path: Path) -> None:
-    async def body(store: Store) -> None:
-        task = asyncio.create_task(store.write(put("a")))
-        await asyncio.sleep(0)
-        task.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await task
         assert await store.read(count) == 1
 
     with_store(tmp_path, body)

@@ -13,6 +13,8 @@ from bridge.store.deliveries import delivery_of
 from bridge.store.outbox import Outbox
 from bridge.store.records import InvalidEntry, Queued
 
+pytestmark = pytest.mark.usefixtures("each_store")
+
 Step = Callable[[Outbox], Awaitable[None]]
 
 

@@ -14,6 +14,8 @@ from bridge.common.models import Outcome, Request
 from bridge.store.outbox import Outbox
 from bridge.store.records import Counts
 
+pytestmark = pytest.mark.usefixtures("each_store")
+
 NONE = timedelta()
 LATER = NOW + timedelta(hours=1)
 
@@ -151,7 +153,7 @@ def test_prune_keeps_no_more_results_than_commands_are_taken(tmp_path: Path) -> 
             await outbox.complete(queued, result(queued))
         await outbox.published(await outbox.owed_results())
         await outbox.prune(NOW)
-        count = await outbox._store.read(lambda db: db.execute("SELECT count(*) FROM history").fetchone()[0])
+        count = await outbox._store.read(lambda db: db.execute("SELECT count(*) AS n FROM history").fetchone()["n"])
         assert count == 2
 
     with_outbox(tmp_path, body, max_commands=2)

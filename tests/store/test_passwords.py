@@ -10,7 +10,7 @@ import pytest
 
 from bridge.common.errors import StoreError
 from bridge.common.models import Secret
-from bridge.store.passwords import MOST_OPEN, Passwords, directory, password_file
+from bridge.store.passwords import MOST_OPEN, PasswordFile, Passwords, directory, password_file
 
 CONFIGURED, SECOND, THIRD, FOURTH = (Secret(digit * 15) for digit in "1234")
 BOTH = ("primary", "secondary")
@@ -36,7 +36,7 @@ class Kept:
         self.path = folder / "passwords" / "account.json"
 
     def open(self, configured: Secret = CONFIGURED) -> Passwords:
-        return Passwords(self.path, configured, BOTH)
+        return Passwords(PasswordFile(self.path), configured, BOTH)
 
     def tried(self, receiver: str = "primary", configured: Secret = CONFIGURED) -> str:
         """Return the first digits of the passwords, in the order in which `receiver` is asked."""
@@ -173,7 +173,7 @@ def test_a_file_of_0_1_0_is_taken_over(released: Path, configured: Secret, tried
     path = password_file(released, "home", "IK00001", "SV300")
     assert [each.name for each in directory(released).iterdir()] == [path.name]
     assert path.name != "home.json"
-    passwords = Passwords(path, configured, BOTH)
+    passwords = Passwords(PasswordFile(path), configured, BOTH)
     assert passwords.problem is None
     assert passwords.reconfigured is (configured == FOURTH)
     for receiver in BOTH:
@@ -182,15 +182,15 @@ def test_a_file_of_0_1_0_is_taken_over(released: Path, configured: Secret, tried
     passwords.confirm("primary", SECOND)
     assert path.stat().st_mode & 0o777 == 0o600
     assert path.parent.stat().st_mode & 0o777 == 0o700
-    again = Passwords(password_file(released, "home", "IK00001", "SV300"), configured, BOTH)
+    again = Passwords(PasswordFile(password_file(released, "home", "IK00001", "SV300")), configured, BOTH)
     assert again.candidates("primary") == passwords.candidates("primary")
 
 
 def test_a_file_of_0_1_0_does_not_replace_what_the_account_has(released: Path) -> None:
     path = password_file(released, "cottage", "IK00001", "SV300")
-    Passwords(path, CONFIGURED, BOTH).add(FOURTH)
+    Passwords(PasswordFile(path), CONFIGURED, BOTH).add(FOURTH)
     assert password_file(released, "home", "IK00001", "SV300") == path
-    assert Passwords(path, CONFIGURED, BOTH).candidates() == (FOURTH, CONFIGURED)
+    assert Passwords(PasswordFile(path), CONFIGURED, BOTH).candidates() == (FOURTH, CONFIGURED)
     assert (directory(released) / "home.json").exists()
 
 

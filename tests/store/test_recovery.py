@@ -16,13 +16,13 @@ from support.outbox import HOME, command, entry, opened, put, result
 from bridge.common.errors import DamagedError, StoreError
 from bridge.common.models import Command, PreparedAlarm, Request
 from bridge.panels.events import check_stored
-from bridge.store import recovery as rescue
-from bridge.store import wal
-from bridge.store.connection import fault
-from bridge.store.database import Store
 from bridge.store.outbox import Outbox
-from bridge.store.recovery import Recovery, RecoveryReport
-from bridge.store.schema import MIGRATIONS
+from bridge.store.sqlite import recovery as rescue
+from bridge.store.sqlite import wal
+from bridge.store.sqlite.connection import fault
+from bridge.store.sqlite.database import SqliteStore
+from bridge.store.sqlite.recovery import Recovery, RecoveryReport
+from bridge.store.sqlite.schema import MIGRATIONS
 
 COUNT = 40
 PAGE = 4096
@@ -76,7 +76,7 @@ def _size(path: Path) -> int:
 async def _scene(folder: Path, *, checkpointed: bool) -> Scene:
     path = folder / "live.db"
     commands, logged = [alarm(number) for number in range(COUNT)], []
-    async with await Store.open(path) as store:
+    async with await SqliteStore.open(path) as store:
         outbox = Outbox(store)
         await store.read(lambda db: db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall())
         for number, each in enumerate(commands):
@@ -365,7 +365,7 @@ def test_a_disk_that_damages_every_store_ends_the_service(tmp_path: Path) -> Non
 
 def test_damage_that_is_met_while_running_is_noticed(tmp_path: Path) -> None:
     async def body() -> None:
-        async with await Store.open(tmp_path / "store.sqlite") as store:
+        async with await SqliteStore.open(tmp_path / "store.sqlite") as store:
             waiting = asyncio.create_task(store.until_damaged())
             outbox = Outbox(store)
             await put(outbox, command())
@@ -430,7 +430,7 @@ def test_a_large_store_is_not_read_whole_at_each_start(tmp_path: Path, monkeypat
         return said
 
     assert "PRAGMA integrity_check(1)" in asyncio.run(commands())
-    monkeypatch.setattr("bridge.store.connection._LARGEST_CHECKED", 1000)
+    monkeypatch.setattr("bridge.store.sqlite.connection._LARGEST_CHECKED", 1000)
     assert "PRAGMA integrity_check(1)" not in asyncio.run(commands())
 
 

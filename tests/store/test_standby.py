@@ -15,10 +15,10 @@ from support.outbox import HOME, command, entry, result
 
 from bridge.common.errors import StoreError
 from bridge.common.models import Command, Incoming, Outcome, Request
-from bridge.store.database import Store
 from bridge.store.deliveries import delivery_of
-from bridge.store.lock import hold
 from bridge.store.outbox import Outbox
+from bridge.store.sqlite.database import SqliteStore
+from bridge.store.sqlite.lock import hold
 
 FULL = "PRAGMA max_page_count = 1"
 ROOMY = "PRAGMA max_page_count = 1000000"
@@ -26,13 +26,13 @@ TEXT = "x" * 20_000
 
 
 @asynccontextmanager
-async def service(path: Path) -> AsyncIterator[tuple[Store, Outbox]]:
+async def service(path: Path) -> AsyncIterator[tuple[SqliteStore, Outbox]]:
     """Open the outbox as the service does."""
-    async with await Store.open(path / "store.sqlite", standby=True) as store:
+    async with await SqliteStore.open(path / "store.sqlite", standby=True) as store:
         yield store, Outbox(store)
 
 
-async def set_limit(store: Store, pragma: str) -> None:
+async def set_limit(store: SqliteStore, pragma: str) -> None:
     """Let the disk be full, or have room again: the connection to it is not the one in use while it is full."""
     await store.read(lambda _: store._connection and store._connection.execute(pragma).fetchone())
 
@@ -147,7 +147,7 @@ def test_a_panel_reports_an_event_again_until_its_alarm_is_safe(tmp_path: Path) 
 def test_a_store_that_another_program_locks_is_written_when_it_is_free(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("bridge.store.connection._BUSY_S", 0.1)
+    monkeypatch.setattr("bridge.store.sqlite.connection._BUSY_S", 0.1)
 
     async def body() -> None:
         async with service(tmp_path) as (_, outbox):
@@ -166,7 +166,7 @@ def test_a_store_that_another_program_locks_is_written_when_it_is_free(
 
 def test_another_program_is_refused_and_not_let_on_in_memory(tmp_path: Path) -> None:
     async def body() -> None:
-        async with await Store.open(tmp_path / "store.sqlite") as store:
+        async with await SqliteStore.open(tmp_path / "store.sqlite") as store:
             outbox = Outbox(store)
             await set_limit(store, FULL)
             with pytest.raises(StoreError, match="the disk is full"):
@@ -203,7 +203,7 @@ def fill(folder: Path) -> Path:
 @pytest.mark.parametrize("unclean", [False, True])
 def test_a_start_on_a_full_disk_sends_what_waits(small_disk: Path, *, unclean: bool) -> None:
     async def body() -> None:
-        store = await Store.open(small_disk / "store.sqlite", standby=True)
+        store = await SqliteStore.open(small_disk / "store.sqlite", standby=True)
         await Outbox(store).add([entry(command(code=code)) for code in ("BA", "FA")])
         if unclean:  # as a crash leaves it, without the index of the log
             parts = {name: (small_disk / name).read_bytes() for name in ("store.sqlite", "store.sqlite-wal")}
@@ -253,7 +253,7 @@ def test_a_start_on_a_read_only_disk_sends_what_waits(small_disk: Path, *, uncle
 
 async def _leave(folder: Path, *, unclean: bool) -> None:
     """Leave a store with one alarm, as a stop or as a crash leaves it."""
-    store = await Store.open(folder / "store.sqlite", standby=True)
+    store = await SqliteStore.open(folder / "store.sqlite", standby=True)
     await Outbox(store).add([entry(command())])
     parts = {name: (folder / name).read_bytes() for name in ("store.sqlite", "store.sqlite-wal")}
     await store.close()

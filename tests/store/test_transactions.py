@@ -16,14 +16,14 @@ from typing import TypeVar
 import pytest
 
 from bridge.common.errors import StoreError
-from bridge.store.database import Store
+from bridge.store.sqlite.database import SqliteStore
 
 T = TypeVar("T")
 
 
-def with_store(path: Path, body: Callable[[Store], Awaitable[T]]) -> T:
+def with_store(path: Path, body: Callable[[SqliteStore], Awaitable[T]]) -> T:
     async def run() -> T:
-        async with await Store.open(path) as store:
+        async with await SqliteStore.open(path) as store:
             return await body(store)
 
     return asyncio.run(run())
@@ -37,7 +37,7 @@ def count(db: sqlite3.Connection) -> int:
     return int(db.execute("SELECT count(*) FROM panel").fetchone()[0])
 
 
-async def together(store: Store, *jobs: Callable[[sqlite3.Connection], object]) -> list[object]:
+async def together(store: SqliteStore, *jobs: Callable[[sqlite3.Connection], object]) -> list[object]:
     """Let `jobs` wait until all of them are queued, and return what becomes of each."""
     begun: Future[None] = Future()
     gate: Future[None] = Future()
@@ -56,7 +56,7 @@ async def together(store: Store, *jobs: Callable[[sqlite3.Connection], object]) 
 
 
 def test_writers_that_wait_together_are_one_transaction(tmp_path: Path) -> None:
-    async def body(store: Store) -> None:
+    async def body(store: SqliteStore) -> None:
         said: list[str] = []
         await store.read(lambda db: db.set_trace_callback(said.append))
         assert await together(store, *(put(f"GB{number}") for number in range(20))) == [1] * 20
@@ -70,7 +70,7 @@ def test_writers_that_wait_together_are_one_transaction(tmp_path: Path) -> None:
 
 
 def test_readers_need_no_transaction(tmp_path: Path) -> None:
-    async def body(store: Store) -> None:
+    async def body(store: SqliteStore) -> None:
         said: list[str] = []
         await store.read(lambda db: db.set_trace_callback(said.append))
         await store.read(count)
@@ -80,31 +80,8 @@ def test_readers_need_no_transaction(tmp_path: Path) -> None:
     with_store(tmp_path / "s.db", body)
 
 
-@pytest.mark.parametrize("error", [OverflowError("too large"), TypeError("odd"), AssertionError("never"), KeyError(1)])
-@pytest.mark.parametrize("others", [0, 2])
-def test_no_fault_of_a_job_ends_the_store(tmp_path: Path, error: Exception, others: int) -> None:
-    def bad(db: sqlite3.Connection) -> None:
-        put("undone")(db)
-        raise error
-
-    def unreadable(db: sqlite3.Connection) -> None:
-        raise error
-
-    async def body(store: Store) -> None:
-        answers = await together(store, *(put(f"GB{number}") for number in range(others)), bad)
-        assert answers == [1] * others + [error]
-        with pytest.raises(type(error)):
-            await store.write(bad)
-        with pytest.raises(type(error)):
-            await store.read(unreadable)
-        await store.write(put("after"))
-        assert await store.read(count) == others + 1
-
-    with_store(tmp_path / "s.db", body)
-
-
 def test_a_number_too_large_for_the_store_is_an_error_and_no_hang(tmp_path: Path) -> None:
-    async def body(store: Store) -> None:
+    async def body(store: SqliteStore) -> None:
         with pytest.raises(OverflowError):
             await store.read(lambda db: db.execute("SELECT ?", (2**70,)).fetchone())
         assert await store.read(count) == 0
@@ -117,7 +94,7 @@ def test_a_job_that_undoes_the_whole_transaction_is_told_to_all_of_it(tmp_path: 
         db.execute("ROLLBACK")
         raise ValueError("mine")
 
-    async def body(store: Store) -> None:
+    async def body(store: SqliteStore) -> None:
         answers = await together(store, put("a"), hostile, put("b"))
         assert [type(answer) for answer in answers] == [ValueError] * 3
         assert await store.read(count) == 0
@@ -126,24 +103,12 @@ def test_a_job_that_undoes_the_whole_transaction_is_told_to_all_of_it(tmp_path: 
     with_store(tmp_path / "s.db", body)
 
 
-def test_a_closed_store_says_so_and_nobody_waits_for_it(tmp_path: Path) -> None:
-    async def run() -> None:
-        store = await Store.open(tmp_path / "s.db")
-        await store.close()
-        for work in (store.write(put("late")), store.read(count)):
-            with pytest.raises(StoreError, match="closed"):
-                await work
-        await store.close()
-
-    asyncio.run(run())
-
-
 def test_a_store_that_another_program_holds_locked_is_told_and_works_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("bridge.store.connection._BUSY_S", 0.05)
+    monkeypatch.setattr("bridge.store.sqlite.connection._BUSY_S", 0.05)
 
-    async def body(store: Store) -> None:
+    async def body(store: SqliteStore) -> None:
         with closing(sqlite3.connect(store.path, isolation_level=None)) as other:
             other.execute("BEGIN IMMEDIATE")
             with pytest.raises(StoreError, match="it is locked by another program"):
@@ -160,13 +125,14 @@ _OPENS = """
 import asyncio, concurrent.futures.thread, os, sys
 from pathlib import Path
 from bridge.common.errors import StoreError
-from bridge.store.database import Store
+
+from bridge.store.sqlite.database import SqliteStore
 
 async def run():
     if os.getuid() == 0:
         os.setuid(65534)  # file modes do not bind root
     try:
-        store = await Store.open(Path(sys.argv[1]))
+        store = await SqliteStore.open(Path(sys.argv[1]))
     except StoreError as error:
         print(error)
     else:
@@ -196,13 +162,14 @@ _LIMITED = """
 import asyncio, resource, sys
 from pathlib import Path
 from bridge.common.errors import StoreError
-from bridge.store.database import Store
+
+from bridge.store.sqlite.database import SqliteStore
 
 def put(guid, size):
     return lambda db: db.execute("INSERT INTO panel VALUES (?, ?)", (guid, "x" * size)).rowcount
 
 async def run():
-    async with await Store.open(Path(sys.argv[1])) as store:
+    async with await SqliteStore.open(Path(sys.argv[1])) as store:
         await store.write(put("before", 1))
         unlimited = resource.getrlimit(resource.RLIMIT_FSIZE)
         resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, unlimited[1]))
@@ -228,14 +195,15 @@ def test_a_file_that_cannot_grow_undoes_the_write_and_the_next_one_works(tmp_pat
 _WRITES = """
 import asyncio, sys
 from pathlib import Path
-from bridge.store.database import Store
+
+from bridge.store.sqlite.database import SqliteStore
 
 async def one(store, number):
     await store.write(lambda db: db.execute("INSERT INTO panel VALUES (?, '')", (f"{number:06}",)).rowcount)
     print(number, flush=True)
 
 async def run():
-    async with await Store.open(Path(sys.argv[1])) as store:
+    async with await SqliteStore.open(Path(sys.argv[1])) as store:
         for start in range(0, 100_000, 5):
             await asyncio.gather(*(one(store, start + each) for each in range(5)))
 

@@ -96,7 +96,7 @@ def at(port: int, second: int | None = None, name: str = "home") -> str:
 
 def documented(path: str) -> list[str]:
     """Return the fields of a command's JSON as its help has them."""
-    [text] = [each.given["help"] for each in COMMANDS[path].options if "--json" in each.names]
+    [text] = [given["help"] for names, given, _ in COMMANDS[path].options if "--json" in names]
     [fields] = re.findall(r"{(.*?)}", text.partition(";")[0])
     return str(fields).split(", ")
 

@@ -134,7 +134,7 @@ class Site:
         """Start the bridge and wait for nothing."""
         for station in (self.primary, self.secondary):
             station.checks = "heartbeat" not in self.home
-        self.bridge.config.write_text("".join(f"{key} = {_toml(value)}\n" for key, value in self.settings.items()))
+        self.bridge.config.write_text("".join(f"{key} = {toml(value)}\n" for key, value in self.settings.items()))
         self.bridge.start()
 
     async def start(self) -> None:
@@ -236,9 +236,9 @@ def live(test: Callable[..., Awaitable[None]]) -> Callable[..., None]:
     return run
 
 
-def _toml(value: object) -> str:
+def toml(value: object) -> str:
     if isinstance(value, dict):
-        return "{" + ", ".join(f"{key} = {_toml(each)}" for key, each in value.items()) + "}"
+        return "{" + ", ".join(f"{key} = {toml(each)}" for key, each in value.items()) + "}"
     if isinstance(value, list):
-        return "[" + ", ".join(map(_toml, value)) + "]"
+        return "[" + ", ".join(map(toml, value)) + "]"
     return json.dumps(value)

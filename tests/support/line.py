@@ -23,7 +23,7 @@ from bridge.sos_access.messages import RESPONSE_TO, AnyRequest, NewAuthResponse,
 from bridge.sos_access.peer import Peer
 from bridge.sos_access.status import Failure, TransportError
 from bridge.store.outbox import Outbox
-from bridge.store.passwords import Passwords
+from bridge.store.passwords import PasswordFile, Passwords
 from bridge.transmitters.line import Line
 from bridge.transmitters.network import Network
 from bridge.transmitters.routes import Route, Routes
@@ -183,7 +183,7 @@ class Bench:
         self._wall, self._set_at = NOW, 1000.0  # when virtual time begins
         self.clock = own_clock or clock(lambda: self.wall)
         client = AsyncSOSAccessClient("IK1", "SV301", OLD, "OPER", ("localhost", 1), use_single_receiver=True)
-        self.passwords = Passwords(folder / "passwords" / HOME, OLD, receivers)
+        self.passwords = Passwords(PasswordFile(folder / "passwords" / HOME), OLD, receivers)
         self.line = Line(
             HOME, client, self.passwords,
             {Route(name, path): Peer((name, 1), interface=path or None) for path in paths for name in receivers},

@@ -9,6 +9,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TypeVar
 
+from support.stores import open_store
+
 from bridge.common.clock import Clock
 from bridge.common.models import (
     NO_ALARM,
@@ -21,10 +23,10 @@ from bridge.common.models import (
     Request,
     Result,
 )
-from bridge.store.database import Store
 from bridge.store.deliveries import Delivery
 from bridge.store.outbox import Outbox
 from bridge.store.records import CommandEntry, Queued
+from bridge.store.sqlite.database import SqliteStore
 
 T = TypeVar("T")
 
@@ -97,8 +99,18 @@ def result(queued: Queued, outcome: Outcome = Outcome.ACCEPTED, **more: object) 
 
 @asynccontextmanager
 async def opened(path: Path, max_commands: int = 100_000) -> AsyncIterator[Outbox]:
-    async with await Store.open(path / "store.sqlite") as store:
+    async with await open_store(path / "store.sqlite") as store:
         yield Outbox(store, max_commands)
+
+
+@asynccontextmanager
+async def opened_beside(path: Path, outbox: Outbox) -> AsyncIterator[Outbox]:
+    """Open what another program changes the store with; on PostgreSQL the owner does that for it."""
+    if isinstance(outbox._store, SqliteStore):
+        async with opened(path) as other:
+            yield other
+    else:
+        yield Outbox(outbox._store)
 
 
 def with_outbox(path: Path, body: Callable[[Outbox], Awaitable[T]], max_commands: int = 100_000) -> T:

@@ -6,6 +6,7 @@ import asyncio
 import socket
 from pathlib import Path
 
+import pytest
 from support.line import OLD, Recorder
 from support.outbox import HOME, clock, command, entry, opened
 
@@ -14,11 +15,13 @@ from bridge.sos_access.connection import Dialer
 from bridge.sos_access.peer import Peer
 from bridge.sos_access.resolver import Lookup, Resolver
 from bridge.sos_access.simulator.receiver import Accounts, Receiver
-from bridge.store.passwords import Passwords
+from bridge.store.passwords import PasswordFile, Passwords
 from bridge.transmitters.line import Line
 from bridge.transmitters.network import Network
 from bridge.transmitters.routes import Route
 from bridge.transmitters.transmitter import Transmitter
+
+pytestmark = pytest.mark.usefixtures("each_store")
 
 
 async def deliver(folder: Path, lookup: Lookup, port: int) -> None:
@@ -26,7 +29,7 @@ async def deliver(folder: Path, lookup: Lookup, port: int) -> None:
     client = AsyncSOSAccessClient("IK1", "SV301", OLD, "OPER", ("localhost", 1), use_single_receiver=True)
     network = Network(Dialer(Resolver(lookup=lookup)))
     peers = {Route("primary"): Peer(("receiver.test", port))}
-    line = Line(HOME, client, Passwords(folder / "passwords", OLD), peers, network, clock())
+    line = Line(HOME, client, Passwords(PasswordFile(folder / "passwords"), OLD), peers, network, clock())
     async with opened(folder) as outbox, asyncio.timeout(10):
         transmitter = Transmitter(line, outbox, Recorder(), line.clock)
         running = asyncio.create_task(transmitter.run())

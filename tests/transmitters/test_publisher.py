@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -45,7 +45,7 @@ class Owing:
     def __init__(self, *undelivered: Queued, portion: int = 1000) -> None:
         self.wakes = Wakes()
         self.undelivered = list(undelivered)
-        self.results: dict[int, list[PendingResult]] = {}
+        self.results: list[PendingResult] = []
         """The portions by the number that they follow."""
         self.failures = 0
         self.looks = 0
@@ -70,8 +70,8 @@ class Owing:
     async def last_results(self, *_: object) -> list[object]:
         return []
 
-    async def owed_results(self, after: int) -> list[PendingResult]:
-        return self.results.get(after, [])
+    async def owed_results(self, but: Collection[int]) -> list[PendingResult]:
+        return [each for each in self.results if each.id not in but][:500]
 
     async def owed_undelivered(self, _: object) -> list[Queued]:
         self.looks += 1
@@ -195,7 +195,7 @@ def test_results_of_a_transmitter_that_is_no_more_do_not_hide_those_of_the_other
 
     async def scenario() -> None:
         outbox = Owing()
-        outbox.results = {0: [result(number, "former") for number in range(1, 501)], 500: [result(501, "home")]}
+        outbox.results = [*(result(number, "former") for number in range(1, 501)), result(501, "home")]
         async with publishing(outbox) as (_, broker):
             await until(lambda: broker.topics)
             assert broker.topics == ["b/transmitter/home/ping/response"]

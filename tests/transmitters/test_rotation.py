@@ -30,7 +30,7 @@ from bridge.sos_access.messages import (
 )
 from bridge.sos_access.peer import Peer
 from bridge.sos_access.status import TransportError, Unauthorized
-from bridge.store.passwords import Passwords
+from bridge.store.passwords import PasswordFile, Passwords
 from bridge.transmitters.line import Line
 from bridge.transmitters.network import Network
 from bridge.transmitters.routes import Route
@@ -83,7 +83,7 @@ class Site:
         self.start()
 
     def start(self) -> None:
-        self.passwords = Passwords(self.path, self.configured)
+        self.passwords = Passwords(PasswordFile(self.path), self.configured)
 
     def ask(self, request: Request) -> Response:
         """Exchange as the transmitter does; where a crash follows, what is not on disk is gone."""
@@ -213,7 +213,7 @@ def test_a_crash_within_a_write_leaves_the_old_or_the_new_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, calls: int
 ) -> None:
     path = tmp_path / "home.json"
-    Passwords(path, secret("0")).add(secret("1"))
+    Passwords(PasswordFile(path), secret("0")).add(secret("1"))
     left = calls
     module, _, function = name.rpartition(".")
     real = getattr(os, function) if module == "os" else Path.rename
@@ -235,13 +235,13 @@ def test_a_crash_within_a_write_leaves_the_old_or_the_new_file(
     with monkeypatch.context() as patch:
         patch.setattr(name, fails)
         with pytest.raises(CrashError):
-            Passwords(path, secret("0")).add(secret("2"))
-    found = Passwords(path, secret("0"))
+            Passwords(PasswordFile(path), secret("0")).add(secret("2"))
+    found = Passwords(PasswordFile(path), secret("0"))
     assert found.candidates()[:2] in ((secret("1"), secret("0")), (secret("2"), secret("1")))
     found.add(secret("3"))
     assert [each.name for each in tmp_path.iterdir()] == ["home.json"]
     assert path.stat().st_mode & 0o777 == 0o600
-    assert Passwords(path, secret("0")).candidates()[0] == secret("3")
+    assert Passwords(PasswordFile(path), secret("0")).candidates()[0] == secret("3")
 
 
 def test_a_new_password_is_on_disk_before_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -259,5 +259,5 @@ def test_a_new_password_is_on_disk_before_its_name(tmp_path: Path, monkeypatch: 
 
     monkeypatch.setattr("os.fsync", synced)
     monkeypatch.setattr("pathlib.Path.rename", renamed)
-    Passwords(tmp_path / "home.json", secret("0")).add(secret("1"))
+    Passwords(PasswordFile(tmp_path / "home.json"), secret("0")).add(secret("1"))
     assert steps == ["file", "rename", "directory"]

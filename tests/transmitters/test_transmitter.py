@@ -11,6 +11,7 @@ import pytest
 from support import virtual
 from support.line import BUSY, DEAD, LOST, NEW, OLD, SILENT, Bench, bench, on_bench
 from support.outbox import HOME, command, entry, opened, put
+from support.stores import sqlite_only
 
 from bridge.common.errors import FieldError, StoreError
 from bridge.common.models import Command, Request, Result
@@ -18,6 +19,8 @@ from bridge.sos_access.messages import AlarmRequest, NewAuthResponse, PingRespon
 from bridge.store.maintenance import maintain
 from bridge.store.records import Queued
 from bridge.transmitters.line import Line
+
+pytestmark = pytest.mark.usefixtures("each_store")
 
 LEVEL = 180.0
 PING = "PingRequest"
@@ -364,6 +367,7 @@ def test_an_alarm_goes_out_at_once(tmp_path: Path) -> None:
     on_bench(tmp_path, body)
 
 
+@sqlite_only
 def test_what_another_program_took_out_is_forgotten(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Such as `sosbridge outbox drop`; and what it put back is sent."""
 
@@ -434,5 +438,39 @@ def test_a_lost_answer_to_a_rotation_leaves_the_old_password(tmp_path: Path) -> 
         assert each.passwords.candidates() == (OLD,)
         assert await each.outcomes() == ["unreachable"]
         assert not isinstance(each.dialer.sent[-1].request, NewAuthResponse)
+
+    on_bench(tmp_path, body)
+
+
+def test_a_node_that_may_not_send_sends_nothing(tmp_path: Path) -> None:
+    """Another node may own the transmitter by now. What waits goes out once the permit is back."""
+
+    async def body(each: Bench) -> None:
+        permitted = [False]
+        each.line.network.permit = lambda: permitted[0]
+        await put(each.outbox, command())
+        assert await each.settle(60) == []
+        assert each.dialer.connects == []
+        permitted[0] = True
+        assert await each.settle(1) == ["BA"]
+        assert await each.outcomes() == ["accepted"]
+
+    on_bench(tmp_path, body)
+
+
+def test_a_permit_that_ends_while_it_connects_stops_the_document(tmp_path: Path) -> None:
+    async def body(each: Bench) -> None:
+        denied: list[bool] = []
+
+        def permit() -> bool:
+            if each.dialer.connects and not denied:
+                denied.append(True)
+                return False
+            return True
+
+        each.line.network.permit = permit
+        await put(each.outbox, command())
+        assert await each.settle(0.5) == []
+        assert await each.settle(30) == ["BA"], "the next round sends it"
 
     on_bench(tmp_path, body)

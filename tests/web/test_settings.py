@@ -54,10 +54,10 @@ import asyncio, sys
 from pathlib import Path
 from bridge.app.bridge import Bridge
 from bridge.config.sources import load
-from bridge.store.database import Store
+from bridge.store.sqlite.database import SqliteStore
 async def main():
     settings = load(Path({str(config)!r}))
-    async with await Store.open(settings.store.path) as store:
+    async with await SqliteStore.open(settings.store.path) as store:
         stop = asyncio.Event()
         asyncio.get_running_loop().call_later(0.5, stop.set)
         await Bridge(settings, store).run(stop)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+import secrets
 import socket
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from bridge.g90.wire.constants import SensorType
 from bridge.mqtt.client import Broker, Message, make_client
 from bridge.sos_access.simulator.receiver import Accounts, Arrival, Receiver
 from bridge.store.database import Store
+from bridge.store.sqlite.database import SqliteStore
 
 HOST = "127.0.0.1"
 CODE = "DEMO001"
@@ -60,7 +62,7 @@ class Stage:
             self.primary,
             self.secondary,
             self._answering(),
-            await Store.open(self._database) as store,
+            await SqliteStore.open(self._database) as store,
             self._bridge(store),
             self._connected(),
         ):
@@ -213,10 +215,12 @@ async def _broker(port: int) -> AsyncIterator[None]:
 
 
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """Return a free port that the system gives to no connection that goes out, and so stays free."""
+    while True:
+        port = 20_000 + secrets.randbelow(12_000)
+        with suppress(OSError), socket.socket() as probe:
+            probe.bind((HOST, port))
+            return port
 
 
 def _value(payload: bytes) -> Any:  # noqa: ANN401 - JSON, or the text itself

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from bridge.cli.arguments import count, port, seconds, timeout
-from bridge.cli.rows import Command, late, option
+from bridge.cli.rows import Command, option
 
 _RECEIVER = (
     option("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)"),
-    option("--port", type=port, default=19000, help="port to listen on (default: %(default)s)"),
+    option("--port", type="arguments.port", default=19000, help="port to listen on (default: %(default)s)"),
     option(
         "--pair",
         action="store_true",
@@ -20,7 +19,7 @@ _RECEIVER = (
     option(
         "--transmitter",
         action="append",
-        type=late("simulate.receiver.transmitter"),
+        type="simulate.receiver.transmitter",
         default=[],
         metavar="CODE:PASSWORD",
         help="accept this transmitter; repeatable",
@@ -28,7 +27,7 @@ _RECEIVER = (
     option("--state", metavar="FILE", help="store transmitters and rotated passwords here"),
     option(
         "--ping-interval",
-        type=seconds,
+        type="arguments.seconds",
         default=1.0,
         metavar="S",
         help="answer 101 to heartbeats with less time between them (default: %(default)s)",
@@ -37,7 +36,14 @@ _RECEIVER = (
     option("--status", type=int, metavar="N", help="answer with this status without processing", group="faults"),
     option("--drop", action="store_true", help="close the connection without processing the request", group="faults"),
     option("--lose", action="store_true", help="process the request, then close without an answer", group="faults"),
-    option("--delay", type=seconds, default=0.0, metavar="S", help="seconds to wait before the answer", group="faults"),
+    option(
+        "--delay",
+        type="arguments.seconds",
+        default=0.0,
+        metavar="S",
+        help="seconds to wait before the answer",
+        group="faults",
+    ),
     option(
         "--garbage",
         choices=("random", "truncated"),
@@ -48,14 +54,20 @@ _RECEIVER = (
     ),
     option(
         "--segment",
-        type=seconds,
+        type="arguments.seconds",
         nargs="?",
         const=0.01,
         metavar="S",
         help="answer byte by byte with this many seconds between (default: %(const)s)",
         group="faults",
     ),
-    option("--times", type=count, metavar="N", help="number of requests with faults (default: all)", group="faults"),
+    option(
+        "--times",
+        type="arguments.count",
+        metavar="N",
+        help="number of requests with faults (default: all)",
+        group="faults",
+    ),
 )
 _RECEIVER_EXAMPLES = """examples:
   sosbridge simulate receiver --transmitter IK00001:012345678912345
@@ -67,20 +79,20 @@ _SIMULATED_PANEL = (
     option("--guid", default="GB7F20C14D05A91", help="GUID of the panel (default: %(default)s)"),
     option(
         "--cloud",
-        type=late("arguments.host_port"),
+        type="arguments.host_port",
         default="127.0.0.1:5678",
         metavar="HOST:PORT",
         help="server to connect to (default: %(default)s)",
     ),
     option(
         "--local",
-        type=late("arguments.host_port"),
+        type="arguments.host_port",
         metavar="HOST:PORT",
         help="answer UDP commands on this address, for example 127.0.0.1:12368 (default: off)",
     ),
     option(
         "--sensor",
-        type=late("simulate.panel.sensor"),
+        type="simulate.panel.sensor",
         action="append",
         default=[],
         metavar="N:TYPE:NAME",
@@ -88,14 +100,20 @@ _SIMULATED_PANEL = (
     ),
     option(
         "--relay",
-        type=late("simulate.panel.relay"),
+        type="simulate.panel.relay",
         action="append",
         default=[],
         metavar="N:NAME",
         help="a relay, for example 12:Lamp; repeatable",
     ),
-    option("--interval", type=timeout, default=60.0, metavar="S", help="seconds between hellos (default: %(default)g)"),
-    option("--chop", type=count, metavar="BYTES", help="send in pieces of this size"),
+    option(
+        "--interval",
+        type="arguments.timeout",
+        default=60.0,
+        metavar="S",
+        help="seconds between hellos (default: %(default)g)",
+    ),
+    option("--chop", type="arguments.count", metavar="BYTES", help="send in pieces of this size"),
     option("--glue", action="store_true", help="send all messages of an event, and a ping, in one piece"),
     option("--do", action="append", default=[], metavar="COMMAND", help="run this, then exit; repeatable"),
 )

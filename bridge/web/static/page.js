@@ -173,7 +173,7 @@ function drawProblems() {
   const link = [...state.transmitters.values()].filter((one) => one.link === false).length;
   const unknown = [...state.transmitters.values()].some((one) => one.link === null || one.link === undefined);
   const text = count ? `${count} ${count === 1 ? "thing needs" : "things need"} a person${link ? `, ${link} of ${state.transmitters.size} links down` : ""}`
-    : unknown ? "Not everything was checked yet" : "Everything works";
+    : $("broker").textContent === "standby" ? "This node stands by: another one is at work" : unknown ? "Not everything was checked yet" : "Everything works";
   $("overall").className = `overall ${count ? "down" : unknown ? "unknown" : "up"}`;
   write($("overall"), text);
   document.title = count ? `(${count}) sosbridge` : "sosbridge";
@@ -204,7 +204,8 @@ function take(news) {
   }
   for (const kind of ["transmitters", "panels"]) for (const [name, one] of Object.entries(news[kind])) state[kind].set(name, one);
   state.problems = news.problems;
-  mark(news.connected ? "up" : "down", news.connected ? "broker connected" : "broker away");
+  const standby = news.state === "standby";
+  mark(news.connected || standby ? "up" : "down", standby ? "standby" : news.connected ? "broker connected" : "broker away");
   const version = news.info.version ? `Version ${news.info.version}` : "";
   const since = time(news.info.started_at, true);
   $("about").replaceChildren(version, since ? ", running since " : "", since ?? "");

@@ -25,10 +25,10 @@ CREATE TABLE command (
         error TEXT NOT NULL DEFAULT '',
         reply_topic TEXT,
         correlation BLOB
-    , boot TEXT NOT NULL DEFAULT '', steady REAL NOT NULL DEFAULT 0, sure INTEGER NOT NULL DEFAULT 0, mid INTEGER, digest BLOB);
-INSERT INTO "command" VALUES(7,'home','alarm','BA','','1','','{"alarm": {"event_code": "BA", "transmitter_time": "2026-02-28 10:00:00.000", "reference": "r1", "section": "1", "section_text": "Caf\u00e9"}, "reference": "r1", "warnings": ["section_text: cut"]}',1772359200.5,'pending',0,2,6,'no receiver took it','answers/me',X'00FF','b0071d',12.5,1,11,X'AABB');
-INSERT INTO "command" VALUES(8,'home','restore','FA','','','','{"alarm": {"event_code": "FR"}, "reference": null, "warnings": []}',1772359300.0,'rejected',0,0,0,'code 3',NULL,NULL,'',0.0,0,NULL,NULL);
-INSERT INTO "command" VALUES(9,'home','ping','','','','','{"alarm": null, "reference": "p", "warnings": []}',1772359400.0,'pending',0,0,0,'',NULL,NULL,'',0.0,0,NULL,NULL);
+    , boot TEXT NOT NULL DEFAULT '', steady REAL NOT NULL DEFAULT 0, sure INTEGER NOT NULL DEFAULT 0, mid INTEGER, digest BLOB, token BLOB);
+INSERT INTO "command" VALUES(7,'home','alarm','BA','','1','','{"alarm": {"event_code": "BA", "transmitter_time": "2026-02-28 10:00:00.000", "reference": "r1", "section": "1", "section_text": "Caf\u00e9"}, "reference": "r1", "warnings": ["section_text: cut"]}',1772359200.5,'pending',0,2,6,'no receiver took it','answers/me',X'00FF','b0071d',12.5,1,11,X'AABB',X'01');
+INSERT INTO "command" VALUES(8,'home','restore','FA','','','','{"alarm": {"event_code": "FR"}, "reference": null, "warnings": []}',1772359300.0,'rejected',0,0,0,'code 3',NULL,NULL,'',0.0,0,NULL,NULL,NULL);
+INSERT INTO "command" VALUES(9,'home','ping','','','','','{"alarm": null, "reference": "p", "warnings": []}',1772359400.0,'pending',0,0,0,'',NULL,NULL,'',0.0,0,NULL,NULL,NULL);
 CREATE TABLE edge (
         run INTEGER NOT NULL, transmitter TEXT NOT NULL,
         part TEXT NOT NULL,                     -- link, receiver/R, path/N
@@ -52,9 +52,9 @@ CREATE TABLE history (
         reply_topic TEXT,
         correlation BLOB,
         published INTEGER NOT NULL DEFAULT 0
-    );
-INSERT INTO "history" VALUES(3,5,'home','alarm',1772350000.0,'{"outcome": "accepted"}',NULL,NULL,1);
-INSERT INTO "history" VALUES(4,6,'home','alarm',1772350001.0,'{"outcome": "duplicate"}','answers/me',X'01',0);
+    , token BLOB);
+INSERT INTO "history" VALUES(3,5,'home','alarm',1772350000.0,'{"outcome": "accepted"}',NULL,NULL,1,NULL);
+INSERT INTO "history" VALUES(4,6,'home','alarm',1772350001.0,'{"outcome": "duplicate"}','answers/me',X'01',0,NULL);
 CREATE TABLE panel (guid TEXT PRIMARY KEY, content TEXT NOT NULL) WITHOUT ROWID;
 INSERT INTO "panel" VALUES('GB7F20C14D05A91','{"state": {"guid": "GB7F20C14D05A91"}, "forwarded": []}');
 CREATE TABLE run (id INTEGER PRIMARY KEY AUTOINCREMENT, start REAL NOT NULL, last REAL NOT NULL);

@@ -25,12 +25,13 @@ from bridge.common.files import sync_directory
 from bridge.common.models import Alarm, Request
 from bridge.common.text import counted
 from bridge.sos_access.prepare import prepare_leniently
-from bridge.store import wal
-from bridge.store.connection import connect, damage, fault
 from bridge.store.database import Store
 from bridge.store.edges import read_edge, read_run
 from bridge.store.records import State, count_pending, read_active, read_panel, read_pending_result, read_queued
-from bridge.store.schema import NEEDED
+from bridge.store.sqlite import wal
+from bridge.store.sqlite.connection import connect, damage, fault
+from bridge.store.sqlite.database import SqliteStore
+from bridge.store.sqlite.schema import NEEDED
 
 log = logging.getLogger(__name__)
 
@@ -88,7 +89,7 @@ class Recovery:
             return await self._checked()
         except DamagedError as error:
             await self.renew(error)
-            return await Store.open(self._path, standby=True)
+            return await SqliteStore.open(self._path, standby=True)
 
     async def renew(self, error: DamagedError) -> None:
         """Replace the closed store because of `error`. Raises StoreError, or `error` if it happens too often."""
@@ -119,7 +120,7 @@ class Recovery:
         """Open the store and read all that is needed of it. Raises DamagedError."""
         if await asyncio.to_thread(wal.breaks_off, self._path):
             raise damage(self._path, "its log is truncated: the last commands are lost")
-        store = await Store.open(self._path, standby=True)
+        store = await SqliteStore.open(self._path, standby=True)
         try:
             await store.read(self._read_needed)
         except BaseException:

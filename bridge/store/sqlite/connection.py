@@ -11,8 +11,8 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 from bridge.common.errors import BusyError, DamagedError, StoreError
-from bridge.store.lock import hold
-from bridge.store.schema import MIGRATIONS
+from bridge.store.sqlite.lock import hold
+from bridge.store.sqlite.schema import MIGRATIONS
 
 _PRAGMAS = (
     # A commit is one append and one sync; a rollback journal needs three syncs and writes pages twice.

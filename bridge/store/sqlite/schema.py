@@ -64,6 +64,9 @@ MIGRATIONS: tuple[str, ...] = (
     DROP TABLE seen;
     """,
     """
+    -- what identifies a command where it is not known whether it was stored (Outbox)
+    ALTER TABLE command ADD COLUMN token BLOB;
+    ALTER TABLE history ADD COLUMN token BLOB;
     -- when the bridge ran; `last`: its stop, else its last write (Edges)
     CREATE TABLE run (id INTEGER PRIMARY KEY AUTOINCREMENT, start REAL NOT NULL, last REAL NOT NULL);
     CREATE TABLE edge (

@@ -21,10 +21,10 @@ from pathlib import Path
 
 from bridge.common.errors import StoreError
 from bridge.common.files import write_private
-from bridge.store.connection import connect, fault
 from bridge.store.passwords import directory
 from bridge.store.records import count_pending
-from bridge.store.recovery import replace
+from bridge.store.sqlite.connection import connect, fault
+from bridge.store.sqlite.recovery import replace
 
 _DATABASE = "sosbridge.db"
 _PASSWORDS = re.compile(r"passwords/([a-z0-9_-]+\.json)")

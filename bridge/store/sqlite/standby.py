@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import sqlite3
 
-from bridge.store.schema import MIGRATIONS, NEEDED
+from bridge.store.sqlite.schema import MIGRATIONS, NEEDED
 
 _TABLES = {
     "command": ("id",),
@@ -22,6 +22,11 @@ _TABLES = {
     "edge": ("run", "transmitter", "part", "at"),
 }
 """The primary key of each table."""
+_NOTE = """
+    INSERT INTO changed SELECT '{table}', json_array({key})
+    WHERE NOT EXISTS (SELECT 1 FROM changed WHERE name = '{table}' AND key = json_array({key}));
+"""
+"""In a trigger, the statement that fires it decides on conflicts: OR IGNORE would not be heeded."""
 _LEFT_FREE = 1000
 """Numbers of results that are not given in memory."""
 
@@ -85,7 +90,7 @@ def _note_changes(memory: sqlite3.Connection, table: str, key: tuple[str, ...]) 
     memory.execute("CREATE TEMP TABLE IF NOT EXISTS changed (name TEXT, key TEXT, PRIMARY KEY (name, key))")
     for event, rows in (("INSERT", ("new",)), ("UPDATE", ("old", "new")), ("DELETE", ("old",))):
         keys = [", ".join(f"{row}.{name}" for name in key) for row in rows]
-        notes = "".join(f"INSERT OR IGNORE INTO changed VALUES ('{table}', json_array({each}));" for each in keys)  # noqa: S608 - constant names
+        notes = "".join(_NOTE.format(table=table, key=each) for each in keys)
         memory.execute(f"CREATE TEMP TRIGGER {table}_{event} AFTER {event} ON main.{table} BEGIN {notes} END")
 
 

@@ -1,0 +1,287 @@
+"""A node of a cluster: stands by, owns shards, loses them (bridge/README.md, Several nodes).
+
+`Membership` is the node's own session with the database: it says that the node lives and shows who owns what. Each
+owned shard has a PostgresStore, whose session holds the lock, and a Bridge over it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import replace
+
+from bridge import __version__
+from bridge.app import build, standby_check, watchdog, web
+from bridge.app.bridge import Bridge, run_once
+from bridge.app.front import front
+from bridge.app.ownership import Ownership, Place
+from bridge.common.errors import BridgeError, BusyError, LostError, StoreError, first
+from bridge.common.lasting import Lasting
+from bridge.common.models import Secret
+from bridge.common.problems import Kind, NodeProblems, Problems
+from bridge.config.settings import Settings
+from bridge.config.shards import digest, of_shard
+from bridge.config.transmitters import TransmitterSettings
+from bridge.mqtt.client import BrokerError, try_connection
+from bridge.record.months import Month
+from bridge.store.passwords import account
+from bridge.store.postgres.database import PostgresStore
+from bridge.store.postgres.nodes import Cluster, Membership
+from bridge.store.postgres.nodes import Node as Member
+from bridge.store.postgres.passwords import PasswordTable, read_passwords
+
+log = logging.getLogger(__name__)
+
+_LOOK_S = 0.5
+"""How soon a shard that lost its owner is noticed, if no notification comes."""
+_AGAIN_S = 1.0
+"""Until the database is tried again."""
+_BROKER_EACH_S = 5.0
+_REST_S = 60.0
+"""How long a node takes no shard after it gave one up, while others reach the broker."""
+_STOP_S = 4.4
+"""What a stop waits for bridges; after it the process ends without them."""
+_CLOSE_S = 0.2
+"""What the end of a store's session waits for; usually it takes milliseconds."""
+_RELEASED = "released"
+
+
+class Node:
+    def __init__(self, settings: Settings, url: Secret) -> None:
+        self._settings, self._url = settings, url
+        self._name = settings.node.name
+        self._most = settings.node.shards or settings.store.shards
+        self._digest = digest(settings)
+        self._problems = NodeProblems()
+        self._problems.doubt(Kind.STORE_FAILED)
+        self._board = web.board(settings, self._problems)
+        self._joined = asyncio.Event()
+        self._membership: Membership | None = None
+        self._cluster = Cluster((), {})
+        self._broker: bool | None = None
+        """Whether this node reaches the broker; None: not tried yet."""
+        self._bridges: dict[int, Bridge] = {}
+        self._owning: dict[int, asyncio.Task[None]] = {}
+        self._ownerships: dict[int, Ownership] = {}
+        self._rests_until = 0.0
+        self._stopping = False
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Stand by and own shards until `stop` is set. Raises ConfigError, BusyError, DamagedError."""
+        try:
+            await self._run(stop, watchdog.Manager())
+        except* BridgeError as errors:
+            raise first(errors) from None
+
+    async def _run(self, stop: asyncio.Event, manager: watchdog.Manager) -> None:
+        async with asyncio.TaskGroup() as tasks:
+            parts = front(self._settings, self, self._problems, manager, self._joined, self._board)
+            parts |= {"cluster": self._attend(tasks), "broker": self._watch_broker()}
+            running = [tasks.create_task(work, name=name) for name, work in parts.items()]
+            await stop.wait()
+            log.info("stopping")
+            manager.notify(STOPPING=1)
+            await self._give_up()
+            for each in running:
+                each.cancel()
+            await asyncio.wait(running)
+        if self._membership is not None:
+            with suppress(StoreError, TimeoutError):
+                async with asyncio.timeout(_CLOSE_S):
+                    await self._membership.leave()
+
+    async def _give_up(self) -> None:
+        """Give up every shard in order; another node, if one lives, takes over."""
+        self._stopping = True
+        for ownership in self._ownerships.values():
+            ownership.stop.set()
+        if owning := [*self._owning.values()]:
+            _, late = await asyncio.wait(owning, timeout=_STOP_S)
+            for each in late:
+                log.error("%s: the database does not answer; ended without it", each.get_name())
+                each.cancel()
+
+    # The database
+
+    async def _attend(self, tasks: asyncio.TaskGroup) -> None:
+        """Stay a member of the cluster, whatever becomes of the connection."""
+        trouble = Lasting()
+        while True:
+            try:
+                await self._join()
+                if (took := trouble.end(asyncio.get_running_loop().time())) is not None:
+                    log.info("the database is back after %.0f s", took)
+                await self._follow(tasks)
+            except StoreError as error:
+                self._problems.set(Kind.STORE_FAILED, str(error))
+                if trouble.is_due(asyncio.get_running_loop().time()):
+                    log.error("%s", error)
+            finally:
+                if self._membership is not None and not self._stopping:
+                    await self._membership.close()
+                    self._membership = None
+            await asyncio.sleep(_AGAIN_S)
+
+    async def _join(self) -> None:
+        lease, shards = self._settings.store.lease, self._settings.store.shards
+        loop = asyncio.get_running_loop()
+        until = loop.time() + 2 * lease
+        while self._membership is None:
+            try:
+                self._membership = await Membership.join(self._url, self._name, __version__, self._digest, shards)
+            except BusyError:  # the session of a process that was killed may live on for a while
+                if loop.time() > until:
+                    raise
+                await asyncio.sleep(_AGAIN_S)
+        self._problems.set(Kind.STORE_FAILED, None)
+
+    async def _follow(self, tasks: asyncio.TaskGroup) -> None:
+        """Look at the cluster again and again, and take what is free. Raises StoreError."""
+        membership = self._membership
+        assert membership is not None  # noqa: S101 - joined
+        while True:
+            self._cluster = await membership.look(broker=self._broker)
+            if not self._joined.is_set():
+                self._joined.set()
+                log.info("node %s: %s", self._name, self.state())
+            standby_check.report(self._cluster, self._name, self._digest, self._reports)
+            for shard in range(self._settings.store.shards):
+                if self._may_take(shard):
+                    self._owning[shard] = tasks.create_task(self._own_shard(shard), name=f"shard {shard}")
+            for text in await membership.news(_LOOK_S):
+                self._heard(text)
+
+    def _heard(self, text: str) -> None:
+        what, _, number = text.partition(" ")
+        bridge = self._bridges.get(int(number)) if number.isdecimal() else None
+        if what == "request" and bridge is not None and bridge.requests is not None:
+            bridge.requests.news.set()
+
+    @property
+    def _reports(self) -> Problems:
+        """Where problems of the cluster are noted: the owner of shard 0 publishes them."""
+        return self._bridges[0].problems if 0 in self._bridges else self._problems
+
+    # Shards
+
+    def _may_take(self, shard: int) -> bool:
+        if self._stopping or shard in self._owning or shard in self._cluster.owners or len(self._owning) >= self._most:
+            return False
+        if not any(each.broker for each in self._successors()):
+            return True
+        return self._broker is not False and asyncio.get_running_loop().time() >= self._rests_until
+
+    def _successors(self) -> list[Member]:
+        return self._cluster.successors(self._name)
+
+    async def _own_shard(self, shard: int) -> None:
+        lease = self._settings.store.lease
+        try:
+            store = await PostgresStore.open(self._url, shard, lease_s=lease, node=self._name)
+            try:
+                await self._serve(shard, store)
+            finally:
+                with suppress(TimeoutError):  # its thread may wait for the database without end
+                    async with asyncio.timeout(_CLOSE_S):
+                        await store.close()
+        except BusyError:
+            log.debug("shard %d: another node was first", shard)
+        except StoreError as error:
+            log.error("shard %d: %s", shard, error)
+            await asyncio.sleep(_AGAIN_S)
+        finally:
+            del self._owning[shard]
+        if self._membership is not None:
+            with suppress(StoreError, TimeoutError):
+                await self._membership.notify(f"{_RELEASED} {shard}")
+
+    async def _serve(self, shard: int, store: PostgresStore) -> None:
+        """Run the bridge of a shard until it is given up or lost."""
+        ownership = Ownership(store, self._name, shard, self._settings.store.lease, self._successors)
+        place = Place(ownership, await _homes(store), self._board)
+        bridge = Bridge(of_shard(self._settings, shard), store, place=place)
+        log.info("node %s owns shard %d", self._name, shard)
+        self._problems.set(Kind.STANDBY_MISSING, None)
+        self._problems.set(Kind.CONFIGURATION_DIFFERS, None)
+        self._problems.include(bridge.problems)
+        self._ownerships[shard], self._bridges[shard] = ownership, bridge
+        if self._stopping:
+            ownership.stop.set()
+        try:
+            damaged = await run_once(bridge, ownership.stop)
+            if damaged is not None:
+                raise damaged
+            log.info("node %s gives up shard %d", self._name, shard)
+        except LostError as error:
+            log.warning("node %s stands by: %s", self._name, error)
+        finally:
+            del self._ownerships[shard], self._bridges[shard]
+            self._problems.exclude(bridge.problems)
+            if ownership.released:
+                self._rests_until = asyncio.get_running_loop().time() + _REST_S
+            if self._board is not None:
+                self._board.forget()
+
+    # The broker
+
+    async def _watch_broker(self) -> None:
+        """Look whether this node reaches the broker, also while it stands by."""
+        own, online = build.broker(self._settings), True
+        trial = replace(own, client_id=f"{own.client_id}-{self._name}")
+        while True:
+            if self._bridges:
+                before, online = online, self.online()
+                if online or not before:  # a connection that is being made is no fault
+                    self._broker = online
+            else:
+                try:
+                    await try_connection(trial)
+                    self._broker = True
+                except BrokerError as error:
+                    if self._broker is not False:
+                        log.warning("the broker does not answer this node: %s", error)
+                    self._broker = False
+            await asyncio.sleep(_BROKER_EACH_S)
+
+    # What the page and the health check show
+
+    def online(self) -> bool:
+        return bool(self._bridges) and all(each.online() for each in self._bridges.values())
+
+    def reconnects(self) -> int:
+        return sum(each.reconnects() for each in self._bridges.values())
+
+    async def hanging(self) -> list[str]:
+        return [name for each in self._bridges.values() for name in each.status.stopped()]
+
+    async def report(self, transmitter: str, month: Month) -> str | None:
+        for each in self._bridges.values():
+            if (found := await each.report(transmitter, month)) is not None:
+                return found
+        return None
+
+    async def counters(self) -> Mapping[str, object]:
+        values = {shard: await each.counters() for shard, each in self._bridges.items()}
+        return {f"shard {shard} {name}": value for shard, found in values.items() for name, value in found.items()}
+
+    def state(self) -> str:
+        if not self._joined.is_set():
+            return "waiting for the database"
+        if not self._bridges:
+            return "standby"
+        return f"owner of shard {', '.join(map(str, sorted(self._bridges)))}"
+
+    def owned(self) -> Mapping[int, bool]:
+        return {shard: shard in self._bridges for shard in range(self._settings.store.shards)}
+
+
+async def _homes(store: PostgresStore) -> build.Homes:
+    stored = await read_passwords(store)
+
+    def home(each: TransmitterSettings) -> PasswordTable:
+        key = account(each.transmitter_code, each.transmitter_type)
+        return PasswordTable(store, key, stored.get(key))
+
+    return home

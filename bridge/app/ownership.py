@@ -1,0 +1,126 @@
+"""Owning one shard: the proof of life, what it permits, and when the shard is given up.
+
+While this node owns the shard, a commit each second proves it. Nothing is sent unless the last one is young enough, and
+no connection to the broker is made without one. A store that lost its session has lost the shard.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from bridge.app.build import Homes
+from bridge.common.errors import LostError
+from bridge.common.lasting import tolerated
+from bridge.mqtt.session import Ending, Owner
+from bridge.store.postgres.owner import PROOF, boot_clock, permits
+
+if TYPE_CHECKING:  # psycopg is imported only where there is a database
+    from bridge.store.postgres.database import PostgresStore
+    from bridge.store.postgres.nodes import Node
+    from bridge.web.board import Board
+
+log = logging.getLogger(__name__)
+
+_EACH_S = 1.0
+_LOOK_S = 0.02
+_AWAY_S = 5.0
+"""How long the broker may be away until a node that reaches it gets the shard."""
+_THROWN_OUT_S = 30.0
+_THROWN_OUT = 2
+"""So often within `_THROWN_OUT_S`: another client has our id, and takes turns with us."""
+
+
+class Ownership(Owner):
+    """The ownership of one shard, from the moment that its store is open."""
+
+    def __init__(
+        self, store: PostgresStore, node: str, shard: int, lease_s: float, successors: Callable[[], Sequence[Node]]
+    ) -> None:
+        """`successors` returns the other nodes that could take the shard over now."""
+        self.shard = shard
+        self.stop = asyncio.Event()
+        """Set to give the shard up in order."""
+        self.released = False
+        """Whether that is because another node is better off."""
+        self._store = store
+        self._node = node
+        self._lease_s = lease_s
+        self._successors = successors
+        self._hurry = asyncio.Event()
+        self._ends: deque[float] = deque(maxlen=_THROWN_OUT)
+
+    def permit(self) -> bool:
+        """Whether an exchange may begin now."""
+        return not self._store.lost.is_set() and permits(self._store.last_commit, self._lease_s, boot_clock())
+
+    @property
+    def ending(self) -> Ending:
+        """How the MQTT session is to end now."""
+        if self._store.lost.is_set():
+            return Ending.LOST
+        return Ending.HAND_OVER if self._successors() else Ending.OFFLINE
+
+    async def run(self, online: Callable[[], bool]) -> None:
+        """Prove the ownership until cancelled. Raises LostError once it is lost."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._prove_regularly(), name=f"shard {self.shard}: proof of life")
+            tasks.create_task(self._watch_broker(online), name=f"shard {self.shard}: watch the broker")
+            await self._store.lost.wait()
+            raise LostError(f"shard {self.shard} is lost: {self._store.failure or 'the database ended the session'}")
+
+    async def _prove_regularly(self) -> None:
+        while True:
+            self._hurry.clear()
+            with tolerated(log):
+                await self._store.write(lambda db: db.execute(PROOF, (self.shard, self._node)))
+            try:
+                async with asyncio.timeout(_EACH_S):
+                    await self._hurry.wait()
+            except TimeoutError:
+                pass
+
+    async def _watch_broker(self, online: Callable[[], bool]) -> None:
+        now = asyncio.get_running_loop().time
+        since = now()
+        while True:
+            if online():
+                since = now()
+            elif now() - since > _AWAY_S and (better := [each.name for each in self._successors() if each.broker]):
+                self._release(f"the broker does not answer this node, but {', '.join(better)}")
+            await asyncio.sleep(_EACH_S)
+
+    def _release(self, why: str) -> None:
+        if not self.stop.is_set():
+            log.warning("shard %d is given up: %s", self.shard, why)
+        self.released = True
+        self.stop.set()
+
+    # For the MQTT session
+
+    async def prove(self, beat: Callable[[], None]) -> None:
+        asked = boot_clock()
+        self._hurry.set()
+        while self._store.last_commit < asked:  # one that was begun after the connection had ended
+            beat()
+            await asyncio.sleep(_LOOK_S)
+
+    def thrown_out(self) -> None:
+        now = asyncio.get_running_loop().time()
+        self._ends.append(now)
+        if len(self._ends) == _THROWN_OUT and now - self._ends[0] < _THROWN_OUT_S and self._successors():
+            self._release("the broker ended two connections: another client has our client id, or cannot keep ours")
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """What a node gives to the bridge of a shard that it owns."""
+
+    ownership: Ownership
+    homes: Homes
+    board: Board | None
+    """What the node's page shows."""

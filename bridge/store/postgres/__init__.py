@@ -1,0 +1,1 @@
+"""The store in PostgreSQL, which several machines share; loaded only where `store.url` is set."""
