@@ -139,6 +139,7 @@ class BaseClient:
         self.use_tls = use_tls
         self.connect_timeout = connect_timeout
         self.response_timeout = response_timeout
+        self._tls_verify = tls_verify
         self._tls_policy: TlsPolicy | None = tls_context(tls_verify) if use_tls else None
         self._dialer = Dialer()
         self.authentication = authentication
@@ -198,9 +199,11 @@ class BaseClient:
         address = self.secondary_receiver_address if secondary else self.receiver_address
         if address is None:
             raise ConfigError("secondary_receiver_address is missing")
+        if self.use_tls and self._tls_policy is None:  # it was set later
+            self._tls_policy = tls_context(self._tls_verify)
         peer = Peer(
             address,
-            self._tls_policy,
+            self._tls_policy if self.use_tls else None,
             connect_timeout=self.connect_timeout,
             response_timeout=self.response_timeout,
         )

@@ -29,12 +29,14 @@ def _blocking(run: Callable[[Coroutine[Any, Any, T]], T], work: Coroutine[Any, A
 
 
 class SOSAccessClient(BaseClient):
-    """`AsyncSOSAccessClient` with blocking methods; parameters, results and errors are the same.
+    """The blocking client, with the parameters, results and errors of `AsyncSOSAccessClient`.
 
     The methods raise `RuntimeError` if an event loop is running.
     """
 
     def exchange(self, request: SOSAccessRequest[R]) -> Exchange[R]:
+        """Run one attempt round and return the exchange that delivered it; raises as `send_alarm`."""
+
         async def transmit(data: bytes, response_schema: type[S], secondary: bool) -> S:  # noqa: FBT001
             return self.transmit(data.decode(ENCODING), response_schema, secondary)
 
@@ -51,20 +53,32 @@ class SOSAccessClient(BaseClient):
         response_schema: type[R],
         secondary: bool = False,  # noqa: FBT001, FBT002 - a parameter of sos-access
     ) -> R:
+        """Make one exchange with one receiver and return its response, whatever its status.
+
+        `response_schema` is the response's class. Raises `TransportError`, and `ConfigError` without a receiver.
+        """
         return _blocking(asyncio.run, self._transmit(data, response_schema, secondary))
 
     @alarm_method(Alarm)
     def send_alarm(self, alarm: Alarm) -> AlarmResponse:
+        """Send an alarm and return the response that took it (0 or 10).
+
+        Raises `FieldError` before anything is sent; `Rejected`, `Unauthorized` or, once the round has failed,
+        `ReceiversUnavailable`.
+        """
         return self.exchange(self.alarm_request(alarm, "AL")).response
 
     @alarm_method(Alarm)
     def restore_alarm(self, alarm: Alarm) -> AlarmResponse:
+        """Restore an alarm; returns and raises as `send_alarm`."""
         return self.exchange(self.alarm_request(alarm, "RE")).response
 
     def ping(self, reference: str | None = None) -> PingResponse:
+        """Send a heartbeat; raises as `send_alarm`."""
         return self.exchange(self.ping_request(reference)).response
 
     def request_new_auth(self, reference: str | None = None) -> NewAuthResponse:
+        """Ask for a new password. The caller stores it and sets `authentication`. Raises as `send_alarm`."""
         return self.exchange(self.new_auth_request(reference)).response
 
 

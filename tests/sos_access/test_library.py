@@ -164,6 +164,11 @@ def test_an_attribute_that_is_changed_counts(host: str) -> None:
         client.receiver_address = receiver.address
         client.transmitter_code = "IK00001"
         assert client.ping().accepted
+        client.use_tls = True
+        with pytest.raises(ReceiversUnavailable, match="no TLS on that port"):
+            client.ping()
+        client.use_tls = False
+        assert client.ping().accepted
 
     serving(work, host, 0, None)
 
