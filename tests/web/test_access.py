@@ -47,7 +47,7 @@ class Page:
         self.listening: list[str | None] = []
         self.dashboard = "title: Alarm\n"
         shown = (lambda: b"up 1\n") if metrics else None
-        sources = Sources(lambda: True, self._hanging, self._report, shown, lambda: self.dashboard)
+        sources = Sources(lambda: True, self._hanging, self._report, shown, dashboard=lambda: self.dashboard)
         secret = None if login is None else Secret(login)
         self.server = WebServer("127.0.0.1", _free_port(), secret, self.board, sources, self.listening.append)
 
