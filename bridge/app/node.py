@@ -21,8 +21,9 @@ from bridge.common.errors import BridgeError, BusyError, LostError, StoreError, 
 from bridge.common.lasting import Lasting
 from bridge.common.models import Secret
 from bridge.common.problems import Kind, NodeProblems, Problems
-from bridge.config.settings import Settings, TransmitterSettings
+from bridge.config.settings import Settings
 from bridge.config.shards import digest, of_shard
+from bridge.config.transmitters import TransmitterSettings
 from bridge.mqtt.client import BrokerError, try_connection
 from bridge.record.months import Month
 from bridge.store.passwords import account
