@@ -25,7 +25,7 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     parser = kinds.add_parser("status", help="list shards with their owners, and nodes; exit 1 if a shard has no owner")
     parser.set_defaults(run=status)
     parser = kinds.add_parser("move", help="give a shard to another node")
-    parser.add_argument("shard", type=partial(number, least=0, most=MOST_SHARDS - 1))
+    parser.add_argument("shard", type=partial(number, least=0, most=MOST_SHARDS - 1), help="its number")
     parser.add_argument("node", help="its node.name")
     parser.set_defaults(run=move)
     parser = kinds.add_parser("forget", help="remove a node that does not run any more, and will not again")
