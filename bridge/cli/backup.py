@@ -7,7 +7,6 @@ import asyncio
 from pathlib import Path
 
 from bridge.common.errors import ConfigError
-from bridge.config.settings import Settings
 from bridge.store.sqlite import backup
 from bridge.store.sqlite.lock import hold
 
@@ -30,9 +29,17 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
 
 
 async def save(args: argparse.Namespace) -> int:
-    found = await asyncio.to_thread(backup.save, _file(args.load_settings()), args.file)
+    found = await asyncio.to_thread(backup.save, _file(args), args.file)
     print(f"{args.file}: {_contents(found.pending, len(found.passwords))}")
     return 0
+
+
+def _file(args: argparse.Namespace) -> Path:
+    store = args.load_settings().store
+    if store.url is not None:
+        raise ConfigError("store.url is set: the database has the passwords as well; back it up with pg_dump")
+    path: Path = store.path
+    return path
 
 
 def _contents(pending: int, passwords: int) -> str:
@@ -40,14 +47,8 @@ def _contents(pending: int, passwords: int) -> str:
     return f"contains {commands} and the passwords of {passwords} transmitter{'' if passwords == 1 else 's'}"
 
 
-def _file(settings: Settings) -> Path:
-    if settings.store.url is not None:
-        raise ConfigError("store.url is set; back up and restore the database itself, for example with pg_dump")
-    return settings.store.path
-
-
 async def restore(args: argparse.Namespace) -> int:
-    path = _file(args.load_settings())
+    path = _file(args)
     with hold(path):
         found = await asyncio.to_thread(backup.restore, args.file, path)
     print(f"{path}: {_contents(found.pending, len(found.passwords))}")
