@@ -300,6 +300,10 @@ class Node:
                 return found
         return None
 
+    async def counters(self) -> Mapping[str, object]:
+        values = {shard: await each.counters() for shard, each in self._bridges.items()}
+        return {f"shard {shard} {name}": value for shard, found in values.items() for name, value in found.items()}
+
     def state(self) -> str:
         if not self._joined.is_set():
             return "waiting for the database"

@@ -7,6 +7,7 @@ from dataclasses import replace
 from datetime import datetime
 from itertools import product
 
+import paho.mqtt.client as paho
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -349,3 +350,11 @@ def test_active_alarms() -> None:
     assert alarm_state(BURGLARY, [active]) == "ON"
     assert alarm_state(BURGLARY, [replace(active, identity=AlarmIdentity("BA"))]) == "OFF"
     assert alarm_state(BURGLARY, []) == "OFF"
+
+
+def test_a_wrong_topic_is_no_other_one() -> None:
+    """Overlapping subscriptions may bring a command twice."""
+    mistakes = Topics("b", {}).mistakes
+    assert 0 < len(mistakes) <= 8
+    for pattern in (*Topics("b", {}).commands, *Topics("b", {}).states):
+        assert not [each for each in mistakes if paho.topic_matches_sub(pattern, each)]
