@@ -252,9 +252,12 @@ class Store(ABC):
             job.settle(result, failed)
 
     def _failed(self, failure: StoreError | None) -> None:
+        self._in_loop(self._set_failure, failure)
+
+    def _in_loop(self, call: Callable[..., object], *args: object) -> None:
         with suppress(RuntimeError):  # the loop is closed: no caller waits
             if self._loop is not None:
-                self._loop.call_soon_threadsafe(self._set_failure, failure)
+                self._loop.call_soon_threadsafe(call, *args)
 
     def _set_failure(self, failure: StoreError | None) -> None:
         if isinstance(failure, DamagedError):
