@@ -22,8 +22,9 @@ from bridge.common.errors import BridgeError, BusyError, LostError, StoreError, 
 from bridge.common.lasting import LASTS, Lasting
 from bridge.common.models import Secret
 from bridge.common.problems import Kind, NodeProblems, Problems
-from bridge.config.settings import Settings, TransmitterSettings
+from bridge.config.settings import Settings
 from bridge.config.shards import digest, elsewhere, of_shard
+from bridge.config.transmitters import TransmitterSettings
 from bridge.mqtt.client import BrokerError, try_connection
 from bridge.record.months import Month
 from bridge.store.passwords import account
@@ -219,7 +220,9 @@ class Node:
     async def _serve(self, shard: int, store: PostgresStore) -> None:
         """Run the bridge of a shard until it is given up or lost."""
         settings, lease = of_shard(self._settings, shard), self._settings.store.lease
-        ownership = Ownership(store, self._name, shard, lease, self._successors, lambda: self._membership is not None)
+        ownership = Ownership(
+            store, self._name, shard, lease, lambda: self._cluster, lambda: self._membership is not None
+        )
         place = Place(
             ownership,
             await _homes(store),

@@ -269,6 +269,14 @@ COMMANDS: dict[str, Command] = {
         about="List every retained topic below mqtt.base_topic, and the Home Assistant discovery topics of this "
         "installation; then ask, and remove them. Stop the service first, or it publishes them again.",
     ),
+    "homeassistant": Command("print a dashboard for Home Assistant"),
+    "homeassistant dashboard": Command(
+        "print the YAML of a dashboard, made from the configuration",
+        "homeassistant.show_dashboard",
+        about="Print a dashboard with the configured transmitters, alarms and panels, of Home Assistant's standard "
+        "cards. Sensors of a panel are included once the service has read them. Works while the service runs.",
+        more="example: sosbridge homeassistant dashboard > dashboard.yaml",
+    ),
     **SIMULATE,
     "demo": Command(
         "demonstrate alarms, failover and the outbox on this machine, with simulators",

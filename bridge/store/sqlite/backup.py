@@ -81,6 +81,7 @@ def _copy(store: Path, copy: Path) -> int:
         with closing(sqlite3.connect(f"{store.absolute().as_uri()}?mode=ro", uri=True)) as db:
             db.execute("VACUUM INTO ?", (str(copy),))
         with closing(sqlite3.connect(copy)) as db:
+            db.row_factory = sqlite3.Row
             return count_pending(db)
     except sqlite3.Error as error:
         raise fault(store, error) from None
