@@ -40,7 +40,7 @@ _HELD_BACK_S = 1.0
 """After a fault has ended, what it held back may still fail."""
 
 Reason = Literal[
-    "response lost", "process killed", "process stopped", "published twice", "delivered again", "no reason"
+    "response lost", "process killed", "process stopped", "taken over", "published twice", "delivered again", "no reason"
 ]
 
 
@@ -140,6 +140,8 @@ class Ledger:
         self.alarms: dict[str, Alarm] = {}
         self.kills: list[float] = []
         self.stops: list[float] = []
+        self.take_overs: list[tuple[float, float]] = []
+        """From when to when another node took over, or one that had lost its shard went on."""
         self.at_risk = 0.0
         """What was acknowledged until then may be lost with what the broker held: its loss, and not the bridge's."""
         self.cuts: list[tuple[float, float]] = []
@@ -260,12 +262,14 @@ class Ledger:
         lost = sum(not each.answered or self._was_cut(each) for each in treated)
         kills = sum(begun <= moment <= last for moment in self.kills)
         stops = sum(begun <= moment <= last for moment in self.stops)
+        taken = sum(begun <= end and start <= last for start, end in self.take_overs)
         again = len(alarm.published) - 1
-        if len(treated) - 1 > lost + kills + stops + again + alarm.delivered_again:
+        if len(treated) - 1 > lost + kills + stops + taken + again + alarm.delivered_again:
             return "no reason"
         reasons: list[tuple[int, Reason]] = [
             (kills, "process killed"),
             (stops, "process stopped"),
+            (taken, "taken over"),
             (again, "published twice"),
             (alarm.delivered_again, "delivered again"),
         ]
