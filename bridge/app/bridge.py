@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from bridge.app import build, watchdog, web
 from bridge.app.clock_watch import ClockWatch
 from bridge.app.front import Work, front
-from bridge.app.ownership import Ownership
+from bridge.app.ownership import Place
 from bridge.app.problem_log import ProblemLog
 from bridge.app.requests import RequestHandler
 from bridge.app.start_log import log_start
@@ -42,7 +42,7 @@ from bridge.transmitters.record import RecordPublisher
 from bridge.transmitters.scheduled_tests import ScheduledTests
 
 if TYPE_CHECKING:
-    from bridge.web.board import Board
+    pass
 
 log = logging.getLogger(__name__)
 
@@ -66,20 +66,20 @@ class Bridge:
         settings: Settings,
         store: Store,
         report: RecoveryReport | None = None,
-        ownership: Ownership | None = None,
-        board: Board | None = None,
+        place: Place | None = None,
     ) -> None:
         """`report`: how a damaged store was replaced before this start.
 
-        `ownership` is that of the shard, in a cluster; then the node shows the `board` and answers health checks.
+        `place`: in a cluster; then the node shows the page and answers health checks.
         """
-        self._settings, self._store, self._report, self._ownership = settings, store, report, ownership
+        self._settings, self._store, self._report = settings, store, report
+        self._ownership = ownership = place.ownership if place else None
         self._clock = clock = Clock()
         self._outbox = outbox = build.outbox(settings, store)
         outgoing = Outgoing(asyncio.Event())
         topics, panel_topics = build.topics(settings), PanelTopics(settings.mqtt.base_topic)
         self.problems = problems = Problems()
-        self._board = board = board if ownership else web.board(settings, problems)
+        self._board = board = place.board if place else web.board(settings, problems)
         if board:
             outgoing.follow(board.published)
         self._recorder = Recorder(edges := Edges(store), clock)
@@ -95,7 +95,9 @@ class Bridge:
             network.answered = board.exchanges.add
         if ownership:
             network.permit = ownership.permit
-        self._transmitters = build.transmitters(settings, outbox, publisher, clock, network)
+        self._transmitters = build.transmitters(
+            settings, outbox, publisher, clock, network, place.homes if place else None
+        )
         self._clock_watch = ClockWatch(clock, outbox, problems, publisher.emit)
         self._announcer = announcer = build.announcer(settings, outgoing)
         self._panel_commands = PanelCommands(panel_topics, outgoing, known, clock=clock, emit=publisher.emit)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
 from functools import partial
@@ -41,7 +42,7 @@ from bridge.sos_access.client import SOSAccessClient
 from bridge.sos_access.peer import Peer
 from bridge.store.database import Store
 from bridge.store.outbox import Outbox
-from bridge.store.passwords import PasswordFile, Passwords, password_file
+from bridge.store.passwords import PasswordFile, PasswordHome, Passwords, password_file
 from bridge.transmitters.line import Line
 from bridge.transmitters.network import Network
 from bridge.transmitters.publisher import Publisher
@@ -132,21 +133,28 @@ def client(each: TransmitterSettings, authentication: Secret, clock: Clock | Non
     )
 
 
-def passwords(store: Path, each: TransmitterSettings) -> Passwords:
-    """Return the passwords of a transmitter, which lie beside the store."""
-    path = password_file(store, each.name, each.transmitter_code, each.transmitter_type)
-    return Passwords(PasswordFile(path), each.authentication, list(receivers(each)))
+Homes = Callable[[TransmitterSettings], PasswordHome]
+"""Where the passwords of a transmitter are kept."""
+
+
+def beside(store: Path) -> Homes:
+    """Return the homes of passwords beside a store that is a file."""
+    return lambda each: PasswordFile(password_file(store, each.name, each.transmitter_code, each.transmitter_type))
 
 
 def line(
-    settings: Settings, each: TransmitterSettings, clock: Clock | None = None, network: Network | None = None
+    settings: Settings,
+    each: TransmitterSettings,
+    clock: Clock | None = None,
+    network: Network | None = None,
+    homes: Homes | None = None,
 ) -> Line:
     """Return a transmitter's line. Raises ConfigError."""
-    network, clock = network or Network(), clock or Clock()
+    network, clock, homes = network or Network(), clock or Clock(), homes or beside(settings.store.path)
     return Line(
         name=each.name,
         client=client(each, each.authentication, clock),
-        passwords=passwords(settings.store.path, each),
+        passwords=Passwords(homes(each), each.authentication, list(receivers(each))),
         peers=_peers(each, network),
         network=network,
         clock=clock,
@@ -183,10 +191,10 @@ def outbox(settings: Settings, store: Store) -> Outbox:
 
 
 def transmitters(
-    settings: Settings, queue: Outbox, publisher: Publisher, clock: Clock, network: Network
+    settings: Settings, queue: Outbox, publisher: Publisher, clock: Clock, network: Network, homes: Homes | None = None
 ) -> dict[str, Transmitter]:
     """Return the transmitters by name. Raises ConfigError."""
-    lines = [line(settings, each, clock, network) for each in settings.transmitters]
+    lines = [line(settings, each, clock, network, homes) for each in settings.transmitters]
     return {each.name: Transmitter(each, queue, publisher, clock) for each in lines}
 
 

@@ -16,18 +16,20 @@ from bridge import __version__
 from bridge.app import build, standby_check, watchdog, web
 from bridge.app.bridge import Bridge, run_once
 from bridge.app.front import front
-from bridge.app.ownership import Ownership
+from bridge.app.ownership import Ownership, Place
 from bridge.common.errors import BridgeError, BusyError, LostError, StoreError, first
 from bridge.common.lasting import Lasting
 from bridge.common.models import Secret
 from bridge.common.problems import Kind, NodeProblems, Problems
-from bridge.config.settings import Settings
+from bridge.config.settings import Settings, TransmitterSettings
 from bridge.config.shards import digest, of_shard
 from bridge.mqtt.client import BrokerError, try_connection
 from bridge.record.months import Month
+from bridge.store.passwords import account
 from bridge.store.postgres.database import PostgresStore
 from bridge.store.postgres.nodes import Cluster, Membership
 from bridge.store.postgres.nodes import Node as Member
+from bridge.store.postgres.passwords import PasswordTable, read_passwords
 
 log = logging.getLogger(__name__)
 
@@ -38,8 +40,10 @@ _AGAIN_S = 1.0
 _BROKER_EACH_S = 5.0
 _REST_S = 60.0
 """How long a node takes no shard after it gave one up, while others reach the broker."""
-_STOP_S = 4.5
-"""What a stop takes at most."""
+_STOP_S = 4.4
+"""What a stop waits for bridges; after it the process ends without them."""
+_CLOSE_S = 0.2
+"""What the end of a store's session waits for; usually it takes milliseconds."""
 _RELEASED = "released"
 
 
@@ -50,6 +54,7 @@ class Node:
         self._most = settings.node.shards or settings.store.shards
         self._digest = digest(settings)
         self._problems = NodeProblems()
+        self._problems.doubt(Kind.STORE_FAILED)
         self._board = web.board(settings, self._problems)
         self._joined = asyncio.Event()
         self._membership: Membership | None = None
@@ -93,7 +98,7 @@ class Node:
                 each.cancel()
         if self._membership is not None:
             with suppress(StoreError, TimeoutError):
-                async with asyncio.timeout(1):
+                async with asyncio.timeout(_CLOSE_S):
                     await self._membership.leave()
 
     # The database
@@ -135,8 +140,7 @@ class Node:
         membership = self._membership
         assert membership is not None  # noqa: S101 - joined
         while True:
-            broker = self.online() if self._bridges else self._broker
-            self._cluster = await membership.look(broker=broker)
+            self._cluster = await membership.look(broker=self._broker)
             if not self._joined.is_set():
                 self._joined.set()
                 log.info("node %s: %s", self._name, self.state())
@@ -173,8 +177,13 @@ class Node:
     async def _own_shard(self, shard: int) -> None:
         lease = self._settings.store.lease
         try:
-            async with await PostgresStore.open(self._url, shard, lease_s=lease, node=self._name) as store:
+            store = await PostgresStore.open(self._url, shard, lease_s=lease, node=self._name)
+            try:
                 await self._serve(shard, store)
+            finally:
+                with suppress(TimeoutError):  # its thread may wait for the database without end
+                    async with asyncio.timeout(_CLOSE_S):
+                        await store.close()
         except BusyError:
             log.debug("shard %d: another node was first", shard)
         except StoreError as error:
@@ -189,7 +198,8 @@ class Node:
     async def _serve(self, shard: int, store: PostgresStore) -> None:
         """Run the bridge of a shard until it is given up or lost."""
         ownership = Ownership(store, self._name, shard, self._settings.store.lease, self._successors)
-        bridge = Bridge(of_shard(self._settings, shard), store, ownership=ownership, board=self._board)
+        place = Place(ownership, await _homes(store), self._board)
+        bridge = Bridge(of_shard(self._settings, shard), store, place=place)
         log.info("node %s owns shard %d", self._name, shard)
         self._problems.set(Kind.STANDBY_MISSING, None)
         self._problems.set(Kind.CONFIGURATION_DIFFERS, None)
@@ -215,12 +225,14 @@ class Node:
     # The broker
 
     async def _watch_broker(self) -> None:
-        """While this node stands by, look whether it could reach the broker."""
-        own = build.broker(self._settings)
+        """Look whether this node reaches the broker, also while it stands by."""
+        own, online = build.broker(self._settings), True
         trial = replace(own, client_id=f"{own.client_id}-{self._name}")
         while True:
             if self._bridges:
-                self._broker = self.online() or self._broker
+                before, online = online, self.online()
+                if online or not before:  # a connection that is being made is no fault
+                    self._broker = online
             else:
                 try:
                     await try_connection(trial)
@@ -257,3 +269,13 @@ class Node:
 
     def owned(self) -> Mapping[int, bool]:
         return {shard: shard in self._bridges for shard in range(self._settings.store.shards)}
+
+
+async def _homes(store: PostgresStore) -> build.Homes:
+    stored = await read_passwords(store)
+
+    def home(each: TransmitterSettings) -> PasswordTable:
+        key = account(each.transmitter_code, each.transmitter_type)
+        return PasswordTable(store, key, stored.get(key))
+
+    return home

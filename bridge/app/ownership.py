@@ -10,8 +10,10 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from bridge.app.build import Homes
 from bridge.common.errors import LostError
 from bridge.common.lasting import tolerated
 from bridge.mqtt.session import Ending, Owner
@@ -20,6 +22,7 @@ from bridge.store.postgres.owner import PROOF, boot_clock, permits
 if TYPE_CHECKING:  # psycopg is imported only where there is a database
     from bridge.store.postgres.database import PostgresStore
     from bridge.store.postgres.nodes import Node
+    from bridge.web.board import Board
 
 log = logging.getLogger(__name__)
 
@@ -111,3 +114,13 @@ class Ownership(Owner):
         self._ends.append(now)
         if len(self._ends) == _THROWN_OUT and now - self._ends[0] < _THROWN_OUT_S and self._successors():
             self._release("the broker ended two connections: another client has our client id, or cannot keep ours")
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """What a node gives to the bridge of a shard that it owns."""
+
+    ownership: Ownership
+    homes: Homes
+    board: Board | None
+    """What the node's page shows."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import secrets
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
@@ -65,6 +66,6 @@ class RequestHandler:
 
     async def _test(self, content: Mapping[str, Any]) -> dict[str, Any]:
         command = new_test(content["transmitter"], content["event_code"], self._clock)
-        queued = await self._store.write(lambda db: insert_command(db, command, None))
+        queued = await self._store.write(lambda db: insert_command(db, command, None, secrets.token_bytes(16)))
         await self._outbox.follow_others()
         return {"number": queued.id}

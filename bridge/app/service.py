@@ -7,6 +7,7 @@ import logging
 import signal
 
 from bridge.app.bridge import Bridge, run_once
+from bridge.common.extras import require
 from bridge.config.settings import Settings
 from bridge.panels.events import check_stored
 from bridge.store.sqlite.lock import hold
@@ -25,6 +26,7 @@ async def run(settings: Settings) -> None:
         if settings.store.url is None:
             await _run_alone(settings, stop)
         else:
+            require("postgres", "store.url", "psycopg")
             from bridge.app.node import Node  # noqa: PLC0415 - imports the extra `postgres`
 
             await Node(settings, settings.store.url).run(stop)

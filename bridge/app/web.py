@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import datetime
 from functools import partial
-from importlib.util import find_spec
 from typing import TYPE_CHECKING, Protocol
 
 from bridge import __version__
 from bridge.app import build
-from bridge.common.errors import ConfigError
+from bridge.common.extras import require
 from bridge.common.models import Secret
 from bridge.common.problems import Kind, Problems
 from bridge.config.settings import Settings, WebSettings
@@ -51,9 +50,7 @@ def board(settings: Settings, problems: Problems) -> Board | None:
     """Return what collects the states; None without a page. Raises ConfigError."""
     if settings.web.listen is None:
         return None
-    for name in ("aiohttp", "prometheus_client"):
-        if find_spec(name) is None:
-            raise ConfigError(f'web.listen is set, but {name} is not installed; use: pip install "sosbridge[web]"')
+    require("web", "web.listen", "aiohttp", "prometheus_client")
     from bridge.web.board import Board  # noqa: PLC0415
 
     return Board(settings.mqtt.base_topic, problems)

@@ -7,9 +7,10 @@ import asyncio
 import sys
 from dataclasses import fields, replace
 
-from bridge.app.build import line
+from bridge.app.build import Homes, line
 from bridge.cli.common import add_transmitter_option, coloured, find_transmitter
-from bridge.common.errors import StoreError
+from bridge.cli.stores import homes
+from bridge.common.errors import BusyError, StoreError
 from bridge.common.models import Alarm
 from bridge.common.text import clean
 from bridge.config.settings import Settings, TransmitterSettings
@@ -58,7 +59,7 @@ def _register_alarm(commands: argparse._SubParsersAction[argparse.ArgumentParser
 
 
 async def send_alarm(args: argparse.Namespace) -> int:
-    each, sender = _sender(args)
+    each, sender = await _sender(args)
     alarm, warnings = prepare(Alarm(args.event_code, **{name: getattr(args, name) for name in _OPTIONS}))
     for warning in warnings:
         print(coloured(f"warning: {warning}", good=None))
@@ -67,7 +68,7 @@ async def send_alarm(args: argparse.Namespace) -> int:
 
 
 async def send_ping(args: argparse.Namespace) -> int:
-    each, sender = _sender(args)
+    each, sender = await _sender(args)
     try:
         exchange = await sender.exchange(sender.client.ping_request(args.reference))
     except (ServiceUnavailable, PingTooOften) as error:
@@ -76,19 +77,23 @@ async def send_ping(args: argparse.Namespace) -> int:
     return 0
 
 
-def _sender(args: argparse.Namespace) -> tuple[TransmitterSettings, Line]:
+async def _sender(args: argparse.Namespace) -> tuple[TransmitterSettings, Line]:
     """Return the chosen transmitter and its line. Raises ConfigError and StoreError."""
     settings = args.load_settings()
     each = find_transmitter(settings, args.transmitter)
     # The running service owns the passwords: beside it they are only read.
-    return each, _line(settings, each, owner=not is_held(settings.store.path))
+    owner = settings.store.url is None and not is_held(settings.store.path)
+    return each, _line(settings, each, await homes(settings), owner=owner)
 
 
 async def rotate_password(args: argparse.Namespace) -> int:
     settings = args.load_settings()
     each = find_transmitter(settings, args.transmitter)
+    if settings.store.url is not None:
+        topic = f"{settings.mqtt.base_topic}/transmitter/{each.name}/auth/rotate"
+        raise BusyError(f"nodes share the passwords, and the owner changes them; publish on {topic}")
     with hold(settings.store.path):
-        sender = _line(settings, each, owner=True)
+        sender = _line(settings, each, await homes(settings), owner=True)
         if (refusal := await sender.rotation_refusal()) is not None:
             raise StoreError(refusal)
         exchange = await sender.exchange(sender.client.new_auth_request(args.reference))
@@ -100,8 +105,8 @@ async def rotate_password(args: argparse.Namespace) -> int:
     return 0
 
 
-def _line(settings: Settings, each: TransmitterSettings, *, owner: bool) -> Line:
-    found = replace(line(settings, each), owns_passwords=owner)
+def _line(settings: Settings, each: TransmitterSettings, at: Homes, *, owner: bool) -> Line:
+    found = replace(line(settings, each, homes=at), owns_passwords=owner)
     if found.passwords.problem is not None:
         print(coloured(f"warning: {found.passwords.problem}", good=None), file=sys.stderr)
     return found

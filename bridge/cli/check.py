@@ -12,6 +12,7 @@ from typing import Final, Literal
 
 from bridge.app.build import broker, line
 from bridge.app.health_client import UnhealthyError, ask
+from bridge.cli import database, stores
 from bridge.cli.common import coloured, print_table
 from bridge.common.errors import BridgeError
 from bridge.common.text import clean, counted
@@ -25,7 +26,6 @@ from bridge.mqtt.client import try_connection
 from bridge.panels.rules import uncovered
 from bridge.sos_access.status import PingTooOften, ServiceUnavailable, Unauthorized, error_for
 from bridge.store.outbox import Outbox
-from bridge.store.sqlite.database import SqliteStore
 from bridge.store.sqlite.lock import is_held
 from bridge.transmitters.line import Line, Watch
 from bridge.transmitters.logins import Login
@@ -69,7 +69,7 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
 async def run(args: argparse.Namespace) -> int:
     settings = args.load_settings()
     path = settings.store.path
-    is_new = not path.exists()
+    is_new = settings.store.url is None and not path.exists()
     file = args.config or find()
     site = _Site(settings, str(file or "without a file"), is_new, runs=not is_new and is_held(path))
     parts = (_configuration, _service, _store, _broker, _transmitters, _panels)
@@ -115,11 +115,14 @@ async def _service(site: _Site) -> AsyncIterator[_Finding]:
 
 async def _store(site: _Site) -> AsyncIterator[_Finding]:
     path, names = site.settings.store.path, [each.name for each in site.settings.transmitters]
-    if site.is_new:
+    if (url := site.settings.store.url) is not None:
+        async for row in database.rows(site.settings, url):
+            yield _Finding(*row)
+    elif site.is_new:
         yield _new_store(path)
         return
     try:
-        async with await SqliteStore.open(path) as store:
+        async with stores.opened(site.settings) as store:
             outbox = Outbox(store)
             stray = await outbox.unconfigured(names)
             counts = [await outbox.counts(name) for name in names]
@@ -127,7 +130,7 @@ async def _store(site: _Site) -> AsyncIterator[_Finding]:
         yield _Finding("store", "FAILED", str(error))
         return
     waiting, rejected = sum(each.pending for each in counts), sum(each.rejected for each in counts)
-    words = f"{path}: {counted(waiting, 'alarm')} waiting, {rejected} rejected"
+    words = f"{store.name.removeprefix('the store ')}: {counted(waiting, 'alarm')} waiting, {rejected} rejected"
     yield _Finding("store", "ok", f"{words}{', in use by the running service' if site.runs else ''}")
     if stray:
         waits = ", ".join(f"{count} for {clean(name)}" for name, count in stray.items())
@@ -159,8 +162,9 @@ async def _broker(site: _Site) -> AsyncIterator[_Finding]:
 
 
 async def _transmitters(site: _Site) -> AsyncIterator[_Finding]:
+    homes = await stores.homes(site.settings)
     for each in site.settings.transmitters:
-        sender = replace(line(site.settings, each), owns_passwords=False)
+        sender = replace(line(site.settings, each, homes=homes), owns_passwords=False)
         password = _password(site, each, sender)
         yield password
         receivers = dict.fromkeys(route.receiver for route in sender.peers)

@@ -49,7 +49,7 @@ def load_settings(args: argparse.Namespace) -> Settings:
 def existing_store(settings: Settings) -> Path:
     """Return the path of the store. Raises StoreError where there is none: reading creates nothing."""
     path = settings.store.path
-    if not path.exists():
+    if settings.store.url is None and not path.exists():
         raise StoreError(f"no store at {path}; the service creates it")
     return path
 

@@ -45,7 +45,7 @@ def check(config: str | None, overrides: list[str], *, strict: bool) -> int:
         raise UnhealthyError(f"the bridge hangs: {', '.join(report.hanging)}")
     if report.problems or report.unknown:
         return _NEEDS_A_PERSON if strict else 0
-    print(f"healthy, {report.state}" if report.state else "healthy")
+    print("healthy, standby" if report.state == "standby" else "healthy")
     return 0
 
 

@@ -9,13 +9,13 @@ import sys
 from datetime import datetime
 
 from bridge.cli.common import add_transmitter_option, existing_store, print_table
+from bridge.cli.stores import opened
 from bridge.common.clock import Clock
 from bridge.common.text import clean
 from bridge.config.types import seconds
 from bridge.record import export
 from bridge.record.alarms import read_entry
 from bridge.store.edges import Edges
-from bridge.store.sqlite.database import SqliteStore
 
 _COLUMNS = (
     "accepted_at", "completed_at", "transmitter", "request", "event_code", "outcome", "seconds", "receiver", "path",
@@ -52,7 +52,8 @@ def _since(text: str) -> float:
 
 async def show(args: argparse.Namespace) -> int:
     found: list[dict[str, object]] = []
-    async with await SqliteStore.open(existing_store(args.load_settings())) as store:
+    settings = args.load_settings()
+    async with opened(settings, existing_store(settings)) as store:
         async for portion in Edges(store).results(args.since, args.transmitter):
             for result in portion:
                 each = read_entry(result.request, result.payload)

@@ -9,14 +9,13 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
 
+from bridge.cli import stores
 from bridge.cli.arguments import number
 from bridge.cli.common import add_transmitter_option, find_transmitter, print_table
-from bridge.common.clock import Clock
 from bridge.common.errors import BridgeError
 from bridge.common.text import clean, timestamp
 from bridge.store.outbox import Outbox
 from bridge.store.records import Queued, State
-from bridge.store.sqlite.database import SqliteStore
 
 _number = partial(number, least=0, most=10**18)  # what fits into an SQLite integer
 
@@ -42,7 +41,7 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
 
 @asynccontextmanager
 async def _opened(args: argparse.Namespace) -> AsyncIterator[Outbox]:
-    async with await SqliteStore.open(args.load_settings().store.path) as store:
+    async with stores.opened(args.load_settings()) as store:
         yield Outbox(store)
 
 
@@ -109,20 +108,18 @@ async def show(args: argparse.Namespace) -> int:
 
 
 async def retry(args: argparse.Namespace) -> int:
-    clock = Clock()
-    async with _opened(args) as outbox:
-        if not await outbox.retry(args.number, clock.now(), clock.moment()):
+    if not await stores.retry(args.load_settings(), args.number):
+        async with _opened(args) as outbox:
             if queued := await outbox.get(args.number):
                 raise BridgeError(f"number {args.number} is {queued.state}, not rejected; it needs no retry")
-            raise _none(args.number)
+        raise _none(args.number)
     print(f"number {args.number} is queued again")
     return 0
 
 
 async def drop(args: argparse.Namespace) -> int:
-    async with _opened(args) as outbox:
-        if not await outbox.drop(args.number, Clock().now()):
-            raise _none(args.number)
+    if not await stores.drop(args.load_settings(), args.number):
+        raise _none(args.number)
     print(f"number {args.number} was dropped")
     return 0
 

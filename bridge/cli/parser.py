@@ -26,6 +26,7 @@ _COMMANDS = {
     "simulate": ("simulate.command", "simulate a receiver or a panel"),
     "demo": ("demo.command", "demonstrate alarms, failover and the outbox on this machine, with simulators"),
     "healthcheck": ("healthcheck", "print what needs a person; exit 0 while the running bridge works"),
+    "cluster": ("cluster", "list shards, their owners and the nodes of a cluster; remove a node"),
     "config": ("config", "print an example configuration, or its JSON schema"),
 }
 """The module of each command, whose `register` adds its parser, and its help."""

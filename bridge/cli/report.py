@@ -12,6 +12,7 @@ from pathlib import Path
 from bridge import __version__
 from bridge.app.build import subjects
 from bridge.cli.common import add_transmitter_option, existing_store, find_transmitter, print_table
+from bridge.cli.stores import is_running, opened
 from bridge.common.clock import Clock
 from bridge.common.errors import BridgeError
 from bridge.common.text import clean
@@ -21,8 +22,6 @@ from bridge.record.figures import Figures
 from bridge.record.months import Month
 from bridge.record.reader import read_report
 from bridge.store.outbox import Outbox
-from bridge.store.sqlite.database import SqliteStore
-from bridge.store.sqlite.lock import is_held
 
 
 def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -51,9 +50,9 @@ async def show(args: argparse.Namespace) -> int:
     settings: Settings = args.load_settings()
     chosen = find_transmitter(settings, args.transmitter).name if args.transmitter else None
     now = Clock().now().timestamp()
-    async with await SqliteStore.open(existing_store(settings)) as store:
+    async with opened(settings, existing_store(settings)) as store:
         wanted = [each for each in subjects(settings) if chosen in (None, each.name)]
-        running = is_held(settings.store.path)
+        running = await is_running(settings)
         months = await read_report(store, Outbox(store), wanted, args.month or Month.of(now), now, running=running)
     if args.html is not None:
         await asyncio.to_thread(_write, args.html, report.page(months, __version__, datetime.now().astimezone()))

@@ -7,6 +7,7 @@ import asyncio
 import sys
 
 from bridge.cli.common import add_transmitter_option, coloured, existing_store, find_transmitter
+from bridge.cli.stores import is_running, opened, send_test
 from bridge.common.clock import Clock
 from bridge.common.errors import BridgeError, ConfigError
 from bridge.common.models import Outcome
@@ -14,8 +15,6 @@ from bridge.record.alarms import AlarmEntry, entry
 from bridge.sos_access.status import Rejected
 from bridge.store.outbox import Outbox
 from bridge.store.records import CommandEntry
-from bridge.store.sqlite.database import SqliteStore
-from bridge.store.sqlite.lock import is_held
 from bridge.transmitters.scheduled_tests import new_test
 from bridge.transmitters.sending import TEST_WITHIN_S
 
@@ -44,16 +43,17 @@ async def send(args: argparse.Namespace) -> int:
     if code is None:
         raise ConfigError(f"{each.name}: test_event_code is missing; add it, or use --event-code")
     path = existing_store(settings)
-    if not is_held(path):
+    if not await is_running(settings):
         raise BridgeError("the service does not run; start it, or send one alarm without it: sosbridge alarm raise")
-    command = new_test(each.name, code, Clock())
-    async with await SqliteStore.open(path) as store:
+    number = await send_test(settings, each.name, code)
+    async with opened(settings, path) as store:
         outbox = Outbox(store)
-        await outbox.pending(each.name)  # so that `take` returns what is new
-        await outbox.add([CommandEntry(command)])
-        if not (added := outbox.take(each.name)):
-            raise BridgeError("the outbox is full; see sosbridge outbox list")
-        number = added[0].id
+        if number is None:
+            await outbox.pending(each.name)  # so that `take` returns what is new
+            await outbox.add([CommandEntry(new_test(each.name, code, Clock()))])
+            if not (added := outbox.take(each.name)):
+                raise BridgeError("the outbox is full; see sosbridge outbox list")
+            number = added[0].id
         print(f"test alarm {code} of {each.name}: number {number} in the outbox", file=sys.stderr)
         return _report(each.name, await _result(outbox, each.name, number))
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import signal
 import time
+from collections.abc import Callable
+from typing import Any
 
 from support.brokers import Proxy
 from support.harness import live
@@ -35,9 +37,13 @@ async def _delivered(site: Nodes, *references: str) -> None:
     for station in (site.primary, site.secondary):
         station.faults.clear()
     for reference in references:
-        found = await site.result(lambda value, wanted=reference: value.get("reference") == wanted)
+        found = await site.result(_of(reference))
         assert found["outcome"] in ("accepted", "duplicate")
     assert sorted(each.reference for each in site.received()) == sorted(references)
+
+
+def _of(reference: str) -> Callable[[Any], bool]:
+    return lambda value: bool(value.get("reference") == reference)
 
 
 def _states(site: Nodes, mark: int) -> list[str]:
@@ -70,13 +76,15 @@ async def test_a_paused_owner(site: Nodes) -> None:
     await second.logs("node b owns shard 0", after=log)
     await _delivered(site, "before", "meanwhile")
     await site.mqtt.wait("bridge/state", after=mark)
-    before = site.sql("SELECT xmin::text, id FROM sosbridge_0.history ORDER BY id")
+    before = site.sql("SELECT id, command_id, result FROM sosbridge_0.history ORDER BY id")
     resumed, log = site.mqtt.mark, len(first.log)
     first.process.send_signal(signal.SIGCONT)
     await first.logs("node a stands by: shard 0 is lost", after=log)
     assert (await site.do("alarm/raise", {"event_code": "CA", "reference": "after"}))["outcome"] == "accepted"
     assert [each.reference for each in site.received()] == ["before", "meanwhile", "after"]
-    assert site.sql("SELECT xmin::text, id FROM sosbridge_0.history ORDER BY id")[: len(before)] == before
+    after = site.sql("SELECT id, command_id, result FROM sosbridge_0.history ORDER BY id")
+    assert (after[:-1], len(after)) == (before, len(before) + 1), "the old owner wrote"
+    assert site.sessions("a") == []
     assert _states(site, resumed) == []
     assert (await first.command("healthcheck")).stdout.splitlines()[-1] == "healthy, standby"
 
@@ -118,13 +126,11 @@ async def test_a_stream_of_alarms_over_three_take_overs(site: Nodes) -> None:
         site.nodes[name].kill()
         await site.mqtt.wait("bridge/state", lambda value: value == "online", after=mark)
         site.launch_node(name)
-        await site.until(
-            lambda name=name: bool(site.sql("SELECT 1 FROM sosbridge.node WHERE broker AND name = %s", name))
-        )
+        await site.reaches_broker(name)
     streaming.cancel()
     await asyncio.wait([streaming])
     for reference in sent:
-        await site.result(lambda value, wanted=reference: value.get("reference") == wanted)
+        await site.result(_of(reference))
     assert {each.reference for each in site.received()} == set(sent)
 
 

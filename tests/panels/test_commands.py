@@ -21,6 +21,8 @@ from bridge.g90.wire.events import EventType, Notice
 from bridge.panels import commands
 from bridge.panels.commands import MOST_WAITING
 
+pytestmark = pytest.mark.usefixtures("each_store")
+
 CODE = "73519-code"
 ARMED = Notice(kind=NoticeKind.ARM_DISARM, value=ArmCode.ARMED_AWAY)
 CONNECTED = PanelState(guid=GUID, online=True, arm=EventType.ARMED_AWAY)

@@ -21,6 +21,8 @@ from bridge.g90.state.model import Now, PanelState, Sensor
 from bridge.g90.state.storage import from_json
 from bridge.g90.wire.events import EventType, PanelEvent
 
+pytestmark = pytest.mark.usefixtures("each_store")
+
 TRIGGERED = PanelState(
     guid=GUID,
     name="House",

@@ -16,6 +16,7 @@ from unittest.mock import Mock
 
 from support import virtual
 from support.outbox import HOME, command, put, result
+from support.stores import open_store
 
 from bridge.common.clock import Clock
 from bridge.common.models import Outcome, Request
@@ -29,7 +30,6 @@ from bridge.record.report import page
 from bridge.store.database import Store
 from bridge.store.edges import Edges
 from bridge.store.outbox import Outbox
-from bridge.store.sqlite.database import SqliteStore
 from bridge.transmitters.publisher import Publisher
 from bridge.transmitters.routes import Route, Routes
 from bridge.transmitters.topics import Reach, Topics
@@ -180,7 +180,7 @@ def simulate(folder: Path, plan: Plan) -> Figures:
     """Return the figures of the month in which `plan` happened."""
 
     async def main() -> Figures:
-        async with await SqliteStore.open(folder / "store.sqlite") as store:
+        async with await open_store(folder / "store.sqlite") as store:
             found = Simulation(store)
             found.fail(ROUTES, up=True)
             found.start()

@@ -8,6 +8,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from support.stores import open_store, sqlite_only
 
 from bridge.common.errors import DamagedError
 from bridge.common.runs import Edge, Run
@@ -15,6 +16,8 @@ from bridge.store.database import Store
 from bridge.store.edges import Edges, OpenRun
 from bridge.store.sqlite.database import SqliteStore
 from bridge.store.sqlite.recovery import Recovery
+
+pytestmark = pytest.mark.usefixtures("each_store")
 
 EDGES = (Edge("home", "link", 100.0, up=True), Edge("home", "receiver/primary", 150.0, up=False))
 
@@ -27,11 +30,12 @@ async def runs_of(store: Store) -> list[Run]:
     return (await Edges(store).runs(0.0, 1000.0, ["home"]))["home"]
 
 
+@sqlite_only
 def test_they_are_kept_when_a_damaged_store_is_replaced(tmp_path: Path) -> None:
     path = tmp_path / "store.sqlite"
 
     async def body() -> None:
-        async with await SqliteStore.open(path) as store:
+        async with await open_store(path) as store:
             await Edges(store).save(open_run())
         recovery = Recovery(path, lambda _: None)
         await recovery.renew(DamagedError("for this test"))
@@ -43,11 +47,12 @@ def test_they_are_kept_when_a_damaged_store_is_replaced(tmp_path: Path) -> None:
     asyncio.run(body())
 
 
+@sqlite_only
 def test_values_that_were_never_written_are_damage(tmp_path: Path) -> None:
     path = tmp_path / "store.sqlite"
 
     async def body() -> None:
-        async with await SqliteStore.open(path) as store:
+        async with await open_store(path) as store:
             await Edges(store).save(open_run())
         with closing(sqlite3.connect(path)) as db:
             db.execute("UPDATE edge SET at = 'soon' WHERE part = 'link'")
@@ -66,6 +71,7 @@ def test_values_that_were_never_written_are_damage(tmp_path: Path) -> None:
     asyncio.run(body())
 
 
+@sqlite_only
 def test_what_changes_while_the_disk_is_full_is_written_later(tmp_path: Path) -> None:
     async def limit(store: SqliteStore, pages: int) -> None:
         pragma = f"PRAGMA max_page_count = {pages}"

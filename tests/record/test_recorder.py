@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from support import virtual
+from support.stores import open_store
 
 from bridge.common.clock import Clock
 from bridge.common.errors import StoreError
@@ -18,7 +19,8 @@ from bridge.record.recorder import Recorder
 from bridge.store import edges as edges_module
 from bridge.store.database import Store
 from bridge.store.edges import Edges, OpenRun
-from bridge.store.sqlite.database import SqliteStore
+
+pytestmark = pytest.mark.usefixtures("each_store")
 
 BEGIN = datetime(2026, 3, 10, 12, 30, tzinfo=UTC).timestamp()
 
@@ -73,7 +75,7 @@ class Lab:
 
 @asynccontextmanager
 async def lab(path: Path) -> AsyncIterator[Lab]:
-    async with await SqliteStore.open(path / "store.sqlite") as store:
+    async with await open_store(path / "store.sqlite") as store:
         yield Lab(store)
 
 
@@ -260,7 +262,9 @@ def test_runs_are_kept_for_13_months(tmp_path: Path, monkeypatch: pytest.MonkeyP
         runs = (await each.edges.runs(0, each.wall, ["home"]))["home"]
         assert 13 * 28 * 86400 < each.wall - runs[0].start < 15 * 31 * 86400
         assert all(run.edges for run in runs)
-        known = await each.store.read(lambda db: db.execute("SELECT count(DISTINCT run) FROM edge").fetchone()[0])
+        known = await each.store.read(
+            lambda db: db.execute("SELECT count(DISTINCT run) AS n FROM edge").fetchone()["n"]
+        )
         assert known == len(runs)
 
     in_lab(tmp_path, body)
@@ -278,8 +282,9 @@ def test_edges_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
                 each.link(up=number % 2 == 0)
                 await asyncio.sleep(10)
         await each.stop()
-        rows = await each.store.read(lambda db: db.execute("SELECT count(*), count(DISTINCT run) FROM edge").fetchone())
-        assert tuple(rows) == (60, 6)  # 50, and those of the run that goes on
+        sql = "SELECT count(*) AS edges, count(DISTINCT run) AS runs FROM edge"
+        row = await each.store.read(lambda db: db.execute(sql).fetchone())
+        assert (row["edges"], row["runs"]) == (60, 6)  # 50, and those of the run that goes on
 
     in_lab(tmp_path, body)
 
@@ -316,7 +321,7 @@ def test_a_store_that_fails_for_long_costs_the_run_not_the_memory(
         each.link(up=True)
         each.edges.save = true_save  # type: ignore[method-assign]
         await asyncio.sleep(100)
-        assert await each.store.read(lambda db: db.execute("SELECT count(*) FROM edge").fetchone()[0]) < 25
+        assert await each.store.read(lambda db: db.execute("SELECT count(*) AS n FROM edge").fetchone()["n"]) < 25
         assert (await each.spans())[0][2] is None
         await each.stop()
         assert (await each.spans())[-1][2] is True

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 from collections.abc import Awaitable, Callable
-from concurrent.futures import Future
 from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
@@ -229,37 +228,6 @@ def test_a_full_disk_in_a_batch_loses_nothing_that_was_confirmed(tmp_path: Path)
     assert with_store(tmp_path, lambda store: store.read(count)) == answers.count(1)
 
 
-def test_a_failing_job_undoes_only_itself(tmp_path: Path) -> None:
-    def bad(error: Exception | None) -> Callable[[sqlite3.Connection], None]:
-        def work(db: sqlite3.Connection) -> None:
-            put("undone")(db)
-            if error:
-                raise error
-            db.execute("INSERT INTO nowhere VALUES (1)")
-
-        return work
-
-    async def body(store: SqliteStore) -> None:
-        # While this one runs the others gather behind it, and become one batch.
-        held = asyncio.create_task(store.read(lambda _: gate.result()))
-        jobs = [put("a"), bad(None), put("b"), bad(ValueError("mine")), bad(StoreError("words")), put("c")]
-        tasks = [asyncio.create_task(store.write(job)) for job in jobs]
-        await asyncio.sleep(0)
-        gate.set_result(None)
-        answers = await asyncio.gather(*tasks, return_exceptions=True)
-        await held
-        assert [answer for answer in answers if answer == 1] == [1, 1, 1]
-        assert isinstance(answers[1], StoreError)
-        assert "no such table: nowhere" in str(answers[1])
-        assert repr(answers[3]) == "ValueError('mine')"
-        assert repr(answers[4]) == "StoreError('words')"
-        names = await store.read(lambda db: [row[0] for row in db.execute("SELECT guid FROM panel ORDER BY guid")])
-        assert names == ["a", "b", "c"]
-
-    gate: Future[None] = Future()
-    with_store(tmp_path, body)
-
-
 @pytest.mark.parametrize("error", [StoreError("words"), LookupError("key"), sqlite3.OperationalError("odd")])
 def test_a_job_that_fails_alone_is_undone_and_the_next_works(tmp_path: Path, error: Exception) -> None:
     def work(db: sqlite3.Connection) -> None:
@@ -270,32 +238,6 @@ def test_a_job_that_fails_alone_is_undone_and_the_next_works(tmp_path: Path, err
         with pytest.raises((StoreError, LookupError), match=str(error.args[0])):
             await store.write(work)
         await store.write(put("a"))
-        assert await store.read(count) == 1
-
-    with_store(tmp_path, body)
-
-
-def test_close_finishes_what_is_queued(tmp_path: Path) -> None:
-    async def body(store: SqliteStore) -> None:
-        tasks = [asyncio.create_task(store.write(put(f"GB{number}"))) for number in range(50)]
-        await asyncio.sleep(0)
-        await store.close()
-        assert await asyncio.gather(*tasks) == [1] * 50
-
-    async def run() -> None:
-        await body(await SqliteStore.open(tmp_path / "store.sqlite"))
-
-    asyncio.run(run())
-    assert with_store(tmp_path, lambda store: store.read(count)) == 50
-
-
-def test_what_a_cancelled_waiter_wrote_stays_written(tmp_path: Path) -> None:
-    async def body(store: SqliteStore) -> None:
-        task = asyncio.create_task(store.write(put("a")))
-        await asyncio.sleep(0)
-        task.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await task
         assert await store.read(count) == 1
 
     with_store(tmp_path, body)

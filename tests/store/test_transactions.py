@@ -80,29 +80,6 @@ def test_readers_need_no_transaction(tmp_path: Path) -> None:
     with_store(tmp_path / "s.db", body)
 
 
-@pytest.mark.parametrize("error", [OverflowError("too large"), TypeError("odd"), AssertionError("never"), KeyError(1)])
-@pytest.mark.parametrize("others", [0, 2])
-def test_no_fault_of_a_job_ends_the_store(tmp_path: Path, error: Exception, others: int) -> None:
-    def bad(db: sqlite3.Connection) -> None:
-        put("undone")(db)
-        raise error
-
-    def unreadable(db: sqlite3.Connection) -> None:
-        raise error
-
-    async def body(store: SqliteStore) -> None:
-        answers = await together(store, *(put(f"GB{number}") for number in range(others)), bad)
-        assert answers == [1] * others + [error]
-        with pytest.raises(type(error)):
-            await store.write(bad)
-        with pytest.raises(type(error)):
-            await store.read(unreadable)
-        await store.write(put("after"))
-        assert await store.read(count) == others + 1
-
-    with_store(tmp_path / "s.db", body)
-
-
 def test_a_number_too_large_for_the_store_is_an_error_and_no_hang(tmp_path: Path) -> None:
     async def body(store: SqliteStore) -> None:
         with pytest.raises(OverflowError):
@@ -124,18 +101,6 @@ def test_a_job_that_undoes_the_whole_transaction_is_told_to_all_of_it(tmp_path: 
         await store.write(put("after"))
 
     with_store(tmp_path / "s.db", body)
-
-
-def test_a_closed_store_says_so_and_nobody_waits_for_it(tmp_path: Path) -> None:
-    async def run() -> None:
-        store = await SqliteStore.open(tmp_path / "s.db")
-        await store.close()
-        for work in (store.write(put("late")), store.read(count)):
-            with pytest.raises(StoreError, match="closed"):
-                await work
-        await store.close()
-
-    asyncio.run(run())
 
 
 def test_a_store_that_another_program_holds_locked_is_told_and_works_again(

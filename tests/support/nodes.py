@@ -67,8 +67,12 @@ class Nodes(Site):
         """Start a node that stands by, and wait until it does."""
         node = self.launch_node(name)
         await node.logs(f"node {name}: standby", after=len(node.log))
-        await self.until(lambda: bool(self.sql("SELECT 1 FROM sosbridge.node WHERE broker AND name = %s", name)))
+        await self.reaches_broker(name)
         return node
+
+    async def reaches_broker(self, name: str) -> None:
+        """Wait until a node has found out that it does."""
+        await self.until(lambda: bool(self.sql("SELECT 1 FROM sosbridge.node WHERE broker AND name = %s", name)))
 
     async def until(self, holds: Callable[[], bool], within: float = WAIT_S) -> None:
         async with asyncio.timeout(within):
@@ -77,7 +81,8 @@ class Nodes(Site):
 
     def sql(self, sql: str, *values: object) -> list[dict[str, Any]]:
         with self.server.connect(self.database) as session:
-            return session.execute(sql.encode(), values).fetchall()
+            found = session.execute(sql.encode(), values)
+            return found.fetchall() if found.description else []
 
     def sessions(self, name: str) -> list[int]:
         """Return the sessions of a node that own shards."""

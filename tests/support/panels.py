@@ -12,6 +12,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
+from support.stores import open_store
+
 from bridge.common.clock import Clock
 from bridge.common.errors import StoreError
 from bridge.common.models import Incoming, Reply, Secret
@@ -34,7 +36,6 @@ from bridge.panels.known import ControlledPanel, KnownPanels
 from bridge.panels.topics import PanelTopics
 from bridge.store.outbox import Outbox
 from bridge.store.records import CommandEntry, Queued
-from bridge.store.sqlite.database import SqliteStore
 
 T = TypeVar("T")
 GUID = "GB7F20C14D05A91"
@@ -256,7 +257,7 @@ async def joined(
     clock: Clock | None = None,
 ) -> AsyncIterator[Joined]:
     """Panels as the bridge joins them, running, over the store in `folder`."""
-    async with await SqliteStore.open(folder / "bridge.db") as store:
+    async with await open_store(folder / "bridge.db") as store:
         outbox, outgoing, control = BrokenOutbox(store), Published(), FakeControl()
         events: list[tuple[str, dict[str, object]]] = []
         panel = ControlledPanel(

@@ -20,8 +20,7 @@ _NOT_FOR_LASTING = {"fsync": "off", "full_page_writes": "off"}
 _SMALL = {
     "shared_buffers": "16MB",
     "max_connections": "100",
-    "wal_level": "minimal",
-    "max_wal_senders": "0",
+    "max_wal_senders": "2",
     "autovacuum": "off",
     "timezone": "UTC",
 }

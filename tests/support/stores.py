@@ -34,6 +34,8 @@ class _Databases:
             self._server.drop(name)
 
 
+sqlite_only = pytest.mark.parametrize("each_store", ["sqlite"], indirect=True)
+"""Of a file: damage, a full disk, other programs that write."""
 _databases: list[_Databases] = []
 """Of the test that runs, if it is one on PostgreSQL."""
 

@@ -14,6 +14,8 @@ from support.outbox import HOME, command, entry, opened, put
 from bridge.common.models import Request
 from bridge.sos_access.messages import AlarmRequest, AnyRequest
 
+pytestmark = pytest.mark.usefixtures("each_store")
+
 BOTH = ("primary", "secondary")
 LEVEL = 90.0
 PING = "PingRequest"

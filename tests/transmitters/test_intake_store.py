@@ -19,6 +19,8 @@ from bridge.store.outbox import Outbox
 from bridge.transmitters.intake import CommandHandler
 from bridge.transmitters.topics import Topics
 
+pytestmark = pytest.mark.usefixtures("each_store")
+
 RAISE = f"b/transmitter/{HOME}/alarm/raise"
 
 

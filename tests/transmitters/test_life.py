@@ -22,6 +22,8 @@ from support.outbox import HOME, NOW, command, entry, opened
 from bridge.common.models import AlarmIdentity, Command, Request
 from bridge.store.outbox import Outbox
 
+pytestmark = pytest.mark.usefixtures("each_store")
+
 ALARM, RESTORE, PING, AUTH = Request.ALARM, Request.RESTORE, Request.PING, Request.AUTH
 FINAL = {"accepted", "duplicate", "rejected", "unreachable", "expired", "invalid"}
 MAX_AGE = timedelta(hours=1)

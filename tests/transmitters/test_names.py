@@ -6,6 +6,7 @@ import asyncio
 import socket
 from pathlib import Path
 
+import pytest
 from support.line import OLD, Recorder
 from support.outbox import HOME, clock, command, entry, opened
 
@@ -19,6 +20,8 @@ from bridge.transmitters.line import Line
 from bridge.transmitters.network import Network
 from bridge.transmitters.routes import Route
 from bridge.transmitters.transmitter import Transmitter
+
+pytestmark = pytest.mark.usefixtures("each_store")
 
 
 async def deliver(folder: Path, lookup: Lookup, port: int) -> None:

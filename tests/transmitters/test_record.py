@@ -8,16 +8,19 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import pytest
 from support import virtual
+from support.stores import open_store
 
 from bridge.common.clock import Clock
 from bridge.mqtt.outgoing import Outgoing
 from bridge.record.figures import Subject
 from bridge.record.recorder import Recorder
 from bridge.store.edges import Edges
-from bridge.store.sqlite.database import SqliteStore
 from bridge.transmitters.record import RecordPublisher
 from bridge.transmitters.topics import Topics
+
+pytestmark = pytest.mark.usefixtures("each_store")
 
 BEGIN = datetime(2026, 3, 31, 22, 30).astimezone()
 MARCH, APRIL = (datetime(2026, month, 1).astimezone() for month in (3, 4))
@@ -38,7 +41,7 @@ def test_it_is_published_each_hour_and_for_a_whole_month(tmp_path: Path) -> None
         loop = asyncio.get_running_loop()
         offset = BEGIN.timestamp() - loop.time()
         clock = Clock(lambda: loop.time() + offset, loop.time, "test", lambda: True)
-        async with await SqliteStore.open(tmp_path / "store.sqlite") as store:
+        async with await open_store(tmp_path / "store.sqlite") as store:
             edges, out = Edges(store), Published()
             recorder = Recorder(edges, clock)
             topics = Topics("b", {"home": {}})
@@ -69,7 +72,7 @@ def test_it_is_published_each_hour_and_for_a_whole_month(tmp_path: Path) -> None
 def test_nothing_is_published_while_the_clock_is_wrong(tmp_path: Path) -> None:
     async def main() -> int:
         clock = Clock(lambda: 5.0, asyncio.get_running_loop().time, "test", lambda: True)
-        async with await SqliteStore.open(tmp_path / "store.sqlite") as store:
+        async with await open_store(tmp_path / "store.sqlite") as store:
             out = Published()
             publisher = RecordPublisher(Topics("b", {"home": {}}), Edges(store), out, [Subject("home")], clock)
             running = asyncio.create_task(publisher.run())

@@ -28,6 +28,8 @@ from bridge.transmitters.scheduled_tests import PlannedTests, ScheduledTests, ne
 from bridge.transmitters.timetable import Timetable
 from bridge.transmitters.topics import Reach, Topics
 
+pytestmark = pytest.mark.usefixtures("each_store")
+
 ZONE = ZoneInfo("Europe/Stockholm")
 NIGHT = datetime(2026, 3, 10, 1, 0, tzinfo=ZONE)
 DAY = 86400.0

@@ -11,6 +11,7 @@ import pytest
 from support import virtual
 from support.line import BUSY, DEAD, LOST, NEW, OLD, SILENT, Bench, bench, on_bench
 from support.outbox import HOME, command, entry, opened, put
+from support.stores import sqlite_only
 
 from bridge.common.errors import FieldError, StoreError
 from bridge.common.models import Command, Request, Result
@@ -18,6 +19,8 @@ from bridge.sos_access.messages import AlarmRequest, NewAuthResponse, PingRespon
 from bridge.store.maintenance import maintain
 from bridge.store.records import Queued
 from bridge.transmitters.line import Line
+
+pytestmark = pytest.mark.usefixtures("each_store")
 
 LEVEL = 180.0
 PING = "PingRequest"
@@ -364,6 +367,7 @@ def test_an_alarm_goes_out_at_once(tmp_path: Path) -> None:
     on_bench(tmp_path, body)
 
 
+@sqlite_only
 def test_what_another_program_took_out_is_forgotten(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Such as `sosbridge outbox drop`; and what it put back is sent."""
 

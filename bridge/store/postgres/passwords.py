@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from functools import partial
 
-from bridge.store.database import Db
+from bridge.store.database import Db, Store
 from bridge.store.postgres.database import PostgresStore
 
 
@@ -31,7 +31,7 @@ class PasswordTable:
         asyncio.run_coroutine_threadsafe(self._store.write_surely(work), self._loop).result()
 
 
-async def read_passwords(store: PostgresStore) -> dict[str, str]:
+async def read_passwords(store: Store) -> dict[str, str]:
     """Return what is stored, by account. Raises StoreError."""
     sql = "SELECT account, content FROM password"
     return await store.read(lambda db: {row["account"]: row["content"] for row in db.execute(sql)})

@@ -16,6 +16,8 @@ from typing import Any
 import pytest
 from support.harness import CODE, PASSWORD, live
 from support.house import OTHER, House, Simulated, living
+from support.postgres import PostgresServer
+from support.processes import Bridge
 from support.recorder import WAIT_S, retained
 
 from bridge.common.problems import Kind
@@ -260,6 +262,41 @@ def _replace(file: Path, error: float) -> None:
     beside.replace(file)
 
 
+async def _second_node(site: House) -> Bridge:
+    """Let the bridge be one node of two; return the other one, which is to stand by, before its start."""
+    server = site.stack.enter_context(PostgresServer())
+    site.settings["store"]["url"] = server.url("postgres")
+    site.settings["node"] = {"name": "a"}
+    other = Bridge(site.folder / "b.toml", site.folder / "b.log")
+    site.stack.callback(other.kill)
+    await _started(site)
+    text = site.bridge.config.read_text("utf-8").replace("bridge.db", "b.db").replace('name = "a"', 'name = "b"')
+    other.config.write_text(text, "utf-8")
+    return other
+
+
+@asynccontextmanager
+async def standby_that_is_gone(site: House) -> AsyncIterator[None]:
+    other = await _second_node(site)
+    other.start()
+    await other.logs("node b: standby")
+    other.kill()
+    yield
+    other.start()
+
+
+@asynccontextmanager
+async def node_of_another_configuration(site: House) -> AsyncIterator[None]:
+    other = await _second_node(site)
+    ours = other.config.read_text("utf-8")
+    other.config.write_text(f"{ours}homeassistant = {{enabled = false}}\n", "utf-8")
+    other.start()
+    yield
+    other.kill()
+    other.config.write_text(ours, "utf-8")
+    other.start()
+
+
 CASES = (
     Case(Kind.LINK_DOWN, dead_receivers, "both receivers refuse connections", "home: back"),
     Case(Kind.RECEIVER_DOWN, dead_receivers, "both receivers refuse connections", "home: back"),
@@ -278,6 +315,8 @@ CASES = (
     Case(Kind.PORT_TAKEN, taken_port, "cannot listen for panels", "listening for panels"),
     Case(Kind.WEB_PORT_TAKEN, taken_web_port, "cannot serve the status page", "the status page is available"),
     Case(Kind.UNCONFIGURED_WAITING, former_transmitter, "1 for former", "no alarms of unconfigured transmitters"),
+    Case(Kind.STANDBY_MISSING, standby_that_is_gone, "node b was last seen at", "another node can take over"),
+    Case(Kind.CONFIGURATION_DIFFERS, node_of_another_configuration, "node b runs with another", "have the same"),
     Case(Kind.CLOCK_WRONG, wrong_clock, "the clock is wrong", "the clock is right"),
 )
 

@@ -1,0 +1,84 @@
+"""`sosbridge cluster`: who owns what, which nodes live, what is in the way of a take-over."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING, Final
+
+from bridge.cli.common import coloured, print_table
+from bridge.common.errors import BridgeError, ConfigError
+from bridge.common.extras import require
+from bridge.common.models import Secret
+from bridge.common.text import lasted, timestamp
+from bridge.config.settings import Settings
+from bridge.config.shards import digest
+
+if TYPE_CHECKING:
+    from bridge.store.postgres.nodes import Cluster, Node, Owner
+
+
+def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    cluster = commands.add_parser("cluster", description="The nodes that share the database store.url.")
+    kinds = cluster.add_subparsers(metavar="ACTION", required=True)
+    parser = kinds.add_parser("status", help="list shards with their owners, and nodes; exit 1 if a shard has no owner")
+    parser.set_defaults(run=status)
+    parser = kinds.add_parser("forget", help="remove a node that does not run any more, and will not again")
+    parser.add_argument("node", help="its node.name")
+    parser.set_defaults(run=forget)
+
+
+_COLOURS: Final = {"ok": True, "FAILED": False, "warning": None}
+Row = tuple[str, str, str, str]
+"""What, its name, whether it works, details."""
+
+
+async def status(args: argparse.Namespace) -> int:
+    settings = args.load_settings()
+    url = _url(settings)
+    from bridge.store.postgres.asking import look  # noqa: PLC0415 - an extra
+
+    shards, found = await look(url)
+    rows = [_shard(shard, found.owners.get(shard)) for shard in range(shards)]
+    rows += [_node(each, found, digest(settings)) for each in found.nodes]
+    shown = [(what, name, coloured(works, good=_COLOURS[works]), details) for what, name, works, details in rows]
+    print_table(("what", "name", "works", "details"), shown)
+    return 1 if any(works == "FAILED" for _, _, works, _ in rows) else 0
+
+
+def _shard(shard: int, owner: Owner | None) -> Row:
+    if owner is None:
+        return "shard", str(shard), "FAILED", "no node owns it: nothing is sent; start a node"
+    if owner.waits_s:
+        words = f"waiting for the synchronous standby for {lasted(owner.waits_s)}: no take-over is possible"
+        return "shard", str(shard), "FAILED", f"{owner.node}, {words}"
+    since = f" since {timestamp(owner.since)[:19]}" if owner.since else ""
+    return "shard", str(shard), "ok", f"{owner.node}{since}"
+
+
+def _node(node: Node, cluster: Cluster, ours: str) -> Row:
+    if not node.alive:
+        when = "stopped" if node.stopped else "not seen"
+        return "node", node.name, "warning", f"{when} since {timestamp(node.seen_at)[:19]}"
+    owned = [str(shard) for shard, owner in cluster.owners.items() if owner.node == node.name]
+    faults = ["does not reach the broker"] if node.broker is False else []
+    if node.digest != ours:
+        faults.append("its configuration differs from this one")
+    words = [f"owns {', '.join(owned)}" if owned else "standby", f"version {node.version}", *faults]
+    return "node", node.name, "warning" if faults else "ok", ", ".join(words)
+
+
+async def forget(args: argparse.Namespace) -> int:
+    url = _url(args.load_settings())
+    from bridge.store.postgres.asking import forget as forget_node  # noqa: PLC0415 - an extra
+
+    if not await forget_node(url, args.node):
+        raise BridgeError(f"node {args.node} runs, or is not known; see sosbridge cluster status")
+    print(f"node {args.node} was removed")
+    return 0
+
+
+def _url(settings: Settings) -> Secret:
+    if settings.store.url is None:
+        raise ConfigError("store.url is missing; only nodes that share a database are a cluster")
+    require("postgres", "store.url", "psycopg")
+    return settings.store.url

@@ -1,0 +1,39 @@
+"""The rows of `sosbridge check` about the database and the other nodes of a cluster."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Literal
+
+from bridge.common.errors import BridgeError
+from bridge.common.models import Secret
+from bridge.config.settings import Settings
+from bridge.config.shards import digest
+
+Row = tuple[str, Literal["ok", "FAILED", "warning"], str]
+"""What was tested, whether it works, details."""
+
+
+async def rows(settings: Settings, url: Secret) -> AsyncIterator[Row]:
+    """Look at the database, then at the cluster, if there is one yet."""
+    from bridge.store.postgres.asking import look  # noqa: PLC0415 - an extra
+    from bridge.store.postgres.status import survey  # noqa: PLC0415 - an extra
+
+    try:
+        found = await asyncio.to_thread(survey, url)
+        shards, cluster = await look(url) if found.is_used else (0, None)
+    except BridgeError as error:
+        yield "database", "FAILED", str(error)
+        return
+    yield "database", "ok", f"PostgreSQL {found.version}{'' if found.is_used else ', new to sosbridge'}"
+    for fault in found.faults:
+        yield "database", "FAILED", fault
+    for warning in found.warnings:
+        yield "database", "warning", warning
+    if shards not in (0, settings.store.shards):
+        words = f"store.shards is {settings.store.shards}, but this database has {shards} shards; use that number"
+        yield "cluster", "FAILED", words
+    for node in cluster.others(settings.node.name) if cluster else ():
+        if node.alive and node.digest != digest(settings):
+            yield "cluster", "FAILED", f"node {node.name} runs with another configuration; make them the same"
