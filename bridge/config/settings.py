@@ -291,7 +291,7 @@ class ForwardSettings(Table):
     detector_text: str | None = None
     transmitter_area: str | None = None
     additional_info: str | None = None
-    urgent: bool | None = Field(None, description="default: true for sos, and for smoke, gas and water")
+    urgent: bool | None = Field(None, description="default: true for sos, smoke, gas, water and unknown sensors")
 
     def rule(self) -> Rule:
         given = self.model_dump(exclude={"event", "restore_on", "sensor_type"})

@@ -25,7 +25,8 @@ Age = Callable[[Moment, datetime], float]
 _E = EventType
 PLACEHOLDER: Final = re.compile(r"\{([^{}]*)\}")
 TEMPLATES: Final = ("transmitter_area", "section", "section_text", "detector", "detector_text", "additional_info")
-_URGENT_TYPES: Final = frozenset({"smoke", "gas", "water"})
+_URGENT_TYPES: Final = frozenset({"smoke", "gas", "water", None})
+"""None: the panel has not said what alarms, so it may be one of them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -219,7 +220,7 @@ def _raise(rule: Rule, event: PanelEvent, panel_name: str | None) -> Sending:
 
 
 def _is_urgent(event: PanelEvent) -> bool:
-    """Return whether an alarm is urgent unless its rule says otherwise: person in need, fire, gas, water."""
+    """Return whether an alarm is urgent unless its rule says otherwise: person, fire, gas, water, unknown."""
     return event.type == _E.SOS or (event.type == _E.ALARM and event.sensor_type in _URGENT_TYPES)
 
 

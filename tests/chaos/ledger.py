@@ -290,6 +290,7 @@ class Ledger:
         """
         chained = self._chained()
         urgent_from = self._urgent_from()
+        again = self._behind_again()
         found: list[Alarm] = []
         soonest = dict[str, dict[bool, float]]()
         same = dict[tuple[str, str], float]()
@@ -297,9 +298,10 @@ class Ledger:
             first = alarm.first
             if first is None:
                 continue
-            urgent = urgent_from[alarm.reference] <= first
             line = soonest.setdefault(alarm.transmitter, {True: math.inf, False: math.inf})
             subject = alarm.transmitter, alarm.subject
+            perhaps = any(begun <= first <= last for begun, last in again[subject])
+            urgent = perhaps or urgent_from[alarm.reference] <= first
             late = first > same.get(subject, math.inf)
             if alarm.in_order and alarm.reference not in chained:
                 late = late or self._is_late(alarm, first, line, urgent_from[alarm.reference])
@@ -334,23 +336,25 @@ class Ledger:
         return any(start <= until and begun <= end + _HELD_BACK_S for start, end in spans)
 
     def _urgent_from(self) -> dict[str, float]:
-        """Return since when each alarm was urgent: what another has to follow inherits its urgency.
-
-        One that was delivered again stands behind those about the same that came meanwhile, too.
-        """
-        again: dict[tuple[str, str], float] = {}
-        for alarm in self.alarms.values():
-            if alarm.urgent and alarm.delivered_again:
-                subject = alarm.transmitter, alarm.subject
-                again[subject] = min(alarm.published[0], again.get(subject, math.inf))
+        """Return since when each alarm was urgent: what another has to follow inherits its urgency."""
         found: dict[str, float] = {}
         behind: dict[tuple[str, str], float] = {}
         for alarm in sorted(self.alarms.values(), key=lambda each: -each.number):
             subject = alarm.transmitter, alarm.subject
             own = alarm.published[0] if alarm.urgent else math.inf
-            behind[subject] = min(own, behind.get(subject, math.inf))
-            repeated = again.get(subject, math.inf)
-            found[alarm.reference] = min(behind[subject], repeated if repeated <= alarm.published[0] else math.inf)
+            found[alarm.reference] = behind[subject] = min(own, behind.get(subject, math.inf))
+        return found
+
+    def _behind_again(self) -> dict[tuple[str, str], list[tuple[float, float]]]:
+        """Return by subject from when to when an urgent alarm that was delivered again may have waited.
+
+        Until it was sent for the last time it may have stood behind any about the same, which was urgent by that.
+        """
+        found = defaultdict[tuple[str, str], list[tuple[float, float]]](list)
+        for alarm in self.alarms.values():
+            if alarm.urgent and alarm.delivered_again:
+                last = max((each.begun for each in alarm.attempts), default=math.inf)
+                found[alarm.transmitter, alarm.subject].append((alarm.published[0], last))
         return found
 
     def _chained(self) -> set[str]:

@@ -202,8 +202,19 @@ def test_so_is_what_waits_before_an_urgent_alarm_that_was_delivered_again(ledger
     early = delivered(ledger, 1, at=5)
     urgent = delivered(ledger, 2, at=1, subject="TA", urgent=True)
     delivered(ledger, 3, at=3, subject="TA")
-    assert ledger.overtaken() == [early]
     urgent.delivered_again = 1
+    assert ledger.overtaken() == [early], "it was sent before the other"
+    had(ledger, urgent, 4, status=10)
+    assert ledger.overtaken() == []
+
+
+def test_an_alarm_is_not_urgent_for_one_that_was_delivered_again_and_has_ended(ledger: Ledger) -> None:
+    """A restore of an alarm raised long ago waits its turn; urgent ones that came later go first."""
+    urgent = delivered(ledger, 1, at=1, subject="TA", urgent=True)
+    had(ledger, urgent, 2, status=10)
+    urgent.delivered_again = 1
+    delivered(ledger, 3, at=5, subject="TA").published = [3.0]
+    delivered(ledger, 4, at=4, urgent=True).published = [3.0]
     assert ledger.overtaken() == []
 
 

@@ -13,7 +13,10 @@ from support.g90 import GUID, NEW_YEAR, NOW, OTHER
 
 from bridge.common.errors import ConfigError, StoreError
 from bridge.common.models import Alarm, Request
-from bridge.g90.wire.events import EventType, PanelEvent
+from bridge.g90.state.model import Elapsed, Now, PanelState
+from bridge.g90.state.reducer import BETTER_FORM_S, reduce
+from bridge.g90.wire.constants import AlertType, SensorCode, Source
+from bridge.g90.wire.events import Alert, EventType, Form, PanelEvent
 from bridge.panels.forwarding import Age, Forwarded, Rule, expire, fits, forward, is_too_old, until_due
 from bridge.panels.rules import faults, parse_event, parse_restore_on, parse_sensor_type, uncovered, unknown_names
 
@@ -48,6 +51,8 @@ def event(kind: EventType, guid: str = GUID, sensor: int | None = None) -> Panel
         (replace(SMOKE, sensor_type="water"), None, True),
         (replace(SMOKE, sensor_type="motion"), None, False),
         (replace(SMOKE, sensor_type="motion"), True, True),
+        (replace(SMOKE, sensor_type=None), None, True),
+        (event(EventType.ALARM), None, True),
         (event(EventType.SOS), None, True),
         (replace(SMOKE, type=EventType.LOW_BATTERY), None, False),
     ],
@@ -56,6 +61,17 @@ def test_what_is_urgent_by_itself_and_by_rule(of: PanelEvent, *, by_rule: bool |
     rule = replace(FIRE, event=of.type, sensor_type=None, urgent=by_rule)
     (raised,) = forward([rule], (), of).sendings
     assert raised.alarm.urgent is urgent
+
+
+def test_an_alarm_whose_second_form_never_came_is_urgent_as_it_may_be_smoke() -> None:
+    """0x21 has no sensor type; a panel that loses its connection in between never said what alarmed."""
+    report = Alert(form=Form.ALERT, type=AlertType.ALARM, event=9, state=SensorCode.ALARM, source=Source.SENSOR)
+    waiting = reduce(PanelState(guid=GUID), report, Now(0, NOW))
+    assert waiting.events == ()
+    (reported,) = reduce(waiting.state, Elapsed(), Now(BETTER_FORM_S, NOW)).events
+    assert reported.sensor_type is None
+    (raised,) = forward([replace(FIRE, sensor_type=None)], (), reported).sendings
+    assert raised.alarm.urgent
 
 
 def test_a_smoke_alarm_is_a_fire_alarm_with_index_and_name_restored_once_at_disarm() -> None:
