@@ -39,7 +39,9 @@ _AGAIN_S = 1.0
 """Until the database is tried again."""
 _BROKER_EACH_S = 5.0
 _REST_S = 60.0
-"""How long a node takes no shard after it gave one up, while others reach the broker."""
+"""How long a node leaves shards to others after it gave one up, while they reach the broker."""
+_HEAD_START_S = 2.0
+"""How long they have for that: two nodes that both gave it up would leave a shard to each other."""
 _STOP_S = 4.4
 """What a stop waits for bridges; after it the process ends without them."""
 _CLOSE_S = 0.2
@@ -65,6 +67,7 @@ class Node:
         self._owning: dict[int, asyncio.Task[None]] = {}
         self._ownerships: dict[int, Ownership] = {}
         self._rests_until = 0.0
+        self._free_since: dict[int, float] = {}
         self._stopping = False
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -165,11 +168,15 @@ class Node:
     # Shards
 
     def _may_take(self, shard: int) -> bool:
+        now = asyncio.get_running_loop().time()
+        if shard in self._cluster.owners:
+            self._free_since.pop(shard, None)
+        free_since = self._free_since.setdefault(shard, now)
         if self._stopping or shard in self._owning or shard in self._cluster.owners or len(self._owning) >= self._most:
             return False
         if not any(each.broker for each in self._successors()):
             return True
-        return self._broker is not False and asyncio.get_running_loop().time() >= self._rests_until
+        return (self._broker is not False and now >= self._rests_until) or now - free_since > _HEAD_START_S
 
     def _successors(self) -> list[Member]:
         return self._cluster.successors(self._name)
