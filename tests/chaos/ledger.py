@@ -9,7 +9,7 @@ import math
 import re
 import time
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -73,6 +73,8 @@ class Alarm:
     delivered_again: int = 0
     """How often the broker repeated it: once a receiver has it, that is another alarm."""
     acknowledged: float | None = None
+    taken: float | None = None
+    """When the bridge certainly had it, if that was seen: it acknowledged it to the broker."""
     attempts: list[Attempt] = field(default_factory=list)
     results: dict[str, str] = field(default_factory=dict)
     """Outcomes by what tells one result from another; the same one told again adds nothing."""
@@ -202,6 +204,12 @@ class Ledger:
         if found and (alarm := self.alarms.get(found[1].decode())) is not None:
             alarm.delivered_again += 1
 
+    def taken(self, packet: bytes) -> None:
+        """Note a message that the bridge has acknowledged."""
+        found = _REFERENCE.search(packet)
+        if found and (alarm := self.alarms.get(found[1].decode())) is not None:
+            alarm.taken = alarm.taken or now()
+
     def disk(self, *, full: bool) -> None:
         """Note that the disk takes no writes, or that it does again."""
         self._unsaved_until = math.inf if full else now() + _DRAINED_S
@@ -289,7 +297,8 @@ class Ledger:
         those about the same in any case, the earlier one.
         """
         chained = self._chained()
-        urgent_from = self._urgent_from()
+        perhaps_from = self._urgent_from(lambda alarm: alarm.published[0])
+        urgent_from = self._urgent_from(lambda alarm: alarm.taken or alarm.published[0])
         again = self._behind_again()
         found: list[Alarm] = []
         soonest = dict[str, dict[bool, float]]()
@@ -301,7 +310,7 @@ class Ledger:
             line = soonest.setdefault(alarm.transmitter, {True: math.inf, False: math.inf})
             subject = alarm.transmitter, alarm.subject
             perhaps = any(begun <= first <= last for begun, last in again[subject])
-            urgent = perhaps or urgent_from[alarm.reference] <= first
+            urgent = perhaps or perhaps_from[alarm.reference] <= first
             late = first > same.get(subject, math.inf)
             if alarm.in_order and alarm.reference not in chained:
                 late = late or self._is_late(alarm, first, line, urgent_from[alarm.reference])
@@ -335,13 +344,13 @@ class Ledger:
         spans = (*self.troubles[receiver], *(lock for each in locks for lock in each))
         return any(start <= until and begun <= end + _HELD_BACK_S for start, end in spans)
 
-    def _urgent_from(self) -> dict[str, float]:
-        """Return since when each alarm was urgent: what another has to follow inherits its urgency."""
+    def _urgent_from(self, known_from: Callable[[Alarm], float]) -> dict[str, float]:
+        """Return since when each alarm was urgent: what another has to follow inherits its urgency, once it is known."""
         found: dict[str, float] = {}
         behind: dict[tuple[str, str], float] = {}
         for alarm in sorted(self.alarms.values(), key=lambda each: -each.number):
             subject = alarm.transmitter, alarm.subject
-            own = alarm.published[0] if alarm.urgent else math.inf
+            own = known_from(alarm) if alarm.urgent else math.inf
             found[alarm.reference] = behind[subject] = min(own, behind.get(subject, math.inf))
         return found
 

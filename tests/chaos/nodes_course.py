@@ -36,16 +36,12 @@ _ANSWERS_AFTER_S = 0.05
 _STORE = 'node = {{name = "{name}"}}\nstore = {{url = "{url}", lease = "{lease:g}s", path = '
 
 
-class Repeats(PacketIds):
-    """Notes what the broker delivers again, and changes nothing."""
+class Seen(PacketIds):
+    """Notes what the broker delivers again and what is acknowledged, and changes no id: connections have their own."""
 
-    def to_client(self, packet: bytes) -> bytes:
-        kept = bytes(packet)
-        super().to_client(packet)
-        return kept
-
-    def to_broker(self, packet: bytes) -> bytes:
-        return packet
+    def _given_to(self, own: int) -> int:
+        self._given[own] = own
+        return own
 
 
 @dataclass
@@ -99,8 +95,8 @@ class Run:
     def _node(self, folder: Path, name: str) -> Node:
         (folder / "disk").mkdir(parents=True)
         wire = Wire(f"network of {name}: broker", lambda: self.broker.port)
-        wire.ids = Repeats()
-        wire.ids.repeated = self.ledger.delivered_again
+        wire.ids = Seen()
+        wire.ids.repeated, wire.ids.acknowledged = self.ledger.delivered_again, self.ledger.taken
         node = Node(name, Product(folder, self.ledger), wire)
         servers = self._pair.servers if self._pair else [self._server()]
         for number in range(len(servers)):
