@@ -40,7 +40,13 @@ _HELD_BACK_S = 1.0
 """After a fault has ended, what it held back may still fail."""
 
 Reason = Literal[
-    "response lost", "process killed", "process stopped", "taken over", "published twice", "delivered again", "no reason"
+    "response lost",
+    "process killed",
+    "process stopped",
+    "taken over",
+    "published twice",
+    "delivered again",
+    "no reason",
 ]
 
 
@@ -345,7 +351,7 @@ class Ledger:
         return any(start <= until and begun <= end + _HELD_BACK_S for start, end in spans)
 
     def _urgent_from(self, known_from: Callable[[Alarm], float]) -> dict[str, float]:
-        """Return since when each alarm was urgent: what another has to follow inherits its urgency, once it is known."""
+        """Return since when each alarm was urgent: what another has to follow inherits it, once it is known."""
         found: dict[str, float] = {}
         behind: dict[tuple[str, str], float] = {}
         for alarm in sorted(self.alarms.values(), key=lambda each: -each.number):
