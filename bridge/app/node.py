@@ -1,4 +1,4 @@
-"""A node of a cluster: stands by, owns shards, loses or gives them up (bridge/README.md, Several nodes).
+"""A node of a cluster: stands by, owns shards, loses them (bridge/README.md, Several nodes).
 
 `Membership` is the node's own session with the database: it says that the node lives and shows who owns what. Each
 owned shard has a PostgresStore, whose session holds the lock, and a Bridge over it.
@@ -85,11 +85,16 @@ class Node:
             await stop.wait()
             log.info("stopping")
             manager.notify(STOPPING=1)
-            await self._stop()
+            await self._give_up()
             for each in running:
                 each.cancel()
+            await asyncio.wait(running)
+        if self._membership is not None:
+            with suppress(StoreError, TimeoutError):
+                async with asyncio.timeout(_CLOSE_S):
+                    await self._membership.leave()
 
-    async def _stop(self) -> None:
+    async def _give_up(self) -> None:
         """Give up every shard in order; another node, if one lives, takes over."""
         self._stopping = True
         for ownership in self._ownerships.values():
@@ -99,10 +104,6 @@ class Node:
             for each in late:
                 log.error("%s: the database does not answer; ended without it", each.get_name())
                 each.cancel()
-        if self._membership is not None:
-            with suppress(StoreError, TimeoutError):
-                async with asyncio.timeout(_CLOSE_S):
-                    await self._membership.leave()
 
     # The database
 
@@ -162,7 +163,7 @@ class Node:
 
     @property
     def _reports(self) -> Problems:
-        """Where problems of the cluster are noted: what the owner of shard 0 publishes, if that is here."""
+        """Where problems of the cluster are noted: the owner of shard 0 publishes them."""
         return self._bridges[0].problems if 0 in self._bridges else self._problems
 
     # Shards

@@ -22,6 +22,7 @@ _COMMANDS = {
     "report": ("report", "figures of a month: availability, alarms, transmission times"),
     "backup": ("backup", "write the store and the passwords to one file"),
     "restore-backup": ("backup", "restore a backup; stop the service first"),
+    "store": ("store", "copy a store from SQLite to PostgreSQL; stop the service first"),
     "panel": ("panel", "query or control a G90 panel in the local network"),
     "simulate": ("simulate.command", "simulate a receiver or a panel"),
     "demo": ("demo.command", "demonstrate alarms, failover and the outbox on this machine, with simulators"),

@@ -161,7 +161,7 @@ class Client(aiomqtt.Client):
                 self._hang_up()
 
     def abandon(self) -> None:
-        """Hang up without a DISCONNECT: the broker publishes the will, unless another connection comes in time."""
+        """Hang up without a DISCONNECT: the will is published unless the next owner comes in time."""
         self._hang_up()
         if not self._disconnected.done():
             self._disconnected.set_result(None)

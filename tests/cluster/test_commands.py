@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
+import subprocess
+import sys
+import urllib.request
+
 import pytest
-from support.harness import live
+from support.brokers import free_port
+from support.harness import PASSWORD, live
 from support.nodes import Nodes
-from support.processes import Bridge
+from support.processes import Bridge, environment
+from support.service_manager import Listener
 
 from bridge.sos_access.simulator.receiver import Fault
 
@@ -94,3 +102,93 @@ async def test_without_a_database_there_is_no_cluster(site: Nodes, words: tuple[
     alone.config.write_text('[mqtt]\nhost = "127.0.0.1"\n')
     done = await alone.command(*words)
     assert (done.returncode, "store.url is missing" in done.stderr) == (2, True)
+
+
+@live
+async def test_check(site: Nodes) -> None:
+    """It works beside the cluster, with the same rows on each node, and names what differs."""
+    site.home["use_tls"] = False
+    node = await site.owner("a")
+    await site.checked()
+    rows = {row[0]: row[1:] for row in _rows((await node.command("check")).stdout)}
+    assert rows["database"][0] == "warning"
+    assert "synchronous_standby_names is empty" in rows["database"][1]
+    assert (rows["store"][0], "0 alarms waiting" in rows["store"][1]) == ("ok", True)
+    assert rows["service"][0] == "ok"
+    assert rows["home, password"] == ["ok", "the configured password"]
+    site.home["max_age"] = "12h"
+    other = await site.standby("b")
+    rows = {row[0]: row[1:] for row in _rows((await other.command("check")).stdout)}
+    assert rows["cluster"] == ["FAILED", "node a runs with another configuration; make them the same"]
+    other.config.write_text(other.config.read_text().replace(site.database, "no_such"))
+    found = await other.command("check")
+    assert found.returncode == 1
+    assert "there is no database no_such; create it" in found.stdout
+
+
+@live
+async def test_rotation(site: Nodes) -> None:
+    """Beside the nodes it is refused; the next owner sends with the password that the one before got."""
+    first = await site.owner("a")
+    await site.standby("b")
+    await site.checked()
+    refused = await first.command("rotate")
+    assert (refused.returncode, "transmitter/home/auth/rotate" in refused.stderr) == (3, True)
+    assert (await site.do("auth/rotate"))["outcome"] == "accepted"
+    mark = site.mqtt.mark
+    first.kill()
+    await site.mqtt.wait("bridge/state", after=mark)
+    assert (await site.do("alarm/raise", "BA"))["outcome"] == "accepted"
+    assert site.received()[-1].authentication.reveal() != PASSWORD
+    assert (await first.command("ping")).returncode == 0
+
+
+@live
+async def test_page_and_metrics_of_a_node_that_stands_by(site: Nodes) -> None:
+    await site.owner("a")
+    port = free_port()
+    site.settings["web"] = {"listen": f"127.0.0.1:{port}"}
+    second = await site.standby("b")
+    state = json.loads(await asyncio.to_thread(_get, port, "state"))
+    assert (state["state"], state["transmitters"], state["connected"]) == ("standby", {}, False)
+    assert await asyncio.to_thread(_get, port, "healthz") == "ok\n"
+    assert 'sosbridge_shard_owned{shard="0"} 0.0' in await asyncio.to_thread(_get, port, "metrics")
+    mark = site.mqtt.mark
+    site.nodes["a"].kill()
+    await site.mqtt.wait("bridge/state", after=mark)
+    await second.logs("home")
+    state = json.loads(await asyncio.to_thread(_get, port, "state?since=0"))
+    assert (state["state"], list(state["transmitters"]), state["connected"]) == ("owner of shard 0", ["home"], True)
+    assert 'sosbridge_shard_owned{shard="0"} 1.0' in await asyncio.to_thread(_get, port, "metrics")
+
+
+@live
+async def test_the_service_manager_is_notified(site: Nodes) -> None:
+    """A node that stands by has started."""
+    listener = Listener(str(site.folder / "notify"))
+    with listener.socket:
+        await site.owner("a")
+        second = site.nodes["b"] = Bridge(site.folder / "b.toml", site.folder / "b.log")
+        second.variables |= listener.environment
+        await site.standby("b")
+        assert (await listener.until("READY"))[-2]["STATUS"] == "standby"
+        assert await second.stop(5) == 0
+        await listener.until("STOPPING")
+
+
+def _get(port: int, path: str) -> str:
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/{path}", timeout=10) as answer:
+        text: str = answer.read().decode()
+        return text
+
+
+def test_without_a_url_nothing_of_it_is_imported() -> None:
+    """Neither the library nor the modules that use it: they cost memory and start."""
+    program = (
+        "import sys, bridge.app.service, bridge.cli.outbox, bridge.cli.check, bridge.cli.cluster, bridge.cli.test\n"
+        "print([name for name in sys.modules if name.startswith('psycopg') or name.endswith('postgres.nodes')])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, env=environment(), check=True
+    )
+    assert done.stdout == "[]\n"

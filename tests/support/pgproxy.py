@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 
-_COMMIT = b"; COMMIT\0"
+_COMMIT = b"Q" + struct.pack(">I", 11) + b"COMMIT\0"
 _KEY_DATA = b"K" + struct.pack(">I", 12)
 """BackendKeyData: the process of the server, and a key."""
 

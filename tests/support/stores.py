@@ -5,14 +5,19 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
-from support.postgres import PostgresServer
 
 from bridge.common.models import Secret
 from bridge.store.database import Store
-from bridge.store.postgres.database import PostgresStore
 from bridge.store.sqlite.database import SqliteStore
+
+if TYPE_CHECKING:
+    from support.postgres import PostgresServer
+
+sqlite_only = pytest.mark.parametrize("each_store", ["sqlite"], indirect=True)
+"""Of a file: damage, a full disk, other programs that write."""
 
 
 class _Databases:
@@ -34,22 +39,24 @@ class _Databases:
             self._server.drop(name)
 
 
-sqlite_only = pytest.mark.parametrize("each_store", ["sqlite"], indirect=True)
-"""Of a file: damage, a full disk, other programs that write."""
 _databases: list[_Databases] = []
 """Of the test that runs, if it is one on PostgreSQL."""
 
 
 async def open_store(path: Path) -> Store:
     """Open the store that a test knows by `path`: a file, or a database."""
-    if _databases:
-        return await PostgresStore.open(_databases[-1].url(path))
-    return await SqliteStore.open(path)
+    if not _databases:
+        return await SqliteStore.open(path)
+    from bridge.store.postgres.database import PostgresStore  # noqa: PLC0415 - most tests need no psycopg
+
+    return await PostgresStore.open(_databases[-1].url(path))
 
 
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[PostgresServer]:
-    """The server of all tests that leave it running."""
+    """The server of all tests of a process that leave it running."""
+    from support.postgres import PostgresServer  # noqa: PLC0415 - most tests need no psycopg
+
     with PostgresServer() as server:
         yield server
 

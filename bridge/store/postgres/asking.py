@@ -52,13 +52,19 @@ async def _answer(session: NodeSession, number: int) -> dict[str, Any] | None:
 
 
 async def look(url: Secret) -> tuple[int, Cluster]:
-    """Return the number of shards and what can be seen of nodes and owners. Raises StoreError, ConfigError."""
+    """Return the number of shards, and the nodes and owners.
+
+    Raises StoreError, ConfigError.
+    """
     async with await NodeSession.open(url, _NAME) as session:
         rows = await session.rows("SELECT shards FROM cluster")
         return (rows[0]["shards"] if rows else 0), await session.cluster()
 
 
 async def forget(url: Secret, name: str) -> bool:
-    """Remove a node that does not run; return False if it runs, or is not known. Raises StoreError, ConfigError."""
+    """Remove a node that does not run; return False if it runs, or is not known.
+
+    Raises StoreError, ConfigError.
+    """
     async with await NodeSession.open(url, _NAME) as session:
         return bool(await session.rows(_FORGET, name, ALIVE_S))

@@ -24,7 +24,7 @@ _CONNECT_S = 5
 _NETWORK_S = 3
 """A server that acknowledges nothing for so long is gone."""
 _STATEMENT_MS = 5000
-"""How long a statement may take, waiting for locks included. A COMMIT is exempt: it is never cancelled."""
+"""How long a statement may take, waiting for locks included. The server exempts COMMIT, which is never cancelled."""
 _IN_TRANSACTION_MS = 2000
 """The server ends a session that was paused within a transaction."""
 _NO_WRITES = "it takes no writes: it is a standby, or read-only; name the primary in the URL"
@@ -194,11 +194,13 @@ class Session:
         """Commit, however long that takes. Raises InDoubtError where it is not certain that it was."""
         self._in_doubt = False
         try:
-            self.execute("SET LOCAL statement_timeout = 0; COMMIT")
+            answer = self.execute("COMMIT").statusmessage
         except psycopg.Error as error:
             if not self.is_lost:  # the server answered: it was rolled back
                 raise
             raise InDoubtError(f"{self._server.fault(error)}; whether the last commit was done is not known") from None
+        if answer != "COMMIT":  # a statement had failed, and its job did not say so
+            raise StoreError(f"{self._server.name}: nothing was written, as a statement had failed")
         if self._in_doubt:
             raise InDoubtError(f"{self._server.name}: the wait for a standby was cancelled; the commit may be lost")
 

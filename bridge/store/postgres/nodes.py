@@ -93,7 +93,7 @@ class Cluster:
 
 
 class NodeSession:
-    """A session of statements that are transactions of their own. Every method may raise StoreError."""
+    """A session whose statements are transactions of their own. Methods may raise StoreError."""
 
     def __init__(self, server: Server, connection: psycopg.AsyncConnection[dict[str, Any]]) -> None:
         self._server = server
@@ -154,7 +154,10 @@ class Membership:
 
     @classmethod
     async def join(cls, url: Secret, name: str, version: str, digest: str, shards: int) -> Self:
-        """Raises BusyError where another process has this name, ConfigError where the cluster has other shards."""
+        """Make the tables of all if need be, and the row of this node.
+
+        Raises BusyError where another process has this name, ConfigError where the cluster has other shards.
+        """
         await asyncio.to_thread(_upgraded, url, name)
         found = cls(await NodeSession.open(url, f"sosbridge {name}"), name)
         try:
@@ -185,7 +188,7 @@ class Membership:
         await self._session.rows(f"LISTEN {CHANNEL}")
 
     async def look(self, *, broker: bool | None) -> Cluster:
-        """Say that this node lives, and whether it reaches the broker; return what is seen of the others."""
+        """Say that this node lives and whether it reaches the broker; return what it sees."""
         sql = "UPDATE node SET seen_at = clock_timestamp(), broker = %s WHERE name = %s"
         await self._session.rows(sql, broker, self._name)
         return await self._session.cluster()

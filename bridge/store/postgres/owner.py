@@ -1,4 +1,4 @@
-"""Who owns a shard: the session that holds its advisory lock, over which every write of the shard goes.
+"""Who owns a shard: the session that holds its lock, over which every write of the shard goes.
 
 The server ends a session that is dead or paused, and with it the lock and the right to write. Proof of life is a
 commit: with a synchronous standby, the old side of a promotion can commit nothing.
@@ -38,5 +38,5 @@ def boot_clock() -> float:
 
 
 def permits(last_commit: float, lease_s: float, now: float) -> bool:
-    """Whether an exchange may begin: a commit that was asked for at `last_commit` proved the ownership."""
+    """Whether the commit that was asked for at `last_commit` permits an exchange now."""
     return now - last_commit < lease_s - MARGIN_S

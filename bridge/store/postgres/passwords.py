@@ -10,7 +10,7 @@ from bridge.store.postgres.database import PostgresStore
 
 
 class PasswordTable:
-    """The row of one account. Its methods wait for the store: call them from another thread than the loop's."""
+    """The row of one account. Its methods block: call them from another thread than the loop's."""
 
     remedy = "Restore the database from a backup, or delete the row"
 

@@ -1,0 +1,96 @@
+"""When a node may send, and when it gives its shard up."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from support import virtual
+
+from bridge.app.ownership import Ownership
+from bridge.common.errors import LostError
+from bridge.mqtt.session import Ending
+from bridge.store.postgres.nodes import Node
+from bridge.store.postgres.owner import permits
+
+SEEN = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
+B = Node("b", "1", "d", SEEN, SEEN, age_s=0.2, stopped=False, broker=True)
+
+
+class _Store(SimpleNamespace):
+    """A store that commits whenever it is asked."""
+
+    def __init__(self) -> None:
+        super().__init__(lost=asyncio.Event(), last_commit=0.0, failure=None, writes=0)
+
+    async def write(self, _: Any) -> None:  # noqa: ANN401 - any job
+        self.writes += 1
+
+
+def _owned(successors: Sequence[Node], store: _Store | None = None) -> Ownership:
+    return Ownership(store or _Store(), "a", 0, 5.0, lambda: successors)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("age_s", "permitted"), [(0.0, True), (3.9, True), (4.0, False), (20.0, False)])
+def test_only_a_young_commit_permits_an_exchange(age_s: float, permitted: bool) -> None:  # noqa: FBT001
+    assert permits(100.0, 5.0, 100.0 + age_s) is permitted
+
+
+@pytest.mark.parametrize(("successors", "apart_s", "given_up"), [([B], 5, True), ([B], 31, False), ([], 5, False)])
+def test_a_client_id_that_two_use(successors: list[Node], apart_s: float, given_up: bool) -> None:  # noqa: FBT001
+    """Where another node could take over, it is given up; else both go on in turns, as two bridges do."""
+
+    async def scenario() -> None:
+        ownership = _owned(successors)
+        ownership.thrown_out()
+        assert not ownership.stop.is_set()
+        await asyncio.sleep(apart_s)
+        ownership.thrown_out()
+        assert ownership.stop.is_set() is given_up
+        assert ownership.released is given_up
+
+    virtual.run(scenario())
+
+
+@pytest.mark.parametrize("broker", [True, False, None])
+def test_a_broker_that_is_away_for_all_is_waited_for(broker: bool | None) -> None:  # noqa: FBT001
+    async def scenario() -> None:
+        successor = Node("b", "1", "d", SEEN, SEEN, age_s=0.2, stopped=False, broker=broker)
+        ownership = _owned([successor])
+        task = asyncio.create_task(ownership.run(lambda: False))
+        await asyncio.sleep(30)
+        assert ownership.stop.is_set() is (broker is True)
+        task.cancel()
+        await asyncio.wait([task])
+
+    virtual.run(scenario())
+
+
+def test_a_lost_session_ends_it_at_once() -> None:
+    async def scenario() -> None:
+        store = _Store()
+        ownership = _owned([B], store)
+        task = asyncio.create_task(ownership.run(lambda: True))
+        await asyncio.sleep(3.5)
+        assert store.writes == 4, "each second proves it"
+        endings = [ownership.ending]
+        store.lost.set()
+        endings.append(ownership.ending)
+        assert endings == [Ending.HAND_OVER, Ending.LOST]
+        assert not ownership.permit()
+        with pytest.raises(ExceptionGroup) as raised:
+            await task
+        assert isinstance(raised.value.exceptions[0], LostError)
+
+    virtual.run(scenario())
+
+
+def test_a_node_alone_says_offline() -> None:
+    async def scenario() -> None:
+        assert _owned([]).ending is Ending.OFFLINE
+
+    asyncio.run(scenario())

@@ -1,0 +1,178 @@
+"""`sosbridge store copy`: everything of a SQLite store in PostgreSQL, or nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from support.outbox import HOME, NOW, command, entry, put, result
+from support.postgres import PostgresServer
+
+from bridge.cli import call
+from bridge.common.errors import StoreError
+from bridge.common.models import Outcome, Reply, Request, Secret
+from bridge.common.runs import Edge
+from bridge.store.deliveries import Delivery
+from bridge.store.edges import Edges, OpenRun
+from bridge.store.outbox import Outbox
+from bridge.store.passwords import PasswordFile, Passwords, password_file
+from bridge.store.postgres.copying import copy
+from bridge.store.postgres.database import PostgresStore
+from bridge.store.postgres.passwords import PasswordTable, read_passwords
+from bridge.store.sqlite.database import SqliteStore
+from bridge.store.sqlite.lock import hold
+
+ACCOUNT = ("IK00001", "SV300")
+
+
+@pytest.fixture
+def url(postgres: PostgresServer) -> Iterator[Secret]:
+    yield Secret(postgres.create("copied"))
+    postgres.drop("copied")
+
+
+async def _fill(path: Path) -> None:
+    async with await SqliteStore.open(path) as store:
+        outbox = Outbox(store)
+        wanted = command(section="\0odd\1", reference="r", reply=Reply("answers", b"\0\xff"))
+        await outbox.add([entry(wanted, Delivery(7, b"digest"))])
+        rejected, done, last = await put(outbox, command(code="FA"), command(Request.PING), command(code="PA"))
+        await outbox.complete(rejected, result(rejected, Outcome.REJECTED))
+        await outbox.complete(done, result(done))
+        await outbox.complete(last, result(last))
+        await outbox.published((await outbox.owed_results())[:1])
+        await outbox.keep_panel("GB1", {"name": "Haus"}, {"GB1:1": entry(command(code="BA", detector="2"))})
+        await outbox.keep_fact("line home", "{}")
+        await Edges(store).save(OpenRun(100.0, 200.0, [Edge(HOME, "link", 100.0, up=True)]))
+        await outbox.drop((await outbox.list())[-1].id, NOW)
+
+
+async def _content(outbox: Outbox, edges: Edges) -> list[object]:
+    mids = await outbox._store.read(
+        lambda db: [tuple(row[n] for n in ("mid", "token")) for row in db.execute("SELECT * FROM command ORDER BY id")]
+    )
+    return [
+        await outbox.list(), mids, await outbox.owed_results(), await outbox.last_result(HOME, list(Request)),
+        await outbox.active(HOME), await outbox.panels(), await outbox.fact("line home"),
+        await edges.runs(0, 1e9, [HOME]), [each async for each in edges.results()],
+    ]  # fmt: skip
+
+
+def test_everything_is_copied_with_the_passwords(
+    tmp_path: Path, url: Secret, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "sosbridge.db"
+    asyncio.run(_fill(path))
+    new = Secret("rotated-1")
+    Passwords(PasswordFile(password_file(path, "home", *ACCOUNT)), Secret("first")).add(new)
+    assert call(["store", "copy", "--from", f"sqlite:{path}", "--to", url.reveal()]) == 0
+    assert "password          1 rows" in capsys.readouterr().out
+
+    async def run() -> None:
+        async with await SqliteStore.open(path) as old, await PostgresStore.open(url) as store:
+            outbox = Outbox(store)
+            assert await _content(outbox, Edges(store)) == await _content(Outbox(old), Edges(old))
+            [(account, content)] = (await read_passwords(store)).items()
+            table = PasswordTable(store, account, content)
+            passwords = await asyncio.to_thread(Passwords, table, Secret("first"))
+            assert passwords.candidates() == (new, Secret("first"))
+            highest = (await Outbox(old).list())[-1].id
+            [queued] = await put(outbox, command())
+            assert queued.id > highest + 1, "numbers are not given twice"
+
+    asyncio.run(run())
+
+
+def test_a_password_in_the_table_is_there_for_the_next_owner(url: Secret) -> None:
+    async def run() -> None:
+        async with await PostgresStore.open(url) as store:
+            passwords = Passwords(PasswordTable(store, "a", None), Secret("first"))
+            await asyncio.to_thread(passwords.add, Secret("second"))
+        async with await PostgresStore.open(url) as store:
+            content = (await read_passwords(store))["a"]
+            passwords = Passwords(PasswordTable(store, "a", content), Secret("first"))
+            assert passwords.candidates() == (Secret("second"), Secret("first"))
+            await store.write(lambda db: db.execute("UPDATE password SET content = '{'"))
+            damaged = Passwords(PasswordTable(store, "a", "{"), Secret("first"))
+            assert "the row a of the table password is damaged" in str(damaged.trouble)
+            with pytest.raises(StoreError, match="damaged"):
+                await asyncio.to_thread(damaged.add, Secret("third"))
+            await store.write(lambda db: db.execute("UPDATE password SET content = ?", (content,)))
+            await asyncio.to_thread(damaged.recheck)
+            assert damaged.trouble is None
+            assert damaged.candidates() == passwords.candidates()
+
+    asyncio.run(run())
+
+
+def test_a_password_is_not_stored_once_the_session_is_lost(postgres: PostgresServer, url: Secret) -> None:
+    async def run() -> None:
+        async with await PostgresStore.open(url) as store:
+            passwords = Passwords(PasswordTable(store, "a", None), Secret("first"))
+            with postgres.connect() as admin:
+                admin.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = 'copied'")
+            with pytest.raises(StoreError):
+                await asyncio.to_thread(passwords.add, Secret("second"))
+            assert passwords.candidates() == (Secret("first"),)
+
+    asyncio.run(run())
+
+
+def test_a_target_with_rows_is_left_alone(tmp_path: Path, url: Secret, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "sosbridge.db"
+    asyncio.run(_fill(path))
+    words = ["store", "copy", "--from", f"sqlite:{path}", "--to", url.reveal()]
+
+    async def set_shards(statement: str) -> None:
+        async with await PostgresStore.open(url) as store:
+            await store.write(lambda db: db.execute(statement))
+
+    asyncio.run(set_shards("INSERT INTO cluster (shards) VALUES (2)"))
+    assert call(words) == 1
+    assert "it has 2 shards" in capsys.readouterr().err
+    asyncio.run(set_shards("DELETE FROM cluster"))
+    assert call(words) == 0
+    assert call(words) == 1
+    assert "it is not empty (2 rows in command); copy into a new database" in capsys.readouterr().err
+
+
+def test_a_row_that_cannot_be_copied_leaves_the_target_empty(tmp_path: Path, url: Secret) -> None:
+    path = tmp_path / "sosbridge.db"
+    asyncio.run(_fill(path))
+    with closing(sqlite3.connect(path)) as db:
+        db.execute("UPDATE edge SET at = 'soon'")
+        db.commit()
+
+    async def run() -> None:
+        with pytest.raises(StoreError):
+            await copy(path, url)
+        async with await PostgresStore.open(url) as store:
+            assert await Outbox(store).list() == []
+
+    asyncio.run(run())
+
+
+def test_a_store_that_is_used_or_missing_is_refused(
+    tmp_path: Path, url: Secret, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "sosbridge.db"
+    assert call(["store", "copy", "--from", f"sqlite:{path}", "--to", url.reveal()]) == 1
+    assert f"no store at {path}" in capsys.readouterr().err
+    assert not path.exists()
+    asyncio.run(_fill(path))
+    with hold(path):
+        assert call(["store", "copy", "--from", f"sqlite:{path}", "--to", url.reveal()]) == 3
+    assert call(["store", "copy", "--from", str(path), "--to", url.reveal()]) == 2
+    assert "write sqlite:PATH" in capsys.readouterr().err
+
+
+def test_a_password_file_of_a_release_that_named_it_otherwise_is_not_forgotten(tmp_path: Path, url: Secret) -> None:
+    path = tmp_path / "sosbridge.db"
+    asyncio.run(_fill(path))
+    Passwords(PasswordFile(tmp_path / "sosbridge.passwords" / "home.json"), Secret("first")).add(Secret("second"))
+    with pytest.raises(StoreError, match="start the service once on the old store, then copy"):
+        asyncio.run(copy(path, url))
