@@ -20,7 +20,10 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     restoring = commands.add_parser(
         "restore-backup",
         description="Replace the store by a backup; the old store is kept under another name. Existing password files "
-        "stay, because they are newer. Pending commands of the backup are sent when the service starts.",
+        "stay, because they are newer. Alarms that were pending become rejected ones, which `outbox retry` sends.",
+    )
+    restoring.add_argument(
+        "--pending", action="store_true", help="send what was pending when the backup was made, once the service starts"
     )
     restoring.set_defaults(run=restore)
     for parser in (saving, restoring):
@@ -41,8 +44,10 @@ def _contents(pending: int, passwords: int) -> str:
 async def restore(args: argparse.Namespace) -> int:
     path = args.load_settings().store.path
     with hold(path):
-        found = await asyncio.to_thread(backup.restore, args.file, path)
+        found = await asyncio.to_thread(backup.restore, args.file, path, pending=args.pending)
     print(f"{path}: {_contents(found.pending, len(found.passwords))}")
+    if found.pending and not args.pending:
+        print("what was pending is not sent: see `sosbridge outbox list`, then retry or drop each alarm")
     if found.replaced:
         print(f"the previous store is kept as {found.replaced}")
     for name in found.kept:
