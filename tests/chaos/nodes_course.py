@@ -174,12 +174,14 @@ class Run:
 
     async def _steady(self) -> str:
         """Wait until one node owns the shard and the other could; return the owner."""
-        async with asyncio.timeout(_TAKEN_WITHIN_S):
-            while True:
-                owner = await asyncio.to_thread(self._account.owner)
-                if owner is not None and await asyncio.to_thread(self._account.able) == {*self.nodes}:
-                    break
-                await asyncio.sleep(0.2)
+        end = now() + _TAKEN_WITHIN_S
+        while True:
+            owner = await asyncio.to_thread(self._account.owner)
+            able = await asyncio.to_thread(self._account.able)
+            if owner is not None and able == {*self.nodes}:
+                break
+            assert now() < end, f"not steady: {owner} owns the shard, {able} could; {self._account.nodes()}"
+            await asyncio.sleep(0.2)
         await asyncio.sleep(self._dice.uniform(0.2, 2))
         return owner
 

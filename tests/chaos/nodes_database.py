@@ -90,6 +90,9 @@ class Account:
         """Return the nodes that live and reach the broker."""
         return {row["name"] for row in self._rows(_ABLE)}
 
+    def nodes(self) -> list[dict[str, Any]]:
+        return self._rows("SELECT * FROM sosbridge.node")
+
     def writes(self) -> int:
         return len(self._rows("SELECT 1 AS one FROM public.written"))
 
