@@ -11,6 +11,7 @@ import logging
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 
 from bridge import __version__
 from bridge.app import build, standby_check, watchdog, web
@@ -22,7 +23,7 @@ from bridge.common.lasting import Lasting
 from bridge.common.models import Secret
 from bridge.common.problems import Kind, NodeProblems, Problems
 from bridge.config.settings import Settings, TransmitterSettings
-from bridge.config.shards import digest, of_shard
+from bridge.config.shards import digest, elsewhere, of_shard
 from bridge.mqtt.client import BrokerError, try_connection
 from bridge.record.months import Month
 from bridge.store.passwords import account
@@ -40,13 +41,16 @@ _AGAIN_S = 1.0
 _BROKER_EACH_S = 5.0
 _REST_S = 60.0
 """How long a node leaves shards to others after it gave one up, while they reach the broker."""
-_HEAD_START_S = 2.0
+_HEAD_START_S = 3.0
 """How long they have for that: two nodes that both gave it up would leave a shard to each other."""
 _STOP_S = 4.4
 """What a stop waits for bridges; after it the process ends without them."""
 _CLOSE_S = 0.2
 """What the end of a store's session waits for; usually it takes milliseconds."""
-_RELEASED = "released"
+_MOVES_S = 10.0
+"""How long a shard that is moved is left to the node that it is moved to."""
+_RELEASED, _MOVES = "released", "moves"
+"""Notifications."""
 
 
 class Node:
@@ -66,7 +70,8 @@ class Node:
         self._bridges: dict[int, Bridge] = {}
         self._owning: dict[int, asyncio.Task[None]] = {}
         self._ownerships: dict[int, Ownership] = {}
-        self._rests_until = 0.0
+        self._not_before: dict[int, float] = {}
+        """Until when a shard is left to others, if these could take it."""
         self._free_since: dict[int, float] = {}
         self._stopping = False
 
@@ -156,8 +161,11 @@ class Node:
                 self._heard(text)
 
     def _heard(self, text: str) -> None:
-        what, _, number = text.partition(" ")
-        bridge = self._bridges.get(int(number)) if number.isdecimal() else None
+        what, number, to = (*text.split(" "), "", "")[:3]
+        shard = int(number) if number.isdecimal() else -1
+        if what == _MOVES and to != self._name:
+            self._not_before[shard] = asyncio.get_running_loop().time() + _MOVES_S
+        bridge = self._bridges.get(shard)
         if what == "request" and bridge is not None and bridge.requests is not None:
             bridge.requests.news.set()
 
@@ -177,7 +185,8 @@ class Node:
             return False
         if not any(each.broker for each in self._successors()):
             return True
-        return (self._broker is not False and now >= self._rests_until) or now - free_since > _HEAD_START_S
+        takes = self._broker is not False and now >= self._not_before.get(shard, 0.0)
+        return takes or now - free_since > _HEAD_START_S
 
     def _successors(self) -> list[Member]:
         return self._cluster.successors(self._name)
@@ -206,7 +215,14 @@ class Node:
     async def _serve(self, shard: int, store: PostgresStore) -> None:
         """Run the bridge of a shard until it is given up or lost."""
         ownership = Ownership(store, self._name, shard, self._settings.store.lease, self._successors)
-        place = Place(ownership, await _homes(store), self._board)
+        place = Place(
+            ownership,
+            await _homes(store),
+            elsewhere(self._settings, shard),
+            build.max_ages(self._settings),
+            partial(self._move, ownership),
+            self._board,
+        )
         bridge = Bridge(of_shard(self._settings, shard), store, place=place)
         log.info("node %s owns shard %d", self._name, shard)
         self._problems.set(Kind.STANDBY_MISSING, None)
@@ -226,9 +242,20 @@ class Node:
             del self._ownerships[shard], self._bridges[shard]
             self._problems.exclude(bridge.problems)
             if ownership.released:
-                self._rests_until = asyncio.get_running_loop().time() + _REST_S
+                rests = asyncio.get_running_loop().time() + _REST_S
+                self._not_before[shard] = max(rests, self._not_before.get(shard, 0.0))
             if self._board is not None:
                 self._board.forget()
+
+    async def _move(self, ownership: Ownership, to: str) -> bool:
+        """Give a shard to the node `to`; return False if that cannot take it."""
+        if all(each.name != to for each in self._successors()) or self._membership is None:
+            return False
+        with suppress(StoreError):
+            await self._membership.notify(f"{_MOVES} {ownership.shard} {to}")
+        self._not_before[ownership.shard] = asyncio.get_running_loop().time() + _MOVES_S
+        asyncio.get_running_loop().call_later(_LOOK_S, ownership.release, f"it is moved to node {to}")
+        return True
 
     # The broker
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -91,10 +91,11 @@ class Ownership(Owner):
             if online():
                 since = now()
             elif now() - since > _AWAY_S and (better := [each.name for each in self._successors() if each.broker]):
-                self._release(f"the broker does not answer this node, but {', '.join(better)}")
+                self.release(f"the broker does not answer this node, but {', '.join(better)}")
             await asyncio.sleep(_EACH_S)
 
-    def _release(self, why: str) -> None:
+    def release(self, why: str) -> None:
+        """Give the shard up in order, for another node that is better off."""
         if not self.stop.is_set():
             log.warning("shard %d is given up: %s", self.shard, why)
         self.released = True
@@ -113,7 +114,7 @@ class Ownership(Owner):
         now = asyncio.get_running_loop().time()
         self._ends.append(now)
         if len(self._ends) == _THROWN_OUT and now - self._ends[0] < _THROWN_OUT_S and self._successors():
-            self._release("the broker ended two connections: another client has our client id, or cannot keep ours")
+            self.release("the broker ended two connections: another client has our client id, or cannot keep ours")
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,5 +123,11 @@ class Place:
 
     ownership: Ownership
     homes: Homes
+    others: Mapping[str, int]
+    """The shards of the transmitters that others own, by name."""
+    max_ages: Mapping[str, float]
+    """How old an alarm of any transmitter may be, in seconds: panels raise them for all."""
+    move: Callable[[str], Awaitable[bool]]
+    """Gives the shard to a node by its name; it returns False where that cannot take it."""
     board: Board | None
     """What the node's page shows."""

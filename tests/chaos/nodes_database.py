@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, Literal
@@ -14,6 +15,9 @@ from support.postgres import PostgresServer
 from bridge.store.postgres.owner import LOCK_CLASS, node_of
 
 Lost = Literal["request", "answer"]
+_COMMIT = b"COMMIT\0"
+_PREPARED = re.compile(rb"P.{4}(\w+)\0COMMIT\0", re.DOTALL)
+"""The message that gives it a name, by which it is executed from then on."""
 _OWNER = f"""
     SELECT a.pid, a.application_name AS session FROM pg_locks l JOIN pg_stat_activity a ON a.pid = l.pid
     WHERE l.locktype = 'advisory' AND l.classid = {LOCK_CLASS} AND l.objid = 0 AND l.granted
@@ -51,11 +55,13 @@ class DatabaseWire(Wire):
         """What is lost of the next COMMIT, with its connection."""
 
     def _changes(self) -> tuple[Change, Change]:
-        answered = False
+        answered, prepared = False, _COMMIT
 
         def to_server(data: bytes) -> bytes:
-            nonlocal answered
-            if self.loses and b"COMMIT\0" in data:
+            nonlocal answered, prepared
+            if found := _PREPARED.search(data):
+                prepared = b"\0" + found[1] + b"\0"
+            if self.loses and (_COMMIT in data or prepared in data):
                 answered, lost, self.loses = self.loses == "answer", self.loses, None
                 if lost == "request":
                     raise ConnectionResetError

@@ -18,10 +18,9 @@ from psycopg.rows import dict_row
 from bridge.common.errors import BusyError, ConfigError
 from bridge.common.models import Secret
 from bridge.store.postgres.connection import Server
-from bridge.store.postgres.owner import LOCK_CLASS, NODE_CLASS, node_of
+from bridge.store.postgres.owner import CHANNEL, LOCK_CLASS, NODE_CLASS, node_of
 from bridge.store.postgres.schema import SHARED, upgrade
 
-CHANNEL: Final = "sosbridge"
 ALIVE_S: Final = 3.0
 """A node whose row is older does not live, or cannot reach the database."""
 _WAITS_S: Final = 2.0
