@@ -283,7 +283,7 @@ class Ledger:
         reasons: list[tuple[int, Reason]] = [
             (kills, "process killed"),
             (stops, "process stopped"),
-            (taken, "taken over"),
+            (taken and len(alarm.outcomes) < 2, "taken over"),  # else the broker gave it to the next owner as well
             (again, "published twice"),
             (alarm.delivered_again, "delivered again"),
         ]

@@ -58,10 +58,13 @@ class Outcome:
     """Writes by a node that had not, or no longer, the shard."""
 
     def doubles(self, ledger: Ledger) -> Counter[tuple[str, int]]:
-        """Return how often alarms came again, by transmitter and fail-over."""
+        """Return how often alarms came again, by transmitter and fail-over.
+
+        One that the broker delivered again when it had ended is another alarm, with a result of its own.
+        """
         found: Counter[tuple[str, int]] = Counter()
         for alarm, _ in ledger.twice():
-            for attempt in sorted(alarm.treated, key=lambda each: each.begun)[1:]:
+            for attempt in sorted(alarm.treated, key=lambda each: each.begun)[max(1, len(alarm.outcomes)) :]:
                 found[alarm.transmitter, sum(begun <= attempt.begun for begun in self.begun)] += 1
         return found
 

@@ -63,6 +63,13 @@ def inner_of(name: str) -> list[str]:
             "requirements.txt",
             [*PROJECT["project"]["dependencies"], *PROJECT["project"]["optional-dependencies"]["web"]],
         ),
+        (
+            "requirements-cluster.txt",
+            [
+                *PROJECT["project"]["dependencies"],
+                *(each for name in ("web", "postgres") for each in PROJECT["project"]["optional-dependencies"][name]),
+            ],
+        ),
         ("requirements-build.txt", PROJECT["build-system"]["requires"]),
     ],
 )
