@@ -1,3 +1,3 @@
 """sosbridge: alarms from MQTT and G90 panels to SOS Access v4 receivers, and back."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

@@ -127,7 +127,7 @@ class Bridge:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Run until `stop` is set; then end the lines, publish what is left and `offline`, and disconnect."""
-        log_start(self._settings)
+        log_start(self._settings, self._store.name, self._topics.shard)
         server = await self._restore()
         manager = watchdog.Manager()
         async with asyncio.TaskGroup() as tasks:

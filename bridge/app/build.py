@@ -39,7 +39,7 @@ from bridge.panels.code_lock import CodeLock
 from bridge.panels.known import ControlledPanel, KnownPanels
 from bridge.panels.topics import PanelTopics
 from bridge.record.figures import Subject
-from bridge.sos_access.client import SOSAccessClient
+from bridge.sos_access.client import AsyncSOSAccessClient
 from bridge.sos_access.peer import Peer
 from bridge.store.database import Store
 from bridge.store.outbox import Elsewhere, Outbox
@@ -126,8 +126,8 @@ def broker(settings: Settings, shard: int = 0) -> Broker:
     )
 
 
-def client(each: TransmitterSettings, authentication: Secret, clock: Clock | None = None) -> SOSAccessClient:
-    return SOSAccessClient(
+def client(each: TransmitterSettings, authentication: Secret, clock: Clock | None = None) -> AsyncSOSAccessClient:
+    return AsyncSOSAccessClient(
         each.transmitter_code,
         each.transmitter_type,
         authentication,

@@ -19,7 +19,7 @@ from bridge.app.bridge import Bridge, run_once
 from bridge.app.front import front
 from bridge.app.ownership import Ownership, Place
 from bridge.common.errors import BridgeError, BusyError, LostError, StoreError, first
-from bridge.common.lasting import Lasting
+from bridge.common.lasting import LASTS, Lasting
 from bridge.common.models import Secret
 from bridge.common.problems import Kind, NodeProblems, Problems
 from bridge.config.settings import Settings, TransmitterSettings
@@ -207,7 +207,7 @@ class Node:
         except BusyError:
             log.debug("shard %d: another node was first", shard)
         except StoreError as error:
-            log.error("shard %d: %s", shard, error)
+            log.error("shard %d: %s", shard, error, extra=LASTS)
             await asyncio.sleep(_AGAIN_S)
         finally:
             del self._owning[shard]

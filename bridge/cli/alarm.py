@@ -11,7 +11,7 @@ from bridge.app.build import Homes, line
 from bridge.cli.common import add_transmitter_option, coloured, find_transmitter
 from bridge.cli.stores import homes
 from bridge.common.errors import BusyError, StoreError
-from bridge.common.models import Alarm
+from bridge.common.models import Alarm, Secret
 from bridge.common.text import clean
 from bridge.config.settings import Settings, TransmitterSettings
 from bridge.sos_access.client import Exchange
@@ -99,7 +99,7 @@ async def rotate_password(args: argparse.Namespace) -> int:
         exchange = await sender.exchange(sender.client.new_auth_request(args.reference))
         response = exchange.response
         if isinstance(response, NewAuthResponse) and response.new_authentication is not None:
-            await asyncio.to_thread(sender.passwords.add, response.new_authentication)
+            await asyncio.to_thread(sender.passwords.add, Secret(response.new_authentication))
     _report(each, exchange)
     print("the new password is stored; the next message uses it")
     return 0

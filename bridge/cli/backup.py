@@ -6,6 +6,7 @@ import argparse
 import asyncio
 from pathlib import Path
 
+from bridge.common.errors import ConfigError
 from bridge.store.sqlite import backup
 from bridge.store.sqlite.lock import hold
 
@@ -31,9 +32,17 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
 
 
 async def save(args: argparse.Namespace) -> int:
-    found = await asyncio.to_thread(backup.save, args.load_settings().store.path, args.file)
+    found = await asyncio.to_thread(backup.save, _file(args), args.file)
     print(f"{args.file}: {_contents(found.pending, len(found.passwords))}")
     return 0
+
+
+def _file(args: argparse.Namespace) -> Path:
+    store = args.load_settings().store
+    if store.url is not None:
+        raise ConfigError("store.url is set: the database has the passwords as well; back it up with pg_dump")
+    path: Path = store.path
+    return path
 
 
 def _contents(pending: int, passwords: int) -> str:
@@ -42,7 +51,7 @@ def _contents(pending: int, passwords: int) -> str:
 
 
 async def restore(args: argparse.Namespace) -> int:
-    path = args.load_settings().store.path
+    path = _file(args)
     with hold(path):
         found = await asyncio.to_thread(backup.restore, args.file, path, pending=args.pending)
     print(f"{path}: {_contents(found.pending, len(found.passwords))}")

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import argparse
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
+from bridge.cli.arguments import number
 from bridge.cli.common import coloured, print_table
 from bridge.common.errors import BridgeError, ConfigError
 from bridge.common.extras import require
 from bridge.common.models import Secret
 from bridge.common.text import lasted, timestamp
-from bridge.config.settings import Settings
+from bridge.config.settings import MOST_SHARDS, Settings
 from bridge.config.shards import digest
 
 if TYPE_CHECKING:
@@ -22,6 +24,10 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     kinds = cluster.add_subparsers(metavar="ACTION", required=True)
     parser = kinds.add_parser("status", help="list shards with their owners, and nodes; exit 1 if a shard has no owner")
     parser.set_defaults(run=status)
+    parser = kinds.add_parser("move", help="give a shard to another node")
+    parser.add_argument("shard", type=partial(number, least=0, most=MOST_SHARDS - 1), help="its number")
+    parser.add_argument("node", help="its node.name")
+    parser.set_defaults(run=move)
     parser = kinds.add_parser("forget", help="remove a node that does not run any more, and will not again")
     parser.add_argument("node", help="its node.name")
     parser.set_defaults(run=forget)
@@ -65,6 +71,16 @@ def _node(node: Node, cluster: Cluster, ours: str) -> Row:
         faults.append("its configuration differs from this one")
     words = [f"owns {', '.join(owned)}" if owned else "standby", f"version {node.version}", *faults]
     return "node", node.name, "warning" if faults else "ok", ", ".join(words)
+
+
+async def move(args: argparse.Namespace) -> int:
+    url = _url(args.load_settings())
+    from bridge.store.postgres.asking import ask  # noqa: PLC0415 - an extra
+
+    if not (await ask(url, args.shard, "move", {"node": args.node}))["done"]:
+        raise BridgeError(f"node {args.node} cannot take shard {args.shard} over; see sosbridge cluster status")
+    print(f"shard {args.shard} is given to node {args.node}")
+    return 0
 
 
 async def forget(args: argparse.Namespace) -> int:

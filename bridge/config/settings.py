@@ -46,6 +46,7 @@ from bridge.transmitters.timetable import Timetable, default_at
 
 _LEVELS = {"90s": 90.0, "180s": 180.0, "5h": 18000.0, "25h": 90000.0}
 _DAY_S = 86400
+MOST_SHARDS = 256
 
 
 def _checked(check: Callable[[str], object]) -> AfterValidator:
@@ -112,7 +113,7 @@ class StoreSettings(Table):
         None, description="a PostgreSQL that several nodes share; beside `path` is then the health check alone"
     )
     lease: Duration = Field(5.0, ge=4, le=60, description="after which a node that is silent has lost its shards")
-    shards: int = Field(1, ge=1, le=256, description="among how many owners the transmitters are divided")
+    shards: int = Field(1, ge=1, le=MOST_SHARDS, description="among how many owners the transmitters are divided")
     max_commands: int = Field(100_000, ge=1, description="new commands are refused past it")
     history: Duration = Field(400 * 86400.0, ge=0, description="how long results are kept, for reports")
 

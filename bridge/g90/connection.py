@@ -10,18 +10,19 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from functools import partial
 from ipaddress import ip_address
 from typing import Final, Protocol, cast
 
-from bridge.g90.registry import Attempt, PanelRegistry, RegisteredPanel, Rest
-from bridge.g90.state.model import UpstreamLink
+from bridge.g90.registry import PanelRegistry, RegisteredPanel
+from bridge.g90.state.model import PanelState, Step, UpstreamLink
 from bridge.g90.upstream import Upstream, UpstreamProxy
 from bridge.g90.wire.events import Alert, Notice
 from bridge.g90.wire.frames import FrameError, MessageError
 from bridge.g90.wire.messages import CommandResponse, Discovery, FromPanel, Hello, Ping, asks_for, is_guid
 from bridge.g90.wire.session import PanelSession, ReceivedMessage, Unreadable
+from bridge.g90.workers import Rest, Workers
 
 _log = logging.getLogger(__name__)
 _MAX_SKIPPED_LOGGED: Final = 3
@@ -35,8 +36,8 @@ class Owner(Protocol):
     upstream: Upstream | None
 
     @property
-    def tasks(self) -> asyncio.TaskGroup | None:
-        """Return the group of the server's tasks, None while it stops."""
+    def workers(self) -> Workers | None:
+        """Return who carries out the work of connections, None while the server stops."""
 
     @property
     def panel_time(self) -> Callable[[], int]:
@@ -60,7 +61,7 @@ class CloudConnection(asyncio.Protocol):
     def __init__(self, owner: Owner) -> None:
         self._owner = owner
         self._skipped = 0
-        self._working = False
+        self._waiting: ReceivedMessage | None = None
         self._flooded = False
         self._congested = False
         self._reading = True
@@ -68,7 +69,7 @@ class CloudConnection(asyncio.Protocol):
         self._writable.set()
         self._proxy: UpstreamProxy | None = None
         self._proxy_task: asyncio.Task[None] | None = None
-        self._unsent = bytearray()
+        self._unsent = b""
         self.address = ""
         self.heard = time.monotonic()
         self.panel: RegisteredPanel | None = None
@@ -78,24 +79,24 @@ class CloudConnection(asyncio.Protocol):
         peer = transport.get_extra_info("peername")
         self.address = _plain(peer[0]) if peer else ""
         announced = self._owner.announced(transport.get_extra_info("sockname")[:2])
-        self._session = PanelSession(*announced)
+        self._session = PanelSession(*announced, self._owner.panel_time)
         if not peer or not self._owner.opened(self):  # no peer: closed before it was accepted
             self.abort()
-        elif self._owner.upstream and self._owner.tasks:
+        elif self._owner.upstream and self._owner.workers:
             self._proxy = UpstreamProxy(self._owner.upstream, self, announced)
-            self._proxy_task = self._owner.tasks.create_task(self._proxy.run(), name=f"upstream of {self.address}")
+            work = self._owner.workers.tasks.create_task(self._proxy.run(), name=f"upstream of {self.address}")
+            self._proxy_task = work
 
     def data_received(self, data: bytes) -> None:
-        tasks = self._owner.tasks
-        if tasks is None:
+        workers = self._owner.workers
+        if workers is None:
             return
         self._session.feed(data)
-        if self._working:
+        if self._waiting:
             self._flooded = True
             self._balance()
         elif rest := self._advance():
-            self._working = True
-            tasks.create_task(self._work(rest), name=f"panel at {self.address}")
+            workers.perform(rest, self)
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's
         self._writable.set()
@@ -123,12 +124,8 @@ class CloudConnection(asyncio.Protocol):
         return not self._transport.is_closing()
 
     def write(self, data: bytes) -> None:
-        """Send bytes, with all others of this turn of the loop in one write."""
-        if not data:
-            return
-        if not self._unsent:
-            asyncio.get_running_loop().call_soon(self._flush)
-        self._unsent += data
+        if data and not self._transport.is_closing():
+            self._transport.write(data)
 
     async def send(self, data: bytes) -> None:
         """Send bytes; wait while the panel's receive buffer is full."""
@@ -137,61 +134,46 @@ class CloudConnection(asyncio.Protocol):
 
     def close(self) -> None:
         """Close after sending what was written."""
-        self._flush()
         self._transport.close()
 
     def abort(self) -> None:
         self._transport.abort()
 
-    def _flush(self) -> None:
-        if self._unsent and not self._transport.is_closing():
-            self._transport.write(bytes(self._unsent))
-        self._unsent.clear()
+    def proceed(self) -> Rest | None:
+        """Answer the message that waited, and go on with those after it."""
+        if self._waiting:
+            self._answer(self._waiting)
+        rest = self._advance()
+        if rest is None:
+            self._flooded = False
+            self._balance()
+        return rest
 
-    def _advance(self) -> Rest:
-        """Process messages until one has to wait; return what that one has to do, None if no message is left."""
-        while received := self._next():
-            if rest := self._begin(received):
-                return rest
-        return None
-
-    async def _work(self, rest: Rest) -> None:
-        while rest:
-            await rest()
-            rest = self._advance()
-        self._working = self._flooded = False
-        self._balance()
-
-    def _next(self) -> ReceivedMessage | None:
+    def _advance(self) -> Rest | None:
+        """Process messages until one has to wait; return for what. The answers are one write."""
+        self._waiting = rest = None
         try:
-            received = self._session.read(self._owner.panel_time())
+            while rest is None and (received := self._session.read()):
+                self.heard = time.monotonic()
+                if rest := self._effect(received.message):
+                    self._waiting = received
+                else:
+                    self._answer(received)
         except FrameError as error:
             if self.is_open:
                 _log.warning("%s: connection closed: %s", self.who, error)
             self.abort()
-            return None
-        if received:
-            self.heard = time.monotonic()
-        return received
-
-    def _begin(self, received: ReceivedMessage) -> Rest:
-        """Process a message and answer it; where something has to be stored before, return that."""
-        rest = self._effect(received.message)
-        if rest is None:
-            self._answer(received)
-            return None
-        return partial(self._finish, rest, received)
-
-    async def _finish(self, rest: Callable[[], Awaitable[object]], received: ReceivedMessage) -> None:
-        await rest()
-        self._answer(received)
+        if self._unsent:
+            self.write(self._unsent)
+            self._unsent = b""
+        return rest
 
     def _answer(self, received: ReceivedMessage) -> None:
-        if self._proxy and self._proxy.takes(received.raw, asks_for(received.message), received.answer):
-            return
-        self.write(received.answer)
+        if self._proxy is None or not self._proxy.takes(received.raw, asks_for(received.message), received.answer):
+            self._unsent += received.answer
 
-    def _effect(self, message: FromPanel | Unreadable) -> Rest:
+    def _effect(self, message: FromPanel | Unreadable) -> Rest | None:
+        """Process a message; return what it has to wait for before it is answered, None for nothing."""
         panel, registry = self.panel, self._owner.registry
         match message:
             case Ping() if panel:
@@ -232,20 +214,20 @@ class CloudConnection(asyncio.Protocol):
         if panel and (rest := self._report(panel, report)):
             await rest()
 
-    def _report(self, panel: RegisteredPanel, report: Alert | Notice) -> Rest:
-        registry = self._owner.registry
+    def _report(self, panel: RegisteredPanel, report: Alert | Notice) -> Rest | None:
+        registry, before = self._owner.registry, panel.state
         try:
-            attempt = registry.attempt(panel, report)
+            step = registry.attempt(panel, report)
         except MessageError as error:
             self._skip(str(error))
             return registry.alive(panel, self.address)
-        if attempt.changes or panel.lock.locked():
-            return partial(self._store, panel, attempt)
+        if step.state is not before or step.events or panel.lock.locked():
+            return partial(self._store, panel, report, before, step)
         return registry.alive(panel, self.address)
 
-    async def _store(self, panel: RegisteredPanel, attempt: Attempt) -> None:
+    async def _store(self, panel: RegisteredPanel, report: Alert | Notice, before: PanelState, step: Step) -> None:
         try:
-            await self._owner.registry.complete(panel, attempt)
+            await self._owner.registry.complete(panel, report, before, step)
         except MessageError as error:  # what was stored before it took away its meaning
             self._skip(str(error))
         if rest := self._owner.registry.alive(panel, self.address):

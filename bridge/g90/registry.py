@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from enum import StrEnum
 from functools import partial
 from ipaddress import IPv4Network, IPv6Network, ip_address
@@ -21,13 +22,13 @@ from bridge.common.backoff import Backoff
 from bridge.common.errors import BridgeError
 from bridge.common.lasting import LASTS
 from bridge.common.text import clean
-from bridge.common.values import value
 from bridge.g90.state.model import Elapsed, Heard, Input, Now, Options, PanelState, Silent, Step, evolve
 from bridge.g90.state.reducer import reduce
 from bridge.g90.wire.events import PanelEvent
+from bridge.g90.workers import Rest
 
 _log = logging.getLogger(__name__)
-_SEEN_EVERY: Final = timedelta(minutes=10)
+_SEEN_EVERY_S: Final = 600.0
 """How old `last_seen` may get before a sign of life updates it."""
 _MAX_STRANGERS: Final = 1024
 _MAX_ACCEPTED: Final = 5000
@@ -65,10 +66,6 @@ _REFUSALS: Final = {
 }
 
 
-Rest = Callable[[], Awaitable[object]] | None
-"""What is left to do of a message, None where nothing has to wait."""
-
-
 class PanelHandler(Protocol):
     async def panel_changed(self, state: PanelState, events: tuple[PanelEvent, ...]) -> None:
         """Store new events of a panel and its state after them. Called again later if it raises `BridgeError`."""
@@ -89,19 +86,8 @@ class RegisteredPanel:
     """When it was last heard, or when the server started: seconds of the monotonic clock."""
     dialled: float = float("-inf")
     """The same of its own connections alone, not of its answers."""
-
-
-@value(frozen=True, slots=True)
-class Attempt:
-    """What an input leads to if the panel's state is still `before` when its turn comes."""
-
-    before: PanelState
-    message: Input
-    step: Step
-
-    @property
-    def changes(self) -> bool:
-        return self.step.state is not self.before or bool(self.step.events)
+    noted: float = float("-inf")
+    """When `last_seen` was updated by a connection of its own."""
 
 
 class PanelRegistry:
@@ -155,14 +141,18 @@ class PanelRegistry:
         await self._refuse(Refused.UNATTRIBUTED, None, address)
         return None
 
-    def alive(self, panel: RegisteredPanel, address: str, firmware: str | None = None) -> Rest:
+    def alive(self, panel: RegisteredPanel, address: str, firmware: str | None = None) -> Rest | None:
         """Note a sign of life on a connection of the panel; return the rest where it changes the state."""
-        panel.heard = panel.dialled = time.monotonic()
+        panel.heard = panel.dialled = now = time.monotonic()
         state = panel.state
         known = state.online and state.address == address and firmware in (None, state.firmware)
-        if known and state.connected_since and state.last_seen and self._clock() - state.last_seen < _SEEN_EVERY:
+        if known and now - panel.noted < _SEEN_EVERY_S:
             return None
-        return partial(self.take, panel, Heard(address, firmware))
+        return partial(self._note, panel, Heard(address, firmware))
+
+    async def _note(self, panel: RegisteredPanel, heard: Heard) -> None:
+        await self.take(panel, heard)
+        panel.noted = time.monotonic()
 
     async def answered(self, panel: RegisteredPanel, address: str) -> None:
         """Record a sign of life of a panel that we asked; while it dials us, that says enough."""
@@ -177,32 +167,38 @@ class PanelRegistry:
         """Return whether the panel was heard recently on a connection of its own."""
         return time.monotonic() - panel.dialled < self._offline_after
 
-    def attempt(self, panel: RegisteredPanel, message: Input) -> Attempt:
+    def attempt(self, panel: RegisteredPanel, message: Input) -> Step:
         """Return what one input would lead to; nothing changes yet. Raises as `take`."""
-        return Attempt(panel.state, message, reduce(panel.state, message, self.now(), panel.config.options))
+        return reduce(panel.state, message, self.now(), panel.config.options)
 
-    async def take(self, panel: RegisteredPanel, message: Input) -> Step:
+    async def take(self, panel: RegisteredPanel, message: Input, late: float = math.inf) -> Step:
         """Take one input: give its events to the handler, then replace the panel's state.
 
-        Raises `MessageError` for a report without a known meaning.
+        Raises `MessageError` for a report without a known meaning. Does nothing if the panel was heard since `late`.
         """
-        return await self.complete(panel, self.attempt(panel, message))
+        return await self.complete(panel, message, panel.state, self.attempt(panel, message), late)
 
-    async def complete(self, panel: RegisteredPanel, attempt: Attempt) -> Step:
-        async with panel.lock:
-            return await self._complete(panel, attempt)
-
-    async def _complete(self, panel: RegisteredPanel, attempt: Attempt) -> Step:
-        before = panel.state
-        if attempt.before is not before:  # another step was completed meanwhile
-            attempt = self.attempt(panel, attempt.message)
-        step = attempt.step
-        if attempt.changes:
-            await self._store(step)
-            if before.address != step.state.address:
-                self._moved(before, step.state)
-            panel.state = step.state
-        return step
+    async def complete(
+        self, panel: RegisteredPanel, message: Input, before: PanelState, step: Step, late: float = math.inf
+    ) -> Step:
+        """Do as `take`, if the state is still `before` with the `step` that was attempted."""
+        await panel.lock.acquire()  # `async with` costs another coroutine
+        try:
+            if panel.heard >= late:
+                return Step(panel.state)
+            if panel.state is not before:  # another step was completed meanwhile
+                before, step = panel.state, self.attempt(panel, message)
+            if step.state is not before or step.events:
+                try:
+                    await self._handler.panel_changed(step.state, step.events)
+                except BridgeError as error:
+                    await self._store(step, error)
+                if before.address != step.state.address:
+                    self._moved(before, step.state)
+                panel.state = step.state
+            return step
+        finally:
+            panel.lock.release()
 
     async def sweep(self) -> None:
         """Run what is due for any panel: timers, and going offline."""
@@ -211,15 +207,10 @@ class PanelRegistry:
             if panel.state.due is not None and panel.state.due <= now:
                 await self.take(panel, Elapsed())
             if panel.heard < now - self._offline_after and panel.state.online is not False:
-                await self._fall_silent(panel, now - self._offline_after)
+                await self.take(panel, Silent(), now - self._offline_after)
 
     def now(self) -> Now:
         return Now(time.monotonic(), self._clock())
-
-    async def _fall_silent(self, panel: RegisteredPanel, late: float) -> None:
-        async with panel.lock:
-            if panel.heard < late:  # it may have sent something while this waited
-                await self._complete(panel, self.attempt(panel, Silent()))
 
     def _panel(self, config: PanelConfig, state: PanelState | None) -> RegisteredPanel:
         state = evolve(state or PanelState(guid=config.guid), name=config.name)
@@ -234,18 +225,17 @@ class PanelRegistry:
         if after.address:
             self._at.setdefault(after.address, set()).add(after.guid)
 
-    async def _store(self, step: Step) -> None:
-        backoff = None
-        while True:
+    async def _store(self, step: Step, error: BridgeError | None) -> None:
+        """Offer a step again, which the handler could not store, until it can."""
+        backoff, name = Backoff(), step.state.name or step.state.guid
+        while error is not None:
+            _log.error("panel %s: cannot store its report: %s", name, error, extra={"panel": name, **LASTS})
+            await asyncio.sleep(backoff.fail())
             try:
                 await self._handler.panel_changed(step.state, step.events)
-            except BridgeError as error:
-                backoff = backoff or Backoff()
-                name = step.state.name or step.state.guid
-                _log.error("panel %s: cannot store its report: %s", name, error, extra={"panel": name, **LASTS})
-                await asyncio.sleep(backoff.fail())
-            else:
-                return
+                error = None
+            except BridgeError as again:
+                error = again
 
     def _note_stranger(self, guid: str, address: str) -> None:
         self._strangers.pop(guid, None)

@@ -19,6 +19,7 @@ from bridge.g90.registry import PanelConfig, PanelHandler, PanelRegistry
 from bridge.g90.state.model import PanelState
 from bridge.g90.upstream import Upstream
 from bridge.g90.wire.messages import CommandResponse
+from bridge.g90.workers import Workers
 
 _SWEEP_S: Final = 0.5
 _CLOSE_S: Final = 2.0
@@ -74,7 +75,7 @@ class PanelServer:
         self._announce = announce
         self._limits = limits or Limits()
         self.connections = Connections() if connections is None else connections
-        self.tasks: asyncio.TaskGroup | None = None
+        self.workers: Workers | None = None
         self.upstream = upstream
         self.started = asyncio.Event()
         self.registry = PanelRegistry(
@@ -89,7 +90,7 @@ class PanelServer:
     async def run(self) -> None:
         """Serve until cancelled. A port that is in use is retried; silent panels are noticed meanwhile."""
         async with asyncio.TaskGroup() as tasks:
-            self.tasks = tasks
+            self.workers = Workers(tasks)
             tasks.create_task(self._accept(), name="panel server: accept")
             await self._sweep()
 
@@ -121,7 +122,7 @@ class PanelServer:
 
     def opened(self, connection: CloudConnection) -> bool:
         """Accept a new connection; return False if there are too many."""
-        if self.tasks is None or self._crowded(connection.address) or not self._make_room():
+        if self.workers is None or self._crowded(connection.address) or not self._make_room():
             return False
         self.connections.add(connection)
         return True
@@ -158,7 +159,7 @@ class PanelServer:
                 self._close_idle()
                 await asyncio.sleep(_SWEEP_S)
         finally:
-            self.tasks = None
+            self.workers = None
 
     def _close_idle(self) -> None:
         limit = time.monotonic() - self._limits.idle_timeout

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import logging
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime
-from typing import Any, Concatenate, Generic, Literal, ParamSpec, TypeVar, overload
+from inspect import signature
+from typing import Any, Concatenate, Generic, Literal, ParamSpec, Protocol, TypeVar, cast
 
 from bridge.common.errors import ConfigError, FieldError
 from bridge.common.models import Alarm, PreparedAlarm, Secret
@@ -17,12 +19,12 @@ from bridge.sos_access.messages import (
     RESPONSE_TO,
     AlarmRequest,
     AlarmResponse,
-    AnyRequest,
     NewAuthRequest,
     NewAuthResponse,
     PingRequest,
     PingResponse,
     Response,
+    SOSAccessRequest,
     check_reference,
 )
 from bridge.sos_access.peer import Peer, peer_name
@@ -42,7 +44,9 @@ _log = logging.getLogger("bridge.sos_access")
 _LAST_PORT = 65535
 _OPTIONAL = tuple(field.name for field in fields(PreparedAlarm) if field.name not in ("event_code", "urgent"))
 
+C = TypeVar("C")
 P = ParamSpec("P")
+T = TypeVar("T")
 R = TypeVar("R", bound=Response)
 R_co = TypeVar("R_co", bound=Response, covariant=True)
 
@@ -69,34 +73,42 @@ class Exchange(Generic[R_co]):
         return round((self.response.arrival_time - middle.astimezone().replace(tzinfo=None)).total_seconds(), 3)
 
 
-_SEND_ALARM = """Send an alarm and return the response that took it (0 or 10).
+def alarm_method(
+    alarm: Callable[P, Alarm],
+) -> Callable[[Callable[[C, Alarm], T]], Callable[Concatenate[C, P], T]]:
+    """Return a decorator for methods that take an alarm: its fields become their parameters."""
 
-        Raises `FieldError` before anything is sent; `Rejected`, `Unauthorized` or, once the round has failed,
-        `ReceiversUnavailable`.
-        """
+    def decorate(send: Callable[[C, Alarm], T]) -> Callable[Concatenate[C, P], T]:
+        def method(self: C, /, *args: P.args, **kwargs: P.kwargs) -> T:
+            return send(self, alarm(*args, **kwargs))
+
+        this, _ = signature(send).parameters.values()
+        functools.update_wrapper(method, send, updated=())
+        vars(method)["__signature__"] = signature(send).replace(
+            parameters=[this, *signature(alarm).parameters.values()]
+        )
+        return method
+
+    return decorate
 
 
-def _sender(
-    alarm: Callable[P, Alarm], alarm_type: Literal["AL", "RE"], doc: str
-) -> Callable[Concatenate[SOSAccessClient, P], Coroutine[Any, Any, AlarmResponse]]:
-    """Return a method that sends an alarm; its parameters are the fields of `Alarm`."""
+class Transmit(Protocol):
+    """Makes one exchange with one receiver, as `AsyncSOSAccessClient.transmit`."""
 
-    async def send(self: SOSAccessClient, /, *args: P.args, **kwargs: P.kwargs) -> AlarmResponse:
-        return (await self.exchange(self.alarm_request(alarm(*args, **kwargs), alarm_type))).response
-
-    send.__doc__ = doc
-    return send
+    def __call__(self, data: bytes, response_schema: type[R], secondary: bool) -> Awaitable[R]: ...  # noqa: FBT001
 
 
-class SOSAccessClient:
-    """One transmitter and its receivers. The parameters are those of the `sos-access` library.
+class BaseClient:
+    """One transmitter and its receivers: its messages, reading answers, and the attempts of a round.
+
+    The parameters are those of the `sos-access` library.
 
     Times are in seconds. Raises `ConfigError` for what can never work: no secondary receiver without
     `use_single_receiver`, an invalid `tls_verify`, codes and passwords that do not fit their elements.
     """
 
     MAX_RETRY = 3
-    """Attempts on each receiver in a round; subclasses may override it."""
+    """Attempts on each receiver in a round; subclasses and instances may override it."""
 
     def __init__(
         self,
@@ -127,6 +139,7 @@ class SOSAccessClient:
         self.use_tls = use_tls
         self.connect_timeout = connect_timeout
         self.response_timeout = response_timeout
+        self._tls_verify = tls_verify
         self._tls_policy: TlsPolicy | None = tls_context(tls_verify) if use_tls else None
         self._dialer = Dialer()
         self.authentication = authentication
@@ -145,32 +158,21 @@ class SOSAccessClient:
                 raise ConfigError(f"port {address[1]} of {peer_name(address)} is out of range (1 to {_LAST_PORT})")
 
     @property
-    def authentication(self) -> Secret:
-        return self._authentication
+    def authentication(self) -> str:
+        return self._password.reveal()
 
     @authentication.setter
     def authentication(self, value: str | Secret) -> None:
-        self._authentication = Secret(value)
+        self._password = Secret(value)
 
     def __repr__(self) -> str:
         return (
             f"{type(self).__name__}(transmitter_code={self.transmitter_code!r}, "
-            f"transmitter_type={self.transmitter_type!r}, authentication={self.authentication!r}, "
+            f"transmitter_type={self.transmitter_type!r}, authentication={self._password!r}, "
             f"receiver_id={self.receiver_id!r}, receiver_address={self.receiver_address!r}, "
             f"secondary_receiver_address={self.secondary_receiver_address!r}, "
             f"use_single_receiver={self.use_single_receiver!r}, use_tls={self.use_tls!r})"
         )
-
-    send_alarm = _sender(Alarm, "AL", _SEND_ALARM)
-    restore_alarm = _sender(Alarm, "RE", "Restore an alarm; returns and raises as `send_alarm`.")
-
-    async def ping(self, reference: str | None = None) -> PingResponse:
-        """Send a heartbeat; raises as `send_alarm`."""
-        return (await self.exchange(self.ping_request(reference))).response
-
-    async def request_new_auth(self, reference: str | None = None) -> NewAuthResponse:
-        """Ask for a new password. The caller stores it and sets `authentication`. Raises as `send_alarm`."""
-        return (await self.exchange(self.new_auth_request(reference))).response
 
     def alarm_request(self, alarm: Alarm, alarm_type: Literal["AL", "RE"]) -> AlarmRequest:
         """Return the message for `alarm`, prepared, with the current password. Raises `FieldError`."""
@@ -181,40 +183,33 @@ class SOSAccessClient:
             event_code=alarm.event_code,
             transmitter_type=self.transmitter_type,
             transmitter_code=self.transmitter_code,
-            authentication=self.authentication,
+            authentication=self._password,
             receiver=self.receiver_id,
             alarm_type=alarm_type,
             **{name: getattr(alarm, name) for name in _OPTIONAL},
         )
 
     def ping_request(self, reference: str | None = None) -> PingRequest:
-        return PingRequest(self.authentication, self.transmitter_code, self.transmitter_type, reference or None)
+        return PingRequest(self._password, self.transmitter_code, self.transmitter_type, reference or None)
 
     def new_auth_request(self, reference: str | None = None) -> NewAuthRequest:
-        return NewAuthRequest(self.authentication, self.transmitter_code, self.transmitter_type, reference or None)
+        return NewAuthRequest(self._password, self.transmitter_code, self.transmitter_type, reference or None)
 
-    async def transmit(
-        self,
-        data: bytes | str,
-        response_class: type[R],
-        secondary: bool = False,  # noqa: FBT001, FBT002 - a parameter of sos-access
-    ) -> R:
-        """Make one exchange with one receiver and return its response, whatever its status.
-
-        Raises `TransportError`, of which `MalformedMessage` is a subclass, and `ConfigError` without a receiver.
-        """
+    async def _transmit(self, data: bytes | str, response_schema: type[R], secondary: bool) -> R:  # noqa: FBT001
         address = self.secondary_receiver_address if secondary else self.receiver_address
         if address is None:
             raise ConfigError("secondary_receiver_address is missing")
+        if self.use_tls and self._tls_policy is None:  # it was set later
+            self._tls_policy = tls_context(self._tls_verify)
         peer = Peer(
             address,
-            self._tls_policy,
+            self._tls_policy if self.use_tls else None,
             connect_timeout=self.connect_timeout,
             response_timeout=self.response_timeout,
         )
         connection = await self._dialer.connect(peer)
         answer = await connection.exchange(data if isinstance(data, bytes) else data.encode("iso-8859-1"))
-        return self.read(response_class, answer, address)
+        return self.read(response_schema, answer, address)
 
     def read(self, response_class: type[R], answer: bytes, address: tuple[str, int], *, lenient: bool = False) -> R:
         """Return the response in a receiver's answer, known passwords masked. Raises `MalformedMessage`.
@@ -232,7 +227,7 @@ class SOSAccessClient:
         same = info == response.info and warning == response.warning
         return response if same else replace(response, info=info, warning=warning)
 
-    def check_answers(self, request: AnyRequest, response: Response) -> None:
+    def check_answers(self, request: SOSAccessRequest[Any], response: Response) -> None:
         """Raise `MalformedMessage` if `response` answers another message."""
         try:
             check_reference(request, response)
@@ -242,27 +237,20 @@ class SOSAccessClient:
     def masked(self, text: str, response: Response | None = None) -> str:
         """Return a peer's text without known passwords and without the new password of `response`."""
         given = response.new_authentication if isinstance(response, NewAuthResponse) else None
-        for password in (self.authentication, *self.other_passwords, *([given] if given else [])):
+        for password in (self._password, *self.other_passwords, Secret(given or "")):
             text = password.mask(text)
         return text
 
-    @overload
-    async def exchange(self, request: AlarmRequest) -> Exchange[AlarmResponse]: ...
-    @overload
-    async def exchange(self, request: PingRequest) -> Exchange[PingResponse]: ...
-    @overload
-    async def exchange(self, request: NewAuthRequest) -> Exchange[NewAuthResponse]: ...
-    async def exchange(self, request: AnyRequest) -> Exchange[Response]:
-        """Run one attempt round and return the exchange that delivered `request`.
-
-        Raises `Rejected` and `Unauthorized` at once, `ReceiversUnavailable` when no attempt of the round delivered.
-        """
-        data, response_class = request.to_xml(), RESPONSE_TO[type(request)]
+    async def _deliver(self, request: SOSAccessRequest[R], transmit: Transmit) -> Exchange[R]:
+        """Run one attempt round (PROTOCOL.md, The library's round) and return its exchange."""
+        data, response_class = request.to_xml(), cast("type[R]", RESPONSE_TO[type(request)])
         failures: list[tuple[ReceiverName, Failover]] = []
         for attempt, receiver in enumerate(self._round(), 1):
             sent_at = self._now()
             try:
-                response = await self._attempt(data, response_class, receiver)
+                response = await transmit(data, response_class, receiver == "secondary")
+                if (refusal := error_for(response.status, response.info, response.arrival_time)) is not None:
+                    raise refusal
                 self.check_answers(request, response)
             except SOSAccessError as error:
                 error.receiver, error.attempts = receiver, attempt
@@ -281,12 +269,52 @@ class SOSAccessClient:
         receivers: list[ReceiverName] = ["primary"] if self.use_single_receiver else ["primary", "secondary"]
         return receivers * self.MAX_RETRY
 
-    async def _attempt(self, data: bytes, response_class: type[R], receiver: ReceiverName) -> R:
-        response = await self.transmit(data, response_class, secondary=receiver == "secondary")
-        if (error := error_for(response.status, response.info, response.arrival_time)) is not None:
-            raise error
-        return response
-
     def _name(self, receiver: ReceiverName) -> str:
         address = self.receiver_address if receiver == "primary" else self.secondary_receiver_address
         return receiver if address is None else f"{receiver} {peer_name(address)}"
+
+
+class AsyncSOSAccessClient(BaseClient):
+    """The client for asyncio; `sync.SOSAccessClient` is the blocking one."""
+
+    async def exchange(self, request: SOSAccessRequest[R]) -> Exchange[R]:
+        """Run one attempt round and return the exchange that delivered `request`.
+
+        Raises `Rejected` and `Unauthorized` at once, `ReceiversUnavailable` when no attempt of the round delivered.
+        """
+        return await self._deliver(request, self.transmit)
+
+    async def transmit(
+        self,
+        data: bytes | str,
+        response_schema: type[R],
+        secondary: bool = False,  # noqa: FBT001, FBT002 - a parameter of sos-access
+    ) -> R:
+        """Make one exchange with one receiver and return its response, whatever its status.
+
+        `response_schema` is the response's class. Raises `TransportError`, of which `MalformedMessage` is a subclass,
+        and `ConfigError` without a receiver.
+        """
+        return await self._transmit(data, response_schema, secondary)
+
+    @alarm_method(Alarm)
+    async def send_alarm(self, alarm: Alarm) -> AlarmResponse:
+        """Send an alarm and return the response that took it (0 or 10).
+
+        Raises `FieldError` before anything is sent; `Rejected`, `Unauthorized` or, once the round has failed,
+        `ReceiversUnavailable`.
+        """
+        return (await self.exchange(self.alarm_request(alarm, "AL"))).response
+
+    @alarm_method(Alarm)
+    async def restore_alarm(self, alarm: Alarm) -> AlarmResponse:
+        """Restore an alarm; returns and raises as `send_alarm`."""
+        return (await self.exchange(self.alarm_request(alarm, "RE"))).response
+
+    async def ping(self, reference: str | None = None) -> PingResponse:
+        """Send a heartbeat; raises as `send_alarm`."""
+        return (await self.exchange(self.ping_request(reference))).response
+
+    async def request_new_auth(self, reference: str | None = None) -> NewAuthResponse:
+        """Ask for a new password. The caller stores it and sets `authentication`. Raises as `send_alarm`."""
+        return (await self.exchange(self.new_auth_request(reference))).response

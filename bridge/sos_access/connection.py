@@ -60,7 +60,9 @@ class Connection:
 
     def close(self) -> None:
         """Close in the background: a TLS peer that does not answer the close delays nothing."""
-        if not self._closed:
+        if self.peer.tls is None and not self._writer.transport.get_write_buffer_size():
+            self.abort()  # there is no goodbye, and nothing left to send
+        elif not self._closed:
             self._closed = True
             self._dialer.closing(self._hang_up())
 
@@ -84,11 +86,12 @@ class Connection:
 
     async def send(self, data: bytes) -> None:
         timeout = self.peer.connect_timeout
-        with translated(self.peer, f"{peer_name(self.peer.address)} read no data for {timeout:g} s"):
-            async with asyncio.timeout(timeout):
-                with traced(self.peer, f"send {len(data)} bytes"):
-                    self._writer.write(data)
-                    await self._writer.drain()
+        with traced(self.peer, f"send {len(data)} bytes"):
+            self._writer.write(data)
+            if self._writer.transport.get_write_buffer_size():  # else the system has taken all of it
+                with translated(self.peer, f"{peer_name(self.peer.address)} read no data for {timeout:g} s"):
+                    async with asyncio.timeout(timeout):
+                        await self._writer.drain()
 
     async def receive(self) -> bytes:
         """Return the answer, even an incomplete one: a peer that closes early may have sent enough."""
@@ -209,7 +212,7 @@ class Dialer:
         for left in range(len(addresses), 0, -1):
             address = addresses[-left]
             try:
-                async with asyncio.timeout((end - loop.time()) / left):
+                async with asyncio.timeout((end - loop.time()) / left if left > 1 else None):
                     streams = await _connect(peer, address, port)
             except OSError:  # TimeoutError among them: the next one may do
                 if left == 1:

@@ -8,10 +8,10 @@ response only root, status and a new password matter, so that an accepted alarm 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import ClassVar, Self
+from typing import Any, ClassVar, Generic, Self, TypeVar
 
 from bridge.common.errors import FieldError
 from bridge.common.models import Secret
@@ -19,11 +19,14 @@ from bridge.common.text import clean
 from bridge.sos_access import documents, elements
 from bridge.sos_access.documents import Content
 from bridge.sos_access.elements import WHITE_SPACE, Element
+from bridge.sos_access.prepare import info_text, time_text
 from bridge.sos_access.status import MalformedMessage, Status
 
 _STATUS = re.compile(r"-?[0-9]{1,9}")
 _TAG = r"<(?:[\w.-]+:)?{0}(?:\s[^<>]*)?>\s*([^<>]{{0,255}}?)\s*</(?:[\w.-]+:)?{0}\s*>"
 _TIME = re.compile(r"\d{4}-\d{2}-\d{2}[ T]\d{2}:\d{2}:\d{2}\S*", re.ASCII)
+
+R_co = TypeVar("R_co", bound="Response", covariant=True)
 
 
 def _fits(element: Element) -> Callable[[str], object]:
@@ -52,7 +55,7 @@ class _Message:
             value = getattr(self, element.field)
             if value is None and not element.mandatory:
                 continue
-            if element.field in elements.PASSWORDS and isinstance(value, str):
+            if element is elements.AUTHENTICATION and isinstance(value, str):
                 value = Secret(value)
                 object.__setattr__(self, element.field, value)
             text = value.reveal() if isinstance(value, Secret) else value
@@ -67,8 +70,8 @@ class _Message:
         return _elements(self)
 
 
-class RequestMessage(_Message):
-    """A message from the transmitter."""
+class SOSAccessRequest(_Message, Generic[R_co]):
+    """A message from the transmitter; `R_co` is the class of its response."""
 
     __slots__ = ()
 
@@ -90,10 +93,11 @@ class RequestMessage(_Message):
 
 
 @dataclass(frozen=True, slots=True)
-class AlarmRequest(RequestMessage):
+class AlarmRequest(SOSAccessRequest["AlarmResponse"]):
     """An alarm or its restore.
 
-    `transmitter_time` is local time in 23 characters; `alarm_type` is AL or RE, and None means AL.
+    `transmitter_time` is a datetime or local time in 23 characters; `additional_info` other than text becomes lines
+    (PROTOCOL.md, Additional info); `alarm_type` is AL or RE, and None means AL.
     """
 
     ROOT: ClassVar[str] = "alarmrequest"
@@ -105,19 +109,31 @@ class AlarmRequest(RequestMessage):
     authentication: Secret
     receiver: str
     alarm_type: str | None = None
-    transmitter_time: str | None = None
+    transmitter_time: datetime | str | None = None
     reference: str | None = None
     transmitter_area: str | None = None
     section: str | None = None
     section_text: str | None = None
     detector: str | None = None
     detector_text: str | None = None
-    additional_info: str | None = None
+    additional_info: str | Mapping[str, object] | Iterable[object] | None = None
     position: str | None = None
+
+    def __post_init__(self) -> None:
+        if isinstance(self.transmitter_time, datetime):
+            object.__setattr__(self, "transmitter_time", time_text(self.transmitter_time))
+        if not isinstance(self.additional_info, str | None):
+            object.__setattr__(self, "additional_info", info_text(self.additional_info, []))
+        _Message.__post_init__(self)
+
+    @property
+    def additional_info_text(self) -> str | None:
+        """The additional information as it is sent."""
+        return None if self.additional_info is None else str(self.additional_info)
 
 
 @dataclass(frozen=True, slots=True)
-class _LinkRequest(RequestMessage):
+class _LinkRequest(SOSAccessRequest[R_co]):
     """The elements that a ping and a request for a new password share."""
 
     ELEMENTS: ClassVar[tuple[Element, ...]] = elements.LINK_ELEMENTS
@@ -129,14 +145,14 @@ class _LinkRequest(RequestMessage):
 
 
 @dataclass(frozen=True, slots=True)
-class PingRequest(_LinkRequest):
+class PingRequest(_LinkRequest["PingResponse"]):
     """A heartbeat."""
 
     ROOT: ClassVar[str] = "pingrequest"
 
 
 @dataclass(frozen=True, slots=True)
-class NewAuthRequest(_LinkRequest):
+class NewAuthRequest(_LinkRequest["NewAuthResponse"]):
     """A request for a new password, authenticated by the current one."""
 
     ROOT: ClassVar[str] = "requestnewauthentication"
@@ -236,14 +252,28 @@ class PingResponse(Response):
     ROOT: ClassVar[str] = "pingresponse"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, init=False)
 class NewAuthResponse(Response):
-    """Response to a request for a new password; with status 0 it contains one."""
+    """Response to a request for a new password; with status 0 it contains one, its `repr` does not."""
 
     ROOT: ClassVar[str] = "requestnewauthenticationresponse"
     ELEMENTS: ClassVar[tuple[Element, ...]] = (elements.REFERENCE, elements.NEW_AUTHENTICATION)
 
-    new_authentication: Secret | None = None
+    new_authentication: str | None = field(default=None, repr=False)
+
+    def __init__(
+        self,
+        status: int,
+        info: str = "",
+        new_authentication: str | Secret | None = None,
+        arrival_time: datetime | None = None,
+        reference: str | None = None,
+        *,
+        warning: str | None = None,
+    ) -> None:
+        text = new_authentication.reveal() if isinstance(new_authentication, Secret) else new_authentication
+        object.__setattr__(self, "new_authentication", text)
+        Response.__init__(self, status, info, arrival_time, reference, warning=warning)
 
     def __post_init__(self) -> None:
         Response.__post_init__(self)
@@ -256,14 +286,14 @@ class NewAuthResponse(Response):
         password = _password(content, elements.NEW_AUTHENTICATION)
         try:
             elements.NEW_AUTHENTICATION.check(password)
-            return cls(status, info, arrival_time, reference, None if password is None else Secret(password))
+            return cls(status, info, password, arrival_time, reference)
         except FieldError as error:
             if status == Status.OK:
                 raise MalformedMessage(Status.WRONG_CONTENT, f"status 0 without a new password: {error}") from None
-            return cls(status, info, arrival_time, reference)
+            return cls(status, info, None, arrival_time, reference)
 
 
-RESPONSE_TO: dict[type[RequestMessage], type[Response]] = {
+RESPONSE_TO: dict[type[SOSAccessRequest[Any]], type[Response]] = {
     AlarmRequest: AlarmResponse,
     PingRequest: PingResponse,
     NewAuthRequest: NewAuthResponse,
@@ -275,7 +305,7 @@ _COUNT_BROKEN = (AlarmResponse.ROOT, PingResponse.ROOT)
 AnyRequest = AlarmRequest | PingRequest | NewAuthRequest
 
 
-def check_reference(request: AnyRequest, response: Response) -> None:
+def check_reference(request: SOSAccessRequest[Any], response: Response) -> None:
     """Raise `MalformedMessage` if the reference of `response` is not that of `request`."""
     sent = getattr(request, "reference", None)
     if sent is not None and response.reference is not None and response.reference != sent:

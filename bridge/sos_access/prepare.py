@@ -51,8 +51,8 @@ def prepare(alarm: Alarm) -> tuple[PreparedAlarm, tuple[str, ...]]:
     fields = {element.field: _code(element, getattr(alarm, element.field)) for element in _CODES}
     for element in _ONE_LINE:
         fields[element.field] = _free_text(element, getattr(alarm, element.field), warnings)
-    fields["additional_info"] = _additional_info(alarm.additional_info, warnings)
-    fields["transmitter_time"] = _time(alarm.transmitter_time)
+    fields["additional_info"] = info_text(alarm.additional_info, warnings)
+    fields["transmitter_time"] = time_text(alarm.transmitter_time)
     fields["position"] = _position(alarm.position)
     return PreparedAlarm(**fields, urgent=alarm.urgent), tuple(warnings)  # type: ignore[arg-type]  # event_code is mandatory: not None
 
@@ -147,7 +147,8 @@ def _fit(element: Element, text: str, warnings: list[str]) -> str | None:
     return fitted[: element.longest].strip(WHITE_SPACE) or None
 
 
-def _additional_info(value: object, warnings: list[str]) -> str | None:
+def info_text(value: object, warnings: list[str]) -> str | None:
+    """Return additional info as text (PROTOCOL.md, Additional info); adds a warning for each change."""
     element = elements.ADDITIONAL_INFO
     if isinstance(value, bytes | bytearray | Secret):
         raise FieldError(element.field, f"has type {type(value).__name__}; use text, an object or a list")
@@ -182,7 +183,7 @@ def _lines(lines: list[str], warnings: list[str]) -> str | None:
     return _fit(element, _NEW_LINE.join(kept), warnings)
 
 
-def _time(value: object) -> str | None:
+def time_text(value: object) -> str | None:
     """Return local time in 23 characters (PROTOCOL.md, Times); a time without a zone is local."""
     field = elements.TRANSMITTER_TIME.field
     if value is None or value == "":

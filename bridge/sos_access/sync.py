@@ -1,92 +1,120 @@
-"""The client for callers without an event loop: each call blocks until it is done."""
+"""The client and the transport for callers without an event loop: each call blocks until it is done."""
 
 from __future__ import annotations
 
 import asyncio
-import functools
 from collections.abc import Callable, Coroutine
-from typing import Any, ParamSpec, TypeVar
+from types import TracebackType
+from typing import Any, Self, TypeVar
 
-from bridge.common.models import Secret
-from bridge.sos_access import client
+from bridge.common.models import Alarm
+from bridge.sos_access.client import BaseClient, Exchange, alarm_method
+from bridge.sos_access.documents import ENCODING
+from bridge.sos_access.messages import AlarmResponse, NewAuthResponse, PingResponse, Response, SOSAccessRequest
+from bridge.sos_access.tls import TlsPolicy
+from bridge.sos_access.transport import AsyncTCPTransport
 
-P = ParamSpec("P")
+R = TypeVar("R", bound=Response)
+S = TypeVar("S", bound=Response)
 T = TypeVar("T")
 
 
-def _blocking(method: Callable[P, Coroutine[Any, Any, T]]) -> Callable[P, T]:
-    """Return a function with the same parameters that runs the coroutine to its end."""
-
-    @functools.wraps(method)
-    def run(*args: P.args, **kwargs: P.kwargs) -> T:
-        try:
-            asyncio.get_running_loop()
-        except RuntimeError:
-            return asyncio.run(method(*args, **kwargs))
-        raise RuntimeError("an event loop is running; use bridge.sos_access.client.SOSAccessClient with await")
-
-    return run
+def _blocking(run: Callable[[Coroutine[Any, Any, T]], T], work: Coroutine[Any, Any, T]) -> T:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return run(work)
+    work.close()
+    raise RuntimeError("an event loop is running; use AsyncSOSAccessClient or AsyncTCPTransport with await")
 
 
-class BlockingClient:
-    """`client.SOSAccessClient` with blocking methods; parameters, results and errors are the same.
+class SOSAccessClient(BaseClient):
+    """The blocking client; for asyncio there is `AsyncSOSAccessClient`, with the same parameters, results and errors.
 
     The methods raise `RuntimeError` if an event loop is running.
     """
 
-    MAX_RETRY = client.SOSAccessClient.MAX_RETRY
+    def exchange(self, request: SOSAccessRequest[R]) -> Exchange[R]:
+        """Run one attempt round and return the exchange that delivered `request`; raises as `send_alarm`."""
+
+        async def transmit(data: bytes, response_schema: type[S], secondary: bool) -> S:  # noqa: FBT001
+            return self.transmit(data.decode(ENCODING), response_schema, secondary)
+
+        try:
+            self._deliver(request, transmit).send(None)  # never waits, as `transmit` blocks
+        except StopIteration as end:
+            delivered: Exchange[R] = end.value
+            return delivered
+        raise AssertionError("blocking work waited")
+
+    def transmit(
+        self,
+        data: bytes | str,
+        response_schema: type[R],
+        secondary: bool = False,  # noqa: FBT001, FBT002 - a parameter of sos-access
+    ) -> R:
+        """Make one exchange with one receiver and return its response, whatever its status.
+
+        `response_schema` is the response's class. Raises `TransportError`, and `ConfigError` without a receiver.
+        """
+        return _blocking(asyncio.run, self._transmit(data, response_schema, secondary))
+
+    @alarm_method(Alarm)
+    def send_alarm(self, alarm: Alarm) -> AlarmResponse:
+        """Send an alarm and return the response that took it (0 or 10).
+
+        Raises `FieldError` before anything is sent; `Rejected`, `Unauthorized` or, once the round has failed,
+        `ReceiversUnavailable`.
+        """
+        return self.exchange(self.alarm_request(alarm, "AL")).response
+
+    @alarm_method(Alarm)
+    def restore_alarm(self, alarm: Alarm) -> AlarmResponse:
+        """Restore an alarm; returns and raises as `send_alarm`."""
+        return self.exchange(self.alarm_request(alarm, "RE")).response
+
+    def ping(self, reference: str | None = None) -> PingResponse:
+        """Send a heartbeat; raises as `send_alarm`."""
+        return self.exchange(self.ping_request(reference)).response
+
+    def request_new_auth(self, reference: str | None = None) -> NewAuthResponse:
+        """Ask for a new password. The caller stores it and sets `authentication`. Raises as `send_alarm`."""
+        return self.exchange(self.new_auth_request(reference)).response
+
+
+class TCPTransport:
+    """`AsyncTCPTransport` as a context manager without `async`; sends and returns text."""
 
     def __init__(
         self,
-        transmitter_code: str,
-        transmitter_type: str,
-        authentication: str | Secret,
-        receiver_id: str,
-        receiver_address: tuple[str, int],
-        secondary_receiver_address: tuple[str, int] | None = None,
-        use_single_receiver: bool = False,  # noqa: FBT001, FBT002 - a parameter of sos-access
-        use_tls: bool = False,  # noqa: FBT001, FBT002 - a parameter of sos-access
+        address: tuple[str, int],
+        secure: bool = False,  # noqa: FBT001, FBT002 - a parameter of sos-access
+        timeout: float = 5.0,
         *,
-        tls_verify: str = "system",
-        connect_timeout: float = 5.0,
         response_timeout: float = 10.0,
+        tls_verify: str | TlsPolicy = "system",
     ) -> None:
-        wrapped = client.SOSAccessClient(
-            transmitter_code,
-            transmitter_type,
-            authentication,
-            receiver_id,
-            receiver_address,
-            secondary_receiver_address,
-            use_single_receiver,
-            use_tls,
-            tls_verify=tls_verify,
-            connect_timeout=connect_timeout,
-            response_timeout=response_timeout,
+        self._runner = asyncio.Runner()
+        self._transport = AsyncTCPTransport(
+            address, secure, timeout, response_timeout=response_timeout, tls_verify=tls_verify
         )
-        wrapped.MAX_RETRY = self.MAX_RETRY
-        self._client = wrapped
-        self.send_alarm = _blocking(wrapped.send_alarm)
-        self.restore_alarm = _blocking(wrapped.restore_alarm)
-        self.ping = _blocking(wrapped.ping)
-        self.request_new_auth = _blocking(wrapped.request_new_auth)
-        self.transmit = _blocking(wrapped.transmit)
-        self.exchange = _blocking(wrapped.exchange)
-        self.alarm_request = wrapped.alarm_request
-        self.ping_request = wrapped.ping_request
-        self.new_auth_request = wrapped.new_auth_request
 
-    @property
-    def authentication(self) -> Secret:
-        return self._client.authentication
+    def __enter__(self) -> Self:
+        try:
+            _blocking(self._runner.run, self._transport.__aenter__())
+        except BaseException:
+            self._runner.close()
+            raise
+        return self
 
-    @authentication.setter
-    def authentication(self, value: str | Secret) -> None:
-        self._client.authentication = value
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        with self._runner:
+            _blocking(self._runner.run, self._transport.__aexit__(kind, error, traceback))
 
-    def __repr__(self) -> str:
-        return f"blocking {self._client!r}"
+    def send(self, data: str | bytes) -> None:
+        _blocking(self._runner.run, self._transport.send(data.encode(ENCODING) if isinstance(data, str) else data))
 
-
-SOSAccessClient = BlockingClient
-"""The name that the `sos-access` library uses."""
+    def receive(self) -> str:
+        return _blocking(self._runner.run, self._transport.receive()).decode(ENCODING)

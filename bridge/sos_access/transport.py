@@ -12,7 +12,7 @@ from bridge.sos_access.status import TransportError
 from bridge.sos_access.tls import TlsPolicy, tls_context
 
 
-class TCPTransport:
+class AsyncTCPTransport:
     """A connection as an async context manager.
 
     `address` is (host, port), host a name or an IPv4 or IPv6 literal; `timeout` bounds connecting, with the TLS

@@ -50,6 +50,8 @@ class Deliveries:
         """Commands that are being stored."""
         self._open: dict[int, tuple[bytes, int]] = {}
         """The digest and the command, by packet id."""
+        self._mids: dict[int, int] = {}
+        """The packet id under which each command came that has not ended; another may have it by now."""
         self._confirmed: set[int] = set()
         """Commands that the store is to forget the packet ids of."""
         self._unsaved: dict[Delivery | str, Accepted] = {}
@@ -58,6 +60,7 @@ class Deliveries:
     def load(self, stored: Mapping[int, tuple[bytes, int]]) -> None:
         """Take what the store holds, at start."""
         self._open = dict(stored)
+        self._mids = {command: mid for mid, (_, command) in stored.items()}
 
     async def settled(self) -> None:
         """Return when every command that was begun to be stored is stored, or has failed."""
@@ -69,6 +72,7 @@ class Deliveries:
         for key, row in accepted.items():
             if isinstance(key, Delivery) and not row.ended:
                 self._open[key.mid] = key.digest, row.id
+                self._mids[row.id] = key.mid
         if not saved:
             self._unsaved |= accepted
 
@@ -93,7 +97,10 @@ class Deliveries:
 
     def ended(self, commands: Collection[int]) -> None:
         """These commands were delivered, or ended otherwise: what looks like one of them now may be a new one."""
-        self._open = {mid: each for mid, each in self._open.items() if each[1] not in commands}
+        for command in commands:
+            mid = self._mids.pop(command, 0)
+            if self._open.get(mid, (b"", 0))[1] == command:
+                del self._open[mid]
 
     def published(self, rows: Collection[Accepted]) -> None:
         for key in [key for key, row in self._unsaved.items() if row in rows]:

@@ -14,7 +14,7 @@ from bridge.common.errors import StoreError
 from bridge.common.lasting import LASTS
 from bridge.common.models import Command, PreparedAlarm, Request, Secret
 from bridge.common.text import clean
-from bridge.sos_access.client import Exchange, SOSAccessClient
+from bridge.sos_access.client import AsyncSOSAccessClient, Exchange
 from bridge.sos_access.connection import Connection
 from bridge.sos_access.messages import RESPONSE_TO, AnyRequest, Response
 from bridge.sos_access.peer import Peer
@@ -74,7 +74,7 @@ class Line:
     """One transmitter's connection to its receivers."""
 
     name: str
-    client: SOSAccessClient
+    client: AsyncSOSAccessClient
     passwords: Passwords
     peers: Mapping[Route, Peer]
     network: Network
@@ -164,19 +164,21 @@ class Line:
                 return str(error)
         return self.passwords.rotation_refusal
 
-    async def settle(self, sent: Sent) -> None:
+    async def settle(self, sent: Sent) -> bool:
+        """Store which passwords were accepted or refused; return whether that was news."""
         if not self.owns_passwords:
-            return
-        for each in sent.logins:
-            if each.accepted and self._confirmed.get(each.receiver) == each.password:
-                continue
+            return False
+        known = self._confirmed
+        news = [each for each in sent.logins if not each.accepted or known.get(each.receiver) != each.password]
+        for each in news:
             change = self.passwords.confirm if each.accepted else self.passwords.refuse
             try:
                 await asyncio.to_thread(change, each.receiver, each.password)
             except StoreError as error:  # they stay on disk as they were; the message was delivered
                 log.error("%s: %s", self.name, error, extra=LASTS)
             else:
-                self._confirmed[each.receiver] = each.password if each.accepted else None
+                known[each.receiver] = each.password if each.accepted else None
+        return bool(news)
 
     async def _asked(self, tried: Try, request: AnyRequest, watch: Watch) -> Sent:
         outcome, connection = await self._dial(tried.route)

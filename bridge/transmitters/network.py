@@ -33,6 +33,8 @@ class Network:
         self.dialer = dialer or Dialer()
         self._policies: dict[str, TlsPolicy] = {}
         self._followers: dict[Key, list[tuple[object, Route, Heard]]] = defaultdict(list)
+        self._doubted: set[Key] = set()
+        """Where one more connection is news: of a new follower, or after a failure."""
 
     def policy(self, verify: str) -> TlsPolicy:
         """Return the policy for a `tls_verify`, the same for all. Raises ConfigError."""
@@ -43,10 +45,18 @@ class Network:
     def follow(self, peer: Peer, route: Route, line: object, heard: Heard) -> None:
         """Call `heard` with what other lines find out about connecting to `peer`, which is `route` of `line`."""
         self._followers[_key(peer)].append((line, route, heard))
+        self._doubted.add(_key(peer))
 
     def tell(self, peer: Peer, line: object, attempt: Attempt | None) -> None:
         """Note how connecting ended for `line`; None: it takes long."""
-        for other, route, heard in self._followers[_key(peer)]:
+        key = _key(peer)
+        if attempt is None or attempt.error:
+            self._doubted.add(key)
+        elif key in self._doubted:
+            self._doubted.discard(key)
+        else:
+            return
+        for other, route, heard in self._followers[key]:
             if other is not line:
                 heard(route, attempt)
 

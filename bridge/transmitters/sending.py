@@ -11,7 +11,7 @@ from typing import Any
 from bridge.common.clock import Clock
 from bridge.common.errors import FieldError, StoreError
 from bridge.common.lasting import LASTS
-from bridge.common.models import Outcome, Request
+from bridge.common.models import Outcome, Request, Secret
 from bridge.sos_access.messages import AnyRequest, NewAuthResponse
 from bridge.store.outbox import Outbox
 from bridge.transmitters.attempts import Attempt, Ending
@@ -213,7 +213,7 @@ class Sender:
         if not isinstance(response, NewAuthResponse) or response.new_authentication is None:
             return Outcome.REJECTED, f"answered {sent.attempts[-1].status} without a new password"
         try:
-            await asyncio.to_thread(self.line.passwords.add, response.new_authentication)
+            await asyncio.to_thread(self.line.passwords.add, Secret(response.new_authentication))
         except StoreError as error:
             return Outcome.REJECTED, f"the new password could not be stored: {error}"
         log.info("%s: the receiver issued a new password; it is stored", self.line.name)
@@ -282,7 +282,8 @@ class Sender:
     async def _settle(self, sent: Sent) -> None:
         if sent.exchange is not None:
             self._clock.heard(f"{self.line.name} {sent.exchange.receiver}", sent.exchange.clock_offset_s)
-        await self.line.settle(sent)
+        if await self.line.settle(sent):
+            self.wake()
 
 
 class _Watch(Watch):

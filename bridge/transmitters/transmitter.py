@@ -24,7 +24,7 @@ from bridge.transmitters.line_log import LineLog
 from bridge.transmitters.results import Item
 from bridge.transmitters.rounds import LineState
 from bridge.transmitters.routes import Route, Routes
-from bridge.transmitters.schedule import Wait, next_step
+from bridge.transmitters.schedule import Send, Wait, next_step
 from bridge.transmitters.sending import RETRY_S, Sender, now
 from bridge.transmitters.supervision import Supervision
 from bridge.transmitters.waiting import AlarmState, Waiting
@@ -73,9 +73,9 @@ class Transmitter:
     async def run(self) -> None:
         """Send what is due until cancelled; then wait a while for the answers on their way."""
         self._state.started = now()
+        await self._restore()
         for route, peer in self._line.peers.items():
             self._line.network.follow(peer, route, self._line, self._heard)
-        await self._restore()
         async with asyncio.TaskGroup() as tasks:
             for work, what in ((self._keep(), "keep the state"), (self._expire(), "expire")):
                 tasks.create_task(work, name=f"transmitter {self.name}: {what}")
@@ -93,29 +93,28 @@ class Transmitter:
         if not self._sender.may_begin:
             await self._sleep(now() + _PERMIT_EACH_S)
             return
-        step = next_step(self._state, now())
+        at = now()
+        step = next_step(self._state, at)
         if isinstance(step, Wait):
-            self._changes.look(self._state, now())
-            self._log.look(self._state, now())
+            self._changes.look(self._state, at)
+            self._log.look(self._state, at)
             next_at = min(self._changes.next_at(self._state), self._log.next_at, self._load_at)
             await self._sleep(min(step.until, next_at))
             return
         work = self._sender.begin(step)
         if work is not None:
             task = tasks.create_task(work, name=f"transmitter {self.name}: {type(step).__name__.lower()}")
-            task.add_done_callback(self._ended)
+            task.add_done_callback(self._sender.on_its_way.discard)
+            if not isinstance(step, Send):  # an alarm wakes the loop itself, before its result is stored
+                task.add_done_callback(lambda _: self._wake.set())
         await asyncio.sleep(0)
 
-    def _ended(self, task: asyncio.Task[None]) -> None:
-        self._sender.on_its_way.discard(task)
-        self._wake.set()
-
     async def _sleep(self, until: float) -> None:
+        timer = asyncio.get_running_loop().call_at(until, self._wake.set)
         try:
-            async with asyncio.timeout_at(until):
-                await self._wake.wait()
-        except TimeoutError:
-            pass
+            await self._wake.wait()
+        finally:
+            timer.cancel()
 
     # What waits
 

@@ -35,9 +35,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     print(table(ledger, rotated, equal), flush=True)
     print(f"| two network paths, cut in turn | {cut} |", flush=True)
     faults = faulty(ledger, rotated, equal)
-    if options.order_only_shown:
-        shown, faults = faults, [each for each in faults if " overtaken by a later one:" not in each]
-        print(*(each for each in shown if each not in faults), sep="\n")
     faults += [f"network paths: {cut}"] if cut.startswith("failed") else []
     for fault in faults:
         print(fault, file=sys.stderr)
@@ -56,7 +53,6 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--rate", type=float, default=20.0, help="alarms a second, in the mean (default: 20)")
     parser.add_argument("--no-rotations", action="store_true", help="leave out the rotations killed at each step")
     parser.add_argument("--no-equal", action="store_true", help="leave out the alarms that are all equal")
-    parser.add_argument("--order-only-shown", action="store_true", help="show what was overtaken, and do not fail")
     parser.add_argument("--no-paths", action="store_true", help="leave out the network paths that are cut")
     parser.add_argument("--transmitters", type=int, default=6, help="default: 6")
     parser.add_argument("--panels", type=int, default=3, help="each as busy as a transmitter (default: 3)")

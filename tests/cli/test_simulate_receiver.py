@@ -14,7 +14,7 @@ import pytest
 
 from bridge.cli.simulate import receiver as simulate_receiver
 from bridge.common.errors import BridgeError, ConfigError
-from bridge.sos_access.client import SOSAccessClient
+from bridge.sos_access.client import AsyncSOSAccessClient
 from bridge.sos_access.messages import NewAuthResponse, PingResponse
 from bridge.sos_access.simulator.faults import Fault
 from bridge.sos_access.status import TransportError
@@ -109,7 +109,7 @@ def test_it_shows_what_arrives_until_it_is_told_to_stop(
         first = await asyncio.wait_for(shown.get(), 10)
         port = int(first.rpartition(":")[2])
         assert first == f"receiving on 127.0.0.1:{port}"
-        client = SOSAccessClient("1", "SV300", PASSWORD, "42", ("127.0.0.1", port), use_single_receiver=True)
+        client = AsyncSOSAccessClient("1", "SV300", PASSWORD, "42", ("127.0.0.1", port), use_single_receiver=True)
         await client.send_alarm("BA", section_text="Häll")
         line, header, document = (await asyncio.wait_for(shown.get(), 10)).splitlines()
         assert re.fullmatch(r"\d\d:\d\d:\d\d 127\.0\.0\.1:\d+ alarm 1 BA: 0 OK", line)
@@ -131,7 +131,7 @@ def test_what_was_kept_back_is_said_to_be() -> None:
         args = parsed("--port", "0", "--lose", "--times", "1")
         async with simulate_receiver._receiver(args) as receiver:
             receiver._on_arrival = lambda arrival: shown.append(simulate_receiver.describe(arrival))
-            client = SOSAccessClient("1", "SV300", PASSWORD, "42", receiver.address, use_single_receiver=True)
+            client = AsyncSOSAccessClient("1", "SV300", PASSWORD, "42", receiver.address, use_single_receiver=True)
             await client.exchange(client.new_auth_request())
             receiver.faults.add(Fault(drop=True))
             with pytest.raises(TransportError):

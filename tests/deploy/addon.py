@@ -38,7 +38,7 @@ def leave_out(data: Path) -> None:
 
 
 async def prove(engine: Callable[..., str], product: str, deploy: Path, seen: Seen) -> None:
-    engine("build", "--build-arg", f"BUILD_FROM={product}", "--tag", TAG, ADDON)
+    engine("build", "--build-arg", f"IMAGE={product}", "--tag", TAG, ADDON)
     with ShippedBroker(deploy) as broker, tempfile.TemporaryDirectory(prefix="sosbridge-addon-") as folder:
         login = {"username": "bridge", "password": password(deploy, "bridge")}
         options = {

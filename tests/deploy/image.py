@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import shlex
 import shutil
 import subprocess
@@ -34,7 +35,8 @@ from support.brokers import free_port
 
 from bridge.sos_access.simulator.receiver import Accounts, Receiver
 
-BASE = os.environ.get("BASE_IMAGE", "docker.io/library/python:3.13-slim-trixie")
+_PINNED = re.findall(r"^ARG BASE_IMAGE=(.+)$", (DEPLOY / "Dockerfile").read_text(), re.MULTILINE)
+BASE = os.environ.get("BASE_IMAGE", *_PINNED)
 TAG = "localhost/sosbridge:proof"
 CODE = "IK00001"
 MOST_ABOVE_BASE = 60_000_000

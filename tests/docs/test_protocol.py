@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 from support import g90 as peers
 
-from bridge.sos_access.messages import RESPONSE_TO, RequestMessage, Response
+from bridge.sos_access.messages import RESPONSE_TO, Response, SOSAccessRequest
 
 BRIDGE = Path(__file__).parents[2] / "bridge"
 G90 = (BRIDGE / "g90/PROTOCOL.md").read_text("utf-8")
@@ -26,7 +27,7 @@ G90_VECTORS = (
     peers.COMMAND_ARM_AWAY,
     peers.COMMAND_STATUS,
 )
-Message = type[RequestMessage | Response]
+Message = type[SOSAccessRequest[Any] | Response]
 MESSAGES: dict[str, Message] = {kind.ROOT: kind for pair in RESPONSE_TO.items() for kind in pair}
 
 

@@ -72,12 +72,12 @@ def stream(data: bytes) -> str:
 
 
 def _readings(pieces: Sequence[bytes]) -> tuple[list[ReceivedMessage], str]:
-    session = PanelSession("192.0.2.10", 5678)
+    session = PanelSession("192.0.2.10", 5678, lambda: 1767225600)
     found: list[ReceivedMessage] = []
     try:
         for piece in pieces:
             session.feed(piece)
-            while reading := session.read(1767225600):
+            while reading := session.read():
                 found.append(reading)
     except FrameError as error:
         return found, str(error)

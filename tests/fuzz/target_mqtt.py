@@ -12,7 +12,7 @@ from bridge.common.models import Alarm, Incoming, NamedAlarm, PreparedAlarm, Sec
 from bridge.common.payloads import CommandError
 from bridge.panels.code_lock import CodeLock, Verdict
 from bridge.panels.topics import Action, PanelTopics
-from bridge.sos_access.client import SOSAccessClient
+from bridge.sos_access.client import AsyncSOSAccessClient
 from bridge.store.records import Entry, InvalidEntry
 from bridge.transmitters.intake import CommandHandler
 from bridge.transmitters.topics import Topics
@@ -21,7 +21,7 @@ _BURGLARY = NamedAlarm("burglary", "Burglary", Alarm("BA", section="1", section_
 _TOPICS = Topics("b", {"home": {"burglary": _BURGLARY}, "garage": {}})
 _PANELS = PanelTopics("b")
 _PASSWORD = "0123456789abcde"
-_CLIENT = SOSAccessClient("IK00001", "SV300", _PASSWORD, "ALARM-OPER", ("192.0.2.1", 19000), None, True)  # noqa: FBT003
+_CLIENT = AsyncSOSAccessClient("IK00001", "SV300", _PASSWORD, "ALARM-OPER", ("192.0.2.1", 19000), None, True)  # noqa: FBT003
 _LONGEST_ERROR = 1000
 
 

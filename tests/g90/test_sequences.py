@@ -284,14 +284,14 @@ async def settled() -> None:
 
 
 def by_us(sequence: list[Sent]) -> Outcome:
-    session, out = PanelSession("127.0.0.1", 5678), Outcome()
+    session, out = PanelSession("127.0.0.1", 5678, lambda: 0), Outcome()
     known = reduce(reduce(START, SensorsRead(RECORDS), at(-9)).state, FlagsRead(int(FLAGS)), at(-9)).state
     known = reduce(known, HistoryRead((), at(-9).steady), at(-9)).state
     events: list[PanelEvent] = []
     for sent in sequence:
         for frame in frames(sent):
             session.feed(frame)
-            read = session.read(0)
+            read = session.read()
             assert read is not None
             assert isinstance(read.message, Alert | Notice)
             step = reduce(known, read.message, at(sent.second))

@@ -409,20 +409,33 @@ def test_a_taken_port_is_reported_and_tried_again_until_it_is_free(monkeypatch: 
     run(scenario())
 
 
-def test_a_cloud_command_goes_to_the_newest_connection_and_is_matched_by_sequence() -> None:
+@pytest.mark.parametrize("older", [False, True])
+def test_a_cloud_command_goes_to_the_newest_connection_and_is_answered_on_any(
+    older: bool,  # noqa: FBT001 - a case
+) -> None:
+    """It is matched by sequence and code, and by the panel: another one answers nothing."""
+
     async def scenario() -> None:
-        async with serving(Recorder()) as server, dialled(server.address) as old, dialled(server.address) as new:
-            for panel in (old, new):
-                await panel.send(HELLO)
+        async with (
+            serving(Recorder(), panels=known(GUID, OTHER)) as server,
+            dialled(server.address) as old,
+            dialled(server.address) as new,
+            dialled(server.address) as other,
+        ):
+            for panel, hello in ((old, HELLO), (new, HELLO), (other, OTHER_HELLO)):
+                await panel.send(hello)
                 await panel.receive(42)
             asked = asyncio.create_task(cloud_control(server, GUID).ask(101, [1]))
             command = await new.receive(32)
             assert command[:8] == bytes.fromhex("29 50 00 10 20 00 00 00")
             assert command[12:] == bytes.fromhex("02 00 65 00 65 00 05 00 00 00") + b"[101,[1]]\0"
             sequence = int.from_bytes(command[10:12], "little")
-            await new.send(build_response(CommandResponse(sequence + 1, 101, b"[101,[9]]")))
-            await new.send(build_response(CommandResponse(sequence, 100, b"[100,[9]]")))
-            await new.send(build_response(CommandResponse(sequence, 101, b"[101,[1]]")))
+            await other.send(build_response(CommandResponse(sequence, 101, b"[101,[9]]")) + PING)
+            assert await other.receive(8) == PING
+            panel = old if older else new
+            await panel.send(build_response(CommandResponse(sequence + 1, 101, b"[101,[9]]")))
+            await panel.send(build_response(CommandResponse(sequence, 100, b"[100,[9]]")))
+            await panel.send(build_response(CommandResponse(sequence, 101, b"[101,[1]]")))
             assert await asked == [1]
 
     run(scenario())
@@ -526,6 +539,35 @@ def test_a_panel_that_takes_no_answers_is_not_read_until_it_does() -> None:
     run(scenario())
 
 
+def test_a_storm_of_panels_leaves_few_tasks_and_these_work_on() -> None:
+    """A panel that waits for its event to be stored has a task, and keeps none."""
+
+    async def scenario() -> None:
+        recorder = Recorder()
+        hellos = {guid: HELLO.replace(GUID.encode(), guid.encode()) for guid in (f"GSTORM{n:09}" for n in range(100))}
+        limits = Limits(per_stranger_address=len(hellos))
+        async with serving(recorder, panels=known(*hellos), limits=limits) as server:
+            connections = {guid: CloudConnection(server) for guid in hellos}
+            for connection in connections.values():
+                connection.connection_made(Wire())
+            for event, messages in (("panel_online", hellos), ("armed_away", dict.fromkeys(hellos, ARMED_AWAY))):
+                async with recorder.changed:  # nothing is stored meanwhile
+                    for guid, connection in connections.items():
+                        connection.data_received(messages[guid])
+                    await asyncio.sleep(0.05)
+                    assert len(workers()) == len(hellos)
+                await recorder.until(lambda r, e=event: [each.type for each in r.events].count(e) == len(hellos))  # type: ignore[misc]
+                await asyncio.sleep(0.05)
+                assert 0 < len(workers()) <= 40
+            for connection in connections.values():
+                connection.connection_lost(None)
+
+    def workers() -> list[str]:
+        return [name for task in asyncio.all_tasks() if "worker" in (name := task.get_name())]
+
+    run(scenario())
+
+
 class Wire(asyncio.Transport):
     """A transport that keeps what is written, write by write."""
 
@@ -553,8 +595,6 @@ def test_the_answers_to_one_segment_are_one_write() -> None:
             connection.connection_made(wire)
             for greeted in (False, True):
                 connection.data_received(PING * 1000)
-                assert wire.written == []  # nobody waits for the first alone
-                await asyncio.sleep(0)
                 assert [len(each) for each in wire.written] == [8000]
                 wire.written.clear()
                 if not greeted:

@@ -144,6 +144,31 @@ def test_an_upstream_that_takes_no_connection_delays_no_alarm() -> None:
     run(scenario())
 
 
+def test_what_a_panel_sends_is_at_the_upstream_at_once() -> None:
+    """From the panel's bytes in to the upstream's bytes out, for what is stored before and what is not."""
+
+    async def scenario() -> None:
+        async with (
+            vendor() as (upstream, queue),
+            serving(Recorder(), upstream=upstream) as server,
+            dialled(server.address) as panel,
+        ):
+            cloud = await next_one(queue)
+            await panel.send(HELLO)
+            await cloud.receive(len(HELLO))
+            alarms = [status(3, 9, 4, 254, name="Smoke", time=NEW_YEAR + 30 * number) for number in range(5)]
+            for messages in (alarms, [PING] * 5):
+                delays = []
+                for sent in messages:  # the least of them: the machine may be busy
+                    begun = asyncio.get_running_loop().time()
+                    await panel.send(sent)
+                    assert await cloud.receive(len(sent)) == sent
+                    delays.append(asyncio.get_running_loop().time() - begun)
+                assert min(delays) < 0.1
+
+    run(scenario())
+
+
 def test_an_upstream_that_never_answers_is_answered_for_and_remembered() -> None:
     async def scenario() -> None:
         async with vendor() as (found, queue):

@@ -79,7 +79,7 @@ MESSAGES: tuple[FromPanel, ...] = (
 
 
 def session() -> PanelSession:
-    return PanelSession("192.0.2.10", 5678)
+    return PanelSession("192.0.2.10", 5678, lambda: NEW_YEAR)
 
 
 def readings(session: PanelSession, pieces: list[bytes]) -> list[ReceivedMessage]:
@@ -87,7 +87,7 @@ def readings(session: PanelSession, pieces: list[bytes]) -> list[ReceivedMessage
     found = []
     for piece in pieces:
         session.feed(piece)
-        while reading := session.read(NEW_YEAR):
+        while reading := session.read():
             found.append(reading)
     return found
 
@@ -165,9 +165,9 @@ def test_a_command_response_goes_there_and_back() -> None:
 def test_a_length_that_cannot_be_ends_the_session(length: int) -> None:
     connection = session()
     connection.feed(PING + struct.pack("<BBBBi", 1, 16, 0, 0, length))
-    assert connection.read(0) is not None
+    assert connection.read() is not None
     with pytest.raises(FrameError, match=f"length {length} is"):
-        connection.read(0)
+        connection.read()
 
 
 @pytest.mark.parametrize(
@@ -245,7 +245,7 @@ def test_arbitrary_bytes_are_read_skipped_or_the_end_and_the_same_in_any_pieces(
         try:
             for piece in pieces:
                 connection.feed(piece)
-                while reading := connection.read(NEW_YEAR):
+                while reading := connection.read():
                     found.append(reading.message)
         except FrameError:
             return found, True

@@ -401,14 +401,14 @@ def test_only_the_longest_names_are_cut() -> None:
 
 
 def test_what_a_session_answers_and_whose_it_is() -> None:
-    session = PanelSession("192.0.2.10", 5678)
+    session = PanelSession("192.0.2.10", 5678, lambda: NEW_YEAR)
     alarm = build_notification(Alert(form=Form.ALERT, type=3, event=9, guid="GB2", time=NEW_YEAR))
     session.feed(versioned(0x22, 0x10, 0x20, alarm))
-    received = session.read(0)
+    received = session.read()
     assert received is not None
     assert (received.answer, session.guid) == (b"", "GB2")
     session.feed(versioned(0x22, 0x10, 0x20, alarm.replace(b"GB2", b"GB3")) + HELLO + DISCOVERY + PING)
-    session.read(0)
+    session.read()
     assert session.guid == "GB2"
-    assert [r.answer for r in iter(lambda: session.read(NEW_YEAR), None)] == [HELLO_ANSWER, DISCOVERY_ANSWER, PING]
+    assert [r.answer for r in iter(session.read, None)] == [HELLO_ANSWER, DISCOVERY_ANSWER, PING]
     assert session.guid == GUID

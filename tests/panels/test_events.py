@@ -6,8 +6,9 @@ import asyncio
 import json
 import time
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -376,14 +377,18 @@ def test_refusals_are_told_on_the_bridges_event_topic(tmp_path: Path) -> None:
     run(scenario())
 
 
-def test_a_minutes_hello_is_stored_and_told_every_ten_minutes_only() -> None:
-    async def scenario() -> list[datetime]:
-        told: list[datetime] = []
+def test_a_minutes_hello_is_stored_and_told_every_ten_minutes_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By the steady clock: the wall clock is set meanwhile."""
+    steady = SimpleNamespace(minutes=0)
+    steady.monotonic = lambda: steady.minutes * 60.0
+
+    async def scenario() -> list[int]:
+        told: list[int] = []
 
         class Handler:
             async def panel_changed(self, state: PanelState, events: tuple[PanelEvent, ...]) -> None:
                 assert state.last_seen
-                told.append(state.last_seen)
+                told.append(steady.minutes)
 
             async def panel_refused(self, reason: Refused, guid: str | None, address: str) -> None:
                 raise AssertionError(reason)
@@ -391,16 +396,17 @@ def test_a_minutes_hello_is_stored_and_told_every_ten_minutes_only() -> None:
             def panel_greeted(self, guid: str, address: str) -> None:
                 raise AssertionError((guid, address))
 
-        registry = PanelRegistry(Handler(), {GUID: PanelConfig(guid=GUID)}, {}, clock=lambda: clock[-1])
+        wall = now()
+        registry = PanelRegistry(
+            Handler(), {GUID: PanelConfig(guid=GUID)}, {}, clock=lambda: wall - timedelta(days=steady.minutes > 5)
+        )
         panel = await registry.admit(GUID, "192.0.2.7")
         assert panel
         for address in [*["192.0.2.7"] * 25, "192.0.2.8"]:
             if rest := registry.alive(panel, address, "206"):
                 await rest()
-            clock.append(clock[-1] + timedelta(minutes=1))
+            steady.minutes += 1
         return told
 
-    clock = [now()]
-    begun = clock[0]
-    minutes = [(moment - begun) / timedelta(minutes=1) for moment in run(scenario())]
-    assert minutes == [0, 10, 20, 25]
+    monkeypatch.setattr("bridge.g90.registry.time", steady)
+    assert run(scenario()) == [0, 10, 20, 25]

@@ -10,7 +10,7 @@ import pytest
 
 from bridge.common.clock import Clock
 from bridge.common.models import Secret
-from bridge.sos_access.client import SOSAccessClient
+from bridge.sos_access.client import AsyncSOSAccessClient
 from bridge.sos_access.peer import Peer
 from bridge.sos_access.status import SOSAccessError
 from bridge.store.passwords import PasswordFile, Passwords
@@ -42,7 +42,7 @@ def asked(answer: str, folder: Path, *, rotated: bool = False, auth: bool = Fals
             passwords = Passwords(PasswordFile(folder / "store.passwords" / "home.json"), Secret(OLD))
             if rotated:
                 passwords.add(Secret(NEW))
-            client = SOSAccessClient("IK1", "SV301", OLD, "OPER", address, use_single_receiver=True)
+            client = AsyncSOSAccessClient("IK1", "SV301", OLD, "OPER", address, use_single_receiver=True)
             line = Line("home", client, passwords, {Route("primary"): Peer(address)}, Network(), Clock())
             request = client.new_auth_request() if auth else client.ping_request("r1")
             try:

@@ -204,7 +204,7 @@ def test_a_new_password_has_15_characters(length: int, *, fits: bool) -> None:
         return
     new = NewAuthResponse.from_xml(whole).new_authentication
     assert new is not None
-    assert new.reveal() == "x" * length
+    assert new == "x" * length
 
 
 @pytest.mark.parametrize("length", [0, 1, 50, 51])

@@ -11,7 +11,7 @@ from datetime import datetime
 
 import pytest
 
-from bridge.sos_access.client import SOSAccessClient
+from bridge.sos_access.client import AsyncSOSAccessClient
 from bridge.sos_access.documents import LONGEST, DocumentBuffer
 from bridge.sos_access.messages import (
     AlarmRequest,
@@ -283,7 +283,7 @@ def test_a_receiver_that_answers_so(answer: bytes) -> None:
         server = await asyncio.start_server(hostile, "127.0.0.1", 0)
         async with server, asyncio.timeout(20):
             address = server.sockets[0].getsockname()
-            client = SOSAccessClient(CODE, "SV300", PASSWORD, "ALARM-OPER", address, use_single_receiver=True)
+            client = AsyncSOSAccessClient(CODE, "SV300", PASSWORD, "ALARM-OPER", address, use_single_receiver=True)
             with pytest.raises(ReceiversUnavailable) as caught:
                 await client.send_alarm("BA")
             assert PASSWORD not in str(caught.value)
@@ -302,7 +302,9 @@ def test_a_transmitter_that_asks_so(sent: bytes) -> None:
             writer.write_eof()
             assert AlarmResponse.from_xml(await reader.read()).status in {1, 2, 100}
             writer.close()
-            client = SOSAccessClient(CODE, "SV300", PASSWORD, "ALARM-OPER", receiver.address, use_single_receiver=True)
+            client = AsyncSOSAccessClient(
+                CODE, "SV300", PASSWORD, "ALARM-OPER", receiver.address, use_single_receiver=True
+            )
             assert (await client.send_alarm("BA")).accepted
 
     asyncio.run(scenario())

@@ -112,7 +112,7 @@ PUBLISHED: dict[str, tuple[str, Message]] = {
      <arrivaltime>2006-12-24 15:00:00</arrivaltime>
  </requestnewauthenticationresponse>
 """,
-        NewAuthResponse(0, "OK", datetime(2006, 12, 24, 15), "46", Secret("8usedlb54a234md")),
+        NewAuthResponse(0, "OK", "8usedlb54a234md", datetime(2006, 12, 24, 15), "46"),
     ),
     "heartbeat, encoding in lower case": (
         """ <?xml version="1.0" encoding="iso-8859-1"?>
@@ -192,7 +192,7 @@ def test_every_element_in_the_order_of_the_protocol() -> None:
 
 
 def test_responses_are_written_in_the_published_order() -> None:
-    response = NewAuthResponse(0, "OK", datetime(2006, 12, 24, 15), "46", Secret("8usedlb54a234md"))
+    response = NewAuthResponse(0, "OK", "8usedlb54a234md", datetime(2006, 12, 24, 15), "46")
     assert response.to_xml() == (
         b'<?xml version="1.0" encoding="ISO-8859-1"?>\n<requestnewauthenticationresponse><reference>46</reference>'
         b"<status>0</status><info>OK</info><newauthentication>8usedlb54a234md</newauthentication>"
@@ -271,7 +271,7 @@ def test_a_password_given_as_text_becomes_a_secret() -> None:
     ping = PingRequest("hxp4x9nnwxjatv8", "1", "SV300")  # type: ignore[arg-type]
     assert ping.authentication == PASSWORD
     assert "hxp4" not in repr(ping)
-    assert "8usedlb" not in repr(NewAuthResponse(0, "OK", None, None, Secret("8usedlb54a234md")))
+    assert "8usedlb" not in repr(NewAuthResponse(0, "OK", "8usedlb54a234md"))
 
 
 def header(body: str) -> bytes:

@@ -11,14 +11,17 @@ import sys
 import warnings
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import datetime
+from inspect import signature
 from types import ModuleType
 from typing import Any
 
 import pytest
 
+import bridge.sos_access as ours
 from bridge.common.models import Secret
-from bridge.sos_access.client import SOSAccessClient
+from bridge.sos_access.client import AsyncSOSAccessClient
 from bridge.sos_access.messages import AlarmRequest, AlarmResponse, PingResponse
 from bridge.sos_access.simulator.receiver import Accounts, Fault, Receiver
 from bridge.sos_access.status import Status
@@ -64,6 +67,65 @@ def peer_sends(
             return await asyncio.to_thread(work, client), receiver
 
     return asyncio.run(main())
+
+
+@pytest.mark.parametrize(
+    "method", ["__init__", "send_alarm", "restore_alarm", "ping", "request_new_auth", "transmit", "MAX_RETRY"]
+)
+def test_our_client_has_its_parameters_in_its_order(method: str) -> None:
+    theirs, mine = getattr(peer.SOSAccessClient, method), getattr(ours.SOSAccessClient, method)
+    if callable(theirs):
+        theirs, mine = list(signature(theirs).parameters), list(signature(mine).parameters)
+        mine = mine[: len(theirs)]
+    assert mine == theirs
+
+
+@pytest.mark.parametrize(
+    "name", ["AlarmRequest", "AlarmResponse", "PingRequest", "PingResponse", "NewAuthRequest", "NewAuthResponse"]
+)
+def test_our_messages_have_its_parameters_in_its_order(name: str) -> None:
+    theirs, mine = (list(signature(getattr(module, name)).parameters) for module in (peer_schemas, ours))
+    assert mine[: len(theirs)] == theirs
+    assert issubclass(getattr(ours, name), ours.SOSAccessRequest) is name.endswith("Request")
+
+
+def test_our_transport_has_its_parameters_in_its_order() -> None:
+    theirs, mine = (list(signature(each.TCPTransport).parameters) for each in (peer, ours))
+    assert mine[: len(theirs)] == theirs
+
+
+def test_one_program_with_its_client_and_with_ours() -> None:
+    """What arrives and what is returned is the same; only passwords and times differ."""
+
+    class Recording:
+        """Mixed into a client, records what goes through `transmit`."""
+
+        def transmit(self, data: str, response_schema: Any, secondary: bool = False) -> Any:  # noqa: ANN401, FBT001, FBT002
+            sent.append(data[:5])
+            return super().transmit(data, response_schema, secondary=secondary)  # type: ignore[misc]
+
+    sent: list[str] = []
+    found: list[Any] = []
+    for library in (peer, ours):
+        kind = type("Client", (Recording, library.SOSAccessClient), {"MAX_RETRY": 2})
+
+        def work(given: PeerClient, kind: Any = kind) -> None:  # noqa: ANN401
+            client = kind("1234567", "SV300", PASSWORD, "42", given.receiver_address, use_single_receiver=True)
+            details = {"section": "1", "additional_info": {"key": "test"}}
+            responses = [client.send_alarm("AL", None, "r", "12345", **details), client.restore_alarm("AL", **details)]
+            responses += [client.ping(reference="p"), client.request_new_auth()]
+            client.authentication = responses[-1].new_authentication
+            assert client.authentication == responses[-1].new_authentication
+            responses.append(client.ping())
+            assert isinstance(client.authentication, str)
+            found.append([(each.status, each.info, each.reference or None) for each in responses])
+
+        _, receiver = peer_sends(work, fault=Fault(status=5))
+        requests = [arrival.request for arrival in receiver.arrivals]
+        found.append([replace(each, authentication=Secret(PASSWORD)) for each in requests if each])
+    assert found[:2] == found[2:]
+    assert len(sent) == 2 * 6  # the first alarm again after the 5
+    assert set(sent) == {"<?xml"}
 
 
 def test_its_alarm_with_all_options_but_the_time() -> None:
@@ -217,11 +279,11 @@ class PeerReceiver:
 
 
 @asynccontextmanager
-async def sending_to_peer() -> AsyncIterator[tuple[SOSAccessClient, PeerReceiver]]:
+async def sending_to_peer() -> AsyncIterator[tuple[AsyncSOSAccessClient, PeerReceiver]]:
     receiver = PeerReceiver()
     async with await asyncio.start_server(receiver.serve, "127.0.0.1", 0) as server:
         address = server.sockets[0].getsockname()
-        yield SOSAccessClient("1234567", "SV300", PASSWORD, "42", address, use_single_receiver=True), receiver
+        yield AsyncSOSAccessClient("1234567", "SV300", PASSWORD, "42", address, use_single_receiver=True), receiver
 
 
 def test_it_reads_our_alarm_and_we_its_answer() -> None:
@@ -259,7 +321,7 @@ def test_it_reads_our_restore_ping_and_request_for_a_password() -> None:
             assert await client.restore_alarm("BA") == AlarmResponse(0, "OK", ARRIVAL_TIME)
             assert b"<reference></reference>" in receiver.written
             assert await client.ping("p") == PingResponse(0, "OK", ARRIVAL_TIME, "p")
-            assert (await client.request_new_auth()).new_authentication == Secret("8usedlb54a234md")
+            assert (await client.request_new_auth()).new_authentication == "8usedlb54a234md"
             kinds = [peer_schemas.AlarmRequest, peer_schemas.PingRequest, peer_schemas.NewAuthRequest]
             assert [type(request) for request in receiver.requests] == kinds
             assert receiver.requests[0].alarm_type == "RE"

@@ -9,7 +9,7 @@ import socket
 import ssl
 import struct
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING
 
 import pytest
@@ -19,7 +19,7 @@ from bridge.sos_access.messages import PingResponse
 from bridge.sos_access.peer import peer_name
 from bridge.sos_access.status import Failure, MalformedMessage, TransportError
 from bridge.sos_access.tls import tls_context
-from bridge.sos_access.transport import TCPTransport
+from bridge.sos_access.transport import AsyncTCPTransport
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -63,7 +63,7 @@ async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> 
     await reader.read()
 
 
-async def exchange(transport: TCPTransport) -> bytes:
+async def exchange(transport: AsyncTCPTransport) -> bytes:
     async with transport:
         await transport.send(b"<pingrequest/>")
         return await transport.receive()
@@ -76,7 +76,7 @@ def exchanged(
 
     async def main() -> bytes:
         async with serving(behaviour, host, server_tls) as address:
-            return await exchange(TCPTransport(address, server_tls is not None, **kwargs))  # type: ignore[arg-type]
+            return await exchange(AsyncTCPTransport(address, server_tls is not None, **kwargs))  # type: ignore[arg-type]
 
     return asyncio.run(main())
 
@@ -89,7 +89,7 @@ def test_an_exchange_over_ipv4_and_ipv6(host: str) -> None:
 def test_an_exchange_with_a_name() -> None:
     async def main() -> bytes:
         async with serving(answer) as (_, port):
-            return await exchange(TCPTransport(("localhost", port)))
+            return await exchange(AsyncTCPTransport(("localhost", port)))
 
     assert asyncio.run(main()) == ANSWER
 
@@ -160,21 +160,21 @@ def test_refused() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         address = taken.getsockname()
     with pytest.raises(TransportError, match=rf"connection refused by 127.0.0.1:{address[1]}") as caught:
-        asyncio.run(exchange(TCPTransport(address)))
+        asyncio.run(exchange(AsyncTCPTransport(address)))
     assert caught.value.failure is Failure.REFUSED
 
 
 @pytest.mark.parametrize("host", ["no such host", "x" * 70, "a..b", "nothing.invalid"])
 def test_a_host_that_is_not_there(host: str) -> None:
     with pytest.raises(TransportError, match=r"no address found|no connection") as caught:
-        asyncio.run(exchange(TCPTransport((host, 1))))
+        asyncio.run(exchange(AsyncTCPTransport((host, 1))))
     assert caught.value.failure in (Failure.NO_ADDRESS, Failure.NO_CONNECTION)
 
 
 def test_a_connection_that_does_not_come_about_ends_in_time() -> None:
     async def main() -> None:
         async with serving(say_nothing) as address:  # silent where a TLS handshake should begin
-            await exchange(TCPTransport(address, secure=True, timeout=0.2))
+            await exchange(AsyncTCPTransport(address, secure=True, timeout=0.2))
 
     with pytest.raises(TransportError, match=r"no connection to 127.0.0.1:.* within 0.2 s") as caught:
         asyncio.run(main())
@@ -183,7 +183,7 @@ def test_a_connection_that_does_not_come_about_ends_in_time() -> None:
 
 def test_a_peer_that_takes_no_data_ends_in_time() -> None:
     async def main() -> None:
-        async with serving(say_nothing) as address, TCPTransport(address, timeout=0.2) as transport:
+        async with serving(say_nothing) as address, AsyncTCPTransport(address, timeout=0.2) as transport:
             while True:
                 await transport.send(b"x" * 1_000_000)
 
@@ -196,7 +196,7 @@ def test_cancelling_at_any_moment_loses_no_socket(host: str) -> None:
     async def main() -> None:
         async with serving(answer) as (_, port):
             for steps in range(40):
-                task = asyncio.create_task(exchange(TCPTransport((host, port))))
+                task = asyncio.create_task(exchange(AsyncTCPTransport((host, port))))
                 for _ in range(steps):
                     await asyncio.sleep(0)
                 task.cancel()
@@ -220,15 +220,40 @@ def test_a_dead_first_address_leaves_time_for_the_next(monkeypatch: pytest.Monke
             found = [(0, 0, 0, "", ("192.0.2.1", 0)), (0, 0, 0, "", ("127.0.0.1", 0))]
             monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
             monkeypatch.setattr(loop, "sock_connect", connected)
-            return await exchange(TCPTransport(("receiver.example", port), timeout=1))
+            return await exchange(AsyncTCPTransport(("receiver.example", port), timeout=1))
 
     assert asyncio.run(main()) == ANSWER
+
+
+def test_what_was_sent_goes_out_before_it_hangs_up() -> None:
+    """`send` returns while the system has not taken all yet."""
+
+    async def main() -> None:
+        full, received = asyncio.Event(), asyncio.Queue[int]()
+
+        async def read_later(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await full.wait()
+            received.put_nowait(len(await reader.read(-1)))
+
+        sent = 0
+        async with serving(read_later) as address:
+            async with AsyncTCPTransport(address) as transport:
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(0.2):
+                        while True:
+                            await transport.send(b"x" * 10_000)
+                            sent += 10_000
+            full.set()
+            async with asyncio.timeout(10):
+                assert await received.get() >= sent
+
+    asyncio.run(main())
 
 
 def test_cancelling_is_not_swallowed() -> None:
     async def main() -> bool:
         async with serving(say_nothing) as address:
-            task = asyncio.create_task(exchange(TCPTransport(address)))
+            task = asyncio.create_task(exchange(AsyncTCPTransport(address)))
             await asyncio.sleep(0.05)
             task.cancel()
             await asyncio.wait([task])
@@ -239,7 +264,7 @@ def test_cancelling_is_not_swallowed() -> None:
 
 def test_nothing_is_sent_without_a_connection() -> None:
     with pytest.raises(TransportError, match="not connected to"):
-        asyncio.run(TCPTransport(("127.0.0.1", 1)).send(b""))
+        asyncio.run(AsyncTCPTransport(("127.0.0.1", 1)).send(b""))
 
 
 def pin_of(certificate: Path) -> str:
@@ -289,7 +314,7 @@ def test_a_ca_file_does_not_excuse_another_name(certificate: Path, server_tls: s
 
     async def main() -> bytes:
         async with serving(answer, "127.0.0.2", server_tls) as address:
-            return await exchange(TCPTransport(address, secure=True, tls_verify=str(certificate)))
+            return await exchange(AsyncTCPTransport(address, secure=True, tls_verify=str(certificate)))
 
     with pytest.raises(TransportError, match=r"not trusted: IP address mismatch"):
         asyncio.run(main())
@@ -298,7 +323,7 @@ def test_a_ca_file_does_not_excuse_another_name(certificate: Path, server_tls: s
 def test_tls_to_a_receiver_without_tls() -> None:
     async def main() -> bytes:
         async with serving(talk_nonsense) as address:
-            return await exchange(TCPTransport(address, secure=True))
+            return await exchange(AsyncTCPTransport(address, secure=True))
 
     with pytest.raises(TransportError, match=r"TLS with 127.0.0.1:.* failed: no TLS on that port\?$") as caught:
         asyncio.run(main())
@@ -312,7 +337,7 @@ def test_tls_to_a_receiver_that_hangs_up_on_it() -> None:
 
     async def main() -> bytes:
         async with serving(hang_up) as address:
-            return await exchange(TCPTransport(address, secure=True))
+            return await exchange(AsyncTCPTransport(address, secure=True))
 
     with pytest.raises(TransportError, match=r"TLS with 127.0.0.1:.* failed: it closed the connection; no TLS"):
         asyncio.run(main())
@@ -337,7 +362,7 @@ def test_a_tls_peer_that_never_says_goodbye_is_left(server_tls: ssl.SSLContext) 
     async def main() -> bytes:
         async with asyncio.timeout(9):  # asyncio itself would wait 30 s
             async with serving(keep_open, tls=server_tls) as address:
-                return await exchange(TCPTransport(address, secure=True, tls_verify="none"))
+                return await exchange(AsyncTCPTransport(address, secure=True, tls_verify="none"))
 
     assert asyncio.run(main()) == ANSWER
 
@@ -356,7 +381,7 @@ def test_a_tls_peer_that_never_says_goodbye_is_left(server_tls: ssl.SSLContext) 
 )
 def test_a_bad_tls_verify_is_a_configuration_error(verify: str, said: str) -> None:
     with pytest.raises(ConfigError, match=f"tls_verify: .*{said}"):
-        TCPTransport(("127.0.0.1", 1), secure=True, tls_verify=verify)
+        AsyncTCPTransport(("127.0.0.1", 1), secure=True, tls_verify=verify)
 
 
 def test_a_file_without_certificates_is_a_configuration_error(tmp_path: Path) -> None:

@@ -176,3 +176,13 @@ def test_a_password_file_of_a_release_that_named_it_otherwise_is_not_forgotten(t
     Passwords(PasswordFile(tmp_path / "sosbridge.passwords" / "home.json"), Secret("first")).add(Secret("second"))
     with pytest.raises(StoreError, match="start the service once on the old store, then copy"):
         asyncio.run(copy(path, url))
+
+
+@pytest.mark.parametrize("action", ["backup", "restore-backup"])
+def test_a_database_is_backed_up_by_its_own_tools(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], action: str
+) -> None:
+    config = tmp_path / "sosbridge.toml"
+    config.write_text('[mqtt]\nhost = "127.0.0.1"\n[store]\nurl = "postgresql://sosbridge@db/sosbridge"\n', "utf-8")
+    assert call(["--config", str(config), action, str(tmp_path / "file")]) == 2
+    assert "back it up with pg_dump" in capsys.readouterr().err

@@ -167,6 +167,11 @@ def test_a_newer_schema_is_refused_and_left_alone(tmp_path: Path) -> None:
         assert db.execute(COUNT).fetchone() == (1,)
 
 
+def test_an_old_sqlite_is_refused_at_the_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sqlite3, "sqlite_version_info", (3, 34, 1))
+    assert "is too old; 3.35 is the oldest" in refused(tmp_path)
+
+
 def test_no_database_is_refused_in_words(tmp_path: Path) -> None:
     (tmp_path / "store.sqlite").write_bytes(b"these are notes, and long ones at that. " * 100)
     assert "not a SQLite file" in refused(tmp_path)

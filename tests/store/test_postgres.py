@@ -164,6 +164,42 @@ def test_a_last_commit_is_from_before_it_was_asked_for(url: Secret) -> None:
     asyncio.run(run())
 
 
+_WRITES = """
+import asyncio, sys
+from bridge.common.models import Secret
+from bridge.store.postgres.database import PostgresStore
+
+async def one(store, number):
+    await store.write(lambda db: db.execute("INSERT INTO panel (guid, content) VALUES (?, '')", (f"{number:06}",)))
+    print(number, flush=True)
+
+async def run():
+    async with await PostgresStore.open(Secret(sys.argv[1])) as store:
+        for start in range(0, 100_000, 5):
+            await asyncio.gather(*(one(store, start + each) for each in range(5)))
+
+asyncio.run(run())
+"""
+
+
+def test_what_was_confirmed_survives_a_crash_of_the_server() -> None:
+    with PostgresServer({"fsync": "on", "full_page_writes": "on", "synchronous_commit": "off"}) as server:
+        url = server.create("crash")
+        with subprocess.Popen([sys.executable, "-c", _WRITES, url], stdout=subprocess.PIPE, stderr=-3) as writer:
+            assert writer.stdout
+            for _ in range(100):
+                writer.stdout.readline()
+            server.stop("QUIT")
+            confirmed = 100 + len(writer.stdout.read().splitlines())
+        server.start()
+
+        async def run() -> int:
+            async with await PostgresStore.open(Secret(url)) as store:
+                return await count(store)
+
+        assert confirmed <= asyncio.run(run()) <= confirmed + 5
+
+
 # Commits in doubt
 
 

@@ -17,7 +17,7 @@ from support.outbox import HOME, NOW, clock, opened
 from bridge.common.clock import Clock
 from bridge.common.models import Result, Secret
 from bridge.common.problems import Kind
-from bridge.sos_access.client import SOSAccessClient
+from bridge.sos_access.client import AsyncSOSAccessClient
 from bridge.sos_access.connection import Connection, Dialer
 from bridge.sos_access.messages import RESPONSE_TO, AnyRequest, NewAuthResponse, Response, parse_request
 from bridge.sos_access.peer import Peer
@@ -182,7 +182,7 @@ class Bench:
         self.recorder = Recorder()
         self._wall, self._set_at = NOW, 1000.0  # when virtual time begins
         self.clock = own_clock or clock(lambda: self.wall)
-        client = SOSAccessClient("IK1", "SV301", OLD, "OPER", ("localhost", 1), use_single_receiver=True)
+        client = AsyncSOSAccessClient("IK1", "SV301", OLD, "OPER", ("localhost", 1), use_single_receiver=True)
         self.passwords = Passwords(PasswordFile(folder / "passwords" / HOME), OLD, receivers)
         self.line = Line(
             HOME, client, self.passwords,

@@ -28,8 +28,8 @@ _SMALL = {
 
 def programs() -> Path:
     """Return the directory of `initdb` and `postgres`; without them the tests fail."""
-    if found := sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb")):
-        return found[-1].parent
+    if found := list(Path("/usr/lib/postgresql").glob("*/bin/initdb")):
+        return max(found, key=lambda each: float(each.parts[-3])).parent
     found_in_path = shutil.which("initdb")
     assert found_in_path, "PostgreSQL is not installed: apt-get install postgresql"
     return Path(found_in_path).resolve().parent

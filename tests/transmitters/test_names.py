@@ -10,7 +10,7 @@ import pytest
 from support.line import OLD, Recorder
 from support.outbox import HOME, clock, command, entry, opened
 
-from bridge.sos_access.client import SOSAccessClient
+from bridge.sos_access.client import AsyncSOSAccessClient
 from bridge.sos_access.connection import Dialer
 from bridge.sos_access.peer import Peer
 from bridge.sos_access.resolver import Lookup, Resolver
@@ -26,7 +26,7 @@ pytestmark = pytest.mark.usefixtures("each_store")
 
 async def deliver(folder: Path, lookup: Lookup, port: int) -> None:
     """Start a transmitter whose receiver is at `receiver.test`, deliver one alarm, and stop it."""
-    client = SOSAccessClient("IK1", "SV301", OLD, "OPER", ("localhost", 1), use_single_receiver=True)
+    client = AsyncSOSAccessClient("IK1", "SV301", OLD, "OPER", ("localhost", 1), use_single_receiver=True)
     network = Network(Dialer(Resolver(lookup=lookup)))
     peers = {Route("primary"): Peer(("receiver.test", port))}
     line = Line(HOME, client, Passwords(PasswordFile(folder / "passwords"), OLD), peers, network, clock())

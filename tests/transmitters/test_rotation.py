@@ -19,7 +19,7 @@ from support.line import LOST, Answer, FakeDialer
 from bridge.common.clock import Clock
 from bridge.common.errors import StoreError
 from bridge.common.models import Command, Request, Secret
-from bridge.sos_access.client import SOSAccessClient
+from bridge.sos_access.client import AsyncSOSAccessClient
 from bridge.sos_access.messages import (
     RESPONSE_TO,
     AnyRequest,
@@ -87,7 +87,9 @@ class Site:
 
     def ask(self, request: Request) -> Response:
         """Exchange as the transmitter does; where a crash follows, what is not on disk is gone."""
-        client = SOSAccessClient("IK1", "SV301", self.configured, "OPER", ("localhost", 1), use_single_receiver=True)
+        client = AsyncSOSAccessClient(
+            "IK1", "SV301", self.configured, "OPER", ("localhost", 1), use_single_receiver=True
+        )
         peers = {Route("primary"): Peer(("primary", 1))}
         line = Line("home", client, self.passwords, peers, Network(self.receiver), Clock())
         self.receiver.tried.clear()
@@ -105,7 +107,7 @@ class Site:
         assert isinstance(response, NewAuthResponse)
         assert response.new_authentication
         if not crash:
-            self.passwords.add(response.new_authentication)
+            self.passwords.add(Secret(response.new_authentication))
 
     def lose(self, what: str, then: Callable[[], None]) -> None:
         self.receiver.lose = what

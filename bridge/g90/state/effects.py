@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, Final
 
@@ -49,6 +50,14 @@ _FIELDS: Final[dict[EventType, dict[str, Any]]] = {
     _E.WIFI_CONNECTED: {"wifi": True},
     _E.WIFI_DISCONNECTED: {"wifi": False},
 }
+_MARKS: Final[dict[EventType, Callable[[Sensor, Now], dict[str, Any]]]] = {
+    _E.TAMPER: lambda _sensor, _now: {"tamper": True},
+    _E.LOW_BATTERY: lambda _sensor, _now: {"battery_low": True},
+    _E.DOOR_OPEN_WHEN_ARMING: lambda _sensor, now: {"open_since": now.steady},
+    _E.SENSOR_CHANGED: lambda sensor, _now: {"tamper": _cleared(sensor.tamper)},
+}
+"""What an event says of its sensor beside whether it is on."""
+_ALARMS: Final = frozenset({_E.ALARM, _E.SOS})
 _ARMED: Final = frozenset({_E.ARMED_AWAY, _E.ARMED_HOME})
 _ACTED: Final = frozenset({_E.REMOTE_BUTTON, _E.RFID})
 
@@ -63,7 +72,7 @@ def locate(state: PanelState, report: Alert | Notice) -> int | None:
     if report.form is not Form.STATUS or not report.name:
         return report.event
     known = state.sensors.get(report.event)
-    if known is None or _is_named(known, report.name):
+    if known is None or known.name == report.name or _is_named(known, report.name):
         return report.event
     same = (
         s.index for s in state.sensors.values() if s.index % _ONE_BYTE == report.event and _is_named(s, report.name)
@@ -193,26 +202,25 @@ def _after_arming(sensor: Sensor, now: Now, *, armed: bool) -> Sensor:
 def _sensor(
     state: PanelState, sensor: Sensor, meaning: Interpretation, event: PanelEvent, now: Now, options: Options
 ) -> Sensor:
+    kind = event.type
     changes: dict[str, Any] = {"last_activity": event.at}
-    if event.type is _E.TAMPER:
-        changes["tamper"] = True
-    if event.type is _E.DOOR_OPEN_WHEN_ARMING:
-        changes["open_since"] = now.steady
-    if event.type is _E.LOW_BATTERY or sensor.battery_low is not None:
-        changes["battery_low"] = event.type is _E.LOW_BATTERY
-    if event.type is _E.SENSOR_CHANGED:
-        changes["tamper"] = _cleared(sensor.tamper)
+    if kind in _MARKS:
+        changes |= _MARKS[kind](sensor, now)
+    if sensor.battery_low and kind is not _E.LOW_BATTERY:
+        changes["battery_low"] = False
     if meaning.on is not None:
-        stays = _stays_on(state, sensor.type, event.type, options) if meaning.on else None
-        changes |= {"on": meaning.on, "off_at": None if stays is None else now.steady + stays}
+        stays = _stays_on(state, sensor.type, kind, options) if meaning.on else None
+        changes["on"], changes["off_at"] = meaning.on, None if stays is None else now.steady + stays
     return evolve(sensor, **changes)
 
 
 def _stays_on(state: PanelState, sensor_type: int | None, event: EventType, options: Options) -> float | None:
     """Return after how many seconds a sensor goes off; None if it reports its end."""
-    if event in (_E.ALARM, _E.SOS):
-        return options.motion_off if sensor_type == SensorType.MOTION else None
-    if sensor_type == SensorType.MOTION or event is _E.SENSOR_ACTIVITY:
+    if sensor_type == SensorType.MOTION:
+        return options.motion_off
+    if event in _ALARMS:
+        return None
+    if event is _E.SENSOR_ACTIVITY:
         return options.motion_off
     # Wired sensors send notices alone, and those on opening.
     silent = sensor_type == SensorType.WIRED

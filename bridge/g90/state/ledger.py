@@ -81,6 +81,8 @@ class Ledger:
     entries: tuple[Entry, ...] = ()
     newest: int = field(default=0, compare=False)
     """No entry has a later time by the panel's clock."""
+    untimed: float = field(default=float("-inf"), compare=False)
+    """No entry without such a time was heard later than this."""
 
     def __len__(self) -> int:
         return len(self.entries)
@@ -96,19 +98,24 @@ class Ledger:
 
     def added(self, entry: Entry) -> Ledger:
         """Return the ledger with a new event. What waits to be reported is never dropped."""
-        kept = self.entries
+        kept, new = self.entries, (entry,)
         if len(kept) >= MOST:
             spare = 0 if kept[0].due is None else next((i for i, old in enumerate(kept) if old.due is None), len(kept))
             kept = kept[:spare] + kept[spare + 1 :]
-        return Ledger((*kept, entry), max(self.newest, entry.time or 0))
+        return self._with(kept + new, entry)
 
     def replaced(self, place: int, entry: Entry) -> Ledger:
-        entries = (*self.entries[:place], entry, *self.entries[place + 1 :])
-        return Ledger(entries, max(self.newest, entry.time or 0))
+        return self._with((*self.entries[:place], entry, *self.entries[place + 1 :]), entry)
 
     def moved(self, place: int, entry: Entry) -> Ledger:
         """Return the ledger with `entry` as its last, in place of one that was heard too early."""
-        return Ledger((*self.entries[:place], *self.entries[place + 1 :], entry), max(self.newest, entry.time or 0))
+        return self._with((*self.entries[:place], *self.entries[place + 1 :], entry), entry)
+
+    def _with(self, entries: tuple[Entry, ...], entry: Entry) -> Ledger:
+        time = entry.time
+        if time is None:
+            return Ledger(entries, self.newest, max(self.untimed, entry.heard))
+        return Ledger(entries, max(self.newest, time), self.untimed)
 
     def find(self, slot: Slot, form: Form, time: int | None, heard: float) -> int | None:
         """Return the place of the event that a report in `form` belongs to, None for a new event."""
@@ -119,7 +126,9 @@ class Ledger:
             return next((place for place in reversed(near) if self._repeats(place, form, time, heard)), None)
         limit = HISTORY_S if form is Form.HISTORY else WITHOUT_TIME_S
         kind, sensor, _detail = slot
-        for place, entry in self._backwards():
+        entries, timed = self.entries, time is not None and heard - self.untimed > limit
+        for place in () if timed else range(len(entries) - 1, -1, -1):  # one form at least has to be without a time
+            entry = entries[place]
             if heard - entry.heard > limit:
                 return None
             its_kind, its_sensor, _its_detail = entry.slot

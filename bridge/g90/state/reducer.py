@@ -24,6 +24,7 @@ from dataclasses import replace
 from functools import lru_cache
 from typing import Any, Final
 
+from bridge.common.values import value
 from bridge.g90.state import history, ledger
 from bridge.g90.state.effects import earlier, effects, learn, locate, passed, taken
 from bridge.g90.state.history import Found
@@ -89,27 +90,38 @@ def _report(state: PanelState, report: Alert | Notice, now: Now, options: Option
         form, time, kind = Form.NOTICE, None, None
     if kind is None and known:
         kind = known.type
-    meaning = _meaning(report, index, kind)
+    said = _said(report, index, kind)
+    meaning = said.meaning
     if meaning.event is None and meaning.sensor is None:
         return _alarmed(state, form, now) if meaning.alarms else Step(state)
     if found is None:
         state = _synchronised(state, time, now)
-    state = learn(state, meaning, report.name, kind)
-    event = _event(state, report, meaning, kind, found or now)
+    if known is None or known.name != report.name or known.type != kind:
+        state = learn(state, meaning, report.name, kind)
+    event = _event(state, report, said, now)
+    if found is not None:
+        ended_by = found.ended_by if meaning.alarms else ()
+        event = replace(event, at=found.wall, missed=True, ended_by=ended_by)
     if meaning.event is None:
         return Step(evolve(state, **effects(state, meaning, event, now, options)))
     due = now.steady + BETTER_FORM_S if found is None and _waits(form, event) else None
-    entry = Entry(ledger.slot_of(event), event, {form: time}, now.steady, meaning.alarms, due, time)
-    place = state.ledger.place_of(found.entry) if found else None
-    if place is None:
-        place = state.ledger.find(entry.slot, form, time, now.steady)
-    if place is None and form is Form.NOTICE and entry.slot[0] == ledger.ARMING and _is_alerted(state):
-        place = state.ledger.held_back(entry.slot, now.steady)
-    if place is None and meaning.alarms and not event.over:
-        place = state.ledger.unexplained(entry)
+    entry = Entry(said.slot, event, {form: time}, now.steady, meaning.alarms, due, time)
+    place = _place(state, entry, form, found)
     if place is not None:
         return _known(state, place, entry, meaning, now, options)
     return _new(state, entry, meaning, now, options, superseded=found is not None and found.superseded)
+
+
+def _place(state: PanelState, report: Entry, form: Form, found: Found | None) -> int | None:
+    """Return the place of the event that `report` is another form of, None where it is a new one."""
+    place = state.ledger.place_of(found.entry) if found else None
+    if place is None:
+        place = state.ledger.find(report.slot, form, report.time, report.heard)
+    if place is None and form is Form.NOTICE and report.slot[0] == ledger.ARMING and _is_alerted(state):
+        place = state.ledger.held_back(report.slot, report.heard)
+    if place is None and report.alarms and not report.event.over:
+        place = state.ledger.unexplained(report)
+    return place
 
 
 def _new(
@@ -123,8 +135,8 @@ def _new(
         changes = effects(state, meaning, entry.event, now, options)
     if entry.due is not None:
         changes["due"] = earlier(changes.get("due", state.due), entry.due)
-    state = evolve(state, ledger=state.ledger.added(entry), contact=now.wall, **changes)
-    return Step(state, early if entry.due is not None else (*early, entry.event))
+    changes["ledger"], changes["contact"] = state.ledger.added(entry), now.wall
+    return Step(evolve(state, **changes), early if entry.due is not None else (*early, entry.event))
 
 
 def _known(state: PanelState, place: int, report: Entry, meaning: Interpretation, now: Now, options: Options) -> Step:
@@ -165,14 +177,26 @@ def _alarmed(state: PanelState, form: Form, now: Now) -> Step:
     return Step(evolve(state, **changes, **waiting))
 
 
-def _meaning(report: Alert | Notice, sensor: int | None, kind: int | None) -> Interpretation:
+@value(frozen=True, slots=True)
+class _Said:
+    """What all reports with the same numbers say."""
+
+    meaning: Interpretation
+    event: EventType
+    """A mere change of state is described as a closing, and never reported."""
+    slot: ledger.Slot
+    source: str
+    sensor_type: str | None
+
+
+def _said(report: Alert | Notice, sensor: int | None, kind: int | None) -> _Said:
     if isinstance(report, Notice):
-        return _meaning_of_notice(report.kind, sensor, report.value, kind)
-    return _meaning_of_alert(report.type, report.event, report.state, report.source, report.sensor_type, sensor, kind)
+        return _said_by_notice(report.kind, sensor, report.value, kind)
+    return _said_by_alert(report.type, report.event, report.state, report.source, report.sensor_type, sensor, kind)
 
 
 @lru_cache(maxsize=1024)
-def _meaning_of_alert(
+def _said_by_alert(
     number: int,
     event: int,
     code: int,
@@ -180,41 +204,43 @@ def _meaning_of_alert(
     sensor_type: int | None,
     sensor: int | None,
     kind: int | None,
-) -> Interpretation:
+) -> _Said:
     """Interpret an alert; the same few come all day."""
     alert = Alert(form=Form.STATUS, type=number, event=event, state=code, source=source, sensor_type=sensor_type)
     meaning = interpret(alert, kind)
-    return meaning if meaning.sensor is None else replace(meaning, sensor=sensor)
+    return _as_said(meaning if meaning.sensor is None else replace(meaning, sensor=sensor), source, kind)
 
 
 @lru_cache(maxsize=1024)
-def _meaning_of_notice(number: int, sensor: int | None, value: int | None, kind: int | None) -> Interpretation:
-    meaning = interpret(Notice(kind=number, sensor=sensor, value=value), kind)
+def _said_by_notice(number: int, sensor: int | None, action: int | None, kind: int | None) -> _Said:
+    meaning = interpret(Notice(kind=number, sensor=sensor, value=action), kind)
     if meaning.event is _E.SENSOR_ACTIVITY and kind in _DOORS:
-        return replace(meaning, event=_E.DOOR_OPENED)
-    return replace(meaning, on=None) if meaning.event is _E.DOOR_OPEN_WHEN_ARMING else meaning
+        meaning = replace(meaning, event=_E.DOOR_OPENED)
+    elif meaning.event is _E.DOOR_OPEN_WHEN_ARMING:
+        meaning = replace(meaning, on=None)
+    return _as_said(meaning, None, kind)
 
 
-def _event(
-    state: PanelState, report: Alert | Notice, meaning: Interpretation, kind: int | None, when: Now | Found
-) -> PanelEvent:
-    """Describe what `report` means; a mere change of state is described as a closing, and never reported."""
-    index = meaning.sensor
-    own = index is None
-    source, time = (source_name(report.source), report.time) if isinstance(report, Alert) else (None, None)
-    found = None if isinstance(when, Now) else when
+def _as_said(meaning: Interpretation, source: int | None, kind: int | None) -> _Said:
+    event, own = meaning.event or _E.DOOR_CLOSED, meaning.sensor is None
+    slot = ledger.slot_for(event, meaning.sensor, meaning.action)
+    return _Said(
+        meaning, event, slot, source_name(source) or ("panel" if own else "sensor"), None if own else type_name(kind)
+    )
+
+
+def _event(state: PanelState, report: Alert | Notice, said: _Said, now: Now) -> PanelEvent:
+    index = said.meaning.sensor
     return PanelEvent(
         guid=state.guid,
-        type=meaning.event or _E.DOOR_CLOSED,
-        at=when.wall,
+        type=said.event,
+        at=now.wall,
         sensor=index,
         name=None if index is None else state.sensors[index].name or None,
-        sensor_type=None if own else type_name(kind),
-        source=source or ("panel" if own else "sensor"),
-        action=meaning.action,
-        panel_time=time,
-        missed=found is not None,
-        ended_by=found.ended_by if found is not None and meaning.alarms else (),
+        sensor_type=said.sensor_type,
+        source=said.source,
+        action=said.meaning.action,
+        panel_time=report.time if isinstance(report, Alert) else None,
     )
 
 

@@ -5,6 +5,7 @@ Only the wall clock continues over a restart. If it was set back meanwhile, no t
 
 from __future__ import annotations
 
+import math
 from dataclasses import fields, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
@@ -117,7 +118,8 @@ def _read_entry(stored: Mapping[str, Any], moment: Callable[[float | None], floa
 
 
 def _ledger(entries: tuple[Entry, ...]) -> Ledger:
-    return Ledger(entries, max((entry.time or 0 for entry in entries), default=0))
+    untimed = max((entry.heard for entry in entries if entry.time is None), default=-math.inf)
+    return Ledger(entries, max((entry.time or 0 for entry in entries), default=0), untimed)
 
 
 def _event(event: PanelEvent) -> dict[str, object]:

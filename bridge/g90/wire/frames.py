@@ -15,6 +15,7 @@ from bridge.g90.wire.constants import VERSION
 
 _BASIC: Final = struct.Struct("<BBBBi")
 _VERSIONED: Final = struct.Struct("<BBBBiHH")
+_VERSION: Final = struct.Struct("<8xHH")
 HEADER_SIZE: Final = _BASIC.size
 VERSIONED_SIZE: Final = _VERSIONED.size
 LONGEST: Final = 64 * 1024
@@ -46,7 +47,7 @@ class Frame:
         """Return sequence and payload of a frame with the versioned header. Raises MessageError without one."""
         if len(self.raw) < _VERSIONED.size:
             raise MessageError(f"a message of {len(self.raw)} bytes without a versioned header")
-        version, sequence = _VERSIONED.unpack_from(self.raw)[-2:]
+        version, sequence = _VERSION.unpack_from(self.raw)
         if version != VERSION:
             raise MessageError(f"a message of version {version}, not {VERSION}")
         return sequence, self.raw[_VERSIONED.size :]
@@ -65,25 +66,30 @@ class FrameBuffer:
     """Splits the bytes of one direction of a connection into frames."""
 
     def __init__(self) -> None:
-        self._bytes = bytearray()
+        self._held = b""
+        self._at = 0
+        """Where in `_held` the next frame begins."""
 
     def __len__(self) -> int:
         """Return the number of bytes of frames that are incomplete or not taken yet."""
-        return len(self._bytes)
+        return len(self._held) - self._at
 
     def feed(self, data: bytes) -> None:
-        self._bytes += data
+        self._held, self._at = self._held[self._at :] + data, 0
 
     def take(self) -> Frame | None:
         """Return the next complete frame or None; raise `FrameError` for an invalid length."""
-        held = self._bytes
-        if len(held) < HEADER_SIZE:
+        held, begin = self._held, self._at
+        if len(held) - begin < HEADER_SIZE:
             return None
-        command, source, _flag, destination, length = _BASIC.unpack_from(held)
+        command, source, _flag, destination, length = _BASIC.unpack_from(held, begin)
         if not HEADER_SIZE <= length <= LONGEST:
             raise FrameError(f"message length {length} is out of range ({HEADER_SIZE} to {LONGEST})")
-        if len(held) < length:
+        end = begin + length
+        if len(held) < end:
             return None
-        raw = bytes(held[:length])
-        del held[:length]
-        return Frame(command, source, destination, raw)
+        if len(held) == end:
+            self._held, self._at = b"", 0
+        else:
+            self._at = end
+        return Frame(command, source, destination, held[begin:end])

@@ -25,13 +25,16 @@ PING: Final = basic(FrameCommand.HELLO, Direction.DEVICE, Direction.UNSPECIFIED)
 
 
 _D = Direction
-_KEY_PING: Final = (FrameCommand.HELLO, _D.DEVICE, _D.UNSPECIFIED)
-_KEY_RESPONSE: Final = (FrameCommand.HELLO, _D.UNSPECIFIED, _D.CLOUD)
+_KEY_PING: Final = (int(FrameCommand.HELLO), int(_D.DEVICE), int(_D.UNSPECIFIED))
+_KEY_RESPONSE: Final = (int(FrameCommand.HELLO), int(_D.UNSPECIFIED), int(_D.CLOUD))
 
 
 @dataclass(frozen=True, slots=True)
 class Ping:
     pass
+
+
+_PING: Final = Ping()
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,13 +91,14 @@ def parse(frame: Frame) -> FromPanel:
     """Parse one frame of a panel; raise `MessageError` for an unknown or invalid one."""
     key = (frame.command, frame.source, frame.destination)
     if key == _KEY_PING:
-        return Ping()
+        return _PING
     if key == _KEY_RESPONSE:
         return _response(frame.body)
     _sequence, payload = frame.versioned()
-    if key not in _PAYLOADS:
+    reader = _PAYLOADS.get(key)
+    if reader is None:
         raise MessageError("a message of unknown kind {:02x}/{:02x}/{:02x}".format(*key))
-    return _PAYLOADS[key](payload)
+    return reader(payload)
 
 
 def parse_from_cloud(frame: Frame) -> FromCloud:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import struct
 from functools import lru_cache
-from typing import Final
+from typing import Any, Final
 
 from bridge.common.text import clean
 from bridge.g90.wire.constants import AlertType, NoticeKind
@@ -16,7 +16,10 @@ _STATE: Final = struct.Struct("<2B34xi")
 _SENSOR: Final = struct.Struct("<4B32si")
 _TAIL: Final = bytes(68)
 _JSON: Final = json.JSONDecoder(strict=False)
+_WHITESPACE: Final = " \t\n\r"
+"""Of JSON; the decoder's own search for it takes as long as the rest."""
 _NAME_BYTES: Final = 32
+_ALERT_TYPES: Final = frozenset(AlertType)
 LAST_SENSOR: Final = 0xFFFF
 """Panels number sensors by two bytes at most."""
 _NOTIFICATION: Final = 170
@@ -28,15 +31,11 @@ def parse_status(payload: bytes) -> Alert:
     if len(payload) < _SENSOR.size:
         raise MessageError(f"a status change of {len(payload)} bytes, expected at least {_SENSOR.size}")
     kind, event, origin, state, name, time = _SENSOR.unpack_from(payload)
-    match kind:
-        case AlertType.STATE_CHANGE:
-            return Alert(form=Form.STATUS, type=kind, event=event, time=_moment(time))
-        case AlertType.SENSOR_ACTIVITY:
-            source, sensor_type = origin, None
-        case AlertType.ALARM | AlertType.PANEL_SOS:
-            source, sensor_type = None, origin
-        case _:
-            raise MessageError(f"a status change of unknown type {kind}")
+    if kind not in _ALERT_TYPES:
+        raise MessageError(f"a status change of unknown type {kind}")
+    if kind == AlertType.STATE_CHANGE:
+        return Alert(form=Form.STATUS, type=kind, event=event, time=_moment(time))
+    source, sensor_type = (origin, None) if kind == AlertType.SENSOR_ACTIVITY else (None, origin)
     return Alert(
         form=Form.STATUS,
         type=kind,
@@ -60,12 +59,13 @@ def build_status(alert: Alert) -> bytes:
 
 def parse_notification(payload: bytes) -> Report:
     """Parse the JSON of a notification; raise `MessageError` for anything but a known notice or alert."""
-    document = load_json(payload.partition(b"\0")[0])
-    match document:
-        case [170, [int(kind), list(data)]]:
+    document: Any = load_json(payload.partition(b"\0")[0])
+    match document:  # `int(kind)` as a pattern takes a microsecond
+        case [170, [kind, data]] if isinstance(kind, int) and isinstance(data, list):
             return _notice(kind, data)
-        case [208, [int(kind), int(event), int(source), int(state), name, guid, int(time), *_]]:
-            return _alert((kind, event, source, state), name, guid, time)
+        case [208, [kind, event, source, state, name, guid, time, *_]]:
+            if type(kind) is type(event) is type(source) is type(state) is type(time) is int:
+                return _alert((kind, event, source, state), name, guid, time)
     raise MessageError(f"a notification of an unknown form: {clean(repr(payload))}")
 
 
@@ -83,9 +83,14 @@ def build_notification(report: Report) -> bytes:
 def load_json(text: bytes) -> object:
     """Parse JSON as panels write it: names can be GBK or invalid UTF-8, and hold control characters."""
     try:
-        return _JSON.decode(_decoded(text))
+        content = _decoded(text).strip(_WHITESPACE)
+        document: object
+        document, end = _JSON.raw_decode(content)
     except (ValueError, RecursionError) as error:
         raise MessageError(f"invalid JSON: {clean(repr(text))}") from error
+    if end < len(content):
+        raise MessageError(f"invalid JSON: {clean(repr(text))}")
+    return document
 
 
 def _decoded(text: bytes) -> str:

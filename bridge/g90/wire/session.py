@@ -7,6 +7,8 @@ that of the first alert that has a valid one (PROTOCOL.md, Attribution of report
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from bridge.common.values import value
 from bridge.g90.wire.events import Alert
 from bridge.g90.wire.frames import FrameBuffer, MessageError
@@ -39,11 +41,15 @@ class ReceivedMessage:
 
 
 class PanelSession:
-    """The protocol of one connection. `host` and `port` are sent to the panel as its server."""
+    """The protocol of one connection. `host` and `port` are sent to the panel as its server.
 
-    def __init__(self, host: str, port: int) -> None:
+    `now` returns the Unix time to send to the panel, in seconds.
+    """
+
+    def __init__(self, host: str, port: int, now: Callable[[], int]) -> None:
         self._host = host
         self._port = port
+        self._now = now
         self._hello_answer = answer_hello(port)
         self._buffer = FrameBuffer()
         self.guid: str | None = None
@@ -51,8 +57,8 @@ class PanelSession:
     def feed(self, data: bytes) -> None:
         self._buffer.feed(data)
 
-    def read(self, now: int) -> ReceivedMessage | None:
-        """Return the next message, None until it is complete. `now`: Unix time in seconds.
+    def read(self) -> ReceivedMessage | None:
+        """Return the next message, None until it is complete.
 
         Raises `FrameError` if the stream cannot be split into messages any more.
         """
@@ -70,7 +76,7 @@ class PanelSession:
             case Hello(guid=guid):
                 self.guid, answer = guid, self._hello_answer
             case Discovery(guid=guid):
-                self.guid, answer = guid, answer_discovery(self._host, self._port, now)
-            case Alert(guid=str(guid)) if self.guid is None and is_guid(guid):
-                self.guid = guid
+                self.guid, answer = guid, answer_discovery(self._host, self._port, self._now())
+            case Alert() if self.guid is None and is_guid(message.guid or ""):
+                self.guid = message.guid
         return ReceivedMessage(message, frame.raw, answer)

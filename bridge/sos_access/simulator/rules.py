@@ -57,8 +57,8 @@ class Rules:
         status, info, arrival_time = int(status), info_for(status), local(at)
         if isinstance(request, NewAuthRequest) and status == Status.OK:
             password = self.accounts.rotate(request.transmitter_code)
-            return NewAuthResponse(status, info, arrival_time, request.reference, password)
-        return kind(status, info, arrival_time, request.reference)
+            return NewAuthResponse(status, info, password, arrival_time, request.reference)
+        return kind(status, info, arrival_time=arrival_time, reference=request.reference)
 
     def _judge_ping(self, transmitter_code: str, at: float) -> Status:
         if not self.heartbeats:
@@ -88,7 +88,7 @@ def refuse(raw: bytes, status: int, at: datetime) -> Response:
     reference = None if isinstance(request, Status) else request.reference
     if kind is NewAuthResponse and status == Status.OK:
         status = Status.OTHER_ERROR  # 0 needs a new password
-    return kind(int(status), info_for(status), local(at), reference)
+    return kind(int(status), info_for(status), arrival_time=local(at), reference=reference)
 
 
 def kind_of(request: AnyRequest | Status) -> Kind:

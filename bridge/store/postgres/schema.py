@@ -8,11 +8,10 @@ from __future__ import annotations
 
 from bridge.common.errors import StoreError
 from bridge.store.postgres.connection import Session
+from bridge.store.postgres.owner import NUMBERS_OF_A_SHARD
 
 _UPGRADES = 0x505C
 """The class of the advisory lock of an upgrade."""
-NUMBERS_OF_A_SHARD = 10**12
-"""Commands of shard K have numbers from K times this one on."""
 SHARED = "sosbridge"
 """The schema of what all nodes share."""
 

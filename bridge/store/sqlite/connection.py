@@ -30,6 +30,8 @@ _PRAGMAS = (
     # With memory-mapped pages an unreadable block would kill the process (SIGBUS) instead of being an error.
     "mmap_size = 0",
 )
+_OLDEST = (3, 35)
+"""Older SQLite knows no RETURNING: it would fail at the first alarm."""
 _LARGEST_CHECKED = 64 * 1024 * 1024
 """Bytes checked at start. A slow card (20 MB/s) reads them in about 3 s, for which alarms wait."""
 _BUSY_S = 5.0
@@ -144,6 +146,8 @@ def connect(path: Path, *, owned: bool = True) -> sqlite3.Connection:
     Unless it is `owned`, an older service may run on it, which would not find its tables any more: the schema is
     upgraded only while no service does.
     """
+    if sqlite3.sqlite_version_info < _OLDEST:
+        raise StoreError(f"the store {path}: SQLite {sqlite3.sqlite_version} is too old; 3.35 is the oldest")
     try:
         # Created here, not by SQLite, so that it is never readable by others.
         os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))

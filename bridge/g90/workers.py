@@ -1,0 +1,48 @@
+"""Tasks in which connections wait; kept for the next wait, since a task costs as much as a report."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Final, Protocol
+
+Rest = Callable[[], Awaitable[object]]
+"""What is left to do of a message."""
+_MOST_IDLE: Final = 32
+"""A storm of reports leaves no more behind; each takes a kilobyte."""
+
+
+class Waiting(Protocol):
+    """What a worker needs of a connection."""
+
+    def proceed(self) -> Rest | None:
+        """Go on after what was waited for; return what has to be waited for next."""
+
+
+class Workers:
+    """Has one task for each connection that waits at the moment."""
+
+    def __init__(self, tasks: asyncio.TaskGroup) -> None:
+        self.tasks = tasks
+        self._loop = asyncio.get_running_loop()
+        self._idle: list[asyncio.Future[tuple[Rest, Waiting]]] = []
+
+    def perform(self, rest: Rest, connection: Waiting) -> None:
+        """Carry out `rest`, and then what the connection goes on with."""
+        while self._idle:
+            waiter = self._idle.pop()
+            if not waiter.done():  # cancelled
+                waiter.set_result((rest, connection))
+                return
+        self.tasks.create_task(self._run(rest, connection), name="panel server: worker")
+
+    async def _run(self, rest: Rest | None, connection: Waiting) -> None:
+        while True:
+            while rest:
+                await rest()
+                rest = connection.proceed()
+            if len(self._idle) >= _MOST_IDLE:
+                return
+            waiter = self._loop.create_future()
+            self._idle.append(waiter)
+            rest, connection = await waiter
