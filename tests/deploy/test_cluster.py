@@ -9,15 +9,17 @@ import shutil
 import stat
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Self
 
 import psycopg
 import pytest
 import yaml
 from deploy.kit import DEPLOY, TOP, prepared, run
-from support.postgres import PostgresServer, _user, free_port, programs
+from support.postgres import PostgresServer, _user, programs
 
 from bridge.cli.parser import parser
 from bridge.config.sources import load
@@ -169,7 +171,7 @@ class Server(PostgresServer):
         self._scripts = scripts
         self._follows = follows
 
-    def __enter__(self) -> Server:
+    def __enter__(self) -> Self:
         if (user := _user()) is not None:
             shutil.chown(self._folder, user)
         follows = {"FOLLOWS": "127.0.0.1", "PORT": str(self._follows.port)} if self._follows else {}
@@ -179,14 +181,19 @@ class Server(PostgresServer):
         path = f"{self._scripts}:{programs()}:{os.environ['PATH']}"
         environment = {"PATH": path, "PGDATA": str(self.data), "SECRETS": str(self._scripts / "secrets"), **follows}
         self._run(["env", "-i", *(f"{name}={value}" for name, value in environment.items()), str(CLUSTER / "database")])
+        self.start()
         return self
+
+    def url(self, database: str) -> str:
+        return f"postgresql://sosbridge:secret-of-database@127.0.0.1:{self.port}/{database}"
 
 
 @pytest.fixture
 def scripts() -> Iterator[Path]:
     """A program in place of the server, and the secrets."""
-    folder = Path(f"/tmp/sosbridge-cluster-{free_port()}")  # noqa: S108 - the user of PostgreSQL has to reach it
-    (folder / "secrets").mkdir(parents=True)
+    folder = Path(tempfile.mkdtemp(prefix="sosbridge-cluster-"))
+    folder.chmod(0o755)
+    (folder / "secrets").mkdir()
     for name in ("database", "replication"):
         (folder / "secrets" / name).write_text(f"secret-of-{name}")
     _script(folder / "postgres", f'case $1 in --single) exec {programs() / "postgres"} "$@" ;; esac')
@@ -194,25 +201,20 @@ def scripts() -> Iterator[Path]:
     shutil.rmtree(folder)
 
 
-def test_a_server_and_its_standby_are_made_by_the_script(scripts: Path, tmp_path: Path) -> None:
+def test_a_server_and_its_standby_are_made_by_the_script(scripts: Path) -> None:
     with Server(scripts) as first:
-        first.start_made()
         with Server(scripts, first) as second:
-            second.start_made()
-            url = f"host=127.0.0.1 dbname=sosbridge user=sosbridge password=secret-of-database"
-            with psycopg.connect(f"{url} port={first.port}", autocommit=True) as session:
+            with first.connect("sosbridge") as session:
                 session.execute("CREATE TABLE it (a int)")
                 end = time.monotonic() + 20
                 while not session.execute("SELECT 1 FROM pg_stat_replication WHERE state = 'streaming'").fetchone():
                     assert time.monotonic() < end
                     time.sleep(0.1)
-            with psycopg.connect(f"{url} port={second.port}") as session:
-                assert session.execute("SELECT pg_is_in_recovery(), current_setting('server_encoding')").fetchone() == (
-                    True,
-                    "UTF8",
-                )
+            with second.connect("sosbridge") as session:
+                sql = "SELECT pg_is_in_recovery() AS follows, current_setting('server_encoding') AS encoding"
+                assert session.execute(sql).fetchone() == {"follows": True, "encoding": "UTF8"}
         with pytest.raises(psycopg.OperationalError, match="password authentication failed"):
-            psycopg.connect(f"host=127.0.0.1 port={first.port} dbname=sosbridge user=sosbridge password=x")
+            psycopg.connect(first.url("sosbridge").replace("secret-of", "not-secret-of"))
 
 
 # The cold spare

@@ -31,7 +31,9 @@ OURS = sorted(name for name in SERVICES if name != "homeassistant")  # that imag
 def locked(file: str) -> dict[str, str]:
     """Return the versions in a lock; each has hashes."""
     text = (DEPLOY / file).read_text()
-    found = re.findall(r"^([a-z0-9-]+)==(\S+) \\\n((?:    --hash=sha256:[0-9a-f]{64}(?: \\)?\n)+)", text, re.MULTILINE)
+    found = re.findall(
+        r"^([a-z0-9-]+)==(\S+)(?: ;[^\\\n]+)? \\\n((?:    --hash=sha256:[0-9a-f]{64}(?: \\)?\n)+)", text, re.MULTILINE
+    )
     assert len(found) == len(re.findall(r"^\S+==", text, re.MULTILINE)), "a version without a hash"
     return {name: version for name, version, _ in found}
 
