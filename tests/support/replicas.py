@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import time
+from collections.abc import Mapping
 from contextlib import ExitStack
 from typing import Any, Self
 
@@ -17,8 +18,8 @@ _WITHIN_S = 60.0
 class Standby(PostgresServer):
     """A server that follows another from within the block on, until it is promoted."""
 
-    def __init__(self, primary: PostgresServer) -> None:
-        super().__init__(_REPLICATED)
+    def __init__(self, primary: PostgresServer, settings: Mapping[str, str] = {}) -> None:
+        super().__init__({**_REPLICATED, **settings})
         self._primary = primary
 
     def __enter__(self) -> Self:
@@ -33,15 +34,16 @@ class Standby(PostgresServer):
 class Pair:
     """Two servers, one of them the primary, whose commits wait for the other."""
 
-    def __init__(self) -> None:
+    def __init__(self, settings: Mapping[str, str] = {}) -> None:
+        self._settings = settings
         self.primary = 0
         """Which of `servers` is the primary."""
         self.servers: list[PostgresServer] = []
         self._stacks = ExitStack(), ExitStack()
 
     def __enter__(self) -> Self:
-        self.servers.append(self._stacks[0].enter_context(PostgresServer(_REPLICATED)))
-        self.servers.append(self._stacks[1].enter_context(Standby(self.servers[0])))
+        self.servers.append(self._stacks[0].enter_context(PostgresServer({**_REPLICATED, **self._settings})))
+        self.servers.append(self._stacks[1].enter_context(Standby(self.servers[0], self._settings)))
         self.set_synchronous("*")
         return self
 
@@ -74,7 +76,7 @@ class Pair:
         """Make the server that is not the primary its synchronous standby, from a copy."""
         other = 1 - self.primary
         self._stacks[other].close()
-        self.servers[other] = self._stacks[other].enter_context(Standby(self.current))
+        self.servers[other] = self._stacks[other].enter_context(Standby(self.current, self._settings))
         self.set_synchronous("*")
 
 
