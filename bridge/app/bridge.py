@@ -213,6 +213,9 @@ class Bridge:
     async def report(self, transmitter: str, month: Month) -> str | None:
         return await web.report(self._settings, self._store, self._outbox, transmitter, month)
 
+    async def counters(self) -> Mapping[str, object]:
+        return await self.status.health()
+
     def state(self) -> str:
         return ""
 

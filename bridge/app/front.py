@@ -27,7 +27,7 @@ def front(
     """Return what runs, by name. `ready`: the start is over."""
     path, state = settings.store.path, served.state
     found = {
-        "health": health.serve(path, served.hanging, problems, state),
+        "health": health.serve(path, served.hanging, problems, state, served.counters),
         "watchdog": watchdog.watch(manager, ready, served.hanging, state if settings.store.url else None),
     }
     if board is not None:

@@ -6,29 +6,35 @@ import asyncio
 import logging
 import os
 import socket
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 
-from bridge.app.health_client import ANSWER_S, address, socket_path
+from bridge.app.health_client import ANSWER_S, DETAILS, address, socket_path
+from bridge.app.log_lines import kept
 from bridge.app.watchdog import found
+from bridge.common.errors import StoreError
 from bridge.common.problems import About, Problems
 from bridge.common.text import timestamp
 
 log = logging.getLogger(__name__)
 
 
-def described(hanging: list[str], problems: Problems, state: str = "") -> str:
+Line = tuple[str, ...]
+
+
+def described(hanging: list[str], problems: Problems, state: str = "", more: Sequence[Line] = ()) -> str:
     """Return the answer to a health check: a line for each thing that hangs, problem and unknown state.
 
-    `state` is what the node does in its cluster. Fields are separated by tabs; the last line is `end`.
+    `state` is what the node does in its cluster, and `more` follows. Fields are separated by tabs; the last line is
+    `end`.
     """
-    lines: list[tuple[str, ...]] = [("state", state)] if state else []
+    lines: list[Line] = [("state", state)] if state else []
     lines += [("hangs", name) for name in hanging]
     found = [(_owner(each.about), each) for each in problems]
     lines += [("problem", each.kind, owner, timestamp(each.since), each.text) for owner, each in found]
     doubted = {_owner(about) for _, about in problems.doubts} - {owner for owner, _ in found}
     lines += [("unknown", owner) for owner in sorted(doubted)]
-    return "".join("\t".join(line) + "\n" for line in (*lines, ("end",)))
+    return "".join("\t".join(line) + "\n" for line in (*lines, *more, ("end",)))
 
 
 def _owner(about: About) -> str:
@@ -40,13 +46,25 @@ async def serve(
     hanging: Callable[[], Awaitable[list[str]]],
     problems: Problems,
     state: Callable[[], str] = str,
+    counters: Callable[[], Awaitable[Mapping[str, object]]] | None = None,
 ) -> None:
-    """Answer until cancelled with what hangs, what is wrong, and the node's state in its cluster."""
+    """Answer until cancelled with what hangs, what is wrong, and the node's state in its cluster.
 
-    async def answer(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    To a request for details also with `counters` and the last lines of the log.
+    """
+
+    async def details() -> list[Line]:
+        try:
+            values = await counters() if counters else {}
+        except StoreError as error:
+            values = {"store": error}
+        return [*(("counter", name, str(value)) for name, value in values.items()), *(("log", each) for each in kept())]
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             async with asyncio.timeout(ANSWER_S):
-                writer.write(described(await found(hanging, ANSWER_S / 2), problems, state()).encode())
+                more = await details() if await reader.read(len(DETAILS)) == DETAILS else ()
+                writer.write(described(await found(hanging, ANSWER_S / 2), problems, state(), more).encode())
                 await writer.drain()
         except (OSError, TimeoutError):
             pass

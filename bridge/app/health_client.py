@@ -12,6 +12,8 @@ import time
 from bridge.common.errors import BridgeError
 
 ANSWER_S = 5.0
+DETAILS = b"details"
+"""The request for counters and log beside the problems."""
 _LONGEST_PATH = 100
 """A socket's path has 108 bytes at most."""
 
@@ -23,7 +25,8 @@ class UnhealthyError(BridgeError):
 class Report:
     """What hangs, the problems as [kind, owner, since, text], and the owners that are not checked yet.
 
-    `state` is what the node does in its cluster, such as standby; '' without one.
+    `state` is what the node does in its cluster, such as standby; '' without one. With `details`: the counters of
+    TOPICS.md (Bridge health) by name, and the last lines of the log.
     """
 
     def __init__(self, lines: list[list[str]]) -> None:
@@ -31,6 +34,8 @@ class Report:
         self.problems = [fields for what, *fields in lines if what == "problem"]
         self.state = next((name for what, name, *_ in lines if what == "state"), "")
         self.unknown = [owner for what, owner, *_ in lines if what == "unknown"]
+        self.counters = {name: value for what, name, value, *_ in (line for line in lines if line[0] == "counter")}
+        self.log = ["\t".join(words) for what, *words in lines if what == "log"]
 
 
 def socket_path(store: str | os.PathLike[str]) -> str:
@@ -49,10 +54,11 @@ def address(path: str) -> tuple[str, int]:
     return f"/proc/self/fd/{directory}/{name}", directory
 
 
-def ask(store: str | os.PathLike[str]) -> Report:
+def ask(store: str | os.PathLike[str], *, details: bool = False) -> Report:
     """Ask the bridge that runs on `store`. Raises UnhealthyError where none answers."""
     try:
-        lines = [line.split("\t") for line in _answer(socket_path(store)).splitlines()]
+        answer = _answer(socket_path(store), DETAILS if details else b"")
+        lines = [line.split("\t") for line in answer.split("\n")[:-1]]
     except TimeoutError:
         raise UnhealthyError(f"the bridge does not answer within {ANSWER_S:.0f} s: it hangs") from None
     except PermissionError:
@@ -64,13 +70,18 @@ def ask(store: str | os.PathLike[str]) -> Report:
     return Report(lines[:-1])
 
 
-def _answer(path: str) -> str:
+def _answer(path: str, request: bytes) -> str:
     found, ends = b"", time.monotonic() + ANSWER_S
     connection = _socket.socket(_socket.AF_UNIX)
     name, directory = address(path)
     try:
         connection.settimeout(ANSWER_S)
         connection.connect(name)
+        try:
+            connection.sendall(request)
+            connection.shutdown(_socket.SHUT_WR)
+        except OSError:  # it broke off at once: what it sent says more
+            pass
         while piece := connection.recv(65536):
             found += piece
             connection.settimeout(max(ends - time.monotonic(), 0.001))

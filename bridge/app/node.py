@@ -49,10 +49,12 @@ _STOP_S = 4.4
 """What a stop waits for bridges; after it the process ends without them."""
 _CLOSE_S = 0.2
 """What the end of a store's session waits for; usually it takes milliseconds."""
+_ANSWERS_S = 5.0
+"""How long a look at the cluster may take; usually it takes milliseconds."""
 _MOVES_S = 10.0
 """How long a shard that is moved is left to the node that it is moved to."""
-_RELEASED, _MOVES = "released", "moves"
-"""Notifications."""
+_MOVES = "moves"
+"""The notification that a shard is moved."""
 
 
 class Node:
@@ -75,6 +77,7 @@ class Node:
         self._not_before: dict[int, float] = {}
         """Until when a shard is left to others, if these could take it."""
         self._free_since: dict[int, float] = {}
+        """When each shard that nobody owns was found so."""
         self._stopping = False
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -141,7 +144,7 @@ class Node:
             try:
                 self._membership = await Membership.join(self._url, self._name, __version__, self._digest, shards)
             except BusyError:  # the session of a process that was killed may live on for a while
-                if loop.time() > until:
+                if loop.time() > until and not self._joined.is_set():
                     raise
                 await asyncio.sleep(_AGAIN_S)
         self._problems.set(Kind.STORE_FAILED, None)
@@ -151,11 +154,15 @@ class Node:
         membership = self._membership
         assert membership is not None  # noqa: S101 - joined
         while True:
-            self._cluster = await membership.look(broker=self._broker)
+            try:
+                async with asyncio.timeout(_ANSWERS_S):
+                    self._cluster = await membership.look(broker=self._broker)
+            except TimeoutError:
+                raise StoreError("the database does not answer") from None
             if not self._joined.is_set():
                 self._joined.set()
                 log.info("node %s: %s", self._name, self.state())
-            standby_check.report(self._cluster, self._name, self._digest, self._reports)
+            standby_check.report(self._cluster, self._name, self._digest, self._reports, self._unowned())
             for shard in range(self._settings.store.shards):
                 if self._may_take(shard):
                     self._owning[shard] = tasks.create_task(self._own_shard(shard), name=f"shard {shard}")
@@ -171,6 +178,13 @@ class Node:
         if what == "request" and bridge is not None and bridge.requests is not None:
             bridge.requests.news.set()
 
+    def _unowned(self) -> list[int]:
+        """Return the shards that nobody has taken for a while."""
+        now = asyncio.get_running_loop().time()
+        free = [shard for shard in range(self._settings.store.shards) if shard not in self._cluster.owners]
+        self._free_since = {shard: self._free_since.get(shard, now) for shard in free}
+        return [shard for shard, since in self._free_since.items() if now - since > standby_check.GRACE_S]
+
     @property
     def _reports(self) -> Problems:
         """Where problems of the cluster are noted: the owner of shard 0 publishes them."""
@@ -179,17 +193,14 @@ class Node:
     # Shards
 
     def _may_take(self, shard: int) -> bool:
-        now = asyncio.get_running_loop().time()
-        if shard in self._cluster.owners:
-            self._free_since.pop(shard, None)
-        free_since = self._free_since.setdefault(shard, now)
         if self._stopping or shard in self._owning or shard in self._cluster.owners or len(self._owning) >= self._most:
             return False
         if not any(each.broker for each in self._successors()):
             return True
+        now = asyncio.get_running_loop().time()
         rests = self._not_before.get(shard, 0.0) - now
         head_start = _HEAD_START_S * (2 if rests > _REST_S - _FRESH_S else 1)
-        return (self._broker is not False and rests <= 0) or now - free_since > head_start
+        return (self._broker is not False and rests <= 0) or now - self._free_since[shard] > head_start
 
     def _successors(self) -> list[Member]:
         return self._cluster.successors(self._name)
@@ -211,13 +222,11 @@ class Node:
             await asyncio.sleep(_AGAIN_S)
         finally:
             del self._owning[shard]
-        if self._membership is not None:
-            with suppress(StoreError, TimeoutError):
-                await self._membership.notify(f"{_RELEASED} {shard}")
 
     async def _serve(self, shard: int, store: PostgresStore) -> None:
         """Run the bridge of a shard until it is given up or lost."""
-        ownership = Ownership(store, self._name, shard, self._settings.store.lease, self._successors)
+        settings, lease = of_shard(self._settings, shard), self._settings.store.lease
+        ownership = Ownership(store, self._name, shard, lease, self._successors, lambda: self._membership is not None)
         place = Place(
             ownership,
             await _homes(store),
@@ -226,7 +235,7 @@ class Node:
             partial(self._move, ownership),
             self._board,
         )
-        bridge = Bridge(of_shard(self._settings, shard), store, place=place)
+        bridge = Bridge(settings, store, place=place)
         log.info("node %s owns shard %d", self._name, shard)
         self._problems.set(Kind.STANDBY_MISSING, None)
         self._problems.set(Kind.CONFIGURATION_DIFFERS, None)
@@ -248,7 +257,7 @@ class Node:
                 rests = asyncio.get_running_loop().time() + _REST_S
                 self._not_before[shard] = max(rests, self._not_before.get(shard, 0.0))
             if self._board is not None:
-                self._board.forget()
+                self._board.forget([each.name for each in settings.transmitters], bridge=shard == 0)
 
     async def _move(self, ownership: Ownership, to: str) -> bool:
         """Give a shard to the node `to`; return False if that cannot take it."""
@@ -297,6 +306,10 @@ class Node:
             if (found := await each.report(transmitter, month)) is not None:
                 return found
         return None
+
+    async def counters(self) -> Mapping[str, object]:
+        values = {shard: await each.counters() for shard, each in self._bridges.items()}
+        return {f"shard {shard} {name}": value for shard, found in values.items() for name, value in found.items()}
 
     def state(self) -> str:
         if not self._joined.is_set():

@@ -30,6 +30,8 @@ _EACH_S = 1.0
 _LOOK_S = 0.02
 _AWAY_S = 5.0
 """How long the broker may be away until a node that reaches it gets the shard."""
+_SILENT_S = 10.0
+"""A database that is silent for so long may have been replaced by another one."""
 _THROWN_OUT_S = 30.0
 _THROWN_OUT = 2
 """So often within `_THROWN_OUT_S`: another client has our id, and takes turns with us."""
@@ -39,9 +41,19 @@ class Ownership(Owner):
     """The ownership of one shard, from the moment that its store is open."""
 
     def __init__(
-        self, store: PostgresStore, node: str, shard: int, lease_s: float, successors: Callable[[], Sequence[Node]]
+        self,
+        store: PostgresStore,
+        node: str,
+        shard: int,
+        lease_s: float,
+        successors: Callable[[], Sequence[Node]],
+        reachable: Callable[[], bool],
     ) -> None:
-        """`successors` returns the other nodes that could take the shard over now."""
+        """`successors` returns the other nodes that could take the shard over now.
+
+        `reachable` returns whether another session of this node reaches the database.
+        """
+        self._reachable = reachable
         self.shard = shard
         self.stop = asyncio.Event()
         """Set to give the shard up in order."""
@@ -61,7 +73,7 @@ class Ownership(Owner):
     @property
     def ending(self) -> Ending:
         """How the MQTT session is to end now."""
-        if self._store.lost.is_set():
+        if not self.permit():
             return Ending.LOST
         return Ending.HAND_OVER if self._successors() else Ending.OFFLINE
 
@@ -70,6 +82,7 @@ class Ownership(Owner):
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._prove_regularly(), name=f"shard {self.shard}: proof of life")
             tasks.create_task(self._watch_broker(online), name=f"shard {self.shard}: watch the broker")
+            tasks.create_task(self._watch_database(), name=f"shard {self.shard}: watch the database")
             await self._store.lost.wait()
             raise LostError(f"shard {self.shard} is lost: {self._store.failure or 'the database ended the session'}")
 
@@ -92,6 +105,16 @@ class Ownership(Owner):
                 since = now()
             elif now() - since > _AWAY_S and (better := [each.name for each in self._successors() if each.broker]):
                 self.release(f"the broker does not answer this node, but {', '.join(better)}")
+            await asyncio.sleep(_EACH_S)
+
+    async def _watch_database(self) -> None:
+        """Raise LostError where the database answers nothing any more, and does not end the session either."""
+        since = boot_clock()
+        while True:
+            if self.permit() or self._reachable():
+                since = boot_clock()
+            elif boot_clock() - since > _SILENT_S:
+                raise LostError(f"shard {self.shard} is lost: the database does not answer")
             await asyncio.sleep(_EACH_S)
 
     def release(self, why: str) -> None:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import signal
 
 from bridge.app.bridge import Bridge, run_once
 from bridge.common.extras import require
+from bridge.common.stop import stop_signals
 from bridge.config.settings import Settings
 from bridge.panels.events import check_stored
 from bridge.store.sqlite.lock import hold
@@ -17,12 +17,8 @@ log = logging.getLogger(__name__)
 
 
 async def run(settings: Settings) -> None:
-    """Run the service until SIGTERM or SIGINT. Raises ConfigError, BusyError or StoreError."""
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
-    with hold(settings.store.path):
+    """Run the service until SIGTERM, SIGINT or SIGHUP. Raises ConfigError, BusyError or StoreError."""
+    with stop_signals() as stop, hold(settings.store.path):
         if settings.store.url is None:
             await _run_alone(settings, stop)
         else:

@@ -74,10 +74,11 @@ class BridgeStatus:
         """Publish `bridge/health` each minute until cancelled."""
         while True:
             with tolerated(log):
-                self._outgoing.state(self._topics.bridge("health"), json.dumps(await self._health()))
+                self._outgoing.state(self._topics.bridge("health"), json.dumps(await self.health()))
             await asyncio.sleep(_HEALTH_S)
 
-    async def _health(self) -> dict[str, object]:
+    async def health(self) -> dict[str, object]:
+        """Return the counters (TOPICS.md, Bridge health). Raises StoreError."""
         counts = [await self._outbox.counts(name) for name in self._transmitters]
         lines = self._transmitters.values()
         return {

@@ -39,6 +39,9 @@ class Served(Protocol):
     async def report(self, transmitter: str, month: Month) -> str | None:
         """Return a report as a page; None: no such transmitter here."""
 
+    async def counters(self) -> Mapping[str, object]:
+        """Return the counters by name (TOPICS.md, Bridge health). Raises StoreError."""
+
     def state(self) -> str:
         """Return what this node does in its cluster, such as standby; '' without one."""
 

@@ -6,9 +6,10 @@ import argparse
 import asyncio
 import sys
 from dataclasses import fields, replace
+from typing import Literal
 
-from bridge.app.build import Homes, line
-from bridge.cli.common import add_transmitter_option, coloured, find_transmitter
+from bridge.app.build import Homes, line, topics
+from bridge.cli.common import coloured, find_transmitter
 from bridge.cli.stores import homes
 from bridge.common.errors import BusyError, StoreError
 from bridge.common.models import Alarm, Secret
@@ -24,46 +25,20 @@ from bridge.transmitters.line import Line
 _OPTIONS = [field.name for field in fields(Alarm) if field.name not in ("event_code", "urgent")]
 
 
-def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    _register_alarm(commands)
-    ping = commands.add_parser("ping")
-    ping.set_defaults(run=send_ping)
-    rotate = commands.add_parser(
-        "rotate",
-        description="Ask the receiver for a new password and store it beside the outbox, where the service finds it. "
-        "Does not work while the service runs: publish to .../auth/rotate instead.",
-    )
-    rotate.set_defaults(run=rotate_password)
-    for parser in (ping, rotate):
-        parser.add_argument("--reference", metavar="TEXT", help="shown in the receiver's log")
-        add_transmitter_option(parser)
+async def raise_alarm(args: argparse.Namespace) -> int:
+    return await _send(args, "AL")
 
 
-def _register_alarm(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    alarm = commands.add_parser("alarm")
-    kinds = alarm.add_subparsers(metavar="KIND", required=True)
-    for kind, alarm_type in (("raise", "AL"), ("restore", "RE")):
-        parser = kinds.add_parser(
-            kind,
-            help=f"send one alarm ({alarm_type})",
-            description="Send one alarm to the receiver, without MQTT and without the outbox. This is a real alarm: "
-            "inform the alarm receiving centre first.",
-            epilog=f"example: sosbridge alarm {kind} BA --section 1 --section-text House",
-        )
-        parser.add_argument("event_code", help="for example BA (burglary) or FA (fire)")
-        for option in _OPTIONS:
-            name = option.replace("_", " ")
-            parser.add_argument(f"--{name.replace(' ', '-')}", metavar="TEXT", help=f"{name} of the alarm")
-        parser.set_defaults(run=send_alarm, alarm_type=alarm_type)
-        add_transmitter_option(parser)
+async def restore_alarm(args: argparse.Namespace) -> int:
+    return await _send(args, "RE")
 
 
-async def send_alarm(args: argparse.Namespace) -> int:
+async def _send(args: argparse.Namespace, alarm_type: Literal["AL", "RE"]) -> int:
     each, sender = await _sender(args)
     alarm, warnings = prepare(Alarm(args.event_code, **{name: getattr(args, name) for name in _OPTIONS}))
     for warning in warnings:
         print(coloured(f"warning: {warning}", good=None))
-    _report(each, await sender.exchange(sender.client.prepared_request(alarm, args.alarm_type)))
+    _report(each, await sender.exchange(sender.client.prepared_request(alarm, alarm_type)))
     return 0
 
 
@@ -89,10 +64,14 @@ async def _sender(args: argparse.Namespace) -> tuple[TransmitterSettings, Line]:
 async def rotate_password(args: argparse.Namespace) -> int:
     settings = args.load_settings()
     each = find_transmitter(settings, args.transmitter)
+    topic = topics(settings).of(each.name, "auth/rotate")
+    instead = f"publish to it: mosquitto_pub -q 1 -t {topic} -n"
     if settings.store.url is not None:
-        topic = f"{settings.mqtt.base_topic}/transmitter/{each.name}/auth/rotate"
-        raise BusyError(f"nodes share the passwords, and the owner changes them; publish on {topic}")
-    with hold(settings.store.path):
+        raise BusyError(f"nodes share the passwords, and the owner changes them; {instead}")
+    path = settings.store.path
+    if is_held(path):
+        raise BusyError(f"the store {path} is in use by a running sosbridge; {instead}")
+    with hold(path):
         sender = _line(settings, each, await homes(settings), owner=True)
         if (refusal := await sender.rotation_refusal()) is not None:
             raise StoreError(refusal)

@@ -29,6 +29,15 @@ def count(text: str) -> int:
     return number(text, 1, 10**9)
 
 
+def row(text: str) -> int:
+    """Return a number of the outbox."""
+    return number(text, 0, 10**18)
+
+
+def retries(text: str) -> int:
+    return number(text, 0, 999)
+
+
 def seconds(text: str) -> float:
     """Return a time of 0 to 3600 seconds."""
     try:

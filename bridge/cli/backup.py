@@ -11,28 +11,8 @@ from bridge.store.sqlite import backup
 from bridge.store.sqlite.lock import hold
 
 
-def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    saving = commands.add_parser(
-        "backup",
-        description="Write the store and the rotated passwords into one file with mode 0600. It contains passwords: "
-        "keep it where only you can read it. Works while the service runs.",
-    )
-    saving.set_defaults(run=save)
-    restoring = commands.add_parser(
-        "restore-backup",
-        description="Replace the store by a backup; the old store is kept under another name. Existing password files "
-        "stay, because they are newer. Alarms that were pending become rejected ones, which `outbox retry` sends.",
-    )
-    restoring.add_argument(
-        "--pending", action="store_true", help="send what was pending when the backup was made, once the service starts"
-    )
-    restoring.set_defaults(run=restore)
-    for parser in (saving, restoring):
-        parser.add_argument("file", type=Path, metavar="FILE", help="the backup, a tar file")
-
-
 async def save(args: argparse.Namespace) -> int:
-    found = await asyncio.to_thread(backup.save, _file(args), args.file)
+    found = await asyncio.to_thread(backup.save, _file(args), Path(args.file))
     print(f"{args.file}: {_contents(found.pending, len(found.passwords))}")
     return 0
 
@@ -53,7 +33,7 @@ def _contents(pending: int, passwords: int) -> str:
 async def restore(args: argparse.Namespace) -> int:
     path = _file(args)
     with hold(path):
-        found = await asyncio.to_thread(backup.restore, args.file, path, pending=args.pending)
+        found = await asyncio.to_thread(backup.restore, Path(args.file), path, pending=args.pending)
     print(f"{path}: {_contents(found.pending, len(found.passwords))}")
     if found.pending and not args.pending:
         print("what was pending is not sent: see `sosbridge outbox list`, then retry or drop each alarm")

@@ -5,15 +5,16 @@ from __future__ import annotations
 import argparse
 import asyncio
 import os
-from collections.abc import AsyncIterator
-from dataclasses import dataclass, replace
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Final, Literal
 
 from bridge.app.build import broker, line
 from bridge.app.health_client import UnhealthyError, ask
 from bridge.cli import database, stores
-from bridge.cli.common import coloured, print_table
+from bridge.cli.common import coloured, print_json, print_table
+from bridge.cli.panel import state
 from bridge.common.errors import BridgeError
 from bridge.common.text import clean, counted
 from bridge.config.panels import PanelSettings
@@ -38,6 +39,8 @@ _PANEL_S: Final = 2.0
 """Between the two attempts to read a panel."""
 _OTHER_PROTOCOL: Final[dict[str, Literal["5", "3.1.1"]]] = {"5": "3.1.1", "3.1.1": "5"}
 _COLOURS: Final = {"ok": True, "FAILED": False, "warning": None}
+_WORDS: Final = {"FAILED": "failed", "-": "not tested"}
+"""`works` in JSON, where it differs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,16 +60,6 @@ class _Site:
     """Whether the service runs on the store."""
 
 
-def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    parser = commands.add_parser(
-        "check",
-        description="Test the configuration, the store, the broker, each receiver over each path, the panels' port, "
-        "the panels and the rules, and list the problems of the running service. Exit status: 0 if everything works, 1 "
-        "if something does not, 2 if the configuration is wrong.",
-    )
-    parser.set_defaults(run=run)
-
-
 async def run(args: argparse.Namespace) -> int:
     settings = args.load_settings()
     path = settings.store.path
@@ -75,8 +68,15 @@ async def run(args: argparse.Namespace) -> int:
     site = _Site(settings, str(file or "without a file"), is_new, runs=not is_new and is_held(path))
     parts = (_configuration, _service, _store, _broker, _transmitters, _panels)
     findings = [finding for part in parts async for finding in part(site)]
+    if args.json:
+        print_json([{**asdict(each), "works": _WORDS.get(each.works, each.works)} for each in findings])
+        return _status(findings)
     rows = [(each.what, _coloured(each.works), each.details) for each in findings]
     print_table(("what", "works", "details"), rows)
+    return _status(findings)
+
+
+def _status(findings: Sequence[_Finding]) -> int:
     return 1 if any(finding.works == "FAILED" for finding in findings) else 0
 
 
@@ -262,7 +262,7 @@ async def _panel(panel: PanelSettings) -> _Finding:
         return _Finding(what, "FAILED", str(error))
     if info.guid != panel.guid:
         return _Finding(what, "FAILED", f"{panel.host}: there is panel {clean(info.guid)}; is the address right?")
-    return _Finding(what, "ok", f"{panel.host}: {status.arm.name.lower().replace('_', ' ')}, {clean(info.product)}")
+    return _Finding(what, "ok", f"{panel.host}: {state(status).replace('_', ' ')}, {clean(info.product)}")
 
 
 def _named(panel: PanelSettings) -> str:

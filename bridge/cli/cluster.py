@@ -3,34 +3,19 @@
 from __future__ import annotations
 
 import argparse
-from functools import partial
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
-from bridge.cli.arguments import number
-from bridge.cli.common import coloured, print_table
+from bridge.cli.common import coloured, print_json, print_table
 from bridge.common.errors import BridgeError, ConfigError
 from bridge.common.extras import require
 from bridge.common.models import Secret
 from bridge.common.text import lasted, timestamp
-from bridge.config.settings import MOST_SHARDS, Settings
+from bridge.config.settings import Settings
 from bridge.config.shards import digest
 
 if TYPE_CHECKING:
     from bridge.store.postgres.nodes import Cluster, Node, Owner
-
-
-def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    cluster = commands.add_parser("cluster", description="The nodes that share the database store.url.")
-    kinds = cluster.add_subparsers(metavar="ACTION", required=True)
-    parser = kinds.add_parser("status", help="list shards with their owners, and nodes; exit 1 if a shard has no owner")
-    parser.set_defaults(run=status)
-    parser = kinds.add_parser("move", help="give a shard to another node")
-    parser.add_argument("shard", type=partial(number, least=0, most=MOST_SHARDS - 1), help="its number")
-    parser.add_argument("node", help="its node.name")
-    parser.set_defaults(run=move)
-    parser = kinds.add_parser("forget", help="remove a node that does not run any more, and will not again")
-    parser.add_argument("node", help="its node.name")
-    parser.set_defaults(run=forget)
 
 
 _COLOURS: Final = {"ok": True, "FAILED": False, "warning": None}
@@ -46,8 +31,16 @@ async def status(args: argparse.Namespace) -> int:
     shards, found = await look(url)
     rows = [_shard(shard, found.owners.get(shard)) for shard in range(shards)]
     rows += [_node(each, found, digest(settings)) for each in found.nodes]
+    if args.json:
+        names = ("what", "name", "works", "details")
+        print_json([dict(zip(names, (*row[:2], row[2].lower(), row[3]), strict=True)) for row in rows])
+        return _status(rows)
     shown = [(what, name, coloured(works, good=_COLOURS[works]), details) for what, name, works, details in rows]
     print_table(("what", "name", "works", "details"), shown)
+    return _status(rows)
+
+
+def _status(rows: Sequence[Row]) -> int:
     return 1 if any(works == "FAILED" for _, _, works, _ in rows) else 0
 
 

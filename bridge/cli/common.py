@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import json
 import logging
 import os
-import signal
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Coroutine, Sequence
 from functools import partial
 from importlib import import_module
 from pathlib import Path
@@ -25,13 +24,12 @@ say = partial(print, flush=True)
 _GREEN, _RED, _YELLOW, _PLAIN = "\033[32m", "\033[31m", "\033[33m", "\033[0m"
 
 
-def execute(args: argparse.Namespace) -> int:
-    """Run the command of `args` and return its exit status."""
+def execute(run: Callable[[argparse.Namespace], Coroutine[None, None, int]], args: argparse.Namespace) -> int:
+    """Run a command and return its exit status."""
     args.load_settings = lambda: load_settings(args)
     setup_logging(args.log_level or "warning", "human")
     try:
-        status: int = asyncio.run(args.run(args))
-        return status
+        return asyncio.run(run(args))
     finally:
         logging.shutdown()
 
@@ -54,10 +52,6 @@ def existing_store(settings: Settings) -> Path:
     return path
 
 
-def add_transmitter_option(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("-t", "--transmitter", metavar="NAME", help="needed if several are configured")
-
-
 def find_transmitter(settings: Settings, name: str | None) -> TransmitterSettings:
     """Return the transmitter `name`, or the only one for None. Raises ConfigError."""
     names = ", ".join(each.name for each in settings.transmitters) or "none"
@@ -69,20 +63,6 @@ def find_transmitter(settings: Settings, name: str | None) -> TransmitterSetting
     if found is None:
         raise ConfigError(f"--transmitter {name}: unknown transmitter; configured: {names}")
     return found
-
-
-@contextmanager
-def stop_signals() -> Iterator[asyncio.Event]:
-    """Yield an event that SIGINT and SIGTERM set."""
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stop.set)
-    try:
-        yield stop
-    finally:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            loop.remove_signal_handler(number)
 
 
 def on_terminal() -> bool:
@@ -106,3 +86,7 @@ def print_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     widths = [max(len(cell) for cell in column) for column in zip(header, *rows, strict=True)]
     for row in (header, *rows):
         print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+
+
+def print_json(found: object) -> None:
+    print(json.dumps(found, indent=2, ensure_ascii=False))

@@ -8,19 +8,6 @@ from importlib import import_module
 from importlib.resources import files
 
 
-def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    parser = commands.add_parser("config")
-    kinds = parser.add_subparsers(metavar="KIND", required=True)
-    example = kinds.add_parser(
-        "example",
-        help="print a commented example",
-        epilog="example: sosbridge config example > sosbridge.toml",
-    )
-    example.set_defaults(run=print_example, light=True)
-    schema = kinds.add_parser("schema", help="print the JSON schema, for editors that validate TOML")
-    schema.set_defaults(run=print_schema, light=True)
-
-
 def print_example(_: argparse.Namespace) -> int:
     print(files("bridge.config").joinpath("example.toml").read_text("utf-8"), end="")
     return 0

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from importlib import import_module
 
-from bridge.app.health_client import UnhealthyError, ask
+from bridge.app.health_client import Report, UnhealthyError, ask
 from bridge.common.errors import ConfigError
 
 TYPE_CHECKING = False
@@ -21,32 +21,38 @@ _DEFAULT_FILES = ("/config/sosbridge.toml", "sosbridge.toml")
 _DEFAULT_SECRETS = "/run/secrets"
 
 
-def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    parser = commands.add_parser(
-        "healthcheck",
-        description="Ask the bridge that runs on the configured store what is wrong, and print it. Exit status: 0 "
-        "while the bridge works, whatever it reports; 1 if it hangs or does not run; with --strict 4 while anything "
-        "needs a person or was not checked yet.",
-    )
-    parser.add_argument(
-        "--strict", action="store_true", help="exit 4 while anything needs a person or was not checked yet"
-    )
-    parser.set_defaults(run=lambda args: check(args.config, args.overrides, strict=args.strict), light=True)
+def run(args: argparse.Namespace) -> int:
+    return check(args.config, args.overrides, strict=args.strict, as_json=args.json)
 
 
-def check(config: str | None, overrides: list[str], *, strict: bool) -> int:
+def check(config: str | None, overrides: list[str], *, strict: bool, as_json: bool = False) -> int:
     """Print what is wrong and return the exit status. Raises UnhealthyError if the bridge does not work."""
     report = ask(store_path(config, overrides))
+    good = not (report.hanging or report.problems or report.unknown)
+    if as_json:
+        problems = [dict(zip(("kind", "owner", "since", "text"), each, strict=True)) for each in report.problems]
+        found = {
+            "healthy": good,
+            "state": report.state,
+            "hanging": report.hanging,
+            "problems": problems,
+            "unknown": report.unknown,
+        }
+        print(import_module("json").dumps(found, indent=2, ensure_ascii=False))
+    else:
+        _show(report)
+    if report.hanging:
+        raise UnhealthyError(f"the bridge hangs: {', '.join(report.hanging)}")
+    return _NEEDS_A_PERSON if strict and not good else 0
+
+
+def _show(report: Report) -> None:
     for kind, owner, since, text in report.problems:
         print(f"{owner}: {kind} since {since[:19].replace('T', ' ')}: {text}")
     for owner in report.unknown:
         print(f"{owner}: not checked yet")
-    if report.hanging:
-        raise UnhealthyError(f"the bridge hangs: {', '.join(report.hanging)}")
-    if report.problems or report.unknown:
-        return _NEEDS_A_PERSON if strict else 0
-    print("healthy, standby" if report.state == "standby" else "healthy")
-    return 0
+    if not (report.hanging or report.problems or report.unknown):
+        print("healthy, standby" if report.state == "standby" else "healthy")
 
 
 def store_path(config: str | None, overrides: list[str]) -> str:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import json
 import re
 import sys
 from datetime import datetime
 
-from bridge.cli.common import add_transmitter_option, existing_store, print_table
+from bridge.cli.common import existing_store, print_json, print_table
 from bridge.cli.stores import opened, shards
 from bridge.common.clock import Clock
 from bridge.common.text import clean
@@ -23,22 +22,7 @@ _COLUMNS = (
 )  # fmt: skip
 
 
-def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    parser = commands.add_parser(
-        "history",
-        description="The commands that ended, oldest first, for as long as store.history keeps them. Works while the "
-        "service runs.",
-    )
-    words = "a duration before now such as 24h or 7d, or a date such as 2026-11-30"
-    parser.add_argument("--since", type=_since, default=0.0, metavar="TIME", help=words)
-    add_transmitter_option(parser)
-    forms = parser.add_mutually_exclusive_group()
-    forms.add_argument("--csv", action="store_true", help="print CSV")
-    forms.add_argument("--json", action="store_true", help="print JSON")
-    parser.set_defaults(run=show)
-
-
-def _since(text: str) -> float:
+def since(text: str) -> float:
     """Return the Unix time of a date, or of a duration before now."""
     try:
         if re.match("[0-9]{4}-", text):
@@ -62,7 +46,7 @@ async def show(args: argparse.Namespace) -> int:
                     if each is not None:
                         found.append({"transmitter": result.transmitter, **export.alarm_as_json(each)})
     if args.json:
-        print(json.dumps(found, indent=2, ensure_ascii=False))
+        print_json(found)
     elif args.csv:
         print(export.csv_text(_COLUMNS, [[each.get(name) for name in _COLUMNS] for each in found]), end="")
     elif found:

@@ -9,6 +9,7 @@ import sys
 from datetime import datetime
 from typing import Literal
 
+from bridge.app.log_lines import KeptLines
 from bridge.common.lasting import Lasting
 
 _COLOURS = {"WARNING": "\033[33m", "ERROR": "\033[31m", "CRITICAL": "\033[1;31m"}
@@ -71,12 +72,17 @@ class Sparsely(logging.Filter):
         return lasting.is_due(record.created)
 
 
-def setup_logging(level: str, style: Literal["human", "json"]) -> None:
-    """Log to standard error from `level` on, replacing any earlier setup."""
+def setup_logging(level: str, style: Literal["human", "json"], *, keep: bool = False) -> None:
+    """Log to standard error from `level` on, replacing any earlier setup; `keep` the last lines as well."""
     handler = logging.StreamHandler(sys.stderr)
-    handler.addFilter(Sparsely())
     handler.setFormatter(JsonFormatter() if style == "json" else HumanFormatter(colours=sys.stderr.isatty()))
-    logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
+    handlers: list[logging.Handler] = [handler]
+    if keep:
+        handlers.append(KeptLines())
+        handlers[-1].setFormatter(HumanFormatter(colours=False))
+    for each in handlers:
+        each.addFilter(Sparsely())
+    logging.basicConfig(level=level.upper(), handlers=handlers, force=True)
     # asyncio logs debug lines before the settings name the style.
     logging.getLogger("asyncio").setLevel(max(logging.INFO, logging.getLogger().level))
     # aiomqtt's warnings repeat what the bridge logs itself.

@@ -3,40 +3,16 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from functools import partial
 
 from bridge.cli import stores
-from bridge.cli.arguments import number
-from bridge.cli.common import add_transmitter_option, find_transmitter, print_table
+from bridge.cli.common import find_transmitter, print_json, print_table
 from bridge.common.errors import BridgeError
 from bridge.common.text import clean, timestamp
 from bridge.store.outbox import Outbox
 from bridge.store.records import Queued, State
-
-_number = partial(number, least=0, most=10**18)  # what fits into an SQLite integer
-
-
-def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    outbox = commands.add_parser(
-        "outbox",
-        description="Commands waiting for delivery, and alarms that a receiver rejected. Works while the service runs.",
-    )
-    kinds = outbox.add_subparsers(metavar="ACTION", required=True)
-    listing = kinds.add_parser("list", help="list all pending and rejected commands")
-    add_transmitter_option(listing)
-    listing.set_defaults(run=list_all)
-    for name, text, run in (
-        ("show", "show one command with all fields, as JSON", show),
-        ("retry", "queue a rejected alarm again", retry),
-        ("drop", "delete one command; it is never sent", drop),
-    ):
-        parser = kinds.add_parser(name, help=text)
-        parser.add_argument("number", type=_number, help="a number shown by `sosbridge outbox list`")
-        parser.set_defaults(run=run)
 
 
 @asynccontextmanager
@@ -51,9 +27,12 @@ async def list_all(args: argparse.Namespace) -> int:
     for shard in range(stores.shards(args.load_settings())):
         async with _opened(args, shard) as outbox:
             found += await outbox.list(args.transmitter)
+    if not found and args.transmitter is not None:
+        find_transmitter(args.load_settings(), args.transmitter)
+    if args.json:
+        print_json([_as_json(queued) for queued in found])
+        return 0
     if not found:
-        if args.transmitter is not None:
-            find_transmitter(args.load_settings(), args.transmitter)
         print("the outbox is empty", file=sys.stderr)  # standard output stays empty for other programs
         return 0
     header = ("number", "transmitter", "request", "code", "accepted", "state", "attempts", "error")
@@ -89,8 +68,13 @@ async def show(args: argparse.Namespace) -> int:
         queued = await outbox.get(args.number)
     if queued is None:
         raise _none(args.number)
+    print_json(_as_json(queued))
+    return 0
+
+
+def _as_json(queued: Queued) -> dict[str, object]:
     command = queued.command
-    found = {
+    return {
         "number": queued.id,
         "transmitter": command.transmitter,
         "request": command.request,
@@ -105,8 +89,6 @@ async def show(args: argparse.Namespace) -> int:
         "alarm": command.alarm.given() if command.alarm else None,
         "warnings": command.warnings,
     }
-    print(json.dumps(found, indent=2, ensure_ascii=False))
-    return 0
 
 
 async def retry(args: argparse.Namespace) -> int:

@@ -1,37 +1,17 @@
-"""The parser of the command line. It imports only the module of the command that is run."""
+"""The parser of the command line, made of the table of commands."""
 
 from __future__ import annotations
 
 import argparse
 import re
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from importlib import import_module
 from typing import Any, NoReturn
 
 from bridge import __version__
+from bridge.cli.rows import GROUPS, ONE_OF, Command, Option, function
+from bridge.cli.table import COMMANDS, COMMON
 
-_COMMANDS = {
-    "run": ("run", "run the bridge until SIGTERM or Ctrl-C"),
-    "check": ("check", "test configuration, store, broker, receivers, panels and rules; list what is wrong"),
-    "ping": ("alarm", "send one heartbeat directly"),
-    "rotate": ("alarm", "get a new password from the receiver and store it"),
-    "alarm": ("alarm", "raise or restore one alarm directly, for commissioning"),
-    "test": ("test", "let the running service send a test alarm, and wait for the answer"),
-    "outbox": ("outbox", "list, show, retry or drop pending and rejected commands"),
-    "history": ("history", "list every command that ended, with its result"),
-    "report": ("report", "figures of a month: availability, alarms, transmission times"),
-    "backup": ("backup", "write the store and the passwords to one file"),
-    "restore-backup": ("backup", "restore a backup; stop the service first"),
-    "store": ("store", "copy a store from SQLite to PostgreSQL; stop the service first"),
-    "panel": ("panel", "query or control a G90 panel in the local network"),
-    "simulate": ("simulate.command", "simulate a receiver or a panel"),
-    "demo": ("demo.command", "demonstrate alarms, failover and the outbox on this machine, with simulators"),
-    "healthcheck": ("healthcheck", "print what needs a person; exit 0 while the running bridge works"),
-    "cluster": ("cluster", "list shards, their owners and the nodes of a cluster; remove a node"),
-    "config": ("config", "print an example configuration, or its JSON schema"),
-}
-"""The module of each command, whose `register` adds its parser, and its help."""
-_ALL = tuple(module for module, _ in _COMMANDS.values())
 _SECRET = re.compile(r"((?:password|authentication|code|store\.url)[\w.]*)=.*", re.IGNORECASE | re.DOTALL)
 _EPILOG = """\
 exit status: 0 success; 1 failure; 2 wrong usage or configuration; 3 the service is running, stop it first;
@@ -42,51 +22,103 @@ else $SOSBRIDGE_CONFIG, /config/sosbridge.toml, ./sosbridge.toml. To try it with
 
 def command(words: Sequence[str]) -> Callable[[], int]:
     """Return what runs the command of `words`. Exits where they ask for help, or are wrong."""
-    named, _ = parser(()).parse_known_args(words)
-    args = parser([_COMMANDS[named.command][0]]).parse_args(words)
-    if args.light:
-        return lambda: args.run(args)
-    return lambda: import_module("bridge.cli.common").execute(args)
+    args = argparse.Namespace(config=None, overrides=[], log_level=None)
+    rest = _common(_Parser(prog="sosbridge", usage=_USAGE, add_help=False)).parse_known_args(words, args)[1]
+    at = next((number for number, word in enumerate(rest) if word in COMMANDS), 0)
+    rest = [*rest[at:], *rest[:at]]  # a command's own options may precede it, too
+    if rest[:1] == ["help"]:
+        rest = [*rest[1:], "--help"]
+    parser(rest[0] if rest else "").parse_args(rest, args)
+    row: Command = args.command
+    run = function(row.run)
+    if row.light:
+        return lambda: run(args)
+    return lambda: import_module("bridge.cli.common").execute(run, args)
+
+
+_USAGE = "sosbridge [-c FILE] [--set KEY=VALUE] [--log-level LEVEL] COMMAND ..."
+
+
+class _Formatter(argparse.HelpFormatter):
+    """Wraps a paragraph, and leaves lines as they are."""
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        return text if "\n" in text else super()._fill_text(text, width, indent)
 
 
 class _Parser(argparse.ArgumentParser):
-    """Masks passwords of a misplaced `--set` in usage errors."""
+    """Suggests what was probably meant, and masks passwords in usage errors."""
+
+    def __init__(self, **options: Any) -> None:  # noqa: ANN401 - argparse's
+        super().__init__(allow_abbrev=False, formatter_class=_Formatter, **options)
 
     def error(self, message: str) -> NoReturn:
+        groups = (each.choices for each in self._actions if isinstance(each, argparse._SubParsersAction))  # noqa: SLF001
+        if message.endswith("required: COMMAND"):
+            message = f"a command is missing; known: {', '.join(next(groups))}"
         super().error(_SECRET.sub(r"\1=...", message))
 
+    def _check_value(self, action: argparse.Action, value: Any) -> None:  # noqa: ANN401 - as there
+        if action.choices is not None and value not in action.choices:
+            what = "command" if isinstance(action, argparse._SubParsersAction) else "value"  # noqa: SLF001
+            where = "" if what == "command" else f"{'/'.join(action.option_strings) or action.dest}: "
+            self.error(f"{where}unknown {what} {value!r}{_meant(value, action.choices)}")
 
-class _Commands(argparse._SubParsersAction):  # type: ignore[type-arg]  # noqa: SLF001 - the only way to give it
-    def add_parser(self, name: str, **options: Any) -> Any:  # noqa: ANN401 - as there
-        return super().add_parser(name, help=_COMMANDS[name][1], **options)
+
+class _Strict(_Parser):
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:  # noqa: ANN401 - as there
+        found, unknown = super().parse_known_args(args, namespace)
+        if unknown and unknown[0].startswith("-"):
+            name = unknown[0].partition("=")[0]
+            self.error(f"unknown option {name}{_meant(name, self._option_string_actions)}")
+        if unknown:
+            self.error(f"unexpected argument {unknown[0]!r}")
+        return found, unknown
 
 
-def parser(modules: Collection[str] = _ALL) -> argparse.ArgumentParser:
-    """Return the parser with the commands of `modules`; of the others it knows the names only."""
-    top = _Parser(
-        prog="sosbridge",
-        description="MQTT bridge between alarm panels, Home Assistant and alarm receiving centres (SOS Access v4).",
-        epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+def _meant(text: str, known: Iterable[str]) -> str:
+    advice: str = import_module("bridge.common.suggest").meant(text, known)  # difflib, for errors alone
+    return advice
+
+
+def parser(only: str | None = None) -> argparse.ArgumentParser:
+    """Return the parser; with `only`, it knows no more than the names of the other commands."""
+    top = _common(
+        _Strict(
+            prog="sosbridge",
+            usage=_USAGE,
+            description="MQTT bridge between alarm panels, Home Assistant and alarm receiving centres (SOS Access v4).",
+            epilog=_EPILOG,
+        )
     )
     top.add_argument("--version", action="version", version=f"sosbridge {__version__}")
-    top.add_argument("-c", "--config", metavar="FILE", help="configuration file")
-    top.add_argument(
-        "--set",
-        dest="overrides",
-        action="append",
-        default=[],
-        metavar="KEY=VALUE",
-        help="override one setting, for example mqtt.host=localhost; repeatable",
-    )
-    top.add_argument("--log-level", choices=("debug", "info", "warning", "error"), help="least severe level to log")
-    top.set_defaults(light=False)
-    commands = top.add_subparsers(metavar="COMMAND", dest="command", required=True, action=_Commands)
-    registered = set()
-    for name, (module, _) in _COMMANDS.items():
-        if module not in modules:
-            commands.add_parser(name, add_help=False)
-        elif module not in registered:
-            registered.add(module)
-            import_module(f"bridge.cli.{module}").register(commands)
+    groups = {"": top.add_subparsers(metavar="COMMAND", required=True, title="commands", prog="sosbridge")}
+    for path, row in COMMANDS.items():
+        above, _, name = path.rpartition(" ")
+        if only in (None, path.partition(" ")[0]):
+            made = groups[above].add_parser(name, help=row.help, description=row.about, epilog=row.more)
+            _add(made, row.options)
+            made.set_defaults(command=row)
+            if not (row.run or row.options):
+                groups[path] = made.add_subparsers(metavar="COMMAND", required=True, title="commands")
+            _common(made)
+        elif not above:
+            groups[""].add_parser(name, help=row.help, add_help=False)
     return top
+
+
+def _common(to: _Parser) -> _Parser:
+    group = to.add_argument_group("options of every command")
+    for names, given, _ in COMMON:
+        group.add_argument(*names, default=argparse.SUPPRESS, **given)
+    return to
+
+
+def _add(to: argparse.ArgumentParser, options: Sequence[Option]) -> None:
+    groups: dict[str, Any] = {"": to}
+    for names, given, group in options:
+        if group not in groups:
+            exclusive = group == ONE_OF
+            made = to.add_mutually_exclusive_group() if exclusive else to.add_argument_group(group, GROUPS[group])
+            groups[group] = made
+        groups[group].add_argument(*names, **given)

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import json
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
 
 from bridge import __version__
 from bridge.app.build import subjects
-from bridge.cli.common import add_transmitter_option, existing_store, find_transmitter, print_table
+from bridge.cli.common import existing_store, find_transmitter, print_json, print_table
 from bridge.cli.stores import is_running, opened, shards
 from bridge.common.clock import Clock
 from bridge.common.errors import BridgeError
@@ -25,22 +24,7 @@ from bridge.record.reader import read_report
 from bridge.store.outbox import Outbox
 
 
-def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    parser = commands.add_parser(
-        "report",
-        description="What was measured of each transmitter's line in one month: availability of link, receivers and "
-        "paths by day, alarms by outcome, transmission times, test alarms. Works while the service runs.",
-    )
-    parser.add_argument("--month", type=_month, metavar="YYYY-MM", help="default: this month")
-    add_transmitter_option(parser)
-    forms = parser.add_mutually_exclusive_group()
-    forms.add_argument("--html", type=Path, metavar="FILE", help="write a page that can be printed or sent")
-    forms.add_argument("--csv", action="store_true", help="print CSV")
-    forms.add_argument("--json", action="store_true", help="print JSON")
-    parser.set_defaults(run=show)
-
-
-def _month(text: str) -> Month:
+def month(text: str) -> Month:
     try:
         return Month.parse(text)
     except ValueError as error:
@@ -59,12 +43,12 @@ async def show(args: argparse.Namespace) -> int:
             async with opened(settings, path, shard) as store:
                 months += await read_report(store, Outbox(store), found, month, now, running=running)
     if args.html is not None:
-        await asyncio.to_thread(_write, args.html, report.page(months, __version__, datetime.now().astimezone()))
+        await asyncio.to_thread(_write, Path(args.html), report.page(months, __version__, datetime.now().astimezone()))
         print(f"wrote {args.html}")
     elif args.json:
-        print(json.dumps([export.as_json(month) for month in months], indent=2, ensure_ascii=False))
+        print_json([export.as_json(each) for each in months])
     elif args.csv:
-        rows = [(month.transmitter, str(month.month), *pair) for month in months for pair in export.figures(month)]
+        rows = [(each.transmitter, str(each.month), *pair) for each in months for pair in export.figures(each)]
         print(export.csv_text(("transmitter", "month", "figure", "value"), rows), end="")
     else:
         print_table(("transmitter", "month", "figure", "value"), list(_rows(months)))
@@ -73,10 +57,10 @@ async def show(args: argparse.Namespace) -> int:
 
 def _rows(months: Sequence[Figures]) -> Iterator[tuple[str, ...]]:
     """Yield the figures for people: without days and single alarms, which other forms have."""
-    for month in months:
-        for name, value in export.figures(month):
+    for each in months:
+        for name, value in export.figures(each):
             if not name.startswith(("days.", "late.")):
-                yield month.transmitter, str(month.month), name, "unknown" if value is None else str(value)
+                yield each.transmitter, str(each.month), name, "unknown" if value is None else str(value)
 
 
 def _write(path: Path, text: str) -> None:

@@ -14,15 +14,10 @@ from bridge.config.sources import find
 log = logging.getLogger(__name__)
 
 
-def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    parser = commands.add_parser("run")
-    parser.set_defaults(run=run)
-
-
 async def run(args: argparse.Namespace) -> int:
     """Run the service. Raises ConfigError, BusyError or StoreError if it cannot start."""
     settings = args.load_settings()
-    setup_logging(settings.log.level, settings.log.format)
+    setup_logging(settings.log.level, settings.log.format, keep=True)
     file = args.config or find()
     log.info("sosbridge %s, configuration %s", __version__, file or "from the environment, without a file")
     await app.run(settings)

@@ -6,7 +6,7 @@ import argparse
 import asyncio
 import sys
 
-from bridge.cli.common import add_transmitter_option, coloured, existing_store, find_transmitter
+from bridge.cli.common import coloured, existing_store, find_transmitter
 from bridge.cli.stores import is_running, opened, send_test, shard_of_number
 from bridge.common.clock import Clock
 from bridge.common.errors import BridgeError, ConfigError
@@ -22,18 +22,6 @@ _LOOK_S = 0.5
 _LONGEST_S = TEST_WITHIN_S + 120.0
 """The last attempt may take as long as its timeouts."""
 _REFUSED = (Outcome.REJECTED, Outcome.UNAUTHORIZED)
-
-
-def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    parser = commands.add_parser(
-        "test",
-        description="Let the running service send a test alarm with the transmitter's test_event_code, and wait for "
-        "the answer: at once, over whatever receiver and path works, for five minutes at most. The operator gets an "
-        "alarm: ask which code is a test.",
-    )
-    parser.add_argument("--event-code", metavar="CODE", help="instead of the transmitter's test_event_code")
-    add_transmitter_option(parser)
-    parser.set_defaults(run=send)
 
 
 async def send(args: argparse.Namespace) -> int:

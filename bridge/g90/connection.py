@@ -1,8 +1,8 @@
 """One TCP connection of a panel: reads messages, reports to the registry (PROTOCOL.md, Messages).
 
 What changes nothing is answered at once. Any other message is processed, and its event stored, before the next one is
-read; reading pauses if more data arrives meanwhile, so a flood stays in the panel's send buffer. The answers to all
-that came at once are one write.
+read; reading pauses if more data arrives meanwhile, so a flood stays in the panel's send buffer. The answers up to a
+message that has to wait are one write.
 """
 
 from __future__ import annotations
@@ -84,8 +84,8 @@ class CloudConnection(asyncio.Protocol):
             self.abort()
         elif self._owner.upstream and self._owner.workers:
             self._proxy = UpstreamProxy(self._owner.upstream, self, announced)
-            work = self._owner.workers.tasks.create_task(self._proxy.run(), name=f"upstream of {self.address}")
-            self._proxy_task = work
+            tasks = self._owner.workers.tasks
+            self._proxy_task = tasks.create_task(self._proxy.run(), name=f"upstream of {self.address}")
 
     def data_received(self, data: bytes) -> None:
         workers = self._owner.workers
@@ -96,7 +96,7 @@ class CloudConnection(asyncio.Protocol):
             self._flooded = True
             self._balance()
         elif rest := self._advance():
-            workers.perform(rest, self)
+            workers.perform(rest, self._proceed)
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's
         self._writable.set()
@@ -139,12 +139,12 @@ class CloudConnection(asyncio.Protocol):
     def abort(self) -> None:
         self._transport.abort()
 
-    def proceed(self) -> Rest | None:
+    def _proceed(self) -> Rest | None:
         """Answer the message that waited, and go on with those after it."""
         if self._waiting:
             self._answer(self._waiting)
         rest = self._advance()
-        if rest is None:
+        if rest is None and self._flooded:
             self._flooded = False
             self._balance()
         return rest

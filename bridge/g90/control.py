@@ -8,6 +8,7 @@ from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from typing import Final, Protocol
 
+from bridge.common.text import counted
 from bridge.g90.wire.answers import (
     GET_ALERT_FLAGS,
     SWITCH_RELAY,
@@ -32,6 +33,7 @@ from bridge.g90.wire.commands import (
     expand,
     host_info,
     host_status,
+    named,
     sensor_record,
 )
 from bridge.g90.wire.constants import ArmCode
@@ -83,8 +85,10 @@ class PanelControl(ABC):
                     await exchange.send()
                     return await exchange.answer
             except TimeoutError:
-                attempts = f"{1 + self._retries} attempts within {self.patience:g} s"
-                raise CommandTimeout(f"{self._who} did not answer command {code} in {attempts}") from None
+                asked = counted(1 + self._retries, "time")
+                raise CommandTimeout(
+                    f"{self._who} did not answer the command {named(code)} within {self.patience:g} s, sent {asked}"
+                ) from None
 
     @abstractmethod
     def _exchange(self, code: int, data: list[object] | None) -> AbstractAsyncContextManager[PanelExchange]:
@@ -136,7 +140,7 @@ class PanelControl(ABC):
             if known and part.records and part.records[0] != found[-1]:
                 again -= 1
                 if not again:
-                    raise CommandRefused(f"{self._who}: list {code} changes while it is read")
+                    raise CommandRefused(f"{self._who}: the {named(code)} changes while it is read")
                 found.clear()
                 continue
             found += part.records[1:] if known else part.records

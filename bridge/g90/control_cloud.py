@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager
 
 from bridge.g90.connections import Connections
 from bridge.g90.control import ATTEMPT_S, RETRIES, PanelControl
-from bridge.g90.wire.commands import CommandRefused, PanelCommandError, answer_data, body
+from bridge.g90.wire.commands import CommandRefused, PanelCommandError, answer_data, body, named
 from bridge.g90.wire.frames import MessageError
 from bridge.g90.wire.messages import CommandRequest, CommandResponse, build_command
 
@@ -66,7 +66,7 @@ class _CloudExchange:
             self.answer.set_exception(error)
         else:
             if found is None:
-                fault = f"panel {self._guid} answered command {response.code} with data of another command"
+                fault = f"panel {self._guid} answered the command {named(response.code)} with data of another command"
                 self.answer.set_exception(CommandRefused(fault))
             else:
                 self.answer.set_result(found)

@@ -139,6 +139,7 @@ class PanelSimulator:
     def cut(self) -> None:
         """Lose the connection, and what is reported, until `rejoin`."""
         self._back.clear()
+        self.answered.clear()
         if self._writer:
             self._writer.close()
 

@@ -4,19 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Final, Protocol
+from typing import Final
 
 Rest = Callable[[], Awaitable[object]]
 """What is left to do of a message."""
+Proceed = Callable[[], Rest | None]
+"""Goes on after that; returns what has to be waited for next."""
 _MOST_IDLE: Final = 32
 """A storm of reports leaves no more behind; each takes a kilobyte."""
-
-
-class Waiting(Protocol):
-    """What a worker needs of a connection."""
-
-    def proceed(self) -> Rest | None:
-        """Go on after what was waited for; return what has to be waited for next."""
 
 
 class Workers:
@@ -25,24 +20,23 @@ class Workers:
     def __init__(self, tasks: asyncio.TaskGroup) -> None:
         self.tasks = tasks
         self._loop = asyncio.get_running_loop()
-        self._idle: list[asyncio.Future[tuple[Rest, Waiting]]] = []
+        self._idle: list[asyncio.Future[tuple[Rest, Proceed]]] = []
 
-    def perform(self, rest: Rest, connection: Waiting) -> None:
-        """Carry out `rest`, and then what the connection goes on with."""
+    def perform(self, rest: Rest, proceed: Proceed) -> None:
         while self._idle:
             waiter = self._idle.pop()
             if not waiter.done():  # cancelled
-                waiter.set_result((rest, connection))
+                waiter.set_result((rest, proceed))
                 return
-        self.tasks.create_task(self._run(rest, connection), name="panel server: worker")
+        self.tasks.create_task(self._run(rest, proceed), name="panel server: worker")
 
-    async def _run(self, rest: Rest | None, connection: Waiting) -> None:
+    async def _run(self, rest: Rest | None, proceed: Proceed) -> None:
         while True:
             while rest:
                 await rest()
-                rest = connection.proceed()
+                rest = proceed()
             if len(self._idle) >= _MOST_IDLE:
                 return
             waiter = self._loop.create_future()
             self._idle.append(waiter)
-            rest, connection = await waiter
+            rest, proceed = await waiter

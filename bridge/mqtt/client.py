@@ -289,12 +289,23 @@ def explain(error: BaseException) -> str:
 
 
 async def try_connection(broker: Broker) -> None:
-    """Log in and out again, under a client id of its own. Raises BrokerError with the reason."""
+    """Log in and out again. Raises BrokerError with the reason."""
+    async with visit(broker, "check"):
+        pass
+
+
+def _ignore(_: Message) -> None:
+    pass
+
+
+@asynccontextmanager
+async def visit(broker: Broker, purpose: str, inbox: Callable[[Message], None] = _ignore) -> AsyncIterator[Client]:
+    """Connect under a client id of its own, without a session. Raises BrokerError with the reason."""
     context = tls_context(broker) if broker.tls else None
-    trial = replace(broker, client_id=f"{broker.client_id}-check", session_expiry_s=0)
-    client = make_client(trial, lambda _: None, context, status_topic=None)
+    visitor = replace(broker, client_id=f"{broker.client_id}-{purpose}", session_expiry_s=0)
+    client = make_client(visitor, inbox, context, status_topic=None)
     try:
         async with client.connection():
-            pass
+            yield client
     except (aiomqtt.MqttError, OSError, ValueError) as error:
         raise BrokerError(explain(error)) from None

@@ -27,6 +27,8 @@ class TopicRoute:
     """Of the subscription: with 0 nothing waits in the broker while we are away."""
     retained: bool = False
     """Whether retained messages are taken. Commands must not be retained: each reconnect would repeat them."""
+    optional: bool = False
+    """Whether the broker may refuse the subscription; at most eight, some brokers take no more in a packet."""
 
 
 class Router:
@@ -36,11 +38,13 @@ class Router:
         """Messages of a batch are handled in the order of `routes`; `emit` publishes on `bridge/event`."""
         self.filters: dict[int, list[str]] = {}
         """What to subscribe to, by QoS."""
+        self.optional: list[str] = []
+        """What to subscribe to with QoS 0 if the broker allows it."""
         self._order: dict[Handle, None] = {}
         self._routes = MQTTMatcher()  # type: ignore[no-untyped-call]
         self._emit = emit
         for route in routes:
-            self.filters.setdefault(route.qos, []).append(route.filter)
+            (self.optional if route.optional else self.filters.setdefault(route.qos, [])).append(route.filter)
             self._order[route.handle] = None
             self._routes[route.filter] = route
 

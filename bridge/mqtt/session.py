@@ -223,6 +223,7 @@ class Session:
             tasks.create_task(self._take(client, connection, first), name="mqtt: take commands")
             tasks.create_task(self._acknowledge_later(client, connection), name="mqtt: acknowledge later")
             await self._learn(client)
+            await self._subscribe_optional(client)
             for _ in range(0, self._outgoing.waiting_states, _AT_ONCE):
                 await self._publish_waiting(client, connection)  # results do not wait for all states
             await client.publish(self._subscriptions.status, "online", qos=1, retain=True)
@@ -251,6 +252,13 @@ class Session:
             if refused := [some[number] for number, code in enumerate(codes) if failed(code)]:
                 who = self._broker.username or "an anonymous client"
                 raise BrokerError(f"it does not let {who} subscribe to {refused[0]}; see the broker's access list")
+
+    async def _subscribe_optional(self, client: Client) -> None:
+        filters = self._router.optional
+        if filters and self._broker.protocol == "5":
+            await client.subscribe([(each, SubscribeOptions(qos=0)) for each in filters])
+        elif filters:
+            await client.subscribe([(each, 0) for each in filters])
 
     async def _learn(self, client: Client) -> None:
         """Read our retained topics: the broker sends all of them before it confirms the unsubscription."""

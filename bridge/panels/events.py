@@ -264,6 +264,8 @@ class Panels:
 
     def _retract(self, before: PanelState, state: PanelState) -> None:
         """Clear the topics of sensors and relays that there are no more."""
+        if before.sensors.keys() <= state.sensors.keys() and before.relays.keys() <= state.relays.keys():
+            return
         for leaf in state_payloads(before, []).keys() - state_payloads(state, []).keys():
             if leaf.startswith(("sensor/", "relay/")):
                 self._outgoing.state(self._topics.of(state.guid, leaf), "")

@@ -29,13 +29,13 @@ def _blocking(run: Callable[[Coroutine[Any, Any, T]], T], work: Coroutine[Any, A
 
 
 class SOSAccessClient(BaseClient):
-    """The blocking client; for asyncio there is `AsyncSOSAccessClient`, with the same parameters, results and errors.
+    """The blocking client, with the parameters, results and errors of `AsyncSOSAccessClient`.
 
     The methods raise `RuntimeError` if an event loop is running.
     """
 
     def exchange(self, request: SOSAccessRequest[R]) -> Exchange[R]:
-        """Run one attempt round and return the exchange that delivered `request`; raises as `send_alarm`."""
+        """Run one attempt round and return the exchange that delivered it; raises as `send_alarm`."""
 
         async def transmit(data: bytes, response_schema: type[S], secondary: bool) -> S:  # noqa: FBT001
             return self.transmit(data.decode(ENCODING), response_schema, secondary)

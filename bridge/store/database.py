@@ -59,6 +59,10 @@ Work = Callable[[Any], T]
 """A job, which gets a Db: what it executes is one transaction, or part of one."""
 
 
+_CLOSED_S = 0.005
+"""How soon the end of the thread is noticed."""
+
+
 @dataclass(frozen=True, slots=True)
 class Statements:
     """SQL that differs between the stores. `list` parameters are lists as JSON."""
@@ -134,7 +138,8 @@ class Store(ABC):
         """Finish what is queued, then close the connection."""
         self._closed = True
         self._jobs.put(None)
-        await asyncio.to_thread(self._thread.join)
+        while self._thread.is_alive():  # noqa: ASYNC110 - a join would keep the process that gives up waiting
+            await asyncio.sleep(_CLOSED_S)
 
     async def write(self, work: Work[T]) -> T:
         """Run `work` in a transaction and return once it is on disk.
@@ -247,9 +252,12 @@ class Store(ABC):
             job.settle(result, failed)
 
     def _failed(self, failure: StoreError | None) -> None:
+        self._in_loop(self._set_failure, failure)
+
+    def _in_loop(self, call: Callable[..., object], *args: object) -> None:
         with suppress(RuntimeError):  # the loop is closed: no caller waits
             if self._loop is not None:
-                self._loop.call_soon_threadsafe(self._set_failure, failure)
+                self._loop.call_soon_threadsafe(call, *args)
 
     def _set_failure(self, failure: StoreError | None) -> None:
         if isinstance(failure, DamagedError):

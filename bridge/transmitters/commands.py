@@ -10,9 +10,10 @@ from typing import Any, cast
 from bridge.common.errors import FieldError
 from bridge.common.models import NO_ALARM, Alarm, AlarmIdentity, NamedAlarm, PreparedAlarm, Request
 from bridge.common.payloads import CommandError, payload_object, payload_text
+from bridge.common.suggest import meant
 from bridge.common.text import clean
 from bridge.sos_access.prepare import check_reference, prepare_leniently
-from bridge.transmitters.topics import Topics
+from bridge.transmitters.topics import COMMANDS, Topics
 
 _TRUE = ("true", "on", "yes", "1")
 """What templates write for true."""
@@ -80,7 +81,7 @@ def _request(leaf: str) -> tuple[Request, str | None]:
             return Request.PING, None
         case ["auth", "rotate"]:
             return Request.AUTH, None
-    raise CommandError(f"unknown command {clean(leaf)!r}")
+    raise CommandError(f"unknown command {clean(leaf)!r}{meant(leaf, COMMANDS)}")
 
 
 def _alarm(text: str) -> tuple[Alarm, list[str]]:

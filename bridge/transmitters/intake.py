@@ -36,7 +36,8 @@ class CommandHandler:
 
     @property
     def routes(self) -> tuple[TopicRoute, ...]:
-        return tuple(TopicRoute(pattern, self.handle) for pattern in self._topics.commands)
+        mistakes = (TopicRoute(pattern, self.handle, qos=0, optional=True) for pattern in self._topics.mistakes)
+        return (*(TopicRoute(pattern, self.handle) for pattern in self._topics.commands), *mistakes)
 
     async def handle(self, batch: Sequence[Incoming]) -> None:
         """Store what `batch` commands; returns once the outbox has it."""

@@ -56,6 +56,8 @@ class Publisher:
         """Those in `_outgoing`."""
         self._sent_undelivered: set[int] = set()
         """Commands whose `undelivered` event is in `_outgoing`, or was, and is not noted on disk yet."""
+        self._troubled: set[str] = set()
+        """Transmitters with alarms that are not delivered in time, or rejected; no others owe such an event."""
         self._heartbeats: dict[str, tuple[Outcome, float]] = {}
         self._reachability = {name: Reachability(topics.reach(name)) for name in topics.transmitters}
         self._problems = problems
@@ -184,7 +186,8 @@ class Publisher:
             await self._publish_results()
             for name in names:
                 await self._refresh(name)
-            await self._publish_undelivered()
+            if self._troubled:
+                await self._publish_undelivered()
             if self._unconfigured:
                 await self._look_for_unconfigured()
         except StoreError:
@@ -194,6 +197,10 @@ class Publisher:
     async def _refresh(self, name: str) -> None:
         active = await self._outbox.active(name)
         counts = await self._outbox.counts(name)
+        if counts.undelivered or counts.rejected:
+            self._troubled.add(name)
+        else:
+            self._troubled.discard(name)
         states = {
             "alarm/active": json.dumps(active_payload(active)),
             "outbox": json.dumps(_counts_payload(counts)),

@@ -12,6 +12,9 @@ from bridge.common.text import timestamp
 NAME = re.compile(r"[a-z0-9_-]+")
 """A transmitter's name, an alarm's key."""
 
+COMMANDS = ("alarm/raise", "alarm/restore", "alarm/+/set", "ping", "auth/rotate")
+"""What follows a transmitter in the filters of its command topics."""
+_MISTAKES = ("alarm", "alarm/rise", "alarm/set", "alarm/trigger", "alarm/clear", "raise", "restore", "rotate")
 _RESPONSE_TOPICS = {
     Request.ALARM: "alarm/response",
     Request.RESTORE: "alarm/response",
@@ -72,8 +75,7 @@ class Topics:
 
         Those of shard 0 match unknown transmitters, too: a wrong name is answered, once.
         """
-        leaves = ("alarm/raise", "alarm/restore", "alarm/+/set", "ping", "auth/rotate")
-        return tuple(self.of(name, leaf) for name in self._filtered for leaf in leaves)
+        return tuple(self.of(name, leaf) for name in self._filtered for leaf in COMMANDS)
 
     @property
     def _filtered(self) -> Iterable[str]:
@@ -85,6 +87,14 @@ class Topics:
             case ["transmitter", name, *_]:
                 return name in self.others
         return False
+
+    @property
+    def mistakes(self) -> tuple[str, ...]:
+        """The filters of likely wrong topics, which are answered; none matches another filter.
+
+        A filter for all wrong topics would match commands too, and a broker may then deliver a command twice.
+        """
+        return tuple(self.of(name, leaf) for name in self._filtered for leaf in _MISTAKES)
 
     @property
     def states(self) -> tuple[str, ...]:

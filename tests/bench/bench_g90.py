@@ -1,6 +1,6 @@
 """The panel server beside pyg90alarm's, on one machine in one run: only the ratios mean anything elsewhere.
 
-Run it: `tests/bench/run g90 [--frames 3000] [--panels 1000 5000]`. Each server has a process of its own.
+Run it: `tests/bench/run g90 [--frames 1000] [--panels 1000 5000]`. Each server has a process of its own.
 In lockstep a panel waits for each answer; an alarm has none, so a ping follows it and two frames count.
 """
 
@@ -15,6 +15,7 @@ import resource
 import socket
 import time
 from pathlib import Path
+from statistics import median
 from typing import TYPE_CHECKING, Any, Self
 
 from bench.figures import at_least, row
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from multiprocessing.connection import Connection
 
 GUID = "GB7F20C14D05A91"
-ROUNDS = 3
+ROUNDS = 21
 FRAMES_GOAL, MEMORY_GOAL, ROUND_GOAL_S = 5, 20 * 1024, 1.0
 
 
@@ -81,6 +82,22 @@ async def serve_peer(pipe: Connection, panels: int) -> None:
     assert server._server is not None
     await attend(pipe, server._server.sockets[0].getsockname()[1], start)
     await server.close()
+
+
+async def serve_echo(pipe: Connection, _panels: int) -> None:
+    """Send back what comes: as fast as a server of asyncio can be."""
+    loop = asyncio.get_running_loop()
+    server = await loop.create_server(Echo, "127.0.0.1", 0)
+    await attend(pipe, server.sockets[0].getsockname()[1], rss())
+    server.close()
+
+
+class Echo(asyncio.Protocol):
+    def connection_made(self, transport: Any) -> None:
+        self._transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        self._transport.write(data if data == PING else bytes(42))
 
 
 async def attend(pipe: Connection, port: int, start: int) -> None:
@@ -146,14 +163,14 @@ def exchange(panel: socket.socket, request: bytes, answer: int) -> None:
 
 def compare(frames: int) -> None:
     for name, (request, answer, each) in CASES.items():
-        with Served(serve_ours) as ours, Served(serve_peer) as peer:
-            runs = [
-                (lockstep(ours.port, request, answer, frames), lockstep(peer.port, request, answer, frames))
-                for _ in range(ROUNDS)
-            ]
-        best, theirs = max(run[0] for run in runs) * each, max(run[1] for run in runs) * each
-        shown = f"{{:.1f}} x ({best:.0f}, {theirs:.0f})"
-        at_least(f"G90 frames a second, {name}", "`pyg90alarm`", best / theirs, FRAMES_GOAL, shown)
+        with Served(serve_ours) as ours, Served(serve_peer) as peer, Served(serve_echo) as echo:
+            servers = (ours, peer, echo)
+            runs = [[lockstep(server.port, request, answer, frames) for server in servers] for _ in range(ROUNDS)]
+        us, theirs, bare = (median(run) * each for run in zip(*runs, strict=True))
+        ratio, of_bare = (median(run[0] / run[other] for run in runs) for other in (1, 2))
+        shown = f"{{:.1f}} x ({us:.0f}, {theirs:.0f})"
+        at_least(f"G90 frames a second, {name}", "`pyg90alarm`", ratio, FRAMES_GOAL, shown)
+        row(f"G90 frames a second, {name}", "asyncio without parsing", f"{of_bare:.1f} x ({us:.0f}, {bare:.0f})")
 
 
 def hold(count: int) -> None:
@@ -179,7 +196,7 @@ def hold(count: int) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--frames", type=int, default=3000)
+    parser.add_argument("--frames", type=int, default=1000)
     parser.add_argument("--panels", type=int, nargs="*", default=[1000, 5000])
     args = parser.parse_args()
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)

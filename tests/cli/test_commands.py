@@ -14,7 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from support.commands import Output, alone
+from support.commands import Output, alone, documented
 from support.outbox import command, put, result
 
 from bridge.cli import call
@@ -114,7 +114,7 @@ def test_every_command_explains_itself(
 ) -> None:
     monkeypatch.setenv("COLUMNS", "1000")
     with pytest.raises(SystemExit) as caught:
-        call([*words.split(), "--help"])
+        call(["help", *words.split()])
     assert caught.value.code == 0
     said = " ".join(capsys.readouterr().out.split())
     assert f"usage: sosbridge {words}".strip() in said
@@ -131,6 +131,56 @@ def test_wrong_usage_is_2(capsys: Output, words: str) -> None:
         call(words.split())
     assert caught.value.code == 2
     assert "usage: " in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "advice"),
+    [
+        ("chek", "unknown command 'chek'; did you mean 'check'?"),
+        ("outbox lst", "unknown command 'lst'; did you mean 'list'?"),
+        ("help outbx", "unknown command 'outbx'; did you mean 'outbox'?"),
+        ("outbox list --jsn", "unknown option --jsn; did you mean '--json'?"),
+        ("outbox list --transmiter=home", "unknown option --transmiter; did you mean '--transmitter'?"),
+        ("outbox", "sosbridge outbox: error: a command is missing; known: list, show, retry, drop"),
+        ("completion zhs", "shell: unknown value 'zhs'; did you mean 'zsh'?"),
+        ("check --log-level=wraning", "--log-level: unknown value 'wraning'; did you mean 'warning'?"),
+        ("--jsn check", "unknown option --jsn; did you mean '--json'?"),
+        ("check now", "unexpected argument 'now'"),
+        ("check --mqtt.password=hunter2", "unknown option --mqtt.password; "),
+    ],
+)
+def test_wrong_words_are_answered_with_the_right_ones(capsys: Output, words: str, advice: str) -> None:
+    with pytest.raises(SystemExit):
+        call(words.split())
+    said = capsys.readouterr().err
+    assert advice in said
+    assert "hunter2" not in said
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "{c} {s} outbox list --json",
+        "--json {c} outbox list {s}",
+        "outbox {c} list --json {s}",
+        "outbox list {s} {c} --json",
+    ],
+)
+def test_options_of_every_command_stand_anywhere(tmp_path: Path, capsys: Output, words: str) -> None:
+    prepare_outbox(tmp_path)
+    (tmp_path / "bridge.toml").rename(tmp_path / "other.toml")
+    given = words.format(c=f"-c {tmp_path / 'other.toml'}", s="--set mqtt.port=1 --set=transmitters.home.receiver=h:1")
+    assert call(given.split()) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert [(each["number"], each["state"]) for each in found] == [(1, "rejected"), (2, "pending"), (3, "pending")]
+
+
+def test_each_override_counts_wherever_it_stands(tmp_path: Path, capsys: Output) -> None:
+    configure(tmp_path)
+    assert call(["--set", "mqtt.port=x", "outbox", "list", "--set", "mqtt.keepalive=y"]) == 2
+    said = capsys.readouterr().err
+    assert "mqtt.port" in said
+    assert "mqtt.keepalive" in said
 
 
 @pytest.mark.parametrize("words", ["run", "check", "ping", "rotate", "alarm raise BA", "outbox list"])
@@ -177,11 +227,23 @@ def test_the_outbox_is_listed_and_shown(tmp_path: Path, capsys: Output) -> None:
         ("2", "alarm", "BA", "pending", "-"),
         ("3", "ping", "-", "pending", "-"),
     ]
+    assert call(["outbox", "list", "--json"]) == 0
+    listed = json.loads(capsys.readouterr().out)
+    assert documented("outbox list") == list(listed[0])
     assert call(["outbox", "list", "-t", "other"]) == 2
     assert error_line(capsys) == "sosbridge: --transmitter other: unknown transmitter; configured: home"
     assert call(["outbox", "show", "1"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert (found["state"], found["alarm"]) == ("rejected", {"event_code": "FA", "section": "1"})
+    assert found == listed[0]
+
+
+def test_an_empty_outbox_says_so(tmp_path: Path, capsys: Output) -> None:
+    configure(tmp_path)
+    assert call(["outbox", "list"]) == 0
+    assert tuple(capsys.readouterr()) == ("", "the outbox is empty\n")
+    assert call(["outbox", "list", "--json"]) == 0
+    assert tuple(capsys.readouterr()) == ("[]\n", "")
 
 
 def test_the_outbox_says_what_is_urgent_undelivered_or_unauthorized(tmp_path: Path, capsys: Output) -> None:
@@ -259,7 +321,7 @@ def test_a_rotation_stores_the_new_password(tmp_path: Path, capsys: Output) -> N
 def test_a_rotation_is_3_while_the_service_runs(tmp_path: Path, capsys: Output) -> None:
     with commissioned(tmp_path) as found, hold(tmp_path / "store.db"):
         assert call(["rotate"]) == 3
-        assert "is in use by a running sosbridge" in error_line(capsys)
+        assert "publish to it: mosquitto_pub -q 1 -t sosbridge/transmitter/home/auth/rotate -n" in error_line(capsys)
         assert found.arrivals == []
         assert call(["ping"]) == 0
 

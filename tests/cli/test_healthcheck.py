@@ -177,11 +177,14 @@ def test_a_health_check_imports_next_to_nothing(tmp_path: Path, words: list[str]
     assert int(count) < 120
 
 
-def test_help_imports_no_command() -> None:
+@pytest.mark.parametrize("command", [None, "check", "simulate"])
+def test_help_imports_no_command(command: str | None) -> None:
     then = "print(*[name for name in sys.modules if name.startswith(('pydantic', 'asyncio', 'bridge.c'))])"
-    code = f"import sys; sys.path.insert(0, {str(ROOT)!r}); from bridge.cli.parser import parser; parser(()); {then}"
+    make = f"from bridge.cli.parser import parser; parser({command!r}).format_help()"
+    code = f"import sys; sys.path.insert(0, {str(ROOT)!r}); {make}; {then}"
     done = subprocess.run([sys.executable, "-I", "-c", code], capture_output=True, text=True, check=True)
-    assert set(done.stdout.split()) == {"bridge.common", "bridge.common.errors", "bridge.cli", "bridge.cli.parser"}
+    table = {f"bridge.cli.{name}" for name in ("parser", "rows", "table", "simulate", "simulate.table")}
+    assert set(done.stdout.split()) == {"bridge.common", "bridge.common.errors", "bridge.cli", *table}
 
 
 def cpu_s(command: list[str], times: int = 10) -> float:

@@ -6,15 +6,18 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import json
 import re
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from support.commands import documented
 from support.g90 import GUID, OTHER, PATIENCE, Recorder, run, serving
 
 from bridge.cli import panel
+from bridge.cli.parser import parser
 from bridge.cli.simulate import panel as simulate_panel
 from bridge.common.errors import BridgeError, ConfigError
 from bridge.g90.simulator import PanelSimulator, SimulatedSensor
@@ -24,10 +27,15 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
 
-def parsed(module: Any, *words: str, **more: Any) -> argparse.Namespace:
-    parser = argparse.ArgumentParser()
-    module.register(parser.add_subparsers())
-    return parser.parse_args(["panel", *words], argparse.Namespace(**more))
+def parsed(*words: str, **more: Any) -> argparse.Namespace:
+    return parser(words[0]).parse_args(words, argparse.Namespace(**more))
+
+
+async def act(*words: str, **more: Any) -> int:
+    """Run `panel` with these words; return its exit status."""
+    args = parsed("panel", *words, **more)
+    status: int = await getattr(panel, args.command.run.removeprefix("panel."))(args)
+    return status
 
 
 def settings(*panels: tuple[str, str | None], announce: str | None = None) -> Any:
@@ -57,10 +65,10 @@ def test_panels_are_discovered(capsys: pytest.CaptureFixture[str]) -> None:
     async def scenario() -> None:
         async with simulated() as simulator:
             words = ("discover", "--wait", "0.3", "--to")
-            assert await panel.run(parsed(panel, *words, at(simulator), load_settings=settings())) == 0
+            assert await act(*words, at(simulator), load_settings=settings()) == 0
             out = capsys.readouterr().out
             assert re.search(rf"127\.0\.0\.1 +{GUID} +Simulated panel, firmware 206/206", out)
-        assert await panel.run(parsed(panel, *words, at(simulator), load_settings=settings())) == 1
+        assert await act(*words, at(simulator), load_settings=settings()) == 1
 
     run(scenario())
 
@@ -69,13 +77,13 @@ def test_a_panel_is_asked_and_commanded_by_host_or_guid(capsys: pytest.CaptureFi
     async def scenario() -> None:
         async with simulated() as simulator:
             known = settings((GUID, at(simulator)))
-            assert await panel.run(parsed(panel, "status", "--host", at(simulator))) == 0
-            assert await panel.run(parsed(panel, "sensors", GUID, load_settings=known)) == 0
-            assert await panel.run(parsed(panel, "arm-away", GUID, load_settings=known)) == 0
+            assert await act("status", "--host", at(simulator)) == 0
+            assert await act("sensors", GUID, load_settings=known) == 0
+            assert await act("arm-away", GUID, load_settings=known) == 0
             states = [simulator.arm_state]
-            assert await panel.run(parsed(panel, "list", load_settings=known)) == 0
-            assert await panel.run(parsed(panel, "arm-home", GUID, load_settings=known)) == 0
-            assert await panel.run(parsed(panel, "disarm", GUID, load_settings=known)) == 0
+            assert await act("list", load_settings=known) == 0
+            assert await act("arm-home", GUID, load_settings=known) == 0
+            assert await act("disarm", GUID, load_settings=known) == 0
             assert [*states, simulator.arm_state] == [ArmCode.ARMED_AWAY, ArmCode.DISARMED]
 
     run(scenario())
@@ -87,6 +95,34 @@ def test_a_panel_is_asked_and_commanded_by_host_or_guid(capsys: pytest.CaptureFi
     assert "the panel is now disarmed" in shown
 
 
+@pytest.mark.parametrize("action", ["list", "discover", "status", "sensors", "arm-away", "disarm", "point-here"])
+def test_json_is_one_document_with_the_documented_fields(action: str, capsys: pytest.CaptureFixture[str]) -> None:
+    async def scenario() -> None:
+        async with simulated() as simulator:
+            to = ("--wait", "0.3", "--to", at(simulator)) if action == "discover" else ()
+            assert await act(action, "--json", *to, load_settings=settings((GUID, at(simulator)))) == 0
+
+    run(scenario())
+    found = json.loads(capsys.readouterr().out)
+    assert list(found[0] if isinstance(found, list) else found) == documented(f"panel {action}")
+
+
+def test_the_only_panel_needs_no_guid_and_an_alarm_is_triggered(capsys: pytest.CaptureFixture[str]) -> None:
+    async def scenario() -> None:
+        async with simulated() as simulator:
+            simulator.arm_state = ArmCode.ALARMED
+            known = settings((GUID, at(simulator)))
+            assert await act("status", load_settings=known) == 0
+            assert await act("list", load_settings=known) == 0
+            with pytest.raises(ConfigError, match=f"no panel given; .*configured: {GUID}, {OTHER}"):
+                await act("status", load_settings=settings((GUID, at(simulator)), (OTHER, None)))
+
+    run(scenario())
+    shown = capsys.readouterr().out
+    assert shown.count("triggered") == 2
+    assert "alarmed" not in shown
+
+
 def test_a_panel_that_is_pointed_here_dials_and_the_user_is_told_what_to_look_for(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
@@ -95,9 +131,9 @@ def test_a_panel_that_is_pointed_here_dials_and_the_user_is_told_what_to_look_fo
         async with serving(recorder) as server, simulated() as simulator:
             here = "{}:{}".format(*server.address)
             known = settings((GUID, at(simulator)), announce=here)
-            assert await panel.run(parsed(panel, "point-here", GUID, load_settings=known)) == 0
+            assert await act("point-here", GUID, load_settings=known) == 0
             await recorder.told("panel_online")
-            assert await panel.run(parsed(panel, "point-here", "--host", at(simulator))) == 0
+            assert await act("point-here", "--host", at(simulator)) == 0
 
     run(scenario())
     shown = capsys.readouterr().out
@@ -108,16 +144,19 @@ def test_a_panel_that_is_pointed_here_dials_and_the_user_is_told_what_to_look_fo
 @pytest.mark.parametrize(
     ("words", "fault"),
     [
-        (["status"], "no panel given"),
+        (["status"], "has no host"),
         (["status", OTHER], f"panel {OTHER} is not configured"),
         (["status", GUID], "has no host"),
         (["status", "--host", "127.0.0.1:x"], "is not an address; use host:port"),
-        (["status", "--host", "127.0.0.1:1", "--timeout", "0.05", "--retries", "0"], "did not answer command 206|100"),
+        (
+            ["status", "--host", "127.0.0.1:1", "--timeout", "0.3", "--retries", "0"],
+            'did not answer the command "status"',
+        ),
     ],
 )
 def test_what_cannot_be_done_is_one_line(words: list[str], fault: str) -> None:
     with pytest.raises(BridgeError, match=fault) as raised:
-        run(panel.run(parsed(panel, *words, load_settings=settings((GUID, None)))))
+        run(act(*words, load_settings=settings((GUID, None))))
     assert "\n" not in str(raised.value)
 
 
@@ -133,12 +172,12 @@ def test_what_cannot_be_done_is_one_line(words: list[str], fault: str) -> None:
 )
 def test_a_wait_that_cannot_be_is_named(words: list[str], fault: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit, match="2"):
-        parsed(panel, "status", "--host", "127.0.0.1:1", *words)
+        parsed("panel", "status", "--host", "127.0.0.1:1", *words)
     assert fault in capsys.readouterr().err
 
 
 def test_an_empty_configuration_lists_nothing(capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(panel.run(parsed(panel, "list", load_settings=lambda: SimpleNamespace(g90=None)))) == 0
+    assert run(act("list", load_settings=lambda: SimpleNamespace(g90=None))) == 0
     assert "no panel is configured" in capsys.readouterr().out
 
 
@@ -156,7 +195,7 @@ def test_a_simulated_panel_does_what_its_switches_say(capsys: pytest.CaptureFixt
             cloud = "{}:{}".format(*server.address)
             does = [word for line in script for word in ("--do", line)]
             sensors = ["--sensor", "1:door:Front door", "--sensor", "9:smoke:Kitchen", "--chop", "5"]
-            assert await simulate_panel.run(parsed(simulate_panel, "--cloud", cloud, *sensors, *does)) == 0
+            assert await simulate_panel.run(parsed("simulate", "panel", "--cloud", cloud, *sensors, *does)) == 0
             await recorder.told(*told)
             assert recorder.types() == ["panel_online", *told]
 
@@ -174,7 +213,7 @@ def test_a_simulated_panel_takes_lines(monkeypatch: pytest.MonkeyPatch, tmp_path
             with lines.open() as stdin:
                 monkeypatch.setattr("sys.stdin", stdin)
                 cloud = "{}:{}".format(*server.address)
-                assert await simulate_panel.run(parsed(simulate_panel, "--cloud", cloud)) == 0
+                assert await simulate_panel.run(parsed("simulate", "panel", "--cloud", cloud)) == 0
             await recorder.told("armed_away")
 
     run(scenario())
@@ -187,7 +226,7 @@ def test_a_simulated_panel_whose_input_is_nothing_stays(monkeypatch: pytest.Monk
         asyncio.get_running_loop().set_exception_handler(lambda _, fault: faults.append(fault))
         async with serving(Recorder()) as server:
             cloud = "{}:{}".format(*server.address)
-            playing = asyncio.create_task(simulate_panel.run(parsed(simulate_panel, "--cloud", cloud)))
+            playing = asyncio.create_task(simulate_panel.run(parsed("simulate", "panel", "--cloud", cloud)))
             while "is connected" not in capsys.readouterr().out:
                 assert not playing.done()
                 await asyncio.sleep(0.01)
@@ -221,11 +260,11 @@ def test_a_simulated_panel_whose_input_is_nothing_stays(monkeypatch: pytest.Monk
 )
 def test_a_faulty_command_is_one_line_before_anything_starts(line: str, fault: str) -> None:
     with pytest.raises(ConfigError, match=re.escape(fault)) as raised:
-        run(simulate_panel.run(parsed(simulate_panel, "--do", line)))
+        run(simulate_panel.run(parsed("simulate", "panel", "--do", line)))
     assert "\n" not in str(raised.value)
 
 
 def test_a_sensor_index_beyond_a_byte_is_a_usage_error(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit, match="2"):
-        parsed(simulate_panel, "--sensor", "300:door:Front door")
+        parsed("simulate", "panel", "--sensor", "300:door:Front door")
     assert "'300' is not a number from 0 to 255" in capsys.readouterr().err

@@ -11,27 +11,33 @@ import socket
 from pathlib import Path
 
 import pytest
+from support.brokers import free_port
 
+from bridge.cli.parser import parser
 from bridge.cli.simulate import receiver as simulate_receiver
 from bridge.common.errors import BridgeError, ConfigError
 from bridge.sos_access.client import AsyncSOSAccessClient
 from bridge.sos_access.messages import NewAuthResponse, PingResponse
 from bridge.sos_access.simulator.faults import Fault
+from bridge.sos_access.simulator.receiver import Receiver
 from bridge.sos_access.status import TransportError
 
 PASSWORD = "hxp4x9nnwxjatv8"
 
 
 def parsed(*words: str) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="sosbridge simulate")
-    simulate_receiver.register(parser.add_subparsers())
-    return parser.parse_args(["receiver", *words])
+    return parser("simulate").parse_args(["simulate", "receiver", *words])
+
+
+def single(args: argparse.Namespace) -> Receiver:
+    [found] = simulate_receiver.receivers(args).values()
+    return found
 
 
 def test_without_options_it_takes_anybody_on_port_19000() -> None:
     args = parsed()
-    assert args.run is simulate_receiver.run
-    receiver = simulate_receiver._receiver(args)
+    assert args.command.run == "simulate.receiver.run"
+    receiver = single(args)
     assert receiver.address == ("127.0.0.1", 19000)
     assert receiver.accounts.accept_unknown
     assert receiver.faults.take() == Fault()
@@ -41,7 +47,7 @@ def test_options_are_taken_over(tmp_path: Path) -> None:
     words = f"--host ::1 --port 0 --transmitter 1:{PASSWORD} --transmitter 2:with:two:colons --ping-interval 15"
     words += f" --no-heartbeat --state {tmp_path / 'state.json'}"
     words += " --status 5 --lose --delay 0.5 --garbage truncated --segment 0.1 --times 2"
-    receiver = simulate_receiver._receiver(parsed(*words.split()))
+    receiver = single(parsed(*words.split()))
     assert receiver.address == ("::1", 0)
     assert not receiver.accounts.accept_unknown
     assert receiver.accounts.account("2") is not None
@@ -55,7 +61,7 @@ def test_options_are_taken_over(tmp_path: Path) -> None:
     [("--drop", Fault(drop=True)), ("--garbage", Fault(garbage="random")), ("--segment", Fault(segment=0.01))],
 )
 def test_faults_without_a_value(words: str, fault: Fault) -> None:
-    assert simulate_receiver._receiver(parsed(words)).faults.take() == fault
+    assert single(parsed(words)).faults.take() == fault
 
 
 @pytest.mark.parametrize(
@@ -97,7 +103,7 @@ def test_a_port_in_use_is_one_line() -> None:
         asyncio.run(simulate_receiver.run(parsed("--port", str(taken.getsockname()[1]))))
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_it_shows_what_arrives_until_it_is_told_to_stop(
     number: signal.Signals, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -129,7 +135,7 @@ def test_what_was_kept_back_is_said_to_be() -> None:
     async def main() -> list[str]:
         shown: list[str] = []
         args = parsed("--port", "0", "--lose", "--times", "1")
-        async with simulate_receiver._receiver(args) as receiver:
+        async with single(args) as receiver:
             receiver._on_arrival = lambda arrival: shown.append(simulate_receiver.describe(arrival))
             client = AsyncSOSAccessClient("1", "SV300", PASSWORD, "42", receiver.address, use_single_receiver=True)
             await client.exchange(client.new_auth_request())
@@ -139,3 +145,26 @@ def test_what_was_kept_back_is_said_to_be() -> None:
         return [each.partition(": ")[2].splitlines()[0] for each in shown]
 
     assert asyncio.run(main()) == ["0 OK (not sent)", "0 OK", "dropped"]
+
+
+def test_a_pair_shares_its_accounts_and_only_the_primary_has_faults(tmp_path: Path) -> None:
+    port = free_port()
+    words = f"--pair --port {port} --transmitter 1:{PASSWORD} --state {tmp_path / 'state.json'} --status 5 --times 1"
+
+    async def main() -> None:
+        pair = simulate_receiver.receivers(parsed(*words.split()))
+        async with pair["primary: "] as primary, pair["secondary: "] as secondary:
+            assert (primary.address[1], secondary.address[1]) == (port, port + 1)
+            client = AsyncSOSAccessClient("1", "SV300", PASSWORD, "42", primary.address, secondary.address)
+            assert (await client.exchange(client.ping_request())).receiver == "secondary"
+            rotated = await client.request_new_auth()
+            assert [primary.arrivals[0].status, rotated.new_authentication is None] == [5, False]
+            for address in (secondary.address, primary.address):
+                new = rotated.new_authentication
+                assert new is not None
+                each = AsyncSOSAccessClient("1", "SV300", new, "42", address, use_single_receiver=True)
+                await each.send_alarm("BA")
+
+    asyncio.run(main())
+    again = simulate_receiver.receivers(parsed(*words.split()))
+    assert {id(each.accounts) for each in again.values()} == {id(again["primary: "].accounts)}

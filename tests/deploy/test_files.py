@@ -6,6 +6,7 @@ import json
 import os
 import re
 import shutil
+import subprocess
 import tomllib
 from importlib.metadata import PackageNotFoundError, requires
 from pathlib import Path
@@ -154,6 +155,47 @@ def test_up_makes_what_is_missing_and_keeps_what_is_there(tmp_path: Path) -> Non
     assert all(len(password(deploy, user)) == 32 and password(deploy, user) not in "".join(hashes) for user in users)
     run(deploy / "up", "--prepare")
     assert made == {path: path.read_bytes() for path in (deploy / "site").rglob("*") if path.is_file()}
+
+
+def fresh(folder: Path) -> Path:
+    copy = folder / "deploy"
+    shutil.copytree(DEPLOY, copy, ignore=shutil.ignore_patterns("site", ".env"))
+    return copy
+
+
+def test_up_says_what_it_made(tmp_path: Path) -> None:
+    up = fresh(tmp_path) / "up"
+    first, again = run(up, "--prepare"), run(up, "--prepare")
+    assert "created deploy/.env\n" in first
+    assert "created deploy/site/config/sosbridge.toml\n" in first
+    assert "created" not in again
+    assert first.endswith(again)
+    assert "nothing was started" in again
+
+
+def test_up_explains_itself(tmp_path: Path) -> None:
+    deploy = fresh(tmp_path)
+    said = run(deploy / "up", "--help")
+    assert "--prepare" in said
+    assert "set -eu" not in said
+    assert not (deploy / ".env").exists()
+
+
+def test_up_says_that_the_compose_plugin_is_missing(tmp_path: Path) -> None:
+    deploy = fresh(tmp_path)
+    (tmp_path / "docker").write_text("#!/bin/sh\necho unknown command: docker compose >&2; exit 1\n")
+    (tmp_path / "docker").chmod(0o755)
+    done = subprocess.run(
+        [deploy / "up", "--profile", "demo"],
+        env={"PATH": f"{tmp_path}:/usr/bin:/bin"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert "docker compose does not work here: unknown command: docker compose" in done.stderr
+    assert "Install Docker and its compose plugin" in done.stderr
+    assert not (deploy / ".env").exists()
 
 
 def test_what_up_makes_is_for_its_owner_alone(tmp_path: Path) -> None:

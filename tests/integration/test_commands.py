@@ -184,6 +184,20 @@ async def test_a_wrong_name_is_answered(site: Site) -> None:
 
 
 @live
+async def test_a_likely_wrong_topic_is_answered_with_the_right_one(site: Site) -> None:
+    await site.start()
+    for leaf, right in (("alarm/rise", "alarm/raise"), ("alarm/set", "alarm/+/set"), ("rotate", "auth/rotate")):
+        mark = site.mqtt.mark
+        await site.send(leaf, "BA")
+        event = await site.event("command_rejected", mark)
+        assert event.value["topic"].endswith(leaf)
+        assert f"did you mean '{right}'?" in event.value["reason"]
+    assert site.arrivals == []
+    assert (await site.do("alarm/raise", "BA"))["outcome"] == "accepted"
+    assert len(site.received()) == 1
+
+
+@live
 async def test_two_identical_alarms_are_two(site: Site) -> None:
     await site.start()
     for _ in range(2):

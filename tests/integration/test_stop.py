@@ -23,12 +23,23 @@ async def test_sigterm(site: Site) -> None:
     assert site.bridge.log.rstrip().endswith("stopped")
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP])
 @live
-async def test_sigint(site: Site) -> None:
+async def test_other_signals(site: Site, number: signal.Signals) -> None:
     await site.start()
     assert site.bridge.process is not None
-    site.bridge.process.send_signal(signal.SIGINT)
+    site.bridge.process.send_signal(number)
     assert await site.bridge.ends(5) == 0
+    assert (await site.retained())["bridge/state"] == "offline"
+
+
+@live
+async def test_a_sighup_that_nohup_ignores(site: Site) -> None:
+    site.bridge.program = ("-c", "import signal; signal.signal(1, signal.SIG_IGN); from bridge.cli import main; main()")
+    await site.start()
+    assert site.bridge.process is not None
+    site.bridge.process.send_signal(signal.SIGHUP)
+    assert (await site.do("alarm/raise", "BA"))["outcome"] == "accepted"
 
 
 @live

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 import threading
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager, suppress
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 from support.config import HOME, PASSWORD
 
+from bridge.cli.table import COMMANDS
 from bridge.sos_access.simulator.receiver import Accounts, Receiver
 
 Output = pytest.CaptureFixture[str]
@@ -90,6 +92,13 @@ def at(port: int, second: int | None = None, name: str = "home") -> str:
     if second:
         text = text.replace("use_single_receiver = true", f'secondary_receiver = "127.0.0.1:{second}"')
     return text
+
+
+def documented(path: str) -> list[str]:
+    """Return the fields of a command's JSON as its help has them."""
+    [text] = [given["help"] for names, given, _ in COMMANDS[path].options if "--json" in names]
+    [fields] = re.findall(r"{(.*?)}", text.partition(";")[0])
+    return str(fields).split(", ")
 
 
 def table(capsys: Output) -> list[list[str]]:

@@ -158,7 +158,12 @@ def test_named_alarm() -> None:
         (TOPICS, "shed/alarm/fire/set", "ON", "transmitter shed has no alarm 'fire'; configured: none"),
         (TOPICS, "home/alarm/x/set", "ON", "transmitter home has no alarm 'x'; configured: fire"),
         (TOPICS, "home/alarm/fire/set", "1", "'1' is neither ON nor OFF"),
-        (TOPICS, "home/link", "", "unknown command 'link'"),
+        (
+            TOPICS,
+            "home/link",
+            "",
+            "unknown command 'link'; known: alarm/+/set, alarm/raise, alarm/restore, auth/rotate, ping",
+        ),
         (
             TOPICS,
             "home/alarm/raise",

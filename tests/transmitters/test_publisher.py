@@ -49,7 +49,8 @@ class Owing:
         """The portions by the number that they follow."""
         self.failures = 0
         self.looks = 0
-        self.counted = Counts()
+        self.searches = 0
+        self.counted = Counts(undelivered=len(undelivered))
         self.stray: dict[str, int] = {}
         self.noted = asyncio.Event()
         """Noting waits for it."""
@@ -60,6 +61,7 @@ class Owing:
         return []
 
     async def counts(self, _: str) -> Counts:
+        self.looks += 1
         return self.counted
 
     async def unconfigured(self, _: object) -> dict[str, int]:
@@ -74,7 +76,7 @@ class Owing:
         return [each for each in self.results if each.id not in but][:500]
 
     async def owed_undelivered(self, _: object) -> list[Queued]:
-        self.looks += 1
+        self.searches += 1
         return self.undelivered[: self._portion]
 
     async def told_undelivered(self, queued: Queued) -> None:
@@ -161,6 +163,29 @@ def test_undelivered_is_published_once_while_the_store_is_slow() -> None:
             publisher.changed("home")
             await until(lambda: outbox.looks > looks)
             assert broker.topics == UNDELIVERED
+
+    run(scenario)
+
+
+@pytest.mark.parametrize("counted", [Counts(), Counts(undelivered=1), Counts(rejected=1)])
+def test_undelivered_ones_are_searched_where_an_alarm_is_late_or_rejected(counted: Counts) -> None:
+    """The search reads the disk, and each alarm would cost several."""
+
+    async def scenario() -> None:
+        outbox = Owing()
+        outbox.counted = counted
+        async with publishing(outbox) as (publisher, _):
+            for rounds in (1, 2, 3):
+                publisher.changed("home")
+                await until(partial(looked, outbox, rounds))
+            assert bool(outbox.searches) is (counted != Counts())
+            outbox.counted = Counts()
+            publisher.changed("home")
+            await until(partial(looked, outbox, 4))
+            searches = outbox.searches
+            publisher.changed("home")
+            await until(partial(looked, outbox, 5))
+            assert outbox.searches == searches
 
     run(scenario)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Callable
 from typing import Any
@@ -10,6 +11,8 @@ from bridge.cli.common import say
 from bridge.cli.demo.stage import GUID, SMOKE, Failed, Stage
 from bridge.sos_access.simulator.receiver import Arrival
 
+_READ_S = 0.3
+"""The bridge reads the panel after a command; an alarm meanwhile could be found there before it is reported."""
 _HOME = "sosbridge/transmitter/home"
 _PANEL = f"sosbridge/panel/{GUID}"
 
@@ -23,6 +26,7 @@ async def play(stage: Stage) -> None:
     await _both_down(stage)
     await _back_again(stage)
     await _restored(stage)
+    await _missed(stage)
     say("\nDone. All messages went over real sockets.")
 
 
@@ -31,6 +35,7 @@ async def _panel(stage: Stage) -> None:
     await _see(stage, f"{_PANEL}/availability", lambda value: value == "online")
     await _command(stage, "ARM_AWAY", "armed_away")
     _announce("Its smoke sensor triggers. The fire alarm goes to the receiver, with the sensor's name.")
+    await asyncio.sleep(_READ_S)
     await stage.panel.alarm(SMOKE)
     await _see(stage, f"{_PANEL}/state", lambda value: value == "triggered")
     await _see(stage, f"{_PANEL}/event", lambda value: value["type"] == "alarm")
@@ -91,6 +96,20 @@ async def _restored(stage: Stage) -> None:
     await _alarm(stage, "restore", "BA", "demo-4")
     await _accepted(stage, "primary", "demo-4")
     await _see(stage, f"{_HOME}/alarm/active", lambda value: _codes(value) == ["FA", "GA", "PA"])
+
+
+async def _missed(stage: Stage) -> None:
+    _announce("6. The panel has lost its connection, and its smoke sensor triggers. It reports nothing.")
+    stage.forget()
+    stage.panel.cut()
+    await stage.panel.alarm(SMOKE)
+    _announce(
+        "   The bridge finds it in the panel's history: at the next connection, or at once when it is asked to look."
+    )
+    await _publish(stage, f"{_PANEL}/refresh", "PRESS")
+    await _see(stage, f"{_PANEL}/event", lambda value: value["type"] == "alarm" and value["missed"])
+    await _see(stage, f"{_HOME}/alarm/response", lambda value: value["event_code"] == "FA")
+    stage.panel.rejoin()
 
 
 async def _alarm(stage: Stage, kind: str, code: str, reference: str) -> None:

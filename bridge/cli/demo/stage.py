@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
+import secrets
 import socket
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +26,11 @@ from bridge.store.sqlite.database import SqliteStore
 HOST = "127.0.0.1"
 CODE = "DEMO001"
 GUID = "GBDEMO000000001"
-SMOKE = 9
+DOOR, SMOKE = 7, 9
 _PASSWORD = "demo-password-1"  # noqa: S105 - of the simulated receivers only
 _WAIT_S = 20.0
+_NOISE = ("/health", "/record", "/info")
+"""What changes by itself, or says more than can be read."""
 
 
 class Failed(BridgeError):  # noqa: N818 - not an error of the bridge
@@ -38,13 +42,14 @@ class Stage:
 
     def __init__(self, folder: Path, port: int) -> None:
         self.port = port or free_port()
-        self.show_arrivals = False
+        self._follows = False
+        self._lines: asyncio.Queue[str] = asyncio.Queue()
         self._database = folder / "demo.db"
         accounts = Accounts({CODE: _PASSWORD})
-        self.primary = Receiver(accounts, HOST, free_port(), on_arrival=self._arrived)
-        self.secondary = Receiver(accounts, HOST, free_port(), on_arrival=self._arrived)
+        self.primary = Receiver(accounts, HOST, free_port(), on_arrival=partial(self._arrived, "primary"))
+        self.secondary = Receiver(accounts, HOST, free_port(), on_arrival=partial(self._arrived, "secondary"))
         self._cloud, self._local = (HOST, free_port()), (HOST, free_port())
-        sensors = [SimulatedSensor(SMOKE, "Kitchen smoke", SensorType.SMOKE), SimulatedSensor(7, "Front door")]
+        sensors = [SimulatedSensor(SMOKE, "Kitchen smoke", SensorType.SMOKE), SimulatedSensor(DOOR, "Front door")]
         self.panel = PanelSimulator(GUID, cloud=self._cloud, local=self._local, sensors=sensors)
         self._seen: dict[str, list[bytes]] = {}
         self._changed = asyncio.Event()
@@ -56,20 +61,29 @@ class Stage:
             _broker(self.port),
             self.primary,
             self.secondary,
+            self._answering(),
             await SqliteStore.open(self._database) as store,
             self._bridge(store),
             self._connected(),
         ):
             await self.see("sosbridge/bridge/state", lambda payload: payload == "online")
-            panel = asyncio.create_task(self.panel.run())
-            try:
-                yield
-            finally:
-                panel.cancel()
-                await asyncio.wait((panel,))
+            self.panel.rejoin()
+            await self._panel_connected()
+            yield
 
     async def publish(self, topic: str, payload: str) -> None:
         await self._client.publish(topic, payload, qos=1)
+
+    async def _panel_connected(self) -> None:
+        try:
+            async with asyncio.timeout(_WAIT_S):
+                await self.panel.answered.wait()
+        except TimeoutError:
+            raise Failed(f"the panel did not connect within {_WAIT_S:.0f} s") from None
+
+    def forget(self) -> None:
+        """Have `see` look at later messages only."""
+        self._seen.clear()
 
     async def see(self, topic: str, wanted: Callable[[Any], bool], *, newest: bool = False) -> Any:  # noqa: ANN401 - JSON
         """Return a `wanted` message on `topic`; with `newest`, the newest has to be it. Raises Failed."""
@@ -96,9 +110,30 @@ class Stage:
             raise Failed(f"alarm {name} did not reach the receiver within {_WAIT_S:.0f} s") from None
         return next(filter(wanted, arrivals))
 
-    def _arrived(self, arrival: Arrival) -> None:
-        if self.show_arrivals and arrival.kind != "ping":
-            say(f"\nat the receiver, answered {arrival.status}:\n{arrival.masked}")
+    async def follow(self) -> AsyncIterator[str]:
+        """Show all messages and arrivals from now on; yield the commands on `demo/panel`."""
+        await self.secondary.start()
+        self._follows = True
+        await self._panel_connected()
+        while True:
+            yield await self._lines.get()
+
+    def _arrived(self, name: str, arrival: Arrival) -> None:
+        if self._follows:
+            document = "" if arrival.kind == "ping" else f":\n{arrival.masked}"
+            say(f"\nat the {name} receiver: {arrival.kind}, answered {arrival.status}{document}")
+
+    @asynccontextmanager
+    async def _answering(self) -> AsyncIterator[None]:
+        """Have the panel answer before the bridge asks, and connect once it listens."""
+        self.panel.cut()
+        panel = asyncio.create_task(self.panel.run())
+        try:
+            await self.panel.listening.wait()
+            yield
+        finally:
+            panel.cancel()
+            await asyncio.wait((panel,))
 
     @asynccontextmanager
     async def _bridge(self, store: Store) -> AsyncIterator[None]:
@@ -140,12 +175,20 @@ class Stage:
         broker = Broker(HOST, self.port, protocol="3.1.1", client_id="sosbridge-demo", session_expiry_s=0)
         self._client = make_client(broker, self._received, context=None, status_topic=None)
         async with self._client.connection():
-            await self._client.subscribe("sosbridge/#", qos=0)
+            for topics in ("sosbridge/#", "demo/panel"):
+                await self._client.subscribe(topics, qos=0)
             yield
 
     def _received(self, message: Message) -> None:
-        self._seen.setdefault(message.topic, []).append(bytes(message.payload))
-        self._changed.set()
+        payload = bytes(message.payload)
+        if message.topic == "demo/panel":
+            self._lines.put_nowait(payload.decode("utf-8", "replace"))
+        elif self._follows:
+            if not message.topic.endswith(_NOISE):
+                say(f"← {message.topic} {payload.decode('utf-8', 'replace')}")
+        else:
+            self._seen.setdefault(message.topic, []).append(payload)
+            self._changed.set()
 
 
 @asynccontextmanager
@@ -171,10 +214,12 @@ async def _broker(port: int) -> AsyncIterator[None]:
 
 
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """Return a free port that the system gives to no connection that goes out, and so stays free."""
+    while True:
+        port = 20_000 + secrets.randbelow(12_000)
+        with suppress(OSError), socket.socket() as probe:
+            probe.bind((HOST, port))
+            return port
 
 
 def _value(payload: bytes) -> Any:  # noqa: ANN401 - JSON, or the text itself

@@ -12,14 +12,13 @@ from contextlib import suppress
 from functools import partial
 from typing import Any, Final
 
-from bridge.cli.arguments import count, host_port, number, seconds, timeout
-from bridge.cli.common import say, stop_signals
+from bridge.cli.arguments import count, number, seconds
+from bridge.cli.common import say
 from bridge.common.errors import BridgeError, ConfigError
+from bridge.common.stop import stop_signals
 from bridge.common.text import clean
 from bridge.g90.simulator import PanelSimulator, SimulatedSensor
 from bridge.g90.wire.constants import (
-    CLOUD_PORT,
-    LOCAL_PORT,
     REMOTE_BUTTONS,
     ArmCode,
     SensorCode,
@@ -28,18 +27,6 @@ from bridge.g90.wire.constants import (
     StateCode,
 )
 
-_EXAMPLE: Final = """commands, with --do or as lines on standard input:
-  arm-away  arm-home  disarm  sos  power-lost  power-back  panel-battery-low  wifi-lost  wifi-back
-  open N  close N  motion N  alarm N  tamper N  battery-low N  ring N     (N: sensor index, 0 to 255)
-  button N arm_away|arm_home|disarm|sos     alarmed (without a reason)
-  gap SECONDS: no connection      clock SECONDS: set the clock ahead; negative: back
-  slow SECONDS, lose COUNT, truncate COUNT: how it answers over UDP
-  wait SECONDS     quit
-
-examples:
-  sosbridge simulate panel --cloud 127.0.0.1:5678 --sensor 1:door:"Front door" --sensor 9:smoke:"Kitchen smoke"
-  sosbridge simulate panel --do arm-away --do "alarm 9" --do "wait 5" --do disarm
-"""
 _CONNECT_S: Final = 30.0
 """How long --do waits for the server's first answer."""
 _LAST_INDEX: Final = 255
@@ -49,67 +36,11 @@ _Entry = tuple[tuple[Callable[[str], Any], ...], _Act]
 """How to parse the arguments of a command, and what to do with the simulator and their values."""
 
 
-def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    parser = commands.add_parser(
-        "panel",
-        help="simulate a G90 panel",
-        description="Simulate a G90 panel that connects to a bridge, sends reports and carries out commands over UDP "
-        "and over its connection. Without --do, reads commands from standard input until stopped.",
-        epilog=_EXAMPLE,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    _add_panel(parser)
-    _add_sending(parser)
-    parser.add_argument("--do", action="append", default=[], metavar="COMMAND", help="run this, then exit; repeatable")
-    parser.set_defaults(run=run)
-
-
-def _add_panel(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--guid", default="GB7F20C14D05A91", help="GUID of the panel (default: %(default)s)")
-    parser.add_argument(
-        "--cloud",
-        type=host_port,
-        default=("127.0.0.1", CLOUD_PORT),
-        metavar="HOST:PORT",
-        help=f"server to connect to (default: 127.0.0.1:{CLOUD_PORT})",
-    )
-    parser.add_argument(
-        "--local",
-        type=host_port,
-        metavar="HOST:PORT",
-        help=f"answer UDP commands on this address, for example 127.0.0.1:{LOCAL_PORT} (default: off)",
-    )
-    parser.add_argument(
-        "--sensor",
-        type=_sensor,
-        action="append",
-        default=[],
-        metavar="N:TYPE:NAME",
-        help="a sensor, for example 9:smoke:Kitchen; repeatable",
-    )
-    parser.add_argument(
-        "--relay",
-        type=_relay,
-        action="append",
-        default=[],
-        metavar="N:NAME",
-        help="a relay, for example 12:Lamp; repeatable",
-    )
-
-
-def _relay(text: str) -> SimulatedSensor:
+def relay(text: str) -> SimulatedSensor:
     index, _, name = text.partition(":")
     if not name:
         raise argparse.ArgumentTypeError(f"{clean(text, 60)!r} is not N:NAME")
     return SimulatedSensor(_index(index), name)
-
-
-def _add_sending(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--interval", type=timeout, default=60.0, metavar="S", help="seconds between hellos (default: %(default)g)"
-    )
-    parser.add_argument("--chop", type=count, metavar="BYTES", help="send in pieces of this size")
-    parser.add_argument("--glue", action="store_true", help="send all messages of an event, and a ping, in one piece")
 
 
 async def run(args: argparse.Namespace) -> int:
@@ -158,21 +89,22 @@ async def _play(simulator: PanelSimulator, script: list[str]) -> int:
         return 1
     say(f"panel {simulator.guid} is connected")
     for line in script:
-        await _do(simulator, line)
+        await do(simulator, line)
     if script:
         return 0
     async for line in _lines():
         if line == "quit":
             return 0
         try:
-            await _do(simulator, line)
+            await do(simulator, line)
         except BridgeError as error:
             say(str(error))
     await asyncio.Event().wait()
     return 0
 
 
-async def _do(simulator: PanelSimulator, line: str) -> None:
+async def do(simulator: PanelSimulator, line: str) -> None:
+    """Carry out a command such as `alarm 9`. Raises ConfigError."""
     act, values = _parse(line)
     try:
         await act(simulator, *values)
@@ -266,7 +198,7 @@ async def _lines() -> AsyncIterator[str]:
             transport.close()
 
 
-def _sensor(text: str) -> SimulatedSensor:
+def sensor(text: str) -> SimulatedSensor:
     index, kind, name = (*text.split(":", 2), "", "")[:3]
     names = {item.name.lower(): item for item in SensorType}
     if kind not in names or not name:

@@ -28,7 +28,7 @@ from bridge.g90.state.model import (
 from bridge.g90.wire.answers import AlertFlag, WifiStatus, channels
 from bridge.g90.wire.commands import SensorRecord
 from bridge.g90.wire.constants import SensorType
-from bridge.g90.wire.events import Alert, EventType, Form, Notice, PanelEvent
+from bridge.g90.wire.events import Alert, EventType, Form, PanelEvent
 
 _E = EventType
 ARM_TYPES: Final = frozenset(ARM_EVENTS.values())
@@ -62,22 +62,16 @@ _ARMED: Final = frozenset({_E.ARMED_AWAY, _E.ARMED_HOME})
 _ACTED: Final = frozenset({_E.REMOTE_BUTTON, _E.RFID})
 
 
-def locate(state: PanelState, report: Alert | Notice) -> int | None:
-    """Return the index of the sensor that a report is about.
+def locate(state: PanelState, report: Alert) -> Sensor | None:
+    """Return the sensor that a report is about, None for one that is not known.
 
-    0x21 has one byte for it, and the name decides between the sensors that share this byte.
+    0x21 has one byte for its index, and the name decides between the sensors that share this byte.
     """
-    if isinstance(report, Notice):
-        return report.sensor
-    if report.form is not Form.STATUS or not report.name:
-        return report.event
     known = state.sensors.get(report.event)
-    if known is None or known.name == report.name or _is_named(known, report.name):
-        return report.event
-    same = (
-        s.index for s in state.sensors.values() if s.index % _ONE_BYTE == report.event and _is_named(s, report.name)
-    )
-    return next(same, report.event)
+    if known is None or known.name == report.name or report.form is not Form.STATUS or not report.name:
+        return known
+    same = (s for s in state.sensors.values() if s.index % _ONE_BYTE == report.event and _is_named(s, report.name))
+    return known if _is_named(known, report.name) else next(same, known)
 
 
 def _is_named(sensor: Sensor, name: str) -> bool:

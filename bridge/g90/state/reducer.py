@@ -82,12 +82,14 @@ def reduce(state: PanelState, message: Input, now: Now, options: Options = _DEFA
 
 
 def _report(state: PanelState, report: Alert | Notice, now: Now, options: Options, found: Found | None = None) -> Step:
-    index = locate(state, report)
-    known = None if index is None else state.sensors.get(index)
+    index: int | None
     if isinstance(report, Alert):
         form, time, kind = report.form, report.time, reported_type(report)
+        known = locate(state, report)
+        index = report.event if known is None else known.index
     else:
-        form, time, kind = Form.NOTICE, None, None
+        form, time, kind, index = Form.NOTICE, None, None, report.sensor
+        known = None if index is None else state.sensors.get(index)
     if kind is None and known:
         kind = known.type
     said = _said(report, index, kind)
@@ -182,8 +184,6 @@ class _Said:
     """What all reports with the same numbers say."""
 
     meaning: Interpretation
-    event: EventType
-    """A mere change of state is described as a closing, and never reported."""
     slot: ledger.Slot
     source: str
     sensor_type: str | None
@@ -222,18 +222,18 @@ def _said_by_notice(number: int, sensor: int | None, action: int | None, kind: i
 
 
 def _as_said(meaning: Interpretation, source: int | None, kind: int | None) -> _Said:
-    event, own = meaning.event or _E.DOOR_CLOSED, meaning.sensor is None
-    slot = ledger.slot_for(event, meaning.sensor, meaning.action)
-    return _Said(
-        meaning, event, slot, source_name(source) or ("panel" if own else "sensor"), None if own else type_name(kind)
-    )
+    slot = ledger.slot_for(meaning.event or _E.DOOR_CLOSED, meaning.sensor, meaning.action)
+    if meaning.sensor is None:
+        return _Said(meaning, slot, source_name(source) or "panel", None)
+    return _Said(meaning, slot, source_name(source) or "sensor", type_name(kind))
 
 
 def _event(state: PanelState, report: Alert | Notice, said: _Said, now: Now) -> PanelEvent:
+    """Describe what a report says; a mere change of state is described as a closing, and never reported."""
     index = said.meaning.sensor
     return PanelEvent(
         guid=state.guid,
-        type=said.event,
+        type=said.meaning.event or _E.DOOR_CLOSED,
         at=now.wall,
         sensor=index,
         name=None if index is None else state.sensors[index].name or None,

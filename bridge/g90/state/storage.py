@@ -8,6 +8,8 @@ from __future__ import annotations
 import math
 from dataclasses import fields, replace
 from datetime import datetime
+from functools import lru_cache
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Final
 
 from bridge.common.errors import DamagedError
@@ -184,8 +186,15 @@ def _typed(entry: Entry, sensors: Mapping[int, Sensor]) -> Entry:
 
 
 def _fields(value: DataclassInstance) -> dict[str, Any]:
-    """Return the fields as they are: eight times as fast as `asdict`, which copies times and zones."""
-    return {field.name: getattr(value, field.name) for field in fields(value)}
+    """Return the fields as they are; `asdict` copies times and zones."""
+    names, read = _accessors(type(value))
+    return dict(zip(names, read(value), strict=True))
+
+
+@lru_cache
+def _accessors(kind: type[DataclassInstance]) -> tuple[tuple[str, ...], attrgetter[tuple[Any, ...]]]:
+    names = tuple(field.name for field in fields(kind))
+    return names, attrgetter(*names)
 
 
 def _signature(stored: list[Any]) -> Signature:

@@ -17,6 +17,16 @@ GET_STATUS: Final = 100
 SET_STATUS: Final = 101
 GET_SENSORS: Final = 102
 GET_HOST_INFO: Final = 206
+_NAMES: Final = {
+    GET_STATUS: "status",
+    SET_STATUS: "arm or disarm",
+    GET_SENSORS: "sensor list",
+    117: "alert flags",
+    137: "switch relay",
+    138: "relay list",
+    200: "history",
+    GET_HOST_INFO: "panel information",
+}
 PAGE: Final = 10
 """Records of a sensor list per request (PROTOCOL.md, Pagination)."""
 _START, _END = b"ISTART", b"IEND\0"
@@ -96,6 +106,11 @@ def unwrap(datagram: bytes) -> bytes:
     return datagram[len(_START) : -len(_END)]
 
 
+def named(code: int) -> str:
+    """Return the name of a command for people, in quotes."""
+    return f'"{_NAMES.get(code, code)}"'
+
+
 def answer_data(code: int, text: bytes) -> list[object] | None:
     """Return the data of a response to `code`, None for a response to another command.
 
@@ -104,9 +119,11 @@ def answer_data(code: int, text: bytes) -> list[object] | None:
     if not text:
         return []
     if text == b"fail":
-        raise CommandRefused(f"the panel answered that command {code} failed")
+        raise CommandRefused(f"the panel answered that the command {named(code)} failed")
     if text.startswith(b"error"):
-        raise CommandRefused(f"the panel refused command {code}: {clean(text[5:].decode('utf-8', 'replace'))}")
+        raise CommandRefused(
+            f"the panel refused the command {named(code)}: {clean(text[5:].decode('utf-8', 'replace'))}"
+        )
     match load_json(text):
         case [int(answered), list(data)]:
             return data if answered == code else None

@@ -92,10 +92,10 @@ def parse(frame: Frame) -> FromPanel:
     key = (frame.command, frame.source, frame.destination)
     if key == _KEY_PING:
         return _PING
-    if key == _KEY_RESPONSE:
+    reader = _PAYLOADS.get(key)
+    if reader is None and key == _KEY_RESPONSE:
         return _response(frame.body)
     _sequence, payload = frame.versioned()
-    reader = _PAYLOADS.get(key)
     if reader is None:
         raise MessageError("a message of unknown kind {:02x}/{:02x}/{:02x}".format(*key))
     return reader(payload)

@@ -100,5 +100,4 @@ class PostgresStore(Store):
         if self._loss is None:
             self._loss = StoreError(str(error))
             self._failed(self._loss)
-            if self._loop is not None:
-                self._loop.call_soon_threadsafe(self.lost.set)
+            self._in_loop(self.lost.set)

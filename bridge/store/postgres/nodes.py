@@ -28,6 +28,7 @@ _WAITS_S: Final = 2.0
 _OPTIONS: Final = (
     "-c synchronous_commit=off"  # it shows that a standby is gone also while no other commit ends
     " -c statement_timeout=3s -c lock_timeout=2s -c idle_in_transaction_session_timeout=2s"
+    " -c idle_session_timeout=5s"  # a node looks each half second; a dead one leaves its name to the next process
     f" -c search_path={SHARED}"
 )
 _SESSION: Final[dict[str, Any]] = {

@@ -84,7 +84,7 @@ async def test_how_commands_end_that_are_not_done(site: House, monkeypatch: pyte
         monkeypatch.setattr(panel, "_do", refuse)
         refused = await site.command("ARM_AWAY")
         assert refused["outcome"] == "failed"
-        assert "command 101 failed" in refused["error"]
+        assert 'the command "arm or disarm" failed' in refused["error"]
         # A panel that does not answer holds up nobody, and its own result comes.
         response = await unanswered
         assert (response["action"], response["outcome"]) == ("DISARM", "timeout")
