@@ -140,16 +140,17 @@ def curve(counts: Sequence[int], processes: Sequence[int], seconds: float) -> No
     print("transmitters processes shards  to online     memory    idle  each alarm commits/s")
     with PostgresServer({**LASTING, "max_connections": "200"}) as server:
         for count in counts:
-            alone = None
+            costs: list[Cost] = []
             for number in (1, *processes):
-                shards = SHARDS if alone else 1
+                shards = SHARDS if costs else 1
                 found = asyncio.run(cost(count, number, shards, seconds, server))
+                costs.append(found)
                 print(
                     f"{count:12} {number:9} {shards:6} {found.start_s:8.1f} s {found.memory / 2**20:6.0f} MiB"
                     f" {found.idle:7.2%} {found.alarm_s * 1000:8.2f} ms {found.commits:.1f}",
                     flush=True,
                 )
-                alone = alone or found
+            alone, found = costs[0], costs[-1]
             title = f"of {count} transmitters in {SHARDS} shards over {processes[-1]} processes"
             at_most(f"an alarm {title}", "one process, one shard", found.alarm_s / alone.alarm_s, 1.3)
             memory = f"{{:.2f}} x ({found.memory / 2**20:.0f} MiB, {alone.memory / 2**20:.0f} MiB)"

@@ -86,6 +86,7 @@ def test_a_block_is_good_shell_and_its_commands_parse(block: str) -> None:
 def test_two_nodes_and_a_killed_one_on_one_machine(folder: Path, programs_folder: Path) -> None:
     """Each alarm arrives once: before the owner is killed, after that, and after the database's primary is."""
     _not_root(programs_folder, "initdb", "pg_ctl", "pg_basebackup")
+    stopper = (programs_folder if _user() else programs()) / "pg_ctl"
     environment = {"PATH": f"{programs_folder}:{os.environ['PATH']}", "HOME": str(folder)}
     with (folder / "said.log").open("wb") as said_file:
         shell = subprocess.Popen(
@@ -97,14 +98,7 @@ def test_two_nodes_and_a_killed_one_on_one_machine(folder: Path, programs_folder
         finally:
             os.killpg(shell.pid, signal.SIGKILL)
             for name in ("db1", "db2"):
-                stop = [
-                    programs_folder / "pg_ctl" if _user() else programs() / "pg_ctl",
-                    "--pgdata",
-                    folder / name,
-                    "-m",
-                    "immediate",
-                    "stop",
-                ]
+                stop = [str(stopper), "--pgdata", str(folder / name), "-m", "immediate", "stop"]
                 subprocess.run(stop, capture_output=True, timeout=30, check=False)
     said = "".join(f"--- {each.name}\n{each.read_text()}" for each in sorted(folder.glob("*.log")))
     arrived = [line for line in (folder / "receiver.log").read_text().splitlines() if "ping" not in line]
