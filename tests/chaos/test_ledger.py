@@ -244,6 +244,16 @@ def test_an_alarm_is_as_urgent_as_what_waits_for_it(ledger: Ledger) -> None:
     assert ledger.overtaken() == []
 
 
+def test_it_is_so_once_the_bridge_has_that(ledger: Ledger) -> None:
+    """Many alarms waited in the broker: one that was not here yet makes none urgent."""
+    early = delivered(ledger, 1, at=5, subject="BA")
+    delivered(ledger, 2, at=4, urgent=True).taken = 3.0
+    behind = delivered(ledger, 3, at=6, subject="BA", urgent=True)
+    assert ledger.overtaken() == [early]
+    behind.taken = 4.5
+    assert ledger.overtaken() == []
+
+
 def test_what_waits_behind_a_refused_one_may_be_overtaken(ledger: Ledger) -> None:
     refused(ledger, delivered(ledger, 1, at=3, subject="BA"), 1)
     delivered(ledger, 2, at=4, subject="BA")
