@@ -192,13 +192,18 @@ COMMANDS: dict[str, Command] = {
         "would send what is pending a second time.",
     ),
     "cluster": Command(
-        "list shards, their owners and the nodes of a cluster; remove a node",
+        "list shards, their owners and the nodes of a cluster; move a shard, remove a node",
         about="The nodes that share the database store.url.",
     ),
     "cluster status": Command(
         "list shards with their owners, and nodes; exit 1 if a shard has no owner",
         "cluster.status",
         (_json("a list of {what, name, works, details}; works is ok, failed or warning"),),
+    ),
+    "cluster move": Command(
+        "give a shard to another node",
+        "cluster.move",
+        (option("shard", type="arguments.row", help="its number"), option("node", help="its node.name")),
     ),
     "cluster forget": Command(
         "remove a node that does not run any more, and will not again",

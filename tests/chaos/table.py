@@ -28,6 +28,7 @@ def table(ledger: Ledger, rotations: Rotations, equal: EqualAlarms | None = None
         "rejected by both receivers": sum("rejected" in alarm.outcomes for alarm in alarms),
         "**lost**": len(ledger.lost()),
         "**lost** events of panels": sum(isinstance(alarm, PanelAlarm) for alarm in ledger.lost()),
+        "restores by time that were in memory only when the bridge was killed": len(ledger.lost_with_memory()),
         "sent twice": f"{sum(twice.values())} ({why})" if twice else "0",
         "sent twice, of panels": sum(isinstance(alarm, PanelAlarm) for alarm, _ in ledger.twice()),
         "order broken": len(ledger.overtaken()),
