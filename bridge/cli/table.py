@@ -310,7 +310,11 @@ COMMANDS: dict[str, Command] = {
     "dump": Command(
         "write what a bug report needs to one file, without passwords",
         "dump.write",
-        (option("file", nargs="?", metavar="FILE", help="default: sosbridge-dump-DATE-TIME.txt in this directory"),),
+        (
+            option(
+                "file", nargs="?", metavar="FILE", help="- for standard output (default: sosbridge-dump-DATE-TIME.txt)"
+            ),
+        ),
         about="Write versions, settings, the state and counters of the running service, the sizes of the store and "
         "the last log lines to one file with mode 0600. Passwords, keys and codes are not in it; names and addresses "
         "are. Read it before you publish it.",
