@@ -97,7 +97,7 @@ class Bridge:
         if board:
             network.answered = board.exchanges.add
         if ownership:
-            network.permit = ownership.permit
+            network.permit, network.stored_first = ownership.permit, True
         self._transmitters = build.transmitters(
             settings, outbox, publisher, clock, network, place.homes if place else None
         )

@@ -41,7 +41,11 @@ _AGAIN_S = 1.0
 """Until the database is tried again."""
 _BROKER_EACH_S = 5.0
 _REST_S = 60.0
-"""How long a node takes no shard after it gave one up, while others reach the broker."""
+"""How long a node leaves shards to others after it gave one up, while they reach the broker."""
+_HEAD_START_S = 2.0
+"""How long they have for that: two nodes that both gave it up would leave a shard to each other."""
+_FRESH_S = 10.0
+"""A node that gave a shard up this shortly ago leaves it to others for twice as long."""
 _STOP_S = 4.4
 """What a stop waits for bridges; after it the process ends without them."""
 _CLOSE_S = 0.2
@@ -205,7 +209,10 @@ class Node:
             return False
         if not any(each.broker for each in self._successors()):
             return True
-        return self._broker is not False and asyncio.get_running_loop().time() >= self._not_before.get(shard, 0.0)
+        now = asyncio.get_running_loop().time()
+        rests = self._not_before.get(shard, 0.0) - now
+        head_start = _HEAD_START_S * (2 if rests > _REST_S - _FRESH_S else 1)
+        return (self._broker is not False and rests <= 0) or now - self._free_since[shard] > head_start
 
     def _successors(self) -> list[Member]:
         return self._cluster.successors(self._name)

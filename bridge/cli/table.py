@@ -169,9 +169,12 @@ COMMANDS: dict[str, Command] = {
     "restore-backup": Command(
         "restore a backup; stop the service first",
         "backup.restore",
-        (_BACKUP,),
+        (
+            _BACKUP,
+            option("--pending", action="store_true", help="send what was pending in it once the service starts"),
+        ),
         about="Replace the store by a backup; the old store is kept under another name. Existing password files stay, "
-        "because they are newer. Pending commands of the backup are sent when the service starts.",
+        "because they are newer. Alarms that were pending become rejected ones, which `outbox retry` sends.",
     ),
     "store": Command("copy a store from SQLite to PostgreSQL; stop the service first"),
     "store copy": Command(
@@ -307,7 +310,11 @@ COMMANDS: dict[str, Command] = {
     "dump": Command(
         "write what a bug report needs to one file, without passwords",
         "dump.write",
-        (option("file", nargs="?", metavar="FILE", help="default: sosbridge-dump-DATE-TIME.txt in this directory"),),
+        (
+            option(
+                "file", nargs="?", metavar="FILE", help="- for standard output (default: sosbridge-dump-DATE-TIME.txt)"
+            ),
+        ),
         about="Write versions, settings, the state and counters of the running service, the sizes of the store and "
         "the last log lines to one file with mode 0600. Passwords, keys and codes are not in it; names and addresses "
         "are. Read it before you publish it.",

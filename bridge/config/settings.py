@@ -104,6 +104,12 @@ class WebSettings(Table):
         return self
 
 
+class IncludeSettings(Table):
+    """More files, each with `[[transmitters]]` and `[[g90.panels]]` alone."""
+
+    files: list[str] = Field([], description="files and patterns such as `transmitters.d/*.toml`, beside this file")
+
+
 class LogSettings(Table):
     """Logging."""
 
@@ -130,6 +136,7 @@ class Settings(BaseSettings):
     node: NodeSettings = NodeSettings()
     log: LogSettings = LogSettings()
     web: WebSettings = WebSettings()
+    include: IncludeSettings = IncludeSettings()
     transmitters: tuple[TransmitterSettings, ...] = ()
     g90: G90Settings | None = None
     forward: tuple[ForwardSettings, ...] = ()
