@@ -34,6 +34,7 @@ from bridge.record.recorder import Recorder
 from bridge.store.database import Store
 from bridge.store.edges import Edges
 from bridge.store.maintenance import maintain
+from bridge.store.postgres.requests import OtherShards
 from bridge.store.sqlite.recovery import RecoveryReport
 from bridge.transmitters.intake import CommandHandler
 from bridge.transmitters.network import Network
@@ -75,9 +76,11 @@ class Bridge:
         self._settings, self._store, self._report = settings, store, report
         self._ownership = ownership = place.ownership if place else None
         self._clock = clock = Clock()
-        self._outbox = outbox = build.outbox(settings, store)
+        shard, others = (place.ownership.shard, place.others) if place else (0, {})
+        self._outbox = outbox = build.outbox(settings, store, OtherShards(others) if others else None)
         outgoing = Outgoing(asyncio.Event())
-        topics, panel_topics = build.topics(settings), PanelTopics(settings.mqtt.base_topic)
+        self._topics = topics = build.topics(settings, shard, others)
+        panel_topics = PanelTopics(settings.mqtt.base_topic)
         self.problems = problems = Problems()
         self._board = board = place.board if place else web.board(settings, problems)
         if board:
@@ -94,18 +97,19 @@ class Bridge:
         if board:
             network.answered = board.exchanges.add
         if ownership:
-            network.permit = ownership.permit
+            network.permit, network.stored_first = ownership.permit, True
         self._transmitters = build.transmitters(
             settings, outbox, publisher, clock, network, place.homes if place else None
         )
         self._clock_watch = ClockWatch(clock, outbox, problems, publisher.emit)
-        self._announcer = announcer = build.announcer(settings, outgoing)
+        self._announcer = announcer = build.announcer(settings, outgoing, shard)
         self._panel_commands = PanelCommands(panel_topics, outgoing, known, clock=clock, emit=publisher.emit)
-        self.requests = RequestHandler(store, ownership.shard, outbox, clock) if ownership else None
+        self.requests = RequestHandler(store, shard, outbox, clock, place.move) if place else None
         # Commands of transmitters last: where the disk is full they wait.
-        commands = *self._panel_commands.routes, *CommandHandler(topics, outbox, publisher, clock).routes
+        panel_routes = self._panel_commands.routes if shard == 0 else ()
+        commands = *panel_routes, *CommandHandler(topics, outbox, publisher, clock).routes
         self._session = Session(
-            build.broker(settings), outgoing, Router((announcer.route, *commands), publisher.emit),
+            build.broker(settings, shard), outgoing, Router((announcer.route, *commands), publisher.emit),
             build.subscriptions(topics, panel_topics, known, announcer), outbox.deliveries, problems, ownership,
         )  # fmt: skip
         self.status = BridgeStatus(
@@ -117,13 +121,13 @@ class Bridge:
             rules=[each.rule() for each in settings.forward], clock=clock,
             accept_unknown=build.accepts_unknown(settings.g90),
             emit=publisher.emit, problems=problems, on_state=self._panel_stored,
-            max_ages={each.name: each.max_age for each in settings.transmitters},
+            max_ages=place.max_ages if place else build.max_ages(settings),
             missed_max_age=settings.g90.missed_max_age if settings.g90 else MISSED_MAX_AGE_S,
         )  # fmt: skip
 
     async def run(self, stop: asyncio.Event) -> None:
         """Run until `stop` is set; then end the lines, publish what is left and `offline`, and disconnect."""
-        log_start(self._settings)
+        log_start(self._settings, self._store.name, self._topics.shard)
         server = await self._restore()
         manager = watchdog.Manager()
         async with asyncio.TaskGroup() as tasks:
@@ -159,7 +163,7 @@ class Bridge:
         await self._publisher.restore()
         self._outbox.wakes.wake(await self._outbox.unconfigured(()))  # what waits is sent first
         self.status.publish_info()
-        build.announce(self._settings, self._announcer)
+        build.announce(self._settings, self._topics, self._announcer)
         return server
 
     def _work(self, manager: watchdog.Manager, server: PanelServer | None) -> list[dict[str, Work]]:
@@ -221,6 +225,8 @@ class Bridge:
 
     def _store_failed(self, failure: StoreError | None) -> None:
         """Report that the disk takes no writes, or that it does again."""
+        if self._ownership is not None:  # the shard is lost, which the node says
+            return
         if failure is None:
             self._publisher.emit("store_recovered")
         else:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from datetime import timedelta
 from functools import partial
@@ -30,6 +30,7 @@ from bridge.g90.state.plan import Reads
 from bridge.g90.upstream import Upstream
 from bridge.g90.wire.constants import LOCAL_PORT
 from bridge.homeassistant.announcer import Announcer
+from bridge.homeassistant.devices import transmitter_id
 from bridge.homeassistant.entity import Names
 from bridge.homeassistant.panel import ControlOptions
 from bridge.mqtt.client import Broker
@@ -42,7 +43,7 @@ from bridge.record.figures import Subject
 from bridge.sos_access.client import AsyncSOSAccessClient
 from bridge.sos_access.peer import Peer
 from bridge.store.database import Store
-from bridge.store.outbox import Outbox
+from bridge.store.outbox import Elsewhere, Outbox
 from bridge.store.passwords import PasswordFile, PasswordHome, Passwords, password_file
 from bridge.transmitters.line import Line
 from bridge.transmitters.network import Network
@@ -58,9 +59,11 @@ _FILES_OF_A_TRANSMITTER = 4
 """Connections of an alarm to two receivers, one of a ping; its passwords while they are written."""
 
 
-def topics(settings: Settings) -> Topics:
+def topics(settings: Settings, shard: int = 0, others: Iterable[str] = ()) -> Topics:
+    """Return the topics of a shard's transmitters; `others` are those of other shards."""
     named = {each.name: {alarm.key: alarm.named() for alarm in each.alarms} for each in settings.transmitters}
-    return Topics(settings.mqtt.base_topic, named, {each.name: _reach(each) for each in settings.transmitters})
+    reaches = {each.name: _reach(each) for each in settings.transmitters}
+    return Topics(settings.mqtt.base_topic, named, reaches, shard, frozenset(others))
 
 
 def _reach(each: TransmitterSettings) -> Reach:
@@ -79,6 +82,11 @@ def subjects(settings: Settings) -> list[Subject]:
     ]
 
 
+def max_ages(settings: Settings) -> dict[str, float]:
+    """Return how old an alarm of each transmitter may be, in seconds."""
+    return {each.name: each.max_age for each in settings.transmitters}
+
+
 def planned_tests(settings: Settings) -> dict[str, PlannedTests]:
     """Return the test alarms of each transmitter that has a schedule of them."""
     plans = {}
@@ -95,8 +103,10 @@ def _routes(each: TransmitterSettings) -> list[Route]:
     return [Route(receiver, path) for path in paths for receiver in receivers(each)]
 
 
-def broker(settings: Settings) -> Broker:
+def broker(settings: Settings, shard: int = 0) -> Broker:
+    """Return the broker; each of several shards has a client id of its own."""
     mqtt = settings.mqtt
+    own_id = f"-{shard}" if settings.store.shards > 1 else ""
     tls = mqtt.tls if mqtt.tls and mqtt.tls.enabled else None
     return Broker(
         host=mqtt.host,
@@ -104,7 +114,7 @@ def broker(settings: Settings) -> Broker:
         username=mqtt.username,
         password=mqtt.password,
         protocol=mqtt.protocol,
-        client_id=mqtt.client_id or mqtt.base_topic.replace("/", "-"),
+        client_id=f"{mqtt.client_id or mqtt.base_topic.replace('/', '-')}{own_id}",
         session_expiry_s=int(mqtt.session_expiry),
         will_delay_s=int(settings.store.lease + _TAKES_OVER_S) if settings.store.url else 0,
         keepalive_s=int(mqtt.keepalive),
@@ -187,8 +197,8 @@ def receivers(each: TransmitterSettings) -> dict[str, tuple[str, int]]:
     return {name: host_port(written) for name, written in _reach(each).receivers.items()}
 
 
-def outbox(settings: Settings, store: Store) -> Outbox:
-    return Outbox(store, settings.store.max_commands, timedelta(seconds=settings.store.history))
+def outbox(settings: Settings, store: Store, elsewhere: Elsewhere | None = None) -> Outbox:
+    return Outbox(store, settings.store.max_commands, timedelta(seconds=settings.store.history), elsewhere)
 
 
 def transmitters(
@@ -199,8 +209,8 @@ def transmitters(
     return {each.name: Transmitter(each, queue, publisher, clock) for each in lines}
 
 
-def announcer(settings: Settings, outgoing: Outgoing) -> Announcer:
-    names = Names(settings.homeassistant.discovery_prefix, settings.mqtt.base_topic, __version__)
+def announcer(settings: Settings, outgoing: Outgoing, shard: int = 0) -> Announcer:
+    names = Names(settings.homeassistant.discovery_prefix, settings.mqtt.base_topic, __version__, shard)
     panels = {panel.guid: _announced_control(panel) for panel in settings.g90.panels} if settings.g90 else {}
     return Announcer(names, outgoing, panels, enabled=settings.homeassistant.enabled)
 
@@ -216,19 +226,22 @@ def _announced_control(panel: PanelSettings) -> ControlOptions:
     )
 
 
-def announce(settings: Settings, to: Announcer) -> None:
+def announce(settings: Settings, own: Topics, to: Announcer) -> None:
     """Announce the bridge and its transmitters to Home Assistant; panels follow as they are known."""
-    to.announce_bridge()
-    own = topics(settings)
+    if own.shard == 0:
+        to.announce_bridge()
     for each in settings.transmitters:
         to.announce_transmitter(each.name, own.transmitters[each.name], each.test_event_code, own.reach(each.name))
 
 
 def subscriptions(own: Topics, panel_topics: PanelTopics, panels: KnownPanels, discovery: Announcer) -> Subscriptions:
     """Return the retained topics of the bridge, transmitters, panels and Home Assistant's discovery."""
+    others = {discovery.names.topic(transmitter_id(discovery.names, name)) for name in own.others}
 
     def is_ours(topic: str) -> bool:
-        return topic.startswith(f"{own.base}/") or discovery.names.is_ours(topic)
+        if topic.startswith(f"{own.base}/"):
+            return not own.is_elsewhere(topic)
+        return discovery.names.is_ours(topic) and topic not in others
 
     def is_stale(topic: str) -> bool:
         if discovery.names.is_ours(topic):
@@ -236,7 +249,12 @@ def subscriptions(own: Topics, panel_topics: PanelTopics, panels: KnownPanels, d
         guid = panel_topics.guid(topic)
         return own.is_stale(topic) if guid is None else guid not in panels
 
-    states = (*own.states, *panel_topics.states, discovery.names.filter)
+    states = own.states
+    if own.shard == 0:
+        states = (*states, *panel_topics.states, discovery.names.filter)
+    else:
+        ids = (transmitter_id(discovery.names, name) for name in own.transmitters)
+        states = (*states, *map(discovery.names.topic, ids))
     return Subscriptions(own.bridge("state"), states, is_ours, is_stale, discovery.learned)
 
 

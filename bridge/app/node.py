@@ -11,6 +11,7 @@ import logging
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 
 from bridge import __version__
 from bridge.app import build, standby_check, watchdog, web
@@ -18,11 +19,11 @@ from bridge.app.bridge import Bridge, run_once
 from bridge.app.front import front
 from bridge.app.ownership import Ownership, Place
 from bridge.common.errors import BridgeError, BusyError, LostError, StoreError, first
-from bridge.common.lasting import Lasting
+from bridge.common.lasting import LASTS, Lasting
 from bridge.common.models import Secret
 from bridge.common.problems import Kind, NodeProblems, Problems
 from bridge.config.settings import Settings
-from bridge.config.shards import digest, of_shard
+from bridge.config.shards import digest, elsewhere, of_shard
 from bridge.config.transmitters import TransmitterSettings
 from bridge.mqtt.client import BrokerError, try_connection
 from bridge.record.months import Month
@@ -40,12 +41,21 @@ _AGAIN_S = 1.0
 """Until the database is tried again."""
 _BROKER_EACH_S = 5.0
 _REST_S = 60.0
-"""How long a node takes no shard after it gave one up, while others reach the broker."""
+"""How long a node leaves shards to others after it gave one up, while they reach the broker."""
+_HEAD_START_S = 2.0
+"""How long they have for that: two nodes that both gave it up would leave a shard to each other."""
+_FRESH_S = 10.0
+"""A node that gave a shard up this shortly ago leaves it to others for twice as long."""
 _STOP_S = 4.4
 """What a stop waits for bridges; after it the process ends without them."""
 _CLOSE_S = 0.2
 """What the end of a store's session waits for; usually it takes milliseconds."""
-_RELEASED = "released"
+_ANSWERS_S = 5.0
+"""How long a look at the cluster may take; usually it takes milliseconds."""
+_MOVES_S = 10.0
+"""How long a shard that is moved is left to the node that it is moved to."""
+_MOVES = "moves"
+"""The notification that a shard is moved."""
 
 
 class Node:
@@ -65,7 +75,10 @@ class Node:
         self._bridges: dict[int, Bridge] = {}
         self._owning: dict[int, asyncio.Task[None]] = {}
         self._ownerships: dict[int, Ownership] = {}
-        self._rests_until = 0.0
+        self._not_before: dict[int, float] = {}
+        """Until when a shard is left to others, if these could take it."""
+        self._free_since: dict[int, float] = {}
+        """When each shard that nobody owns was found so."""
         self._stopping = False
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -79,22 +92,32 @@ class Node:
         async with asyncio.TaskGroup() as tasks:
             parts = front(self._settings, self, self._problems, manager, self._joined, self._board)
             parts |= {"cluster": self._attend(tasks), "broker": self._watch_broker()}
-            running = [tasks.create_task(work, name=name) for name, work in parts.items()]
+            running = {name: tasks.create_task(work, name=name) for name, work in parts.items()}
             await stop.wait()
             log.info("stopping")
             manager.notify(STOPPING=1)
+            self._stopping = True
+            running["cluster"].cancel()
+            if not (await asyncio.wait([running["cluster"]], timeout=_CLOSE_S))[1]:
+                await self._look_again()
             await self._give_up()
-            for each in running:
+            for each in running.values():
                 each.cancel()
-            await asyncio.wait(running)
+            await asyncio.wait(running.values())
         if self._membership is not None:
             with suppress(StoreError, TimeoutError):
                 async with asyncio.timeout(_CLOSE_S):
                     await self._membership.leave()
 
+    async def _look_again(self) -> None:
+        """See whether another node has started just now."""
+        if self._membership is not None:
+            with suppress(StoreError, TimeoutError):
+                async with asyncio.timeout(_CLOSE_S):
+                    self._cluster = await self._membership.look(broker=self._broker)
+
     async def _give_up(self) -> None:
         """Give up every shard in order; another node, if one lives, takes over."""
-        self._stopping = True
         for ownership in self._ownerships.values():
             ownership.stop.set()
         if owning := [*self._owning.values()]:
@@ -115,8 +138,9 @@ class Node:
                     log.info("the database is back after %.0f s", took)
                 await self._follow(tasks)
             except StoreError as error:
-                self._problems.set(Kind.STORE_FAILED, str(error))
-                if trouble.is_due(asyncio.get_running_loop().time()):
+                if self._membership is None:  # else a session ended, and the next one may be made at once
+                    self._problems.set(Kind.STORE_FAILED, str(error))
+                if self._membership is None and trouble.is_due(asyncio.get_running_loop().time()):
                     log.error("%s", error)
             finally:
                 if self._membership is not None and not self._stopping:
@@ -132,7 +156,7 @@ class Node:
             try:
                 self._membership = await Membership.join(self._url, self._name, __version__, self._digest, shards)
             except BusyError:  # the session of a process that was killed may live on for a while
-                if loop.time() > until:
+                if loop.time() > until and not self._joined.is_set():
                     raise
                 await asyncio.sleep(_AGAIN_S)
         self._problems.set(Kind.STORE_FAILED, None)
@@ -142,11 +166,15 @@ class Node:
         membership = self._membership
         assert membership is not None  # noqa: S101 - joined
         while True:
-            self._cluster = await membership.look(broker=self._broker)
+            try:
+                async with asyncio.timeout(_ANSWERS_S):
+                    self._cluster = await membership.look(broker=self._broker)
+            except TimeoutError:
+                raise StoreError("the database does not answer") from None
             if not self._joined.is_set():
                 self._joined.set()
                 log.info("node %s: %s", self._name, self.state())
-            standby_check.report(self._cluster, self._name, self._digest, self._reports)
+            standby_check.report(self._cluster, self._name, self._digest, self._reports, self._unowned())
             for shard in range(self._settings.store.shards):
                 if self._may_take(shard):
                     self._owning[shard] = tasks.create_task(self._own_shard(shard), name=f"shard {shard}")
@@ -154,10 +182,20 @@ class Node:
                 self._heard(text)
 
     def _heard(self, text: str) -> None:
-        what, _, number = text.partition(" ")
-        bridge = self._bridges.get(int(number)) if number.isdecimal() else None
+        what, number, to = (*text.split(" "), "", "")[:3]
+        shard = int(number) if number.isdecimal() else -1
+        if what == _MOVES and to != self._name:
+            self._not_before[shard] = asyncio.get_running_loop().time() + _MOVES_S
+        bridge = self._bridges.get(shard)
         if what == "request" and bridge is not None and bridge.requests is not None:
             bridge.requests.news.set()
+
+    def _unowned(self) -> list[int]:
+        """Return the shards that nobody has taken for a while."""
+        now = asyncio.get_running_loop().time()
+        free = [shard for shard in range(self._settings.store.shards) if shard not in self._cluster.owners]
+        self._free_since = {shard: self._free_since.get(shard, now) for shard in free}
+        return [shard for shard, since in self._free_since.items() if now - since > standby_check.GRACE_S]
 
     @property
     def _reports(self) -> Problems:
@@ -171,7 +209,10 @@ class Node:
             return False
         if not any(each.broker for each in self._successors()):
             return True
-        return self._broker is not False and asyncio.get_running_loop().time() >= self._rests_until
+        now = asyncio.get_running_loop().time()
+        rests = self._not_before.get(shard, 0.0) - now
+        head_start = _HEAD_START_S * (2 if rests > _REST_S - _FRESH_S else 1)
+        return (self._broker is not False and rests <= 0) or now - self._free_since[shard] > head_start
 
     def _successors(self) -> list[Member]:
         return self._cluster.successors(self._name)
@@ -189,19 +230,26 @@ class Node:
         except BusyError:
             log.debug("shard %d: another node was first", shard)
         except StoreError as error:
-            log.error("shard %d: %s", shard, error)
+            log.error("shard %d: %s", shard, error, extra=LASTS)
             await asyncio.sleep(_AGAIN_S)
         finally:
             del self._owning[shard]
-        if self._membership is not None:
-            with suppress(StoreError, TimeoutError):
-                await self._membership.notify(f"{_RELEASED} {shard}")
 
     async def _serve(self, shard: int, store: PostgresStore) -> None:
         """Run the bridge of a shard until it is given up or lost."""
-        ownership = Ownership(store, self._name, shard, self._settings.store.lease, self._successors)
-        place = Place(ownership, await _homes(store), self._board)
-        bridge = Bridge(of_shard(self._settings, shard), store, place=place)
+        settings, lease = of_shard(self._settings, shard), self._settings.store.lease
+        ownership = Ownership(
+            store, self._name, shard, lease, lambda: self._cluster, lambda: self._membership is not None
+        )
+        place = Place(
+            ownership,
+            await _homes(store),
+            elsewhere(self._settings, shard),
+            build.max_ages(self._settings),
+            partial(self._move, ownership),
+            self._board,
+        )
+        bridge = Bridge(settings, store, place=place)
         log.info("node %s owns shard %d", self._name, shard)
         self._problems.set(Kind.STANDBY_MISSING, None)
         self._problems.set(Kind.CONFIGURATION_DIFFERS, None)
@@ -220,9 +268,20 @@ class Node:
             del self._ownerships[shard], self._bridges[shard]
             self._problems.exclude(bridge.problems)
             if ownership.released:
-                self._rests_until = asyncio.get_running_loop().time() + _REST_S
+                rests = asyncio.get_running_loop().time() + _REST_S
+                self._not_before[shard] = max(rests, self._not_before.get(shard, 0.0))
             if self._board is not None:
-                self._board.forget()
+                self._board.forget([each.name for each in settings.transmitters], bridge=shard == 0)
+
+    async def _move(self, ownership: Ownership, to: str) -> bool:
+        """Give a shard to the node `to`; return False if that cannot take it."""
+        if all(each.name != to for each in self._successors()) or self._membership is None:
+            return False
+        with suppress(StoreError):
+            await self._membership.notify(f"{_MOVES} {ownership.shard} {to}")
+        self._not_before[ownership.shard] = asyncio.get_running_loop().time() + _MOVES_S
+        asyncio.get_running_loop().call_later(_LOOK_S, ownership.release, f"it is moved to node {to}")
+        return True
 
     # The broker
 

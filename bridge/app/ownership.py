@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -21,7 +21,7 @@ from bridge.store.postgres.owner import PROOF, boot_clock, permits
 
 if TYPE_CHECKING:  # psycopg is imported only where there is a database
     from bridge.store.postgres.database import PostgresStore
-    from bridge.store.postgres.nodes import Node
+    from bridge.store.postgres.nodes import Cluster, Node
     from bridge.web.board import Board
 
 log = logging.getLogger(__name__)
@@ -30,6 +30,8 @@ _EACH_S = 1.0
 _LOOK_S = 0.02
 _AWAY_S = 5.0
 """How long the broker may be away until a node that reaches it gets the shard."""
+_SILENT_S = 10.0
+"""A database that is silent for so long may have been replaced by another one."""
 _THROWN_OUT_S = 30.0
 _THROWN_OUT = 2
 """So often within `_THROWN_OUT_S`: another client has our id, and takes turns with us."""
@@ -39,9 +41,19 @@ class Ownership(Owner):
     """The ownership of one shard, from the moment that its store is open."""
 
     def __init__(
-        self, store: PostgresStore, node: str, shard: int, lease_s: float, successors: Callable[[], Sequence[Node]]
+        self,
+        store: PostgresStore,
+        node: str,
+        shard: int,
+        lease_s: float,
+        cluster: Callable[[], Cluster],
+        reachable: Callable[[], bool],
     ) -> None:
-        """`successors` returns the other nodes that could take the shard over now."""
+        """`cluster` returns what this node sees of the others.
+
+        `reachable` returns whether another session of this node reaches the database.
+        """
+        self._reachable = reachable
         self.shard = shard
         self.stop = asyncio.Event()
         """Set to give the shard up in order."""
@@ -50,7 +62,7 @@ class Ownership(Owner):
         self._store = store
         self._node = node
         self._lease_s = lease_s
-        self._successors = successors
+        self._cluster = cluster
         self._hurry = asyncio.Event()
         self._ends: deque[float] = deque(maxlen=_THROWN_OUT)
 
@@ -61,15 +73,19 @@ class Ownership(Owner):
     @property
     def ending(self) -> Ending:
         """How the MQTT session is to end now."""
-        if self._store.lost.is_set():
+        if not self.permit():
             return Ending.LOST
-        return Ending.HAND_OVER if self._successors() else Ending.OFFLINE
+        return Ending.HAND_OVER if self._cluster().heirs(self._node) else Ending.OFFLINE
+
+    def _successors(self) -> list[Node]:
+        return self._cluster().successors(self._node)
 
     async def run(self, online: Callable[[], bool]) -> None:
         """Prove the ownership until cancelled. Raises LostError once it is lost."""
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._prove_regularly(), name=f"shard {self.shard}: proof of life")
             tasks.create_task(self._watch_broker(online), name=f"shard {self.shard}: watch the broker")
+            tasks.create_task(self._watch_database(), name=f"shard {self.shard}: watch the database")
             await self._store.lost.wait()
             raise LostError(f"shard {self.shard} is lost: {self._store.failure or 'the database ended the session'}")
 
@@ -91,10 +107,21 @@ class Ownership(Owner):
             if online():
                 since = now()
             elif now() - since > _AWAY_S and (better := [each.name for each in self._successors() if each.broker]):
-                self._release(f"the broker does not answer this node, but {', '.join(better)}")
+                self.release(f"the broker does not answer this node, but {', '.join(better)}")
             await asyncio.sleep(_EACH_S)
 
-    def _release(self, why: str) -> None:
+    async def _watch_database(self) -> None:
+        """Raise LostError where the database answers nothing any more, and does not end the session either."""
+        since = boot_clock()
+        while True:
+            if self.permit() or self._reachable():
+                since = boot_clock()
+            elif boot_clock() - since > _SILENT_S:
+                raise LostError(f"shard {self.shard} is lost: the database does not answer")
+            await asyncio.sleep(_EACH_S)
+
+    def release(self, why: str) -> None:
+        """Give the shard up in order, for another node that is better off."""
         if not self.stop.is_set():
             log.warning("shard %d is given up: %s", self.shard, why)
         self.released = True
@@ -113,7 +140,7 @@ class Ownership(Owner):
         now = asyncio.get_running_loop().time()
         self._ends.append(now)
         if len(self._ends) == _THROWN_OUT and now - self._ends[0] < _THROWN_OUT_S and self._successors():
-            self._release("the broker ended two connections: another client has our client id, or cannot keep ours")
+            self.release("the broker ended two connections: another client has our client id, or cannot keep ours")
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,5 +149,11 @@ class Place:
 
     ownership: Ownership
     homes: Homes
+    others: Mapping[str, int]
+    """The shards of the transmitters that others own, by name."""
+    max_ages: Mapping[str, float]
+    """How old an alarm of any transmitter may be, in seconds: panels raise them for all."""
+    move: Callable[[str], Awaitable[bool]]
+    """Gives the shard to a node by its name; it returns False where that cannot take it."""
     board: Board | None
     """What the node's page shows."""

@@ -12,8 +12,8 @@ from bridge.common.clock import Clock
 from bridge.common.lasting import tolerated
 from bridge.store.database import Store
 from bridge.store.outbox import Outbox
-from bridge.store.postgres.requests import Asked, Requests
-from bridge.store.records import insert_command
+from bridge.store.postgres.requests import SEND, Asked, Requests
+from bridge.store.records import CommandEntry, insert_command, read_command
 from bridge.transmitters.scheduled_tests import new_test
 
 log = logging.getLogger(__name__)
@@ -23,17 +23,22 @@ _LOOK_S = 2.0
 
 
 class RequestHandler:
-    def __init__(self, store: Store, shard: int, outbox: Outbox, clock: Clock) -> None:
+    def __init__(
+        self, store: Store, shard: int, outbox: Outbox, clock: Clock, move: Callable[[str], Awaitable[bool]]
+    ) -> None:
+        """`move` gives the shard to a node by its name; it returns False where that cannot take it."""
         self.news = asyncio.Event()
         """Set when there may be requests."""
         self._store = store
         self._requests = Requests(store, shard)
         self._outbox = outbox
+        self._give = move
         self._clock = clock
         self._kinds: dict[str, Callable[[Mapping[str, Any]], Awaitable[dict[str, Any]]]] = {
             "drop": self._drop,
             "retry": self._retry,
             "test": self._test,
+            "move": self._move,
         }
 
     async def run(self) -> None:
@@ -41,12 +46,25 @@ class RequestHandler:
             self.news.clear()
             with tolerated(log):
                 for asked in await self._requests.open():
-                    await self._requests.answer(asked, await self._done(asked))
+                    if asked.kind == SEND:
+                        await self._send(asked)
+                    else:
+                        await self._requests.answer(asked, await self._done(asked))
             try:
                 async with asyncio.timeout(_LOOK_S):
                     await self.news.wait()
             except TimeoutError:
                 pass
+
+    async def _send(self, asked: Asked) -> None:
+        """Queue a command that another owner accepted, once."""
+        try:
+            command = read_command(asked.content)
+        except (ValueError, LookupError, TypeError, OverflowError, OSError) as error:
+            log.critical("request %d cannot be read (%s); it was not sent", asked.id, type(error).__name__)
+            await self._requests.answer(asked, {"error": "it cannot be read"})
+            return
+        await self._outbox.add([CommandEntry(command)], self._requests.claim(asked))
 
     async def _done(self, asked: Asked) -> dict[str, Any]:
         if (do := self._kinds.get(asked.kind)) is None:
@@ -69,3 +87,6 @@ class RequestHandler:
         queued = await self._store.write(lambda db: insert_command(db, command, None, secrets.token_bytes(16)))
         await self._outbox.follow_others()
         return {"number": queued.id}
+
+    async def _move(self, content: Mapping[str, Any]) -> dict[str, Any]:
+        return {"done": await self._give(content["node"])}

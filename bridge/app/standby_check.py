@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from bridge.common.problems import Kind, Problems
 from bridge.common.text import lasted
 from bridge.store.postgres.nodes import Cluster, Node
 
-_GRACE_S = 15.0
+GRACE_S = 15.0
 """A node that restarts is no problem."""
 
 
-def report(cluster: Cluster, name: str, digest: str, problems: Problems) -> None:
-    """Set the problems of the cluster as node `name` sees it, whose configuration has this digest."""
-    problems.set(Kind.STANDBY_MISSING, missing(cluster, name))
+def report(cluster: Cluster, name: str, digest: str, problems: Problems, unowned: Sequence[int] = ()) -> None:
+    """Set the problems of the cluster as node `name` sees it, whose configuration has this digest.
+
+    `unowned` are the shards that nobody has taken for a while.
+    """
+    text = missing(cluster, name)
+    if unowned:
+        shards = f"shard{'s' * (len(unowned) > 1)} {', '.join(map(str, unowned))}"
+        text = f"no node takes {shards}: start a node, or raise node.shards" + (f"; {text}" if text else "")
+    problems.set(Kind.STANDBY_MISSING, text)
     others = [each.name for each in cluster.others(name) if each.alive and each.digest != digest]
     text = f"{_nodes(others)} with another configuration than {name}; make them the same, and restart"
     problems.set(Kind.CONFIGURATION_DIFFERS, text if others else None)
@@ -26,12 +35,12 @@ def missing(cluster: Cluster, name: str) -> str | None:
             " accepted or sent, and no node can take over; start the standby, or take it out of"
             " synchronous_standby_names"
         )
-    others = [each for each in cluster.others(name) if each.age_s > _GRACE_S or each.broker is False]
+    others = [each for each in cluster.others(name) if each.age_s > GRACE_S or each.broker is False]
     return "; ".join(map(_why, others)) or None
 
 
 def _why(node: Node) -> str:
-    if node.age_s <= _GRACE_S:
+    if node.age_s <= GRACE_S:
         return f"node {node.name} cannot take over: it does not reach the broker"
     seen = "was stopped" if node.stopped else "was last seen"
     forget = f"start it, or remove it with sosbridge cluster forget {node.name}"

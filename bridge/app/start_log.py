@@ -16,10 +16,10 @@ _MANY = 100
 """More transmitters have a line each at level debug alone."""
 
 
-def log_start(settings: Settings) -> None:
+def log_start(settings: Settings, store: str, shard: int) -> None:
     """Write the lines, each with what it is about, then the warnings."""
-    mqtt = build.broker(settings)
-    log.info("store %s", settings.store.path)
+    mqtt = build.broker(settings, shard)
+    log.info("%s", store.removeprefix("the "))
     text = "broker %s:%d, MQTT %s%s, client id %s, base topic %s"
     log.info(text, mqtt.host, mqtt.port, mqtt.protocol, ", TLS" * mqtt.tls, mqtt.client_id, settings.mqtt.base_topic)
     many = len(settings.transmitters) > _MANY
@@ -35,7 +35,7 @@ def log_start(settings: Settings) -> None:
         log.info("panels: port %s%s, %s%s", settings.g90.listen, upstream, counts, others)
         for panel in settings.g90.panels:
             log.info("panel %s: %s", panel.name or panel.guid, _panel(panel), extra={"panel": panel.name or panel.guid})
-    if not settings.transmitters:
+    if not settings.transmitters and settings.store.shards == 1:
         log.warning("no transmitter is configured: no alarm reaches an operator")
     for warning in settings.warnings:
         log.warning("%s", warning)

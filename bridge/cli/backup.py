@@ -33,8 +33,10 @@ def _contents(pending: int, passwords: int) -> str:
 async def restore(args: argparse.Namespace) -> int:
     path = _file(args)
     with hold(path):
-        found = await asyncio.to_thread(backup.restore, Path(args.file), path)
+        found = await asyncio.to_thread(backup.restore, Path(args.file), path, pending=args.pending)
     print(f"{path}: {_contents(found.pending, len(found.passwords))}")
+    if found.pending and not args.pending:
+        print("what was pending is not sent: see `sosbridge outbox list`, then retry or drop each alarm")
     if found.replaced:
         print(f"the previous store is kept as {found.replaced}")
     for name in found.kept:

@@ -28,6 +28,7 @@ from bridge.mqtt.client import try_connection
 from bridge.panels.rules import uncovered
 from bridge.sos_access.status import PingTooOften, ServiceUnavailable, Unauthorized, error_for
 from bridge.store.outbox import Outbox
+from bridge.store.records import Counts
 from bridge.store.sqlite.lock import is_held
 from bridge.transmitters.line import Line, Watch
 from bridge.transmitters.logins import Login
@@ -122,16 +123,19 @@ async def _store(site: _Site) -> AsyncIterator[_Finding]:
     elif site.is_new:
         yield _new_store(path)
         return
+    stray: dict[str, int] = {}
+    counts: list[Counts] = []
     try:
-        async with stores.opened(site.settings) as store:
-            outbox = Outbox(store)
-            stray = await outbox.unconfigured(names)
-            counts = [await outbox.counts(name) for name in names]
+        for shard in range(stores.shards(site.settings)):
+            async with stores.opened(site.settings, shard=shard) as store:
+                outbox, where = Outbox(store), store.name.removeprefix("the store ")
+                stray |= await outbox.unconfigured(names)
+                counts += [await outbox.counts(name) for name in names]
     except BridgeError as error:
         yield _Finding("store", "FAILED", str(error))
         return
     waiting, rejected = sum(each.pending for each in counts), sum(each.rejected for each in counts)
-    words = f"{store.name.removeprefix('the store ')}: {counted(waiting, 'alarm')} waiting, {rejected} rejected"
+    words = f"{where}: {counted(waiting, 'alarm')} waiting, {rejected} rejected"
     yield _Finding("store", "ok", f"{words}{', in use by the running service' if site.runs else ''}")
     if stray:
         waits = ", ".join(f"{count} for {clean(name)}" for name, count in stray.items())

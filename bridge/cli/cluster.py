@@ -66,6 +66,16 @@ def _node(node: Node, cluster: Cluster, ours: str) -> Row:
     return "node", node.name, "warning" if faults else "ok", ", ".join(words)
 
 
+async def move(args: argparse.Namespace) -> int:
+    url = _url(args.load_settings())
+    from bridge.store.postgres.asking import ask  # noqa: PLC0415 - an extra
+
+    if not (await ask(url, args.shard, "move", {"node": args.node}))["done"]:
+        raise BridgeError(f"node {args.node} cannot take shard {args.shard} over; see sosbridge cluster status")
+    print(f"shard {args.shard} is given to node {args.node}")
+    return 0
+
+
 async def forget(args: argparse.Namespace) -> int:
     url = _url(args.load_settings())
     from bridge.store.postgres.asking import forget as forget_node  # noqa: PLC0415 - an extra

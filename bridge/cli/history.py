@@ -8,7 +8,7 @@ import sys
 from datetime import datetime
 
 from bridge.cli.common import existing_store, print_json, print_table
-from bridge.cli.stores import opened
+from bridge.cli.stores import opened, shards
 from bridge.common.clock import Clock
 from bridge.common.text import clean
 from bridge.config.types import seconds
@@ -37,12 +37,14 @@ def since(text: str) -> float:
 async def show(args: argparse.Namespace) -> int:
     found: list[dict[str, object]] = []
     settings = args.load_settings()
-    async with opened(settings, existing_store(settings)) as store:
-        async for portion in Edges(store).results(args.since, args.transmitter):
-            for result in portion:
-                each = read_entry(result.request, result.payload)
-                if each is not None:
-                    found.append({"transmitter": result.transmitter, **export.alarm_as_json(each)})
+    path = existing_store(settings)
+    for shard in range(shards(settings)):
+        async with opened(settings, path, shard) as store:
+            async for portion in Edges(store).results(args.since, args.transmitter):
+                for result in portion:
+                    each = read_entry(result.request, result.payload)
+                    if each is not None:
+                        found.append({"transmitter": result.transmitter, **export.alarm_as_json(each)})
     if args.json:
         print_json(found)
     elif args.csv:

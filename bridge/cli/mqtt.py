@@ -8,19 +8,19 @@ import sys
 
 from bridge import __version__
 from bridge.app.build import broker
+from bridge.cli.stores import is_running
 from bridge.common.errors import BridgeError, BusyError, ConfigError
 from bridge.common.text import clean, counted
 from bridge.config.settings import Settings
 from bridge.homeassistant.entity import Names
 from bridge.mqtt import retained
-from bridge.store.sqlite.lock import is_held
 
 
 async def clear(args: argparse.Namespace) -> int:
     """List the retained topics of this installation, ask, and remove them. Return 1 if the answer is no."""
     settings: Settings = args.load_settings()
     target, base = broker(settings), settings.mqtt.base_topic
-    if settings.store.path.exists() and is_held(settings.store.path):
+    if (settings.store.url is not None or settings.store.path.exists()) and await is_running(settings):
         raise BusyError("the service runs and would publish its topics again; stop it first")
     found = await _topics(settings)
     where = f"{counted(len(found), 'retained topic')} on {target.host}:{target.port}"

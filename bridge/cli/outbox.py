@@ -16,15 +16,17 @@ from bridge.store.records import Queued, State
 
 
 @asynccontextmanager
-async def _opened(args: argparse.Namespace) -> AsyncIterator[Outbox]:
-    async with stores.opened(args.load_settings()) as store:
+async def _opened(args: argparse.Namespace, shard: int) -> AsyncIterator[Outbox]:
+    async with stores.opened(args.load_settings(), shard=shard) as store:
         yield Outbox(store)
 
 
 async def list_all(args: argparse.Namespace) -> int:
     """List the commands. A transmitter that is not configured any more can still have some."""
-    async with _opened(args) as outbox:
-        found = await outbox.list(args.transmitter)
+    found: list[Queued] = []
+    for shard in range(stores.shards(args.load_settings())):
+        async with _opened(args, shard) as outbox:
+            found += await outbox.list(args.transmitter)
     if not found and args.transmitter is not None:
         find_transmitter(args.load_settings(), args.transmitter)
     if args.json:
@@ -62,7 +64,7 @@ def _state(queued: Queued) -> str:
 
 
 async def show(args: argparse.Namespace) -> int:
-    async with _opened(args) as outbox:
+    async with _opened(args, stores.shard_of_number(args.number)) as outbox:
         queued = await outbox.get(args.number)
     if queued is None:
         raise _none(args.number)
@@ -91,7 +93,7 @@ def _as_json(queued: Queued) -> dict[str, object]:
 
 async def retry(args: argparse.Namespace) -> int:
     if not await stores.retry(args.load_settings(), args.number):
-        async with _opened(args) as outbox:
+        async with _opened(args, stores.shard_of_number(args.number)) as outbox:
             if queued := await outbox.get(args.number):
                 raise BridgeError(f"number {args.number} is {queued.state}, not rejected; it needs no retry")
         raise _none(args.number)

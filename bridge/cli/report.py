@@ -11,11 +11,12 @@ from pathlib import Path
 from bridge import __version__
 from bridge.app.build import subjects
 from bridge.cli.common import existing_store, find_transmitter, print_json, print_table
-from bridge.cli.stores import is_running, opened
+from bridge.cli.stores import is_running, opened, shards
 from bridge.common.clock import Clock
 from bridge.common.errors import BridgeError
 from bridge.common.text import clean
 from bridge.config.settings import Settings
+from bridge.config.shards import of_shard
 from bridge.record import export, report
 from bridge.record.figures import Figures
 from bridge.record.months import Month
@@ -34,10 +35,13 @@ async def show(args: argparse.Namespace) -> int:
     settings: Settings = args.load_settings()
     chosen = find_transmitter(settings, args.transmitter).name if args.transmitter else None
     now = Clock().now().timestamp()
-    async with opened(settings, existing_store(settings)) as store:
-        wanted = [each for each in subjects(settings) if chosen in (None, each.name)]
-        running = await is_running(settings)
-        months = await read_report(store, Outbox(store), wanted, args.month or Month.of(now), now, running=running)
+    path, running, month = existing_store(settings), await is_running(settings), args.month or Month.of(now)
+    months: list[Figures] = []
+    for shard in range(shards(settings)):
+        found = [each for each in subjects(of_shard(settings, shard)) if chosen in (None, each.name)]
+        if found:
+            async with opened(settings, path, shard) as store:
+                months += await read_report(store, Outbox(store), found, month, now, running=running)
     if args.html is not None:
         await asyncio.to_thread(_write, Path(args.html), report.page(months, __version__, datetime.now().astimezone()))
         print(f"wrote {args.html}")

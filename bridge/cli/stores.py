@@ -17,9 +17,11 @@ from bridge.common.errors import StoreError
 from bridge.common.extras import require
 from bridge.common.models import Secret
 from bridge.config.settings import Settings
+from bridge.config.shards import shard_of
 from bridge.store.database import Store
 from bridge.store.outbox import Outbox
 from bridge.store.passwords import account
+from bridge.store.postgres.owner import NUMBERS_OF_A_SHARD
 from bridge.store.sqlite.database import SqliteStore
 from bridge.store.sqlite.lock import is_held
 
@@ -37,6 +39,16 @@ async def opened(settings: Settings, path: Path | None = None, shard: int = 0) -
         yield store
 
 
+def shards(settings: Settings) -> int:
+    """Return the number of stores."""
+    return settings.store.shards if settings.store.url is not None else 1
+
+
+def shard_of_number(number: int) -> int:
+    """Return the shard that has the command with this number."""
+    return number // NUMBERS_OF_A_SHARD
+
+
 async def is_running(settings: Settings) -> bool:
     """Whether a service owns the store now. Raises StoreError, ConfigError."""
     if (url := _database(settings)) is None:
@@ -50,7 +62,7 @@ async def is_running(settings: Settings) -> bool:
 async def drop(settings: Settings, number: int) -> bool:
     """Delete a command; return False if there is none. Raises BridgeError."""
     if (url := _database(settings)) is not None:
-        return bool((await _ask(url, "drop", number=number))["done"])
+        return bool((await _ask(url, shard_of_number(number), "drop", number=number))["done"])
     async with opened(settings) as store:
         return await Outbox(store).drop(number, Clock().now())
 
@@ -58,7 +70,7 @@ async def drop(settings: Settings, number: int) -> bool:
 async def retry(settings: Settings, number: int) -> bool:
     """Queue a rejected command again; return False if there is none. Raises BridgeError."""
     if (url := _database(settings)) is not None:
-        return bool((await _ask(url, "retry", number=number))["done"])
+        return bool((await _ask(url, shard_of_number(number), "retry", number=number))["done"])
     clock = Clock()
     async with opened(settings) as store:
         return await Outbox(store).retry(number, clock.now(), clock.moment())
@@ -68,7 +80,8 @@ async def send_test(settings: Settings, transmitter: str, event_code: str) -> in
     """Let the owner queue a test alarm; return its number, None where there is a file to write to."""
     if (url := _database(settings)) is None:
         return None
-    return int((await _ask(url, "test", transmitter=transmitter, event_code=event_code))["number"])
+    shard = shard_of(transmitter, settings.store.shards)
+    return int((await _ask(url, shard, "test", transmitter=transmitter, event_code=event_code))["number"])
 
 
 async def homes(settings: Settings) -> Homes:
@@ -78,9 +91,10 @@ async def homes(settings: Settings) -> Homes:
     from bridge.store.postgres.passwords import read_passwords  # noqa: PLC0415 - an extra
 
     found: dict[str, str] = {}
-    with suppress(StoreError):  # a new database, or one that `check` says more about
-        async with opened(settings) as store:
-            found = await read_passwords(store)
+    for shard in range(settings.store.shards):
+        with suppress(StoreError):  # a new database, or one that `check` says more about
+            async with opened(settings, shard=shard) as store:
+                found |= await read_passwords(store)
     return lambda each: _Copy(found.get(account(each.transmitter_code, each.transmitter_type)))
 
 
@@ -106,7 +120,7 @@ def _database(settings: Settings) -> Secret | None:
     return settings.store.url
 
 
-async def _ask(url: Secret, kind: str, **content: Any) -> dict[str, Any]:  # noqa: ANN401 - JSON
+async def _ask(url: Secret, shard: int, kind: str, **content: Any) -> dict[str, Any]:  # noqa: ANN401 - JSON
     from bridge.store.postgres.asking import ask  # noqa: PLC0415 - an extra
 
-    return await ask(url, 0, kind, content)
+    return await ask(url, shard, kind, content)

@@ -169,9 +169,12 @@ COMMANDS: dict[str, Command] = {
     "restore-backup": Command(
         "restore a backup; stop the service first",
         "backup.restore",
-        (_BACKUP,),
+        (
+            _BACKUP,
+            option("--pending", action="store_true", help="send what was pending in it once the service starts"),
+        ),
         about="Replace the store by a backup; the old store is kept under another name. Existing password files stay, "
-        "because they are newer. Pending commands of the backup are sent when the service starts.",
+        "because they are newer. Alarms that were pending become rejected ones, which `outbox retry` sends.",
     ),
     "store": Command("copy a store from SQLite to PostgreSQL; stop the service first"),
     "store copy": Command(
@@ -192,13 +195,18 @@ COMMANDS: dict[str, Command] = {
         "would send what is pending a second time.",
     ),
     "cluster": Command(
-        "list shards, their owners and the nodes of a cluster; remove a node",
+        "list shards, their owners and the nodes of a cluster; move a shard, remove a node",
         about="The nodes that share the database store.url.",
     ),
     "cluster status": Command(
         "list shards with their owners, and nodes; exit 1 if a shard has no owner",
         "cluster.status",
         (_json("a list of {what, name, works, details}; works is ok, failed or warning"),),
+    ),
+    "cluster move": Command(
+        "give a shard to another node",
+        "cluster.move",
+        (option("shard", type="arguments.row", help="its number"), option("node", help="its node.name")),
     ),
     "cluster forget": Command(
         "remove a node that does not run any more, and will not again",
@@ -302,7 +310,11 @@ COMMANDS: dict[str, Command] = {
     "dump": Command(
         "write what a bug report needs to one file, without passwords",
         "dump.write",
-        (option("file", nargs="?", metavar="FILE", help="default: sosbridge-dump-DATE-TIME.txt in this directory"),),
+        (
+            option(
+                "file", nargs="?", metavar="FILE", help="- for standard output (default: sosbridge-dump-DATE-TIME.txt)"
+            ),
+        ),
         about="Write versions, settings, the state and counters of the running service, the sizes of the store and "
         "the last log lines to one file with mode 0600. Passwords, keys and codes are not in it; names and addresses "
         "are. Read it before you publish it.",

@@ -7,7 +7,7 @@ import asyncio
 import sys
 
 from bridge.cli.common import coloured, existing_store, find_transmitter
-from bridge.cli.stores import is_running, opened, send_test
+from bridge.cli.stores import is_running, opened, send_test, shard_of_number
 from bridge.common.clock import Clock
 from bridge.common.errors import BridgeError, ConfigError
 from bridge.common.models import Outcome
@@ -34,7 +34,7 @@ async def send(args: argparse.Namespace) -> int:
     if not await is_running(settings):
         raise BridgeError("the service does not run; start it, or send one alarm without it: sosbridge alarm raise")
     number = await send_test(settings, each.name, code)
-    async with opened(settings, path) as store:
+    async with opened(settings, path, shard_of_number(number or 0)) as store:
         outbox = Outbox(store)
         if number is None:
             await outbox.pending(each.name)  # so that `take` returns what is new

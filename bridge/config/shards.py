@@ -37,6 +37,12 @@ def of_shard(settings: Settings, shard: int) -> Settings:
     return settings.model_copy(update={"transmitters": ours, **panels})
 
 
+def elsewhere(settings: Settings, shard: int) -> dict[str, int]:
+    """Return the shards of the transmitters that are not in this one, by name."""
+    found = {each.name: shard_of(each.name, settings.store.shards) for each in settings.transmitters}
+    return {name: number for name, number in found.items() if number != shard}
+
+
 def digest(settings: Settings) -> str:
     """Return a hash of the settings that must be the same on all nodes."""
     found: dict[str, Any] = settings.model_dump(mode="json", exclude=_OF_THE_NODE)

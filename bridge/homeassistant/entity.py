@@ -33,6 +33,8 @@ class Names:
     prefix: str
     base: str
     version: str
+    shard: int = 0
+    """Whose state the availability follows."""
 
     @property
     def root(self) -> str:
@@ -95,7 +97,8 @@ class Device:
 
     def _component(self, entity: Entity) -> Payload:
         entity_id = f"{self.names.slug}{self.id.removeprefix(self.names.root)}_{entity.key}"
-        topics = (Topics(self.names.base, {}).bridge("state"), *self.availability)
+        state = Topics(self.names.base, {}, shard=self.names.shard).bridge("state")
+        topics = (state, *self.availability)
         availability = {"availability": [{"topic": topic} for topic in topics], "availability_mode": "all"}
         return {
             "platform": entity.platform,

@@ -7,14 +7,15 @@ that is, stored it. What is to be published waits in `Outgoing`.
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import Enum
 from functools import partial
-from typing import Protocol
+from typing import Any, Protocol
 
 import aiomqtt
 import paho.mqtt.client as paho
@@ -41,6 +42,8 @@ _LONGEST_TURN_S = 300.0
 _LONGEST_REST_S = 30.0
 _REPLY_TRIES = 2
 """The sender of a command chooses its response topic: the broker may disconnect for it, or never acknowledge it."""
+_FILTERS_AT_ONCE = 100
+"""A subscription is a packet that brokers bound."""
 _AT_ONCE = 10
 """States published before their acknowledgements are awaited, and events in each turn."""
 
@@ -86,6 +89,12 @@ class Ending(Enum):
     OFFLINE = "publish what is left and `offline`"
     HAND_OVER = "publish what is left; another node takes the session over before the broker publishes the will"
     LOST = "publish nothing: another node may have the session already"
+
+
+def _portions(filters: Iterable[str]) -> Iterator[list[str]]:
+    found = iter(filters)
+    while some := list(itertools.islice(found, _FILTERS_AT_ONCE)):
+        yield some
 
 
 def _ignore(_: Mapping[str, str]) -> None:
@@ -235,13 +244,14 @@ class Session:
 
     async def _subscribe(self, client: Client, filters: Iterable[str], qos: int) -> None:
         modern = self._broker.protocol == "5"
-        for pattern in filters:
+        for some in _portions(filters):
             # A command published as retained is to be seen as such even while we are there.
-            options = SubscribeOptions(qos=qos, retainAsPublished=True) if modern else None
-            codes = await client.subscribe(pattern, qos=0 if options else qos, options=options)
-            if any(failed(code) for code in codes):
+            options = SubscribeOptions(qos=qos, retainAsPublished=True) if modern else qos
+            wanted: list[Any] = [(pattern, options) for pattern in some]
+            codes: Sequence[Any] = await client.subscribe(wanted)
+            if refused := [some[number] for number, code in enumerate(codes) if failed(code)]:
                 who = self._broker.username or "an anonymous client"
-                raise BrokerError(f"it does not let {who} subscribe to {pattern}; see the broker's access list")
+                raise BrokerError(f"it does not let {who} subscribe to {refused[0]}; see the broker's access list")
 
     async def _subscribe_optional(self, client: Client) -> None:
         filters = self._router.optional
@@ -257,8 +267,8 @@ class Session:
             await self._subscribe(client, self._subscriptions.states, qos=0)
         except BrokerError as error:
             log.warning("%s; all states are published again", error)
-        for pattern in self._subscriptions.states:
-            await client.unsubscribe(pattern)
+        for some in _portions(self._subscriptions.states):
+            await client.unsubscribe(some)
         self._subscriptions.learned(self._outgoing.held)
         for topic in filter(self._subscriptions.is_stale, list(self._outgoing.held)):
             await client.publish(topic, None, qos=1, retain=True)

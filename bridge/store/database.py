@@ -59,6 +59,10 @@ Work = Callable[[Any], T]
 """A job, which gets a Db: what it executes is one transaction, or part of one."""
 
 
+_CLOSED_S = 0.005
+"""How soon the end of the thread is noticed."""
+
+
 @dataclass(frozen=True, slots=True)
 class Statements:
     """SQL that differs between the stores. `list` parameters are lists as JSON."""
@@ -134,7 +138,8 @@ class Store(ABC):
         """Finish what is queued, then close the connection."""
         self._closed = True
         self._jobs.put(None)
-        await asyncio.to_thread(self._thread.join)
+        while self._thread.is_alive():  # noqa: ASYNC110 - a join would keep the process that gives up waiting
+            await asyncio.sleep(_CLOSED_S)
 
     async def write(self, work: Work[T]) -> T:
         """Run `work` in a transaction and return once it is on disk.

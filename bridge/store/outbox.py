@@ -16,10 +16,10 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from bridge.common.errors import DamagedError, StoreError
-from bridge.common.models import Moment, Outcome, Request, Result
+from bridge.common.models import Command, Moment, Outcome, Request, Result
 from bridge.store.arrivals import Arrivals, Wakes
 from bridge.store.database import Db, Store
 from bridge.store.deliveries import Accepted, Deliveries, Delivery
@@ -58,6 +58,15 @@ _REJECT = (
 _ALARMS = (Request.ALARM, Request.RESTORE)
 
 
+class Elsewhere(Protocol):
+    """The transmitters that another owner sends for."""
+
+    def __contains__(self, transmitter: object, /) -> bool: ...
+
+    def put(self, db: Db, command: Command) -> None:
+        """Leave a command to its owner, within the transaction."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Given:
     """What is to be stored."""
@@ -84,8 +93,15 @@ class _Added:
 class Outbox(OutboxReader):
     """The queue of every transmitter, over one Store. Every method may raise StoreError."""
 
-    def __init__(self, store: Store, max_commands: int = 100_000, history: timedelta = timedelta(days=30)) -> None:
+    def __init__(
+        self,
+        store: Store,
+        max_commands: int = 100_000,
+        history: timedelta = timedelta(days=30),
+        elsewhere: Elsewhere | None = None,
+    ) -> None:
         super().__init__(store)
+        self._elsewhere: Elsewhere | tuple[()] = elsewhere or ()
         self._max_commands = max_commands
         self._history = history
         self.wakes = Wakes()
@@ -102,13 +118,14 @@ class Outbox(OutboxReader):
         if failure is None:
             self.deliveries.saved()
 
-    async def add(self, entries: Sequence[Entry]) -> set[str]:
+    async def add(self, entries: Sequence[Entry], claim: Callable[[Db], bool] = lambda _: True) -> set[str]:
         """Store `entries` in one transaction and return the transmitters with something new.
 
         A command that finds the outbox full ends `invalid`; the same as one before, by its caller's word, `duplicate`.
+        Nothing is stored where `claim`, which is part of the transaction, returns False.
         """
         given = [_Given(entry, entry.delivery) for entry in entries]
-        return await self._accept(given, lambda db: self._add(db, given))
+        return await self._accept(given, lambda db: self._add(db, given) if claim(db) else _Added())
 
     async def _accept(self, given: Sequence[_Given], work: Callable[[Db], _Added]) -> set[str]:
         """Store what is given by `work`. What was begun is finished, also if the caller is cancelled."""
@@ -138,6 +155,9 @@ class Outbox(OutboxReader):
             pending = count_pending(db)
         added = _Added()
         for given in all_given:
+            if self._elsewhere and isinstance(given.entry, CommandEntry) and given.entry.transmitter in self._elsewhere:
+                self._elsewhere.put(db, given.entry.command)
+                continue
             entry = self._admitted(db, given.entry, pending + len(added.queued))
             if isinstance(entry, InvalidEntry):
                 number = insert_result(db, entry.transmitter, None, entry.result, entry.reply, given.token)

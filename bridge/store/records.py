@@ -130,26 +130,35 @@ def forget_repeatable(db: Db, command: Command) -> None:
     db.execute("DELETE FROM forwarded WHERE key = ?", (_key(command),))
 
 
-def insert_command(db: Db, command: Command, delivery: Delivery | None, token: bytes) -> Queued:
-    """`token` identifies this command where it is not known whether it was stored."""
-    identity, reply = command.identity, command.reply
+def columns(command: Command) -> dict[str, Any]:
+    """Return the columns of a command, but for those of its MQTT message."""
+    identity, reply, moment = command.identity, command.reply, command.moment
     body = {
         "alarm": command.alarm.given() if command.alarm else None,
         "reference": command.reference,
         "warnings": command.warnings,
         **({"route": command.route} if command.route else {}),
     }
-    number = db.execute(
-        "INSERT INTO command (transmitter, request, event_code, area, section, detector, body, accepted_at,"
-        " reply_topic, correlation, boot, steady, sure, mid, digest, token)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING id",
-        (
-            command.transmitter, command.request, identity.event_code, identity.area, identity.section,
-            identity.detector, json.dumps(body), command.accepted_at.timestamp(),
-            reply.topic if reply else None, reply.correlation if reply else None,
-            command.moment.boot, command.moment.steady, int(command.moment.sure), *(delivery or (None, None)), token,
-        ),
-    ).fetchone()["id"]  # fmt: skip
+    return {
+        "transmitter": command.transmitter, "request": command.request, "event_code": identity.event_code,
+        "area": identity.area, "section": identity.section, "detector": identity.detector, "body": json.dumps(body),
+        "accepted_at": command.accepted_at.timestamp(), "reply_topic": reply.topic if reply else None,
+        "correlation": reply.correlation if reply else None, "boot": moment.boot, "steady": moment.steady,
+        "sure": int(moment.sure),
+    }  # fmt: skip
+
+
+_INSERT_COMMAND = (
+    "INSERT INTO command (transmitter, request, event_code, area, section, detector, body, accepted_at,"
+    " reply_topic, correlation, boot, steady, sure, mid, digest, token)"
+    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING id"
+)
+
+
+def insert_command(db: Db, command: Command, delivery: Delivery | None, token: bytes) -> Queued:
+    """`token` identifies this command where it is not known whether it was stored."""
+    values = (*columns(command).values(), *(delivery or (None, None)), token)
+    number = db.execute(_INSERT_COMMAND, values).fetchone()["id"]
     return Queued(number, command, State.PENDING, attempts=0, unauthorized=False, undelivered=False, error="")
 
 
@@ -193,22 +202,27 @@ def update_active(db: Db, command: Command) -> None:
         db.execute(sql, key)
 
 
+def read_command(row: Row) -> Command:
+    """Return what `columns` returned. Raises ValueError, LookupError, TypeError, OverflowError, OSError."""
+    body = json.loads(row["body"])
+    return Command(
+        transmitter=row["transmitter"],
+        request=Request(row["request"]),
+        accepted_at=read_time(row["accepted_at"]),
+        moment=Moment(row["boot"], float(row["steady"]), sure=bool(row["sure"])),
+        alarm=PreparedAlarm(**body["alarm"]) if body["alarm"] else None,
+        identity=read_identity(row),
+        reference=body["reference"],
+        warnings=tuple(body["warnings"]),
+        reply=_reply(row),
+        route=(str(body["route"][0]), str(body["route"][1])) if body.get("route") else None,
+    )
+
+
 def read_queued(row: Row) -> Queued:
     """Raises DamagedError if a column has what was never written."""
     try:
-        body = json.loads(row["body"])
-        command = Command(
-            transmitter=row["transmitter"],
-            request=Request(row["request"]),
-            accepted_at=read_time(row["accepted_at"]),
-            moment=Moment(row["boot"], float(row["steady"]), sure=bool(row["sure"])),
-            alarm=PreparedAlarm(**body["alarm"]) if body["alarm"] else None,
-            identity=read_identity(row),
-            reference=body["reference"],
-            warnings=tuple(body["warnings"]),
-            reply=_reply(row),
-            route=(str(body["route"][0]), str(body["route"][1])) if body.get("route") else None,
-        )
+        command = read_command(row)
         state = State(row["state"])
     except (ValueError, LookupError, TypeError, OverflowError, OSError) as error:
         raise DamagedError(f"the store: command {row['id']} cannot be read ({type(error).__name__})") from None

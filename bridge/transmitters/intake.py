@@ -43,6 +43,8 @@ class CommandHandler:
         """Store what `batch` commands; returns once the outbox has it."""
         entries: list[Entry] = []
         for message in batch:
+            if self._topics.is_elsewhere(message.topic):
+                continue
             try:
                 entries.append(self._entry(message))
             except CommandError as error:

@@ -40,6 +40,8 @@ class Network:
         self.answered = answered
         self.permit = permit
         """Whether this process may send now: another node may own the transmitters by now."""
+        self.stored_first = False
+        """Whether a transmitter sends nothing until the results before are stored: the next owner sends them again."""
         self.dialer = dialer or Dialer()
         self._policies: dict[str, TlsPolicy] = {}
         self._followers: dict[Key, list[tuple[object, Route, Heard]]] = defaultdict(list)

@@ -55,6 +55,7 @@ class Sender:
         """The commands that wait, by number."""
         self.on_its_way: set[asyncio.Task[Any]] = set()
         """Exchanges whose document has gone out."""
+        self._completing = 0
         self.delivered = 0
         self.failures = 0
         self._outbox = outbox
@@ -80,11 +81,23 @@ class Sender:
                 self.state.busy = True
                 return self._check(route)
 
+    @property
+    def may_begin(self) -> bool:
+        """Whether something may be sent now, for all that the store knows."""
+        network = self.line.network
+        return network.permit() and not (network.stored_first and self._completing)
+
     async def complete(self, item: Item, outcome: Outcome, sent: Sent | None = None, error: str | None = None) -> None:
         """End a command. The outbox keeps the result in memory while the disk cannot be written."""
         found = result(item, outcome, self._clock.now(), sent, error)
         self._log.ended(item, found)
-        await self._store(lambda: self._outbox.complete(item.queued, found))
+        self._completing += 1
+        try:
+            await self._store(lambda: self._outbox.complete(item.queued, found))
+        finally:
+            self._completing -= 1
+            if self.line.network.stored_first:
+                self.wake()
         self.items.pop(item.queued.id, None)
         self._reporter.changed(self.line.name)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from bridge.common.models import ActiveAlarm, AlarmIdentity, NamedAlarm, Request
@@ -50,13 +50,17 @@ class Topics:
     transmitters: Mapping[str, Mapping[str, NamedAlarm]]
     reaches: Mapping[str, Reach] = field(default_factory=dict)
     """By the name of the transmitter."""
+    shard: int = 0
+    others: frozenset[str] = frozenset()
+    """The transmitters of other shards."""
 
     def reach(self, transmitter: str) -> Reach:
         return self.reaches.get(transmitter, _ONE_RECEIVER)
 
     def bridge(self, leaf: str) -> str:
-        """Return a topic of the bridge itself, such as `state`."""
-        return f"{self.base}/bridge/{leaf}"
+        """Return a topic of the bridge itself, such as `state`; of another shard than 0, one of its own."""
+        of_all = self.shard == 0 or leaf == "event"
+        return f"{self.base}/bridge/{leaf}" if of_all else f"{self.base}/shard/{self.shard}/{leaf}"
 
     def of(self, transmitter: str, leaf: str) -> str:
         """Return a transmitter's topic, such as `link` or `alarm/active`."""
@@ -67,8 +71,22 @@ class Topics:
 
     @property
     def commands(self) -> tuple[str, ...]:
-        """The filters of all command topics, also of unknown transmitters: a wrong name is answered."""
-        return tuple(self.of("+", leaf) for leaf in COMMANDS)
+        """The filters of all command topics.
+
+        Those of shard 0 match unknown transmitters, too: a wrong name is answered, once.
+        """
+        return tuple(self.of(name, leaf) for name in self._filtered for leaf in COMMANDS)
+
+    @property
+    def _filtered(self) -> Iterable[str]:
+        return self.transmitters if self.shard else "+"
+
+    def is_elsewhere(self, topic: str) -> bool:
+        """Return whether a topic belongs to a transmitter of another shard."""
+        match topic.removeprefix(f"{self.base}/").split("/"):
+            case ["transmitter", name, *_]:
+                return name in self.others
+        return False
 
     @property
     def mistakes(self) -> tuple[str, ...]:
@@ -76,7 +94,7 @@ class Topics:
 
         A filter for all wrong topics would match commands too, and a broker may then deliver a command twice.
         """
-        return tuple(self.of("+", leaf) for leaf in _MISTAKES)
+        return tuple(self.of(name, leaf) for name in self._filtered for leaf in _MISTAKES)
 
     @property
     def states(self) -> tuple[str, ...]:
@@ -86,7 +104,7 @@ class Topics:
         responses = ("ping/response", "auth/response", "test/response", "record")
         leaves = (*alarm, *responses, *line, "outbox", "problem", "problem/info")
         bridge = (self.bridge(leaf) for leaf in ("state", "info", "health", "problem", "problem/info"))
-        return (*bridge, *(self.of("+", leaf) for leaf in leaves))
+        return (*bridge, *(self.of(name, leaf) for name in self._filtered for leaf in leaves))
 
     def is_stale(self, topic: str) -> bool:
         """Return whether a retained topic belongs to what is not configured.

@@ -89,7 +89,7 @@ class Transmitter:
                 while True:
                     await self._turn(tasks)
             finally:
-                if self._sender.on_its_way:
+                if self._sender.on_its_way and self._line.network.permit():  # else no answer can be stored
                     await asyncio.wait(self._sender.on_its_way, timeout=STOP_S)
 
     async def _turn(self, tasks: asyncio.TaskGroup) -> None:
@@ -97,7 +97,7 @@ class Transmitter:
         self._wake.clear()
         self._turned.set()
         await self._take()
-        if not self._line.network.permit():
+        if not self._sender.may_begin:
             await self._sleep(now() + _PERMIT_EACH_S)
             return
         at = now()

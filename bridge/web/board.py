@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from bisect import bisect_left
 from collections import Counter, deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
@@ -98,12 +98,14 @@ class Board:
             self.states.setdefault(key, {})[leaf] = payload
             self._touch(key)
 
-    def forget(self) -> None:
-        """Forget all states: another node owns them. Counters go on."""
-        self.states.clear()
-        self.devices.clear()
-        self._changed.clear()
-        self._days.clear()
+    def forget(self, transmitters: Collection[str], *, bridge: bool) -> None:
+        """Forget the states of `transmitters`, and of bridge and panels: another owns them now."""
+        for key in [*self.states]:
+            if key.name in transmitters if key.kind == "transmitter" else bridge:
+                del self.states[key]
+                self._changed.pop(key, None)
+        for name in transmitters:
+            self._days.pop(name, None)
         self.forgotten = self.sequence = self.sequence + 1
 
     def measured(self, months: Sequence[Figures]) -> None:

@@ -14,8 +14,8 @@ from support import virtual
 from bridge.app.ownership import Ownership
 from bridge.common.errors import LostError
 from bridge.mqtt.session import Ending
-from bridge.store.postgres.nodes import Node
-from bridge.store.postgres.owner import permits
+from bridge.store.postgres.nodes import Cluster, Node
+from bridge.store.postgres.owner import boot_clock, permits
 
 SEEN = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 B = Node("b", "1", "d", SEEN, SEEN, age_s=0.2, stopped=False, broker=True)
@@ -25,14 +25,19 @@ class _Store(SimpleNamespace):
     """A store that commits whenever it is asked."""
 
     def __init__(self) -> None:
-        super().__init__(lost=asyncio.Event(), last_commit=0.0, failure=None, writes=0)
+        super().__init__(lost=asyncio.Event(), failure=None, writes=0)
+
+    @property
+    def last_commit(self) -> float:
+        return boot_clock()
 
     async def write(self, _: Any) -> None:  # noqa: ANN401 - any job
         self.writes += 1
 
 
 def _owned(successors: Sequence[Node], store: _Store | None = None) -> Ownership:
-    return Ownership(store or _Store(), "a", 0, 5.0, lambda: successors)  # type: ignore[arg-type]
+    cluster = Cluster(tuple(successors), {})
+    return Ownership(store or _Store(), "a", 0, 5.0, lambda: cluster, lambda: True)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(("age_s", "permitted"), [(0.0, True), (3.9, True), (4.0, False), (20.0, False)])

@@ -43,6 +43,14 @@ def test_a_node_that_is_gone_can_be_removed() -> None:
     assert "sosbridge cluster forget b" in (missing(_cluster(A, replace(B, age_s=99.0)), "a") or "")
 
 
+def test_a_shard_that_nobody_takes() -> None:
+    problems = Problems()
+    report(_cluster(A, B), "a", "d", problems, [1, 3])
+    found = problems.get(Kind.STANDBY_MISSING)
+    assert found is not None
+    assert found.text == "no node takes shards 1, 3: start a node, or raise node.shards"
+
+
 def test_configurations_are_compared_with_nodes_that_live() -> None:
     problems = Problems()
     report(_cluster(A, replace(B, digest="e")), "a", "d", problems)
@@ -61,3 +69,4 @@ def test_who_can_take_over() -> None:
         replace(B, name="e", age_s=4.0),
     )
     assert [each.name for each in _cluster(A, *others).successors("a")] == ["b"]
+    assert [each.name for each in _cluster(A, *others).heirs("a")] == ["b", "d", "e"], "in doubt the will says it"

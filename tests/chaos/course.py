@@ -40,7 +40,7 @@ class Run:
         self.broker = Mosquitto(folder)
         to_broker = Wire("network of the broker", lambda: self.broker.port)
         to_broker.ids = PacketIds()
-        to_broker.ids.repeated = self.ledger.delivered_again
+        to_broker.ids.repeated, to_broker.ids.acknowledged = self.ledger.delivered_again, self.ledger.taken
         self.wires = [to_broker, *map(_wire_to, self.receivers)]
         self.product = Product(folder, self.ledger)
         self.disk = Disk(store_of(folder).parent)

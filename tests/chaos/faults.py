@@ -68,7 +68,7 @@ async def restart_broker(broker: Mosquitto, listener: Listener, ledger: Ledger, 
 
 async def trouble_receivers(receivers: Sequence[Station], ledger: Ledger, dice: random.Random) -> None:
     """Let one receiver or both show one fault after the other, all of them before any comes again."""
-    for name in _shuffled(list(FAULTS), dice):
+    for name in shuffled(list(FAULTS), dice):
         chosen = dice.choice(([receivers[0]], [receivers[1]], receivers))
         ledger.faults[f"receiver: {name}"] += 1
         begun = now()
@@ -84,7 +84,8 @@ async def trouble_receivers(receivers: Sequence[Station], ledger: Ledger, dice: 
         await asyncio.sleep(dice.uniform(0, 1.5))
 
 
-def _shuffled(names: list[str], dice: random.Random) -> Iterator[str]:
+def shuffled(names: list[str], dice: random.Random) -> Iterator[str]:
+    """Give all of them before any comes again, without end."""
     while True:
         dice.shuffle(names)
         yield from names

@@ -9,7 +9,7 @@ import math
 import re
 import time
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -40,7 +40,13 @@ _HELD_BACK_S = 1.0
 """After a fault has ended, what it held back may still fail."""
 
 Reason = Literal[
-    "response lost", "process killed", "process stopped", "published twice", "delivered again", "no reason"
+    "response lost",
+    "process killed",
+    "process stopped",
+    "taken over",
+    "published twice",
+    "delivered again",
+    "no reason",
 ]
 
 
@@ -73,6 +79,8 @@ class Alarm:
     delivered_again: int = 0
     """How often the broker repeated it: once a receiver has it, that is another alarm."""
     acknowledged: float | None = None
+    taken: float | None = None
+    """When the bridge certainly had it, if that was seen: it acknowledged it to the broker."""
     attempts: list[Attempt] = field(default_factory=list)
     results: dict[str, str] = field(default_factory=dict)
     """Outcomes by what tells one result from another; the same one told again adds nothing."""
@@ -140,6 +148,8 @@ class Ledger:
         self.alarms: dict[str, Alarm] = {}
         self.kills: list[float] = []
         self.stops: list[float] = []
+        self.take_overs: list[tuple[float, float]] = []
+        """From when to when another node took over, or one that had lost its shard went on."""
         self.at_risk = 0.0
         """What was acknowledged until then may be lost with what the broker held: its loss, and not the bridge's."""
         self.cuts: list[tuple[float, float]] = []
@@ -158,6 +168,8 @@ class Ledger:
         self.unnamed: set[str] = set()
         """What tells one result from another, of alarms of panels; those that were saved."""
         self._unsaved_until = 0.0
+        self._full: list[tuple[float, float]] = []
+        """From when to when what the bridge did may have been in its memory only."""
 
     def new(self, transmitter: str, number: int, subject: str, *, urgent: bool = False) -> Alarm:
         alarm = Alarm(f"{transmitter}-{number}", transmitter, number, subject, urgent)
@@ -200,9 +212,19 @@ class Ledger:
         if found and (alarm := self.alarms.get(found[1].decode())) is not None:
             alarm.delivered_again += 1
 
+    def taken(self, packet: bytes) -> None:
+        """Note a message that the bridge has acknowledged."""
+        found = _REFERENCE.search(packet)
+        if found and (alarm := self.alarms.get(found[1].decode())) is not None:
+            alarm.taken = alarm.taken or now()
+
     def disk(self, *, full: bool) -> None:
         """Note that the disk takes no writes, or that it does again."""
-        self._unsaved_until = math.inf if full else now() + _DRAINED_S
+        if full:
+            self._full.append((now(), math.inf))
+        elif self._full:
+            self._full[-1] = self._full[-1][0], now() + _DRAINED_S
+        self._unsaved_until = self._full[-1][1] if self._full else 0.0
 
     def told(self, reference: str | None, outcome: str, key: str) -> None:
         alarm = self.alarms.get(reference or "")
@@ -222,7 +244,7 @@ class Ledger:
 
     def open(self) -> list[Alarm]:
         """Return the alarms without a result."""
-        return [alarm for alarm in self.alarms.values() if not alarm.ended]
+        return [each for each in self.alarms.values() if not each.ended and not self._died_with_memory(each)]
 
     def lost_by_broker(self) -> list[Alarm]:
         """Return those of them that the broker may have lost, or whose result it may have."""
@@ -238,7 +260,24 @@ class Ledger:
 
     def lost(self) -> list[Alarm]:
         """Return the alarms that no receiver has, and that none has rejected either."""
-        return [each for each in self.alarms.values() if each.acknowledged and not each.treated and not _rejected(each)]
+        return [each for each in self._missing() if not self._died_with_memory(each)]
+
+    def lost_with_memory(self) -> list[Alarm]:
+        """Return the restores by time that were in the memory of a bridge that was killed while its disk was full."""
+        return [each for each in self._missing() if self._died_with_memory(each)]
+
+    def _missing(self) -> Iterator[Alarm]:
+        for each in self.alarms.values():
+            if each.acknowledged and not each.treated and not _rejected(each):
+                yield each
+
+    def _died_with_memory(self, alarm: Alarm) -> bool:
+        """Whether `alarm` is the restore by time of one that was acknowledged on a full disk, before a kill."""
+        raised = self.alarms.get(alarm.reference.removesuffix(RESTORED))
+        told = raised.acknowledged if raised else None
+        if alarm.in_order or raised is alarm or told is None:
+            return False
+        return any(begun <= told <= kill <= end for begun, end in self._full for kill in self.kills)
 
     def told_twice(self) -> list[Alarm]:
         """Return the alarms that ended more than once for each time that they were published or delivered again."""
@@ -260,12 +299,14 @@ class Ledger:
         lost = sum(not each.answered or self._was_cut(each) for each in treated)
         kills = sum(begun <= moment <= last for moment in self.kills)
         stops = sum(begun <= moment <= last for moment in self.stops)
+        taken = sum(begun <= end and start <= last for start, end in self.take_overs)
         again = len(alarm.published) - 1
-        if len(treated) - 1 > lost + kills + stops + again + alarm.delivered_again:
+        if len(treated) - 1 > lost + kills + stops + taken + again + alarm.delivered_again:
             return "no reason"
         reasons: list[tuple[int, Reason]] = [
             (kills, "process killed"),
             (stops, "process stopped"),
+            (taken and len(alarm.outcomes) < 2, "taken over"),  # else the broker gave it to the next owner as well
             (again, "published twice"),
             (alarm.delivered_again, "delivered again"),
         ]
@@ -285,7 +326,8 @@ class Ledger:
         those about the same in any case, the earlier one.
         """
         chained = self._chained()
-        urgent_from = self._urgent_from()
+        perhaps_from = self._urgent_from(lambda alarm: alarm.published[0])
+        urgent_from = self._urgent_from(lambda alarm: alarm.taken or alarm.published[0])
         again = self._behind_again()
         found: list[Alarm] = []
         soonest = dict[str, dict[bool, float]]()
@@ -297,7 +339,7 @@ class Ledger:
             line = soonest.setdefault(alarm.transmitter, {True: math.inf, False: math.inf})
             subject = alarm.transmitter, alarm.subject
             perhaps = any(begun <= first <= last for begun, last in again[subject])
-            urgent = perhaps or urgent_from[alarm.reference] <= first
+            urgent = perhaps or perhaps_from[alarm.reference] <= first
             late = first > same.get(subject, math.inf)
             if alarm.in_order and alarm.reference not in chained:
                 late = late or self._is_late(alarm, first, line, urgent_from[alarm.reference])
@@ -331,13 +373,13 @@ class Ledger:
         spans = (*self.troubles[receiver], *(lock for each in locks for lock in each))
         return any(start <= until and begun <= end + _HELD_BACK_S for start, end in spans)
 
-    def _urgent_from(self) -> dict[str, float]:
-        """Return since when each alarm was urgent: what another has to follow inherits its urgency."""
+    def _urgent_from(self, known_from: Callable[[Alarm], float]) -> dict[str, float]:
+        """Return since when each alarm was urgent: what another has to follow inherits it, once it is known."""
         found: dict[str, float] = {}
         behind: dict[tuple[str, str], float] = {}
         for alarm in sorted(self.alarms.values(), key=lambda each: -each.number):
             subject = alarm.transmitter, alarm.subject
-            own = alarm.published[0] if alarm.urgent else math.inf
+            own = known_from(alarm) if alarm.urgent else math.inf
             found[alarm.reference] = behind[subject] = min(own, behind.get(subject, math.inf))
         return found
 

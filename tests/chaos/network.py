@@ -11,6 +11,8 @@ from chaos.ledger import Ledger, now
 from chaos.packet_ids import PacketIds, packets
 from support.brokers import free_port
 
+Change = Callable[[bytes], bytes]
+
 _EACH_S = 15.0
 _LATE_S = 1.0
 """So long after a black hole has ended what was in it may still arrive."""
@@ -67,9 +69,10 @@ class Wire:
             try:
                 await self._passable.wait()
                 answers, there = await asyncio.open_connection("127.0.0.1", self._target())
+                to_target, to_client = self._changes()
                 async with asyncio.TaskGroup() as tasks:
-                    tasks.create_task(self._pump(reader, there, packets(self.ids.to_broker) if self.ids else bytes))
-                    tasks.create_task(self._pump(answers, writer, packets(self.ids.to_client) if self.ids else bytes))
+                    tasks.create_task(self._pump(reader, there, to_target))
+                    tasks.create_task(self._pump(answers, writer, to_client))
             finally:
                 writer.transport.abort()
                 if there is not None and self.ids:
@@ -77,9 +80,11 @@ class Wire:
                 elif there is not None:
                     there.transport.abort()
 
-    async def _pump(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, change: Callable[[bytes], bytes]
-    ) -> None:
+    def _changes(self) -> tuple[Change, Change]:
+        """Return what changes the bytes of one connection, either way. An OSError of theirs ends it."""
+        return (packets(self.ids.to_broker), packets(self.ids.to_client)) if self.ids else (bytes, bytes)
+
+    async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, change: Change) -> None:
         while data := await reader.read(4096):
             await self._passable.wait()
             writer.write(change(data))

@@ -23,6 +23,10 @@ class PacketIds:
         """How often an id was given again."""
         self.repeated: Callable[[bytes], None] = lambda _: None
         """Called with each message that the broker delivers again."""
+        self.acknowledged: Callable[[bytes], None] = lambda _: None
+        """Called with each message whose acknowledgement passes."""
+        self._messages: dict[int, bytes] = {}
+        """By our id; not acknowledged yet."""
 
     def to_client(self, packet: bytes) -> bytes:
         """Return a packet of the broker with our id."""
@@ -37,7 +41,9 @@ class PacketIds:
             if packet[0] & _DUP:
                 self.repeated(packet)
             at += 2 + _id(packet, at)  # past the topic
-            return _with_id(packet, at, self._given_to(_id(packet, at)))
+            given = self._given_to(_id(packet, at))
+            self._messages[given] = packet
+            return _with_id(packet, at, given)
         return packet
 
     def to_broker(self, packet: bytes) -> bytes:
@@ -50,6 +56,7 @@ class PacketIds:
         own = next((own for own, each in self._given.items() if each == given), given)
         if kind != _PUBREC and self._given.pop(own, None) is not None:
             self._last[own] = given
+            self.acknowledged(self._messages.pop(given, b""))
         return _with_id(packet, at, own)
 
     def _given_to(self, own: int) -> int:

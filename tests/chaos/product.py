@@ -149,6 +149,15 @@ class Product:
         self.end()
         self._ledger.kills.append(now())
 
+    def pause(self) -> None:
+        """Let it stand still, as a machine that is suspended does."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        assert self._process is not None
+        self._process.send_signal(signal.SIGCONT)
+
     def end(self) -> None:
         """Leave no process behind; this is no fault that is counted."""
         if self._process is not None:

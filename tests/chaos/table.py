@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from chaos.equal import EqualAlarms
 from chaos.ledger import Alarm, Ledger, PanelAlarm
@@ -14,22 +14,43 @@ _SHOWN = 5
 
 def table(ledger: Ledger, rotations: Rotations, equal: EqualAlarms | None = None) -> str:
     """Return the table, ready for a README."""
+    found = rows(ledger) | {"rotations, each killed at another step": rotations.killed}
+    found |= {"locked out": len(rotations.wrong)}
+    if equal is not None:
+        found |= {
+            "equal alarms; **lost**": f"{equal.acknowledged}; {equal.lost}",
+            "packet ids given again": equal.reused,
+        }
+    return written(found)
+
+
+def written(found: Mapping[str, object]) -> str:
+    """Return rows as a table of Markdown."""
+    return "\n".join(["| | |", "|---|---|", *(f"| {name} | {value} |" for name, value in found.items())])
+
+
+def rows(ledger: Ledger) -> dict[str, object]:
+    """Return what the ledger says, by name; of panels, if there were any."""
     alarms = ledger.alarms.values()
     twice = Counter(reason for _, reason in ledger.twice())
     why = ", ".join(f"{reason} {count}" for reason, count in sorted(twice.items()))
     once = [alarm for alarm in alarms if len(alarm.published) == 1]  # else it may have been the broker's delay
     delays = [alarm.first - alarm.published[0] for alarm in once if alarm.first is not None]
-    rows = {
+    panels = {
+        "made of events of panels": len(ledger.panels),
+        "told by their panel more than once": sum(alarm.tellings > 1 for alarm in ledger.panels),
+        "**lost** events of panels": sum(isinstance(alarm, PanelAlarm) for alarm in ledger.lost()),
+        "restores by time that were in memory only when the bridge was killed": len(ledger.lost_with_memory()),
+        "sent twice, of panels": sum(isinstance(alarm, PanelAlarm) for alarm, _ in ledger.twice()),
+    }
+    return {
         "alarms sent": len(alarms),
         "published again by their sender": sum(len(alarm.published) > 1 for alarm in alarms),
         "delivered": sum(alarm.first is not None for alarm in alarms),
-        "made of events of panels": len(ledger.panels),
-        "told by their panel more than once": sum(alarm.tellings > 1 for alarm in ledger.panels),
         "rejected by both receivers": sum("rejected" in alarm.outcomes for alarm in alarms),
         "**lost**": len(ledger.lost()),
-        "**lost** events of panels": sum(isinstance(alarm, PanelAlarm) for alarm in ledger.lost()),
         "sent twice": f"{sum(twice.values())} ({why})" if twice else "0",
-        "sent twice, of panels": sum(isinstance(alarm, PanelAlarm) for alarm, _ in ledger.twice()),
+        **(panels if ledger.panels else {}),
         "order broken": len(ledger.overtaken()),
         "ended other than once": len(ledger.open()) + len(ledger.told_twice()),
         "longest delay of what was published once": f"{max(delays, default=0):.1f} s",
@@ -37,13 +58,6 @@ def table(ledger: Ledger, rotations: Rotations, equal: EqualAlarms | None = None
         "stops of the bridge": len(ledger.stops),
         **{f"faults of {name}": count for name, count in sorted(_by_kind(ledger.faults).items())},
     }
-    rows |= {"rotations, each killed at another step": rotations.killed, "locked out": len(rotations.wrong)}
-    if equal is not None:
-        rows |= {
-            "equal alarms; **lost**": f"{equal.acknowledged}; {equal.lost}",
-            "packet ids given again": equal.reused,
-        }
-    return "\n".join(["| | |", "|---|---|", *(f"| {name} | {value} |" for name, value in rows.items())])
 
 
 def faulty(ledger: Ledger, rotations: Rotations, equal: EqualAlarms | None = None) -> list[str]:

@@ -32,7 +32,9 @@ OURS = sorted(name for name in SERVICES if name != "homeassistant")  # that imag
 def locked(file: str) -> dict[str, str]:
     """Return the versions in a lock; each has hashes."""
     text = (DEPLOY / file).read_text()
-    found = re.findall(r"^([a-z0-9-]+)==(\S+) \\\n((?:    --hash=sha256:[0-9a-f]{64}(?: \\)?\n)+)", text, re.MULTILINE)
+    found = re.findall(
+        r"^([a-z0-9-]+)==(\S+)(?: ;[^\\\n]+)? \\\n((?:    --hash=sha256:[0-9a-f]{64}(?: \\)?\n)+)", text, re.MULTILINE
+    )
     assert len(found) == len(re.findall(r"^\S+==", text, re.MULTILINE)), "a version without a hash"
     return {name: version for name, version, _ in found}
 
@@ -63,6 +65,13 @@ def inner_of(name: str) -> list[str]:
         (
             "requirements.txt",
             [*PROJECT["project"]["dependencies"], *PROJECT["project"]["optional-dependencies"]["web"]],
+        ),
+        (
+            "requirements-cluster.txt",
+            [
+                *PROJECT["project"]["dependencies"],
+                *(each for name in ("web", "postgres") for each in PROJECT["project"]["optional-dependencies"][name]),
+            ],
         ),
         ("requirements-build.txt", PROJECT["build-system"]["requires"]),
     ],

@@ -8,7 +8,7 @@ import pytest
 from homeassistant.payloads import CONTROLLED, NAMES, PANEL
 
 from bridge.g90.wire.constants import SensorType
-from bridge.homeassistant.devices import removal
+from bridge.homeassistant.devices import removal, transmitter_device
 from bridge.homeassistant.entity import Names
 from bridge.homeassistant.panel import panel_device
 
@@ -74,3 +74,9 @@ def test_removed_component_keeps_its_platform_alone() -> None:
         "components": {"a": {"platform": "switch"}, "b": {"platform": "sensor", "name": "B"}},
     }
     assert removal(before, None) is None
+
+
+def test_a_transmitter_is_available_while_its_shard_is() -> None:
+    for shard, state in ((0, "b/bridge/state"), (3, "b/shard/3/state")):
+        payload = transmitter_device(Names("ha", "b", "1", shard), "home", {}, None)
+        assert [each["topic"] for each in payload["components"]["link"]["availability"]] == [state]

@@ -43,7 +43,7 @@ async def test_a_backup_is_the_bridge_on_another_machine(site: Site) -> None:
     assert file.stat().st_mode & 0o777 == 0o600
     assert await site.bridge.stop() == 0
     _forget(site)
-    done = await site.bridge.command("restore-backup", str(file))
+    done = await site.bridge.command("restore-backup", "--pending", str(file))
     assert (done.returncode, done.stderr) == (0, "")
     assert {path.stat().st_mode & 0o777 for path in site.folder.glob("bridge.db*")} == {0o600}
     await site.primary.start()
@@ -67,7 +67,7 @@ async def test_a_newer_password_and_the_store_that_was_there_are_kept(site: Site
     [file_of_passwords] = (site.folder / "bridge.passwords").glob("*.json")
     newest = file_of_passwords.read_bytes()
     assert await site.bridge.stop() == 0
-    done = await site.bridge.command("restore-backup", str(file))
+    done = await site.bridge.command("restore-backup", "--pending", str(file))
     assert done.returncode == 0, done
     assert f"passwords/{file_of_passwords.name} exists and was not replaced" in done.stdout
     [kept] = site.folder.glob("bridge.db.replaced-*")
@@ -79,6 +79,28 @@ async def test_a_newer_password_and_the_store_that_was_there_are_kept(site: Site
         "transmitter/home/alarm/response", 2, lambda value: "reference" in value, after=mark
     )
     assert {seen.value["outcome"] for seen in results[:2]} <= {"accepted", "duplicate"}, "sent again, and known"
+
+
+@live
+async def test_what_was_pending_is_not_sent_unasked(site: Site) -> None:
+    """A backup may be old: each alarm of it is sent when a person says so, a commanded ping never."""
+    file = await _save(site)
+    assert await site.bridge.stop() == 0
+    _forget(site)
+    done = await site.bridge.command("restore-backup", str(file))
+    assert "what was pending is not sent" in done.stdout
+    await site.primary.start()
+    mark = site.mqtt.mark
+    await site.start()
+    outbox = await site.mqtt.wait("transmitter/home/outbox", after=mark)
+    assert (outbox.value["pending"], outbox.value["rejected"]) == (0, 2)
+    assert (await site.do("alarm/raise", {"event_code": "PA", "reference": "new"}))["outcome"] == "accepted"
+    assert site.received()[-1].reference == "new"
+    assert not {"one", "two"} & {each.reference for each in site.received()}
+    listed = (await site.bridge.command("outbox", "list")).stdout
+    assert listed.count("not sent: it was pending when the backup was made") == 2
+    assert (await site.bridge.command("outbox", "retry", listed.splitlines()[-1].split()[0])).returncode == 0
+    assert (await site.result(lambda value: value.get("reference") in ("one", "two")))["outcome"] == "accepted"
 
 
 @live

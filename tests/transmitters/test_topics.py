@@ -358,3 +358,15 @@ def test_a_wrong_topic_is_no_other_one() -> None:
     assert 0 < len(mistakes) <= 8
     for pattern in (*Topics("b", {}).commands, *Topics("b", {}).states):
         assert not [each for each in mistakes if paho.topic_matches_sub(pattern, each)]
+
+
+def test_topics_of_shards() -> None:
+    """Shard 0 answers for names that nobody has; none touches what belongs to another."""
+    first = Topics("b", {HOME: {}}, shard=0, others=frozenset({"shed"}))
+    second = Topics("b", {"shed": {}}, shard=1, others=frozenset({HOME}))
+    assert (first.bridge("state"), second.bridge("state")) == ("b/bridge/state", "b/shard/1/state")
+    assert (first.bridge("event"), second.bridge("event")) == ("b/bridge/event", "b/bridge/event")
+    assert "b/transmitter/+/ping" in first.commands
+    assert "b/transmitter/shed/ping" in second.commands
+    assert not any("+" in pattern.split("/")[2] for pattern in (*second.commands, *second.states))
+    assert [first.is_elsewhere(f"b/transmitter/{name}/ping") for name in (HOME, "shed", "none")] == [False, True, False]

@@ -458,6 +458,44 @@ def test_a_node_that_may_not_send_sends_nothing(tmp_path: Path) -> None:
     on_bench(tmp_path, body)
 
 
+def test_in_a_cluster_a_result_is_stored_before_the_next_alarm_is_sent(tmp_path: Path) -> None:
+    """The next owner sends again what has no result: one alarm of each transmitter at most."""
+
+    async def body(each: Bench) -> None:
+        each.line.network.stored_first = True
+        complete, may_store = each.outbox.complete, asyncio.Event()
+
+        async def slowly(queued: Queued, result: Result) -> None:
+            await may_store.wait()
+            await complete(queued, result)
+
+        each.outbox.complete = slowly  # type: ignore[method-assign]
+        for code in ("BA", "FA", "PA"):
+            await put(each.outbox, command(code=code))
+        await each.settle(30)
+        assert each.sent == ["BA"]
+        may_store.set()
+        assert await each.settle(1) == ["FA", "PA"]
+
+    on_bench(tmp_path, body)
+
+
+def test_a_node_that_may_not_send_ends_without_the_answer(tmp_path: Path) -> None:
+    """It could not store it."""
+
+    async def body(each: Bench) -> None:
+        each.dialer.answer_s = 30
+        await put(each.outbox, command())
+        await each.settle(0.5)
+        assert each.sent == ["BA"]
+        each.line.network.permit = lambda: False
+        began = asyncio.get_running_loop().time()
+        await each.stop()
+        assert asyncio.get_running_loop().time() - began < 1
+
+    on_bench(tmp_path, body)
+
+
 def test_a_permit_that_ends_while_it_connects_stops_the_document(tmp_path: Path) -> None:
     async def body(each: Bench) -> None:
         denied: list[bool] = []

@@ -9,7 +9,8 @@ from typing import Any, Final
 
 from bridge.common.errors import BusyError, StoreError
 from bridge.common.models import Secret
-from bridge.store.postgres.nodes import ALIVE_S, CHANNEL, Cluster, NodeSession
+from bridge.store.postgres.nodes import ALIVE_S, Cluster, NodeSession
+from bridge.store.postgres.owner import CHANNEL
 
 _NAME: Final = "sosbridge command"
 _ANSWERED_WITHIN_S: Final = 10.0

@@ -18,17 +18,19 @@ from psycopg.rows import dict_row
 from bridge.common.errors import BusyError, ConfigError
 from bridge.common.models import Secret
 from bridge.store.postgres.connection import Server
-from bridge.store.postgres.owner import LOCK_CLASS, NODE_CLASS, node_of
+from bridge.store.postgres.owner import CHANNEL, LOCK_CLASS, NODE_CLASS, node_of
 from bridge.store.postgres.schema import SHARED, upgrade
 
-CHANNEL: Final = "sosbridge"
 ALIVE_S: Final = 3.0
 """A node whose row is older does not live, or cannot reach the database."""
+_MAY_LIVE_S: Final = 15.0
+"""A busy machine may let its node wait so long."""
 _WAITS_S: Final = 2.0
 """A commit that waits longer for the synchronous standby is reported: usually it takes milliseconds."""
 _OPTIONS: Final = (
     "-c synchronous_commit=off"  # it shows that a standby is gone also while no other commit ends
     " -c statement_timeout=3s -c lock_timeout=2s -c idle_in_transaction_session_timeout=2s"
+    " -c idle_session_timeout=5s"  # a node looks each half second; a dead one leaves its name to the next process
     f" -c search_path={SHARED}"
 )
 _SESSION: Final[dict[str, Any]] = {
@@ -80,6 +82,10 @@ class Cluster:
 
     def others(self, name: str) -> list[Node]:
         return [each for each in self.nodes if each.name != name]
+
+    def heirs(self, name: str) -> list[Node]:
+        """Return the other nodes that may live: in doubt the will says that nobody has taken over."""
+        return [each for each in self.others(name) if not each.stopped and each.age_s < _MAY_LIVE_S]
 
     def successors(self, name: str) -> list[Node]:
         """Return the other nodes that can take a shard over now."""

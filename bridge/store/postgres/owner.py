@@ -13,6 +13,10 @@ LOCK_CLASS: Final = 0x505B
 """First key of the advisory locks of shards; the second is the shard."""
 NODE_CLASS: Final = 0x505D
 """First key of the advisory locks of nodes' names."""
+NUMBERS_OF_A_SHARD: Final = 10**12
+"""Commands of shard K have numbers from K times this one on."""
+CHANNEL: Final = "sosbridge"
+"""Of notifications."""
 PROOF: Final = """
     INSERT INTO shard (shard, node, since, seen_at) VALUES (?, ?, now(), now())
     ON CONFLICT (shard) DO UPDATE SET seen_at = now(), node = excluded.node,

@@ -6,12 +6,17 @@ Whoever asks adds a row and notifies (`asking`); the owner carries it out over i
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from bridge.common.models import Command
 from bridge.store.database import Db, Store
+from bridge.store.postgres.owner import CHANNEL
+from bridge.store.records import columns
 
+SEND: Final = "send"
+"""The kind of a request to send a command; its content is that of the command's row."""
 _KEPT: Final = "DELETE FROM request WHERE answer IS NOT NULL AND at < now() - interval '1 hour'"
 
 
@@ -22,6 +27,24 @@ class Asked:
     id: int
     kind: str
     content: Mapping[str, Any]
+
+
+class OtherShards:
+    """The transmitters of other shards, for the outbox of one: their owners get a request (`Elsewhere`)."""
+
+    def __init__(self, shards: Mapping[str, int]) -> None:
+        """`shards`: of each transmitter that is not this owner's."""
+        self._shards = shards
+
+    def __contains__(self, transmitter: object, /) -> bool:
+        return transmitter in self._shards
+
+    def put(self, db: Db, command: Command) -> None:
+        shard = self._shards[command.transmitter]
+        db.execute(
+            "INSERT INTO request (shard, kind, content) VALUES (?, ?, ?)", (shard, SEND, json.dumps(columns(command)))
+        )
+        db.execute("SELECT pg_notify(?, ?)", (CHANNEL, f"request {shard}"))
 
 
 class Requests:
@@ -40,6 +63,10 @@ class Requests:
             return [Asked(row["id"], row["kind"], json.loads(row["content"])) for row in rows]
 
         return await self._store.read(work)
+
+    def claim(self, asked: Asked) -> Callable[[Db], bool]:
+        """Return what removes a request; it returns False where that was done before."""
+        return lambda db: db.execute("DELETE FROM request WHERE id = ?", (asked.id,)).rowcount > 0
 
     async def answer(self, asked: Asked, answer: Mapping[str, Any]) -> None:
         """Store that a request is done."""

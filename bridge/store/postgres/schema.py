@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from bridge.common.errors import StoreError
 from bridge.store.postgres.connection import Session
+from bridge.store.postgres.owner import NUMBERS_OF_A_SHARD
 
 _UPGRADES = 0x505C
 """The class of the advisory lock of an upgrade."""
@@ -127,6 +128,8 @@ def upgrade(session: Session, shard: int | None, name: str) -> None:
         _refuse_newer(version, len(migrations), name)
         for script in migrations[version:]:
             session.execute(script)
+        if version == 0 and shard and schema != SHARED:  # a number says which shard it belongs to
+            session.execute(f"ALTER TABLE command ALTER COLUMN id RESTART WITH {shard * NUMBERS_OF_A_SHARD + 1}")
         session.execute("CREATE TABLE IF NOT EXISTS version (version integer NOT NULL)")
         session.execute("DELETE FROM version")
         session.execute("INSERT INTO version (version) VALUES (?)", (len(migrations),))

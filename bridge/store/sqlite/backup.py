@@ -27,6 +27,7 @@ from bridge.store.sqlite.connection import connect, fault
 from bridge.store.sqlite.recovery import replace
 
 _DATABASE = "sosbridge.db"
+_NOT_SENT = "not sent: it was pending when the backup was made, which may be long ago"
 _PASSWORDS = re.compile(r"passwords/([a-z0-9_-]+\.json)")
 
 
@@ -87,19 +88,22 @@ def _copy(store: Path, copy: Path) -> int:
         raise fault(store, error) from None
 
 
-def restore(file: Path, store: Path) -> Contents:
-    """Replace a store that is not in use with a backup; the old one is renamed. Raises StoreError."""
+def restore(file: Path, store: Path, *, pending: bool) -> Contents:
+    """Replace a store that is not in use with a backup; the old one is renamed. Raises StoreError.
+
+    Unless `pending`, nothing of it is sent: its pending alarms become rejected ones, its other commands are dropped.
+    """
     unchecked = store.with_name(f"{store.name}.restored")
     try:
         with _as_store_error(file):
             passwords = _unpack(file, unchecked)
         with _as_store_error(store):
-            pending = _check(unchecked)
+            count = _check(unchecked, pending=pending)
             kept = _write_passwords(passwords, directory(store))
             replaced = replace(store, unchecked)
     finally:
         unchecked.unlink(missing_ok=True)
-    return Contents(pending, tuple(passwords), kept, replaced)
+    return Contents(count, tuple(passwords), kept, replaced)
 
 
 def _unpack(file: Path, database: Path) -> dict[str, bytes]:
@@ -122,10 +126,15 @@ def _unpack(file: Path, database: Path) -> dict[str, bytes]:
     return passwords
 
 
-def _check(database: Path) -> int:
+def _check(database: Path, *, pending: bool) -> int:
     """Open the database as the service would; return the number of pending commands."""
     with closing(connect(database)) as db:
-        return count_pending(db)
+        count = count_pending(db)
+        if not pending:
+            alarms = "state = 'pending' AND request IN ('alarm', 'restore')"
+            db.execute(f"UPDATE command SET state = 'rejected', mid = NULL, error = ? WHERE {alarms}", (_NOT_SENT,))  # noqa: S608 - constant
+            db.execute("DELETE FROM command WHERE state = 'pending'")
+        return count
 
 
 def _write_passwords(passwords: dict[str, bytes], folder: Path) -> tuple[str, ...]:
