@@ -54,7 +54,7 @@ class Site:
     async def online(self) -> None:
         """Wait until every bridge is online."""
         await self.desk.client.subscribe("+/bridge/state", qos=1)
-        found = set()
+        found: set[str] = set()
         async with asyncio.timeout(WITHIN_S):
             while len(found) < len(self.bridges):
                 message = await anext(self.desk.messages)
