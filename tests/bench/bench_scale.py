@@ -3,7 +3,8 @@
 Run it: `tests/bench/run scale [--counts 100 1000 10000] [--processes 1 2 4] [--seconds 90]`. Each process is a bridge
 with a store of its own and its share of the transmitters, divided as shards are; all use one broker and one receiver,
 which is part of this program. After all lines are up: the processor time of heartbeats over two of their periods, an
-alarm now and then among them, and a burst of 1000 alarms, at most one for each transmitter.
+alarm now and then among them, and a burst of 1000 alarms, at most one for each transmitter. `--plain` is without Home
+Assistant's discovery, nine tenths of what is published.
 """
 
 from __future__ import annotations
@@ -70,22 +71,24 @@ class Site:
             await asyncio.sleep(0.1)
 
 
-def divided(folder: Path, port: int, receiver: int, names: Sequence[str], processes: int) -> Iterator[Bridge]:
+def divided(
+    folder: Path, port: int, receiver: int, names: Sequence[str], processes: int, head: str
+) -> Iterator[Bridge]:
     for number in range(processes):
         (own := folder / str(number)).mkdir()
         ours = [name for name in names if shard_of(name, processes) == number]
         made = bridge(own, port, receiver, ours)
         text = made.config.read_text().replace("use_single_receiver", f"{MORE}use_single_receiver")
         text = text.replace('base_topic = "bench"', f'base_topic = "bench{number}"')
-        made.config.write_text(f'log = {{level = "error"}}\n{text}')
+        made.config.write_text(head + text)
         yield made
 
 
-async def measure(count: int, processes: int, seconds: float) -> None:
+async def measure(count: int, processes: int, seconds: float, head: str) -> None:
     names = [f"t{number}" for number in range(count)]
     with broker() as (running, folder):
         async with Meter().listening() as meter, Desk.open(running.port, meter) as desk:
-            bridges = list(divided(folder, running.port, meter.port, names, processes))
+            bridges = list(divided(folder, running.port, meter.port, names, processes, head))
             topics = [f"bench{shard_of(name, processes)}/transmitter/{name}" for name in names]
             site = Site(desk, bridges, topics)
             with contextlib.ExitStack() as stack:
@@ -134,11 +137,13 @@ def main() -> None:
     parser.add_argument("--counts", type=int, nargs="+", default=[100, 1000, 10_000])
     parser.add_argument("--processes", type=int, nargs="+", default=[1, 2, 4])
     parser.add_argument("--seconds", type=float, default=90)
+    parser.add_argument("--plain", action="store_true")
     given = parser.parse_args()
+    head = 'log = {level = "error"}\n' + "homeassistant = {enabled = false}\n" * given.plain
     print(HEAD)
     for count in given.counts:
         for processes in given.processes:
-            asyncio.run(measure(count, processes, given.seconds))
+            asyncio.run(measure(count, processes, given.seconds, head))
 
 
 if __name__ == "__main__":
