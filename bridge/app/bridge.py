@@ -224,6 +224,8 @@ class Bridge:
 
     def _store_failed(self, failure: StoreError | None) -> None:
         """Report that the disk takes no writes, or that it does again."""
+        if self._ownership is not None:  # the shard is lost, which the node says
+            return
         if failure is None:
             self._publisher.emit("store_recovered")
         else:

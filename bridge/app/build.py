@@ -15,7 +15,8 @@ from bridge.common.clock import Clock
 from bridge.common.models import Secret
 from bridge.common.problems import Kind, Problems
 from bridge.config.panels import G90Settings, PanelSettings
-from bridge.config.settings import Settings, TransmitterSettings
+from bridge.config.settings import Settings
+from bridge.config.transmitters import TransmitterSettings
 from bridge.config.types import host_port
 from bridge.g90.connections import Connections
 from bridge.g90.control import PanelControl

@@ -22,8 +22,9 @@ from bridge.common.errors import BridgeError, BusyError, LostError, StoreError, 
 from bridge.common.lasting import LASTS, Lasting
 from bridge.common.models import Secret
 from bridge.common.problems import Kind, NodeProblems, Problems
-from bridge.config.settings import Settings, TransmitterSettings
+from bridge.config.settings import Settings
 from bridge.config.shards import digest, elsewhere, of_shard
+from bridge.config.transmitters import TransmitterSettings
 from bridge.mqtt.client import BrokerError, try_connection
 from bridge.record.months import Month
 from bridge.store.passwords import account
@@ -91,22 +92,32 @@ class Node:
         async with asyncio.TaskGroup() as tasks:
             parts = front(self._settings, self, self._problems, manager, self._joined, self._board)
             parts |= {"cluster": self._attend(tasks), "broker": self._watch_broker()}
-            running = [tasks.create_task(work, name=name) for name, work in parts.items()]
+            running = {name: tasks.create_task(work, name=name) for name, work in parts.items()}
             await stop.wait()
             log.info("stopping")
             manager.notify(STOPPING=1)
+            self._stopping = True
+            running["cluster"].cancel()
+            if not (await asyncio.wait([running["cluster"]], timeout=_CLOSE_S))[1]:
+                await self._look_again()
             await self._give_up()
-            for each in running:
+            for each in running.values():
                 each.cancel()
-            await asyncio.wait(running)
+            await asyncio.wait(running.values())
         if self._membership is not None:
             with suppress(StoreError, TimeoutError):
                 async with asyncio.timeout(_CLOSE_S):
                     await self._membership.leave()
 
+    async def _look_again(self) -> None:
+        """See whether another node has started just now."""
+        if self._membership is not None:
+            with suppress(StoreError, TimeoutError):
+                async with asyncio.timeout(_CLOSE_S):
+                    self._cluster = await self._membership.look(broker=self._broker)
+
     async def _give_up(self) -> None:
         """Give up every shard in order; another node, if one lives, takes over."""
-        self._stopping = True
         for ownership in self._ownerships.values():
             ownership.stop.set()
         if owning := [*self._owning.values()]:
@@ -127,8 +138,9 @@ class Node:
                     log.info("the database is back after %.0f s", took)
                 await self._follow(tasks)
             except StoreError as error:
-                self._problems.set(Kind.STORE_FAILED, str(error))
-                if trouble.is_due(asyncio.get_running_loop().time()):
+                if self._membership is None:  # else a session ended, and the next one may be made at once
+                    self._problems.set(Kind.STORE_FAILED, str(error))
+                if self._membership is None and trouble.is_due(asyncio.get_running_loop().time()):
                     log.error("%s", error)
             finally:
                 if self._membership is not None and not self._stopping:
@@ -226,7 +238,9 @@ class Node:
     async def _serve(self, shard: int, store: PostgresStore) -> None:
         """Run the bridge of a shard until it is given up or lost."""
         settings, lease = of_shard(self._settings, shard), self._settings.store.lease
-        ownership = Ownership(store, self._name, shard, lease, self._successors, lambda: self._membership is not None)
+        ownership = Ownership(
+            store, self._name, shard, lease, lambda: self._cluster, lambda: self._membership is not None
+        )
         place = Place(
             ownership,
             await _homes(store),

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -21,7 +21,7 @@ from bridge.store.postgres.owner import PROOF, boot_clock, permits
 
 if TYPE_CHECKING:  # psycopg is imported only where there is a database
     from bridge.store.postgres.database import PostgresStore
-    from bridge.store.postgres.nodes import Node
+    from bridge.store.postgres.nodes import Cluster, Node
     from bridge.web.board import Board
 
 log = logging.getLogger(__name__)
@@ -46,10 +46,10 @@ class Ownership(Owner):
         node: str,
         shard: int,
         lease_s: float,
-        successors: Callable[[], Sequence[Node]],
+        cluster: Callable[[], Cluster],
         reachable: Callable[[], bool],
     ) -> None:
-        """`successors` returns the other nodes that could take the shard over now.
+        """`cluster` returns what this node sees of the others.
 
         `reachable` returns whether another session of this node reaches the database.
         """
@@ -62,7 +62,7 @@ class Ownership(Owner):
         self._store = store
         self._node = node
         self._lease_s = lease_s
-        self._successors = successors
+        self._cluster = cluster
         self._hurry = asyncio.Event()
         self._ends: deque[float] = deque(maxlen=_THROWN_OUT)
 
@@ -75,7 +75,10 @@ class Ownership(Owner):
         """How the MQTT session is to end now."""
         if not self.permit():
             return Ending.LOST
-        return Ending.HAND_OVER if self._successors() else Ending.OFFLINE
+        return Ending.HAND_OVER if self._cluster().heirs(self._node) else Ending.OFFLINE
+
+    def _successors(self) -> list[Node]:
+        return self._cluster().successors(self._node)
 
     async def run(self, online: Callable[[], bool]) -> None:
         """Prove the ownership until cancelled. Raises LostError once it is lost."""

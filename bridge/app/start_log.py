@@ -7,7 +7,8 @@ import logging
 from bridge.app import build
 from bridge.common.text import counted
 from bridge.config.panels import PanelSettings
-from bridge.config.settings import Settings, TransmitterSettings
+from bridge.config.settings import Settings
+from bridge.config.transmitters import TransmitterSettings
 
 log = logging.getLogger(__name__)
 

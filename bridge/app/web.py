@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from datetime import datetime
 from functools import partial
@@ -14,6 +15,7 @@ from bridge.common.models import Secret
 from bridge.common.problems import Kind, Problems
 from bridge.config.settings import Settings, WebSettings
 from bridge.config.types import host_port
+from bridge.homeassistant.dashboard import dashboard
 from bridge.record.months import Month
 from bridge.record.reader import read_report
 from bridge.store.database import Store
@@ -67,7 +69,14 @@ def server(settings: Settings, board: Board, served: Served) -> WebServer:
     board.problems.doubt(Kind.WEB_PORT_TAKEN)
     host, port = host_port(settings.web.listen or "")
     metrics = Metrics(board, served.reconnects, served.owned).text if settings.web.metrics else None
-    sources = Sources(served.online, served.hanging, served.report, metrics, served.state)
+    sources = Sources(
+        served.online,
+        served.hanging,
+        served.report,
+        metrics,
+        served.state,
+        lambda: dashboard(json.loads(payload) for payload in board.devices.values()),
+    )
     return WebServer(host, port, _login(settings.web), board, sources, partial(board.problems.set, Kind.WEB_PORT_TAKEN))
 
 

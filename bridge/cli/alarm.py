@@ -14,7 +14,8 @@ from bridge.cli.stores import homes
 from bridge.common.errors import BusyError, StoreError
 from bridge.common.models import Alarm, Secret
 from bridge.common.text import clean
-from bridge.config.settings import Settings, TransmitterSettings
+from bridge.config.settings import Settings
+from bridge.config.transmitters import TransmitterSettings
 from bridge.sos_access.client import Exchange
 from bridge.sos_access.messages import NewAuthResponse, Response
 from bridge.sos_access.prepare import prepare

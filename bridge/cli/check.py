@@ -18,8 +18,9 @@ from bridge.cli.panel import state
 from bridge.common.errors import BridgeError
 from bridge.common.text import clean, counted
 from bridge.config.panels import PanelSettings
-from bridge.config.settings import Settings, TransmitterSettings
+from bridge.config.settings import Settings
 from bridge.config.sources import find
+from bridge.config.transmitters import TransmitterSettings
 from bridge.config.types import host_port
 from bridge.g90.control_local import LocalControl
 from bridge.g90.wire.constants import LOCAL_PORT

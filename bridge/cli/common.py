@@ -18,7 +18,8 @@ from bridge.cli.logs import setup_logging
 from bridge.common.errors import ConfigError, StoreError
 
 if TYPE_CHECKING:  # pydantic takes longer than some commands
-    from bridge.config.settings import Settings, TransmitterSettings
+    from bridge.config.settings import Settings
+    from bridge.config.transmitters import TransmitterSettings
 
 say = partial(print, flush=True)
 _GREEN, _RED, _YELLOW, _PLAIN = "\033[32m", "\033[31m", "\033[33m", "\033[0m"

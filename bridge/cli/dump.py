@@ -66,6 +66,9 @@ async def write(args: argparse.Namespace) -> int:
     text = "\n".join([_HEAD.format(now=f"{now:%Y-%m-%d %H:%M:%S %z}"), *_sections(parts)])
     for secret in await _secrets(settings):
         text = secret.mask(text)
+    if args.file == "-":
+        print(text, end="")
+        return 0
     try:
         await asyncio.to_thread(write_private, path, text.encode())
     except OSError as error:

@@ -272,6 +272,14 @@ COMMANDS: dict[str, Command] = {
         about="List every retained topic below mqtt.base_topic, and the Home Assistant discovery topics of this "
         "installation; then ask, and remove them. Stop the service first, or it publishes them again.",
     ),
+    "homeassistant": Command("print a dashboard for Home Assistant"),
+    "homeassistant dashboard": Command(
+        "print the YAML of a dashboard, made from the configuration",
+        "homeassistant.show_dashboard",
+        about="Print a dashboard with the configured transmitters, alarms and panels, of Home Assistant's standard "
+        "cards. Sensors of a panel are included once the service has read them. Works while the service runs.",
+        more="example: sosbridge homeassistant dashboard > dashboard.yaml",
+    ),
     **SIMULATE,
     "demo": Command(
         "demonstrate alarms, failover and the outbox on this machine, with simulators",
@@ -302,7 +310,11 @@ COMMANDS: dict[str, Command] = {
     "dump": Command(
         "write what a bug report needs to one file, without passwords",
         "dump.write",
-        (option("file", nargs="?", metavar="FILE", help="default: sosbridge-dump-DATE-TIME.txt in this directory"),),
+        (
+            option(
+                "file", nargs="?", metavar="FILE", help="- for standard output (default: sosbridge-dump-DATE-TIME.txt)"
+            ),
+        ),
         about="Write versions, settings, the state and counters of the running service, the sizes of the store and "
         "the last log lines to one file with mode 0600. Passwords, keys and codes are not in it; names and addresses "
         "are. Read it before you publish it.",

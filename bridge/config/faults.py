@@ -187,7 +187,7 @@ def _value_words(kind: str, value: Any, field: FieldInfo, *, secret: bool) -> st
     if "too_short" in kind or "too_long" in kind:
         return f"has {len(value)} characters; it must have {bounds}"
     if kind.startswith(("greater", "less")):
-        shown = duration(value) if field.annotation is float else _shown(value)
+        shown = duration(value) if isinstance(value, float) and _is_duration(field) else _shown(value)
         return f"{shown} is out of range ({bounds})"
     shown = f"{_shown(value)} " if isinstance(value, str | int | float) and not secret else ""
     return f"{shown}is not {_expected(field)}" + (f" ({bounds})" if bounds and kind.startswith("int") else "")
@@ -203,12 +203,17 @@ def _bounds(field: FieldInfo) -> str:
     """Return what a number, a duration or a length is limited to."""
     limits = ("ge", "gt", "le", "lt", "min_length", "max_length")
     found = {name: getattr(each, name) for each in field.metadata for name in limits if hasattr(each, name)}
-    shown = {name: duration(limit) if field.annotation is float else str(limit) for name, limit in found.items()}
+    written = duration if _is_duration(field) else str
+    shown = {name: written(limit) for name, limit in found.items()}
     low, high = (shown.get(name) or shown.get(other) for name, other in (("ge", "min_length"), ("le", "max_length")))
     if low and high:
         return low if low == high else f"{low} to {high}"
     words = (("at least", low), ("above", shown.get("gt")), ("at most", high), ("below", shown.get("lt")))
     return ", ".join(f"{word} {limit}" for word, limit in words if limit)
+
+
+def _is_duration(field: FieldInfo) -> bool:
+    return _KINDS[float] in _expected(field)
 
 
 def _expected(field: FieldInfo) -> str:

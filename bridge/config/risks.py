@@ -6,7 +6,8 @@ import re
 from collections.abc import Iterator
 
 from bridge.config.panels import G90Settings
-from bridge.config.settings import MqttSettings, Settings, TransmitterSettings
+from bridge.config.settings import MqttSettings, Settings
+from bridge.config.transmitters import TransmitterSettings
 from bridge.config.types import host_port
 from bridge.panels.rules import faults, uncovered
 

@@ -12,6 +12,7 @@ from bridge.config.settings import Settings
 _OF_THE_NODE: Final[Any] = {
     "node": True,
     "log": True,
+    "include": True,
     "web": True,
     "store": {"path", "url"},
     "mqtt": {"host", "port", "username", "password", "transport", "websocket_path", "tls"},

@@ -2,7 +2,8 @@
 
 Precedence: command line, environment (SOSBRIDGE_MQTT__HOST), secret files (mqtt__host), the TOML file, defaults. While
 sources are merged, lists of transmitters, alarms and panels are tables by name, so that a single value can come from
-any source: SOSBRIDGE_TRANSMITTERS__HOME__AUTHENTICATION, or a file transmitters__home__authentication.
+any source: SOSBRIDGE_TRANSMITTERS__HOME__AUTHENTICATION, or a file transmitters__home__authentication. The files of
+`[include]` are part of the TOML file.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from bridge.common.suggest import closest
 from bridge.common.text import clean
 from bridge.config import risks
 from bridge.config.faults import Key, child, fields_at, header, lines, settings_at
+from bridge.config.included import Values, add, included
 from bridge.config.settings import Settings
 
 _DEFAULT_FILES = (Path("/config/sosbridge.toml"), Path("sosbridge.toml"))
@@ -34,6 +36,7 @@ _NAMED = {
     ("transmitters", "*", "paths"): "name",
     ("g90", "panels"): "guid",
 }
+_PATTERNS = ("include", "files")
 _OTHER_VARIABLES = {"SOSBRIDGE_CONFIG", "SOSBRIDGE_SECRETS_DIR"}
 _TOML_ADVICE = {
     "Cannot declare": "tables in lists have double brackets, such as [[transmitters]]",
@@ -44,8 +47,6 @@ _LARGEST_SECRET = 4096
 """Characters read of a secret file."""
 _DEEPEST = 16
 """Levels of nested tables; deeper ones are not settings, and would exhaust the stack."""
-
-Values = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +66,7 @@ def load(file: Path | None = None, overrides: Sequence[str] = ()) -> Settings:
     Raises ConfigError with a line for each error: source, key, what is wrong, and what to use.
     """
     path = file or find()
+    origins: dict[Key, str] = {}
     sources = [
         _Source("the command line", _overrides(overrides)),
         _Source("the environment", _keyed(_environment(), "the environment")),
@@ -75,6 +77,9 @@ def load(file: Path | None = None, overrides: Sequence[str] = ()) -> Settings:
         looked = f"--config FILE, $SOSBRIDGE_CONFIG, {', '.join(map(str, _DEFAULT_FILES))} in {Path.cwd()}"
         text = f"no configuration: looked for {looked}; write one with: sosbridge config example > sosbridge.toml"
         raise ConfigError("\n".join([text, *_ignored()]))
+    patterns = next(filter(None, (functools.reduce(child, _PATTERNS, each.values) for each in sources)), None)
+    for each in included(patterns, path):
+        add(sources[-1].values, origins, each, _toml)
     merged: Values = {}
     for source in reversed(sources):
         _merge(merged, source.values)
@@ -83,7 +88,8 @@ def load(file: Path | None = None, overrides: Sequence[str] = ()) -> Settings:
         # No source has a missing value; then the source of the table that it is missing in is named.
         found = ([each.name for each in sources if each.names(key[:depth])] for depth in range(len(key), 0, -1))
         # A table is written in the file, even if a value of it comes from another source.
-        return next(filter(None, found), [sources[-1].name])[-1 if whole else 0]
+        name = next(filter(None, found), [sources[-1].name])[-1 if whole else 0]
+        return origins.get(key[:2], origins.get(key[:3], name)) if name == sources[-1].name else name
 
     try:
         settings = Settings(**_listed(merged))
@@ -106,9 +112,8 @@ def _toml(path: Path) -> Values:
         with path.open("rb") as file:
             values = tomllib.load(file)
     except OSError as error:
-        raise ConfigError(
-            f"{path}: {error.strerror}; write one with: sosbridge config example > sosbridge.toml"
-        ) from None
+        advice = "; write one with: sosbridge config example > sosbridge.toml" * isinstance(error, FileNotFoundError)
+        raise ConfigError(f"{path}: {error.strerror}{advice}") from None
     except (ValueError, RecursionError) as error:  # ValueError also for a number with thousands of digits
         advice = next((f"; {advice}" for text, advice in _TOML_ADVICE.items() if text in str(error)), "")
         raise ConfigError(f"{path}: not TOML: {clean(error)}{advice}") from None

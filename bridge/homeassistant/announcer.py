@@ -39,6 +39,11 @@ class Announcer:
     def route(self) -> TopicRoute:
         return TopicRoute(self.names.birth_topic, self.handle_status, retained=True)
 
+    @property
+    def devices(self) -> Mapping[str, Payload]:
+        """The announced devices by topic, in the order of their first announcement."""
+        return self._devices
+
     def is_stale(self, topic: str) -> bool:
         """Return whether a retained discovery topic is ours and announces a device that does not exist."""
         return self.names.is_ours(topic) and topic not in self._devices

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -15,6 +16,10 @@ Payload = dict[str, Any]
 DIAGNOSTIC: Final[Payload] = {"entity_category": "diagnostic"}
 MEASUREMENT: Final[Payload] = {"state_class": "measurement"}
 TOTAL: Final[Payload] = {"state_class": "total_increasing"}
+
+_REPLACED: Final = (("_", " "), ("ac power", "AC power"), ("wifi", "Wi-Fi"))
+"""What turns the type of an event into words."""
+_READABLE: Final = "".join(f" | replace({old!r}, {new!r})" for old, new in _REPLACED)
 
 _DEFAULT = "sosbridge"
 """The default base topic; its ids need no hash."""
@@ -122,11 +127,16 @@ def button(key: str, name: str, topic: str, **options: object) -> Entity:
 
 
 def event(key: str, name: str, topic: str, types: Iterable[str], **options: object) -> Entity:
-    """Return an event entity that ignores messages of other types."""
+    """Return an event entity that ignores messages of other types; its event types are for people to read."""
     known = sorted(map(str, types))
-    template = _event_template(known, "value_json.type")
-    own = {"state_topic": topic, "event_types": known, "value_template": template}
+    readable = [_readable(each) for each in known]
+    template = _event_template(known, "value_json.type" if readable == known else f"value_json.type{_READABLE}")
+    own = {"state_topic": topic, "event_types": readable, "value_template": template}
     return Entity("event", key, name, own | options)
+
+
+def _readable(event_type: str) -> str:
+    return functools.reduce(lambda text, each: text.replace(*each), _REPLACED, event_type)
 
 
 def doorbell(key: str, name: str, topic: str, event_type: str) -> Entity:

@@ -65,6 +65,8 @@ class Board:
         problems.follow(self._problem_changed)
         self.states: dict[Key, dict[str, str]] = {}
         """Payloads by the part of the topic after the owner."""
+        self.devices: dict[str, str] = {}
+        """The payloads of Home Assistant's discovery, by topic."""
         self.sequence = 0
         """Grows with every change."""
         self.forgotten = 0
@@ -84,7 +86,9 @@ class Board:
     def published(self, topic: str, payload: str, event: bool) -> None:  # noqa: FBT001 - as `Outgoing` calls it
         """Note a state or an event."""
         if not topic.startswith(self._prefix):
-            return  # discovery, or a response topic
+            if topic.endswith("/config") and not event:
+                self.devices[topic] = payload
+            return  # a response topic
         kind, _, rest = topic.removeprefix(self._prefix).partition("/")
         name, _, leaf = ("", "", rest) if kind == "bridge" else rest.partition("/")
         key = Key(kind, name)
@@ -95,7 +99,7 @@ class Board:
             self._touch(key)
 
     def forget(self, transmitters: Collection[str], *, bridge: bool) -> None:
-        """Forget the states of `transmitters`, and of bridge and panels: another node owns them. Counters go on."""
+        """Forget the states of `transmitters`, and of bridge and panels: another owns them now."""
         for key in [*self.states]:
             if key.name in transmitters if key.kind == "transmitter" else bridge:
                 del self.states[key]

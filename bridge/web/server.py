@@ -59,6 +59,8 @@ class Sources:
     """Return the metrics; None: they are switched off."""
     state: Callable[[], str] = str
     """Return what this node does in its cluster, such as standby; '' without one."""
+    dashboard: Callable[[], str] = str
+    """Return the dashboard for Home Assistant; '': there is none."""
 
 
 class WebServer:
@@ -120,6 +122,7 @@ class WebServer:
         app.router.add_get("/events", self._events, allow_head=False)
         app.router.add_get("/state", self._state)
         app.router.add_get("/report/{transmitter}/{month}", self._report)
+        app.router.add_get("/dashboard.yaml", self._dashboard)
         app.router.add_get("/healthz", self._health)
         if self._sources.metrics is not None:
             app.router.add_get("/metrics", self._metrics)
@@ -139,6 +142,11 @@ class WebServer:
             wrong += [f"{each.kind}: {each.about.transmitter or each.about.panel or 'bridge'}: {each.text}"
                       for each in self._board.problems]  # fmt: skip
         return web.Response(status=503 if wrong else 200, text="".join(f"{line}\n" for line in wrong or ["ok"]))
+
+    async def _dashboard(self, _: web.Request) -> web.Response:
+        if not (text := self._sources.dashboard()):
+            raise web.HTTPNotFound(text="nothing is announced to Home Assistant; see homeassistant.enabled\n")
+        return web.Response(text=text)
 
     async def _metrics(self, _: web.Request) -> web.Response:
         assert self._sources.metrics is not None  # noqa: S101 - else there is no route

@@ -14,7 +14,7 @@ from support import virtual
 from bridge.app.ownership import Ownership
 from bridge.common.errors import LostError
 from bridge.mqtt.session import Ending
-from bridge.store.postgres.nodes import Node
+from bridge.store.postgres.nodes import Cluster, Node
 from bridge.store.postgres.owner import boot_clock, permits
 
 SEEN = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
@@ -36,7 +36,8 @@ class _Store(SimpleNamespace):
 
 
 def _owned(successors: Sequence[Node], store: _Store | None = None) -> Ownership:
-    return Ownership(store or _Store(), "a", 0, 5.0, lambda: successors, lambda: True)  # type: ignore[arg-type]
+    cluster = Cluster(tuple(successors), {})
+    return Ownership(store or _Store(), "a", 0, 5.0, lambda: cluster, lambda: True)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(("age_s", "permitted"), [(0.0, True), (3.9, True), (4.0, False), (20.0, False)])

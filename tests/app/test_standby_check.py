@@ -69,3 +69,4 @@ def test_who_can_take_over() -> None:
         replace(B, name="e", age_s=4.0),
     )
     assert [each.name for each in _cluster(A, *others).successors("a")] == ["b"]
+    assert [each.name for each in _cluster(A, *others).heirs("a")] == ["b", "d", "e"], "in doubt the will says it"

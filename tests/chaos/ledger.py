@@ -168,6 +168,8 @@ class Ledger:
         self.unnamed: set[str] = set()
         """What tells one result from another, of alarms of panels; those that were saved."""
         self._unsaved_until = 0.0
+        self._full: list[tuple[float, float]] = []
+        """From when to when what the bridge did may have been in its memory only."""
 
     def new(self, transmitter: str, number: int, subject: str, *, urgent: bool = False) -> Alarm:
         alarm = Alarm(f"{transmitter}-{number}", transmitter, number, subject, urgent)
@@ -218,7 +220,11 @@ class Ledger:
 
     def disk(self, *, full: bool) -> None:
         """Note that the disk takes no writes, or that it does again."""
-        self._unsaved_until = math.inf if full else now() + _DRAINED_S
+        if full:
+            self._full.append((now(), math.inf))
+        elif self._full:
+            self._full[-1] = self._full[-1][0], now() + _DRAINED_S
+        self._unsaved_until = self._full[-1][1] if self._full else 0.0
 
     def told(self, reference: str | None, outcome: str, key: str) -> None:
         alarm = self.alarms.get(reference or "")
@@ -238,7 +244,7 @@ class Ledger:
 
     def open(self) -> list[Alarm]:
         """Return the alarms without a result."""
-        return [alarm for alarm in self.alarms.values() if not alarm.ended]
+        return [each for each in self.alarms.values() if not each.ended and not self._died_with_memory(each)]
 
     def lost_by_broker(self) -> list[Alarm]:
         """Return those of them that the broker may have lost, or whose result it may have."""
@@ -254,7 +260,24 @@ class Ledger:
 
     def lost(self) -> list[Alarm]:
         """Return the alarms that no receiver has, and that none has rejected either."""
-        return [each for each in self.alarms.values() if each.acknowledged and not each.treated and not _rejected(each)]
+        return [each for each in self._missing() if not self._died_with_memory(each)]
+
+    def lost_with_memory(self) -> list[Alarm]:
+        """Return the restores by time that were in the memory of a bridge that was killed while its disk was full."""
+        return [each for each in self._missing() if self._died_with_memory(each)]
+
+    def _missing(self) -> Iterator[Alarm]:
+        for each in self.alarms.values():
+            if each.acknowledged and not each.treated and not _rejected(each):
+                yield each
+
+    def _died_with_memory(self, alarm: Alarm) -> bool:
+        """Whether `alarm` is the restore by time of one that was acknowledged on a full disk, before a kill."""
+        raised = self.alarms.get(alarm.reference.removesuffix(RESTORED))
+        told = raised.acknowledged if raised else None
+        if alarm.in_order or raised is alarm or told is None:
+            return False
+        return any(begun <= told <= kill <= end for begun, end in self._full for kill in self.kills)
 
     def told_twice(self) -> list[Alarm]:
         """Return the alarms that ended more than once for each time that they were published or delivered again."""

@@ -103,9 +103,11 @@ def test_no_secret_is_in_it(tmp_path: Path, capsys: Output, monkeypatch: pytest.
     assert f"no bridge runs on {tmp_path}" in text
 
 
-def test_a_wrong_configuration_is_in_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_wrong_configuration_is_in_it(tmp_path: Path, capsys: Output, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "bridge.toml").write_text("[mqtt]\nport = 70000\n")
+    assert call(["dump", "-"]) == 0
+    assert "port" in capsys.readouterr().out
     assert call(["dump"]) == 0
     [file] = tmp_path.glob("sosbridge-dump-*.txt")
     assert "port" in file.read_text()

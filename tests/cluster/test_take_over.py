@@ -158,6 +158,7 @@ async def test_the_database_restarts(site: Nodes) -> None:
     site.server.stop("QUIT")
     await site.send("alarm/raise", {"event_code": "FA", "reference": "meanwhile"})
     await first.logs("node a stands by")
+    await second.logs("nothing listens there; start it")
     assert "store_failed" in (await second.command("healthcheck")).stdout
     site.server.start()
     await _delivered(site, "before", "meanwhile")

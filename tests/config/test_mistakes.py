@@ -300,11 +300,13 @@ def test_a_secret_file_that_nothing_is_read_from_is_a_warning(secrets: Path) -> 
 _WHOLE = tomllib.loads(EXAMPLE)
 _WHOLE["transmitters"][0]["paths"] = [{"name": "fixed", "interface": "eth0"}]
 _WHOLE["mqtt"]["tls"] = {}
+_RAW = ("pydantic", "nput should be", "alue error", "validation", "type=")
+"""Words of the library that checks settings."""
 _VALUES = (
     st.booleans()
     | st.integers()
     | st.floats()
-    | st.text(max_size=9)
+    | st.text(max_size=9).filter(lambda text: not any(raw in text for raw in _RAW))
     | st.lists(st.integers() | st.text(max_size=3), max_size=2)
     | st.dictionaries(st.text(max_size=3), st.integers() | st.text(max_size=3), max_size=2)
     | st.dates()
@@ -342,7 +344,7 @@ def test_a_wrong_value_of_any_setting_is_answered_in_our_words(
             text = str(error)
         else:
             return
-    for raw in ("pydantic", "nput should be", "alue error", "validation", "type="):
+    for raw in _RAW:
         assert raw not in text
     assert all(line.startswith(f"{os.devnull}: ") for line in text.splitlines())
     assert any(str(name) in text for name in key[-1:] if name in fields_at(key[:-1]))

@@ -64,7 +64,7 @@ def test_none_by_default(tmp_path: Path) -> None:
         (('test_event_code = "TST"', 'test_at = "03:20"'), "test_at: no test alarm is sent"),
         (('test_event_code = "TST"', "test_every_route = true"), "test_every_route: no test alarm is sent"),
         (('test_event_code = "TST"', 'test_every = "25h"'), "neither a part of a day, such as 6h, nor whole days"),
-        (('test_event_code = "TST"', 'test_every = "5m"'), "test_every"),
+        (('test_event_code = "TST"', 'test_every = "5m"'), r"test_every: '5m' is out of range \(1h to 31d\)"),
         (
             ('test_event_code = "TST"', 'test_every = "24h"', 'test_at = "24:00"'),
             "is not a time of day; use for example 03:20",

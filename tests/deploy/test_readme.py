@@ -6,12 +6,13 @@ import asyncio
 import re
 import shlex
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import aiomqtt
 import pytest
-from deploy.kit import DEPLOY, TOP, password, prepared, run
+from deploy.kit import DEPLOY, TOP, ShippedBroker, password, prepared, run
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.reasoncodes import ReasonCode
 from support.brokers import Mosquitto
@@ -136,3 +137,31 @@ def test_the_broker_beside_systemd(tmp_path: Path) -> None:
         options = ["-p", broker.port, "-q", "1", "-t", "sosbridge/transmitter/home/ping", "-m", ""]
         run("mosquitto_pub", *options, "-u", "button", "-P", password(deploy, "button"))
         run("mosquitto_pub", *options, status=5)
+
+
+def test_an_uninstall_leaves_nothing_on_the_broker(tmp_path: Path) -> None:
+    """With the rights that the shipped access list gives the bridge; topics of others stay."""
+    assert "run --rm bridge mqtt clear" in BLOCKS
+    deploy = prepared(tmp_path)
+    (tmp_path / "sosbridge.toml").write_text("[mqtt]\nusername = 'bridge'\n")
+    ours = {
+        "sosbridge/bridge/state",
+        "sosbridge/transmitter/home/link",
+        "sosbridge/transmitter/home/alarm/raise",
+        "sosbridge/panel/P/sensor/9/info",
+        "homeassistant/device/sosbridge_transmitter_home/config",
+    }
+    with ShippedBroker(deploy) as broker:
+        login = ["-p", broker.port, "-u", "bridge", "-P", password(deploy, "bridge")]
+        for topic in ours:
+            run("mosquitto_pub", *login, "-q", "1", "-r", "-t", topic, "-m", "ON")
+        listed = ("mosquitto_sub", *login, "-t", "#", "-W", "2", "--retained-only", "-F", "%t")
+        assert set(run(*listed, status=27).split()) == ours
+        run(
+            *(sys.executable, "-m", "bridge", "mqtt", "clear", "--yes"),
+            cwd=tmp_path,
+            PYTHONPATH=str(TOP),
+            SOSBRIDGE_MQTT__PORT=str(broker.port),
+            SOSBRIDGE_MQTT__PASSWORD=password(deploy, "bridge"),
+        )
+        assert run(*listed, status=27) == ""

@@ -17,6 +17,7 @@ DOCUMENTS = (
     "bridge/g90/PROTOCOL.md",
     "bridge/sos_access/PROTOCOL.md",
     "deploy/README.md",
+    "deploy/settings.md",
     "homeassistant/README.md",
     "tests/README.md",
 )

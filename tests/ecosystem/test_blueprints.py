@@ -1,4 +1,4 @@
-"""The shipped blueprints in a real Home Assistant: forwarded, told, a heartbeat while all is well."""
+"""The shipped blueprints in a real Home Assistant: alarms forwarded, notifications, a heartbeat while all is well."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 from ecosystem.hass import HomeAssistant
 from ecosystem.home import Home, in_home
+
+from bridge.sos_access.simulator.receiver import Fault
 
 BLUEPRINTS = Path(__file__).parents[2] / "homeassistant" / "blueprints"
 ENTITIES = """
@@ -20,6 +22,12 @@ template:
         device_class: smoke
         state: "{{ states('input_boolean.smoke') }}"
         availability: "{{ is_state('input_boolean.there', 'on') }}"
+  - sensor:
+      - name: Tested yesterday
+        unique_id: tested_yesterday
+        device_class: timestamp
+        state: "{{ now() - timedelta(hours=26 if is_state('input_boolean.broken', 'on') else 1) }}"
+  - binary_sensor:
       - {name: Fault, unique_id: fault, device_class: problem, state: "{{ states('input_boolean.broken') }}"}
 """
 AUTOMATIONS = """
@@ -39,6 +47,35 @@ AUTOMATIONS = """
   use_blueprint:
     path: sosbridge/heartbeat_while_fine.yaml
     input: {faults: [binary_sensor.fault]}
+- alias: problem
+  id: problem
+  use_blueprint:
+    path: sosbridge/problem.yaml
+    input:
+      entities: [binary_sensor.sosbridge_problem, binary_sensor.sosbridge_transmitter_home_problem]
+      actions: [{action: mqtt.publish, data: {topic: notified/problem, payload: "{{ message }}", qos: 1, retain: true}}]
+- alias: test failed
+  id: test_failed
+  use_blueprint:
+    path: sosbridge/test_failed.yaml
+    input:
+      last_test: sensor.sosbridge_transmitter_home_last_test
+      actions: [{action: mqtt.publish, data: {topic: notified/test, payload: "{{ message }}", qos: 1, retain: true}}]
+- alias: overdue
+  id: overdue
+  use_blueprint:
+    path: sosbridge/test_failed.yaml
+    input:
+      last_test: sensor.tested_yesterday
+      actions: [{action: mqtt.publish, data: {topic: notified/overdue, payload: "{{ message }}", qos: 1, retain: true}}]
+- alias: offline
+  id: offline
+  use_blueprint:
+    path: sosbridge/panel_offline.yaml
+    input:
+      entities: [alarm_control_panel.sosbridge_panel_gb7f20c14d05a91_alarm]
+      minutes: 0
+      actions: [{action: mqtt.publish, data: {topic: notified/panel, payload: "{{ message }}", qos: 1, retain: true}}]
 """
 
 
@@ -118,6 +155,48 @@ async def test_an_undelivered_alarm_is_told(home: Home) -> None:
     told = await home.broker_holds("told", "did not accept")
     assert told.startswith("sosbridge did not accept the command on sosbridge/transmitter/hem/alarm/raise: "), told
     assert "unknown transmitter 'hem'" in told, told
+    assert home.hass.problems() == []
+
+
+@in_home
+async def test_a_problem_is_reported_and_that_it_is_over(home: Home) -> None:
+    await home.inhabited()
+    for receiver in (home.primary, home.secondary):
+        await receiver.stop()
+    assert (await home.do("ping"))["outcome"] == "unreachable"
+    assert (await home.broker_holds("notified/problem", "receiver")).startswith("Transmitter home: ")
+    for receiver in (home.primary, home.secondary):
+        await receiver.start()
+    assert (await home.do("ping"))["outcome"] == "accepted"
+    assert await home.broker_holds("notified/problem", "over") == "Transmitter home: all problems are over"
+    assert home.hass.problems() == []
+
+
+@in_home
+async def test_a_test_alarm_that_fails_or_is_overdue_is_reported(home: Home) -> None:
+    await home.inhabited()
+    hass = home.hass
+    assert (await home.bridge.command("test")).returncode == 0
+    await hass.until(lambda: hass.state("sensor.sosbridge_transmitter_home_last_test") != "unknown", "it succeeded")
+    assert hass.attributes("automation.test_failed")["last_triggered"] is None
+    for receiver in (home.primary, home.secondary):
+        receiver.faults.add(Fault(status=3), 1)
+    assert (await home.bridge.command("test")).returncode != 0
+    assert (await home.broker_holds("notified/test")).startswith("Transmitter home: the test alarm failed: ")
+    await hass.call("input_boolean.turn_on", "input_boolean.broken")
+    assert (await home.broker_holds("notified/overdue")).endswith(": no test alarm has succeeded for 25 hours")
+    assert hass.problems() == []
+
+
+@in_home
+async def test_a_panel_that_cannot_be_reached_is_reported(home: Home) -> None:
+    await home.inhabited()
+    home.bridge.kill()
+    offline = "House is offline: its alarms do not reach the operator"
+    assert await home.broker_holds("notified/panel", "offline") == offline
+    await home.resumed()
+    await home.there()
+    assert await home.broker_holds("notified/panel", "online") == "House is online again"
     assert home.hass.problems() == []
 
 

@@ -39,7 +39,7 @@ async def test_each_of_the_three_restarts(home: Home) -> None:
     await home.there()
     await hass.until(lambda: _told(home) == states, "all is as it was")
     new = [(event["entity_id"], event["attributes"]["event_type"]) for event in hass.fired[events:]]
-    assert set(new) <= {(f"event.{PANEL}_event", "panel_online"), (f"event.{PANEL}_event", "sensor_changed")}, new
+    assert set(new) <= {(f"event.{PANEL}_event", "panel online"), (f"event.{PANEL}_event", "sensor changed")}, new
     await panel.alarm(SMOKE)  # and it goes on
     await hass.becomes(ALARM, "triggered")
     assert (await home.arrived(2))[1] == ("AL", "FA", str(SMOKE), "Kitchen smoke")

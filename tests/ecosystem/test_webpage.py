@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 from support.brokers import free_port
 
+from bridge import __version__
 from bridge.common.problems import About, Kind, Problems
 from bridge.mqtt.outgoing import Outgoing
 from bridge.record.availability import Availability
@@ -28,6 +29,8 @@ from bridge.web.server import Sources, WebServer
 NAMES = ("home", "summer-house", "workshop", "boathouse")
 SENSORS = (("Front door", "door", True), ("Kitchen smoke", "smoke", False), ("Hall motion", "motion", False))
 DAY_S = 86400.0
+MANY = 50
+"""From here on transmitters can be filtered."""
 
 
 class Scene:
@@ -40,7 +43,7 @@ class Scene:
         self.board = Board("sosbridge", self.problems)
         self.outgoing.follow(self.board.published)
         self.now = datetime.now().astimezone()
-        self._publish("bridge/info", {"version": "0.1.0", "started_at": self._ago(hours=71)})
+        self._publish("bridge/info", {"version": __version__, "started_at": self._ago(hours=71)})
         for name in self.names:
             self._transmitter(name)
         self.board.measured([self._figures(name) for name in self.names])
@@ -134,7 +137,7 @@ def _check(found: dict[str, Any]) -> None:
         assert look["wide"] <= 0, f"{name}: the page scrolls sideways"
 
 
-@pytest.mark.parametrize(("count", "held_back"), [(1, False), (50, False), (1000, False), (1, True)])
+@pytest.mark.parametrize(("count", "held_back"), [(4, False), (50, False), (1000, False), (1, True)])
 def test_the_page_in_a_browser(count: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, held_back: bool) -> None:
     """`held_back`: a proxy lets no event through; then the page asks."""
     if held_back:
@@ -187,7 +190,7 @@ def test_the_page_in_a_browser(count: int, tmp_path: Path, monkeypatch: pytest.M
                 assert "connection refused" in each["text"]
                 assert "2 waiting" in each["text"]
             assert bad["reached"][0].startswith("A ")
-            assert {"SUMMARY ", "INPUT "} & {*bad["reached"], *good["reached"]} or count == 1
+            assert {"SUMMARY ", "INPUT "} & {*bad["reached"], *good["reached"]} or count < MANY
         finally:
             if browser.stdin is not None:
                 browser.stdin.close()

@@ -51,6 +51,7 @@ class Look:
         self.page.wait_for_selector(".card", timeout=_LOADED_MS)
         self.page.evaluate("scrollTo(0, 0)")
         self.page.wait_for_timeout(_SETTLES_MS)
+        self.page.evaluate("scrollTo(0, 0)")  # again: what came meanwhile has moved it
         self.page.screenshot(path=str(picture))
         self.page.evaluate(self._axe)
         return {

@@ -449,7 +449,7 @@ def test_a_cloud_command_is_asked_again_and_then_times_out() -> None:
             await panel.send(HELLO)
             await panel.receive(42)
             control = cloud_control(server, GUID, timeout=0.1, retries=1)
-            with pytest.raises(CommandTimeout, match="2 attempts"):
+            with pytest.raises(CommandTimeout, match="sent 2 times"):
                 await control.status()
             assert len(await panel.receive(2 * 23)) == 46
 

@@ -1,4 +1,4 @@
-"""One discovery payload of each kind, with all that it can hold, and what they were when somebody last looked.
+"""One discovery payload of each kind, with all that it can hold, a dashboard, and what they were when last looked at.
 
 `python tests/homeassistant/payloads.py` writes the snapshots anew: read their difference before it is committed.
 """
@@ -12,6 +12,7 @@ from bridge.common.models import Alarm, NamedAlarm
 from bridge.g90.state.model import PanelState, Relay, Sensor
 from bridge.g90.wire.constants import SensorType
 from bridge.g90.wire.events import EventType
+from bridge.homeassistant.dashboard import dashboard
 from bridge.homeassistant.devices import bridge_device, transmitter_device
 from bridge.homeassistant.entity import Names, Payload
 from bridge.homeassistant.panel import ControlOptions, panel_device
@@ -48,6 +49,13 @@ def devices() -> dict[str, Payload]:
     }
 
 
+def made_dashboard() -> str:
+    """Return the dashboard of a house and a transmitter."""
+    alarms = {"burglary": BURGLARY, "fire": NamedAlarm("fire", "Fire: cellar", Alarm("FA"))}
+    transmitter = transmitter_device(NAMES, "home", alarms, "TST", REACH)
+    return dashboard([bridge_device(NAMES), transmitter, panel_device(NAMES, PANEL, CONTROLLED)])
+
+
 def written(payload: Payload) -> str:
     return json.dumps(payload, indent=2, ensure_ascii=False, sort_keys=True) + "\n"
 
@@ -56,3 +64,4 @@ if __name__ == "__main__":
     SNAPSHOTS.mkdir(exist_ok=True)
     for name, payload in devices().items():
         (SNAPSHOTS / f"{name}.json").write_text(written(payload), "utf-8")
+    (SNAPSHOTS / "dashboard.yaml").write_text(made_dashboard(), "utf-8")

@@ -26,16 +26,10 @@ from pydantic import BaseModel
 from bridge import __version__
 from bridge.common.errors import ConfigError
 from bridge.common.models import Secret
-from bridge.config.panels import G90Settings, PanelSettings
-from bridge.config.settings import (
-    AlarmSettings,
-    ForwardSettings,
-    LogSettings,
-    MqttSettings,
-    Settings,
-    TransmitterSettings,
-)
+from bridge.config.panels import ForwardSettings, G90Settings, PanelSettings
+from bridge.config.settings import LogSettings, MqttSettings, Settings
 from bridge.config.sources import load
+from bridge.config.transmitters import AlarmSettings, TransmitterSettings
 from bridge.config.types import seconds
 
 TOP = Path(__file__).parents[2]

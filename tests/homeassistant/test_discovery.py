@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import functools
 import json
 import re
 from dataclasses import replace
@@ -205,6 +207,28 @@ def test_an_event_entity_takes_its_own_types_only() -> None:
     found = components(devices()["panel"])["doorbell"]
     assert found["value_template"].startswith("{% if value_json is defined and value_json.type in ['doorbell'] %}")
     assert found["event_types"] == ["ring"]  # Home Assistant wants this of a doorbell
+
+
+@pytest.mark.parametrize(
+    ("device", "key", "expected"),
+    [
+        ("panel", "event", {"door opened", "AC power lost", "Wi-Fi connected", "alarm", "sos"}),
+        ("panel", "remote", {"remote button"}),
+        ("bridge", "events", {"command rejected", "unknown panel"}),
+        ("transmitter", "result", {"undelivered", "accepted"}),
+    ],
+)
+def test_event_types_are_words(device: str, key: str, expected: set[str]) -> None:
+    """What the template makes of each type is one of the event types: Home Assistant drops any other."""
+    found = components(devices()[device])[key]
+    assert expected <= set(found["event_types"])
+    assert not [each for each in found["event_types"] if "_" in each]
+    (known,) = re.findall(r"value_json.type in (\[.*?\])", found["value_template"])
+    replaced = re.findall(r"replace\('(.*?)', '(.*?)'\)", found["value_template"])
+    made = [
+        functools.reduce(lambda text, pair: text.replace(*pair), replaced, each) for each in ast.literal_eval(known)
+    ]
+    assert made == found["event_types"]
 
 
 @pytest.mark.parametrize(

@@ -41,6 +41,9 @@ async def test_what_is_on_mqtt_is_on_the_page(site: Site) -> None:
         found = await _until(client, "/metrics", 'sosbridge_alarms_total{outcome="accepted",transmitter="home"} 1.0')
         assert 'sosbridge_receiver_up{receiver="primary",transmitter="home"} 1.0' in found
         assert "sosbridge_exchange_duration_seconds_count 0.0" not in found
+        printed = (await site.bridge.command("homeassistant", "dashboard")).stdout
+        assert await _text(client, "/dashboard.yaml") == printed
+        assert "Burglary" in printed
         assert "Transmission record: home" in await _text(client, "/report/home/2026-11")
         async with client.get("/events") as events:
             line = await events.content.readline()

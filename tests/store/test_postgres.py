@@ -49,8 +49,8 @@ async def count(store: PostgresStore, table: str = "panel") -> int:
 
 
 async def end_sessions(server: PostgresServer, database: str) -> None:
-    """End the sessions of a database, as an administrator does."""
-    sql = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s AND pid <> pg_backend_pid()"
+    """End the sessions of a database, as an administrator does, and wait until they have."""
+    sql = "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = %s AND pid <> pg_backend_pid()"
     with server.connect() as admin:
         admin.execute(sql, (database,))
 

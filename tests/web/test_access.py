@@ -28,6 +28,7 @@ PATHS = (
     "/style.css",
     "/page.js",
     "/icon.svg",
+    "/dashboard.yaml",
     "/healthz",
     "/metrics",
     "/report/home/2026-11",
@@ -44,7 +45,9 @@ class Page:
         self.board = Board("sosbridge", self.problems)
         self.hangs: list[str] = []
         self.listening: list[str | None] = []
-        sources = Sources(lambda: True, self._hanging, self._report, (lambda: b"up 1\n") if metrics else None)
+        self.dashboard = "title: Alarm\n"
+        shown = (lambda: b"up 1\n") if metrics else None
+        sources = Sources(lambda: True, self._hanging, self._report, shown, dashboard=lambda: self.dashboard)
         secret = None if login is None else Secret(login)
         self.server = WebServer("127.0.0.1", _free_port(), secret, self.board, sources, self.listening.append)
 
@@ -197,6 +200,17 @@ def test_health_is_200_while_the_process_works_and_strict_503_while_anything_nee
                 assert await answer.text() == "link_down: home: no answer for 180 s\n"
             page.hangs.append("transmitter home")
             assert await _status(client, "/healthz") == 503
+
+    asyncio.run(run())
+
+
+def test_the_dashboard_is_text_to_copy() -> None:
+    async def run() -> None:
+        async with (page := Page()).running() as client:
+            async with client.get("/dashboard.yaml") as answer:
+                assert (answer.content_type, await answer.text()) == ("text/plain", "title: Alarm\n")
+            page.dashboard = ""
+            assert await _status(client, "/dashboard.yaml") == 404
 
     asyncio.run(run())
 

@@ -98,6 +98,12 @@ def test_the_last_hundred_events_are_kept_and_each_is_sent_once(board: Board, ou
     assert (last["from"], last["name"], last["type"], last["text"]) == ("panel", "G1", "door_opened", "Front door")
 
 
+def test_devices_of_home_assistant_are_kept_for_the_dashboard(board: Board, outgoing: Outgoing) -> None:
+    outgoing.state("homeassistant/device/x/config", '{"components": {}}')
+    outgoing.publish("homeassistant/device/y/config", "{}", retain=True)  # what removes a component is no device
+    assert board.devices == {"homeassistant/device/x/config": '{"components": {}}'}
+
+
 def test_other_topics_and_broken_payloads_change_nothing(board: Board, outgoing: Outgoing) -> None:
     outgoing.state("homeassistant/device/x/config", "{}")
     outgoing.publish("elsewhere", "{")

@@ -155,6 +155,7 @@ class Stage:
             "receiver": f"{HOST}:{self.primary.address[1]}",
             "secondary_receiver": f"{HOST}:{self.secondary.address[1]}",
             "heartbeat": "180s",
+            "undelivered_after": "0.3s",  # so that the show does not wait
             "alarms": [{"key": "burglary", "name": "Burglary", "event_code": "BA", "section": "1"}],
         }
         panel = {"guid": GUID, "name": "House", "control": "local", "host": "{}:{}".format(*self._local)}

@@ -23,6 +23,8 @@ from bridge.store.postgres.schema import SHARED, upgrade
 
 ALIVE_S: Final = 3.0
 """A node whose row is older does not live, or cannot reach the database."""
+_MAY_LIVE_S: Final = 15.0
+"""A busy machine may let its node wait so long."""
 _WAITS_S: Final = 2.0
 """A commit that waits longer for the synchronous standby is reported: usually it takes milliseconds."""
 _OPTIONS: Final = (
@@ -80,6 +82,10 @@ class Cluster:
 
     def others(self, name: str) -> list[Node]:
         return [each for each in self.nodes if each.name != name]
+
+    def heirs(self, name: str) -> list[Node]:
+        """Return the other nodes that may live: in doubt the will says that nobody has taken over."""
+        return [each for each in self.others(name) if not each.stopped and each.age_s < _MAY_LIVE_S]
 
     def successors(self, name: str) -> list[Node]:
         """Return the other nodes that can take a shard over now."""
