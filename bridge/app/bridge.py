@@ -161,6 +161,7 @@ class Bridge:
                 self.problems,
             )  # fmt: skip
         await self._publisher.restore()
+        self._outbox.wakes.wake(await self._outbox.unconfigured(()))  # what waits is sent first
         self.status.publish_info()
         build.announce(self._settings, self._topics, self._announcer)
         return server

@@ -12,6 +12,9 @@ from bridge.config.transmitters import TransmitterSettings
 
 log = logging.getLogger(__name__)
 
+_MANY = 100
+"""More transmitters have a line each at level debug alone."""
+
 
 def log_start(settings: Settings, store: str, shard: int) -> None:
     """Write the lines, each with what it is about, then the warnings."""
@@ -19,8 +22,12 @@ def log_start(settings: Settings, store: str, shard: int) -> None:
     log.info("%s", store.removeprefix("the "))
     text = "broker %s:%d, MQTT %s%s, client id %s, base topic %s"
     log.info(text, mqtt.host, mqtt.port, mqtt.protocol, ", TLS" * mqtt.tls, mqtt.client_id, settings.mqtt.base_topic)
+    many = len(settings.transmitters) > _MANY
+    if many:
+        log.info("%d transmitters", len(settings.transmitters))
     for each in settings.transmitters:
-        log.info("%s: %s", each.name, _transmitter(each), extra={"transmitter": each.name})
+        level = logging.DEBUG if many else logging.INFO
+        log.log(level, "%s: %s", each.name, _transmitter(each), extra={"transmitter": each.name})
     if settings.g90 is not None:
         upstream = f", upstream {settings.g90.upstream}" if settings.g90.upstream else ""
         others = ", unknown panels accepted" * (settings.g90.unknown_panels == "accept")

@@ -20,6 +20,7 @@ from bridge.mqtt.outgoing import Outgoing
 from bridge.mqtt.session import Session
 from bridge.panels.known import KnownPanels
 from bridge.store.outbox import Outbox
+from bridge.store.records import State
 from bridge.transmitters.topics import Topics
 from bridge.transmitters.transmitter import Transmitter
 
@@ -79,13 +80,13 @@ class BridgeStatus:
 
     async def health(self) -> dict[str, object]:
         """Return the counters (TOPICS.md, Bridge health). Raises StoreError."""
-        counts = [await self._outbox.counts(name) for name in self._transmitters]
+        totals = await self._outbox.totals(self._transmitters.keys())
         lines = self._transmitters.values()
         return {
             "uptime_s": int(time.monotonic() - self._started),
             "rss_bytes": _resident_bytes(),
-            "outbox_pending": sum(each.pending for each in counts),
-            "outbox_rejected": sum(each.rejected for each in counts),
+            "outbox_pending": totals[State.PENDING],
+            "outbox_rejected": totals[State.REJECTED],
             "alarms_delivered": sum(each.delivered for each in lines),
             "send_failures": sum(each.failures for each in lines),
             "mqtt_reconnects": max(0, self._session.connects - 1),

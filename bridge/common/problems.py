@@ -10,6 +10,7 @@ raised, `after` where it is cleared, both where a doubt is over and there is no 
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
@@ -81,7 +82,9 @@ class Problems:
 
     def __init__(self) -> None:
         self._raised: dict[tuple[Kind, About], Problem] = {}
-        self._doubts: set[tuple[Kind, About]] = set()
+        self._raised_of: defaultdict[str | None, dict[tuple[Kind, About], Problem]] = defaultdict(dict)
+        """The same by transmitter: to look for one's among those of thousands takes long."""
+        self._doubts_of: defaultdict[str | None, set[tuple[Kind, About]]] = defaultdict(set)
         self._followers: list[Follower] = []
 
     def follow(self, follower: Follower) -> None:
@@ -90,15 +93,16 @@ class Problems:
 
     def set(self, kind: Kind, text: str | None, about: About = BRIDGE, since: datetime | None = None) -> None:
         """Raise a problem, or clear it with the text None. One that is raised already keeps its `since`."""
-        doubted = (kind, about) in self._doubts
-        self._doubts.discard((kind, about))
+        raised, doubts = self._raised_of[about.transmitter], self._doubts_of[about.transmitter]
+        doubted = (kind, about) in doubts
+        doubts.discard((kind, about))
         before, after = self._raised.get((kind, about)), None
         if text is not None:
             began = before.since if before else since or datetime.now().astimezone()
             after = Problem(kind, began, clean(text, LONGEST_ERROR), about)
-            self._raised[kind, about] = after
+            self._raised[kind, about] = raised[kind, about] = after
         elif before:
-            del self._raised[kind, about]
+            del self._raised[kind, about], raised[kind, about]
         if before != after or doubted:
             for follower in self._followers:
                 follower(about, before, after)
@@ -106,7 +110,7 @@ class Problems:
     def doubt(self, kind: Kind, about: About = BRIDGE) -> None:
         """Note that it is not known yet whether there is such a problem, unless it is raised."""
         if (kind, about) not in self._raised:
-            self._doubts.add((kind, about))
+            self._doubts_of[about.transmitter].add((kind, about))
 
     def get(self, kind: Kind, about: About = BRIDGE) -> Problem | None:
         return self._raised.get((kind, about))
@@ -116,12 +120,12 @@ class Problems:
 
     @property
     def doubts(self) -> list[tuple[Kind, About]]:
-        return sorted(self._doubts, key=lambda doubt: doubt[0])
+        return sorted((each for found in self._doubts_of.values() for each in found), key=lambda doubt: doubt[0])
 
     def published(self, transmitter: str | None) -> list[Problem] | None:
         """Return what MQTT shows of a transmitter, with None of the bridge; None: nothing is known yet."""
-        found = [problem for problem in self if _is_published(problem.kind, problem.about, transmitter)]
-        doubted = any(_is_published(kind, about, transmitter) for kind, about in self._doubts)
+        found = [each for each in self._raised_of[transmitter].values() if each.kind is not Kind.BROKER_DOWN]
+        doubted = any(kind is not Kind.BROKER_DOWN for kind, _ in self._doubts_of[transmitter])
         return None if doubted and not found else found
 
 
@@ -151,7 +155,3 @@ class NodeProblems(Problems):
     @property
     def doubts(self) -> list[tuple[Kind, About]]:
         return [*super().doubts, *(doubt for part in self._parts for doubt in part.doubts)]
-
-
-def _is_published(kind: Kind, about: About, transmitter: str | None) -> bool:
-    return about.transmitter == transmitter and kind is not Kind.BROKER_DOWN

@@ -27,7 +27,7 @@ def included(patterns: object, main: Path | None) -> list[Path]:
     for pattern in patterns if isinstance(patterns, list) else ():  # validation reports anything else
         if not isinstance(pattern, str):
             continue
-        matched = sorted(glob(pattern, root_dir=folder)) if "\0" not in pattern else []
+        matched = sorted(glob(pattern, root_dir=folder)) if "\0" not in pattern else []  # noqa: PTH207 - also of absolute patterns
         if not matched:
             origin = main or "the configuration"
             raise ConfigError(f"{origin}: include.files: no file matches {clean(pattern)!r} in {folder.absolute()}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from bridge.config.panels import G90Settings
 from bridge.config.settings import MqttSettings, Settings
@@ -15,6 +15,8 @@ _NEEDS_TWO_S = 180
 """Heartbeat levels up to this one require two receivers and two paths (sos_access/PROTOCOL.md, Heartbeat levels)."""
 _PATHS_REQUIRED = 2
 _MQTT_TLS_PORT = 8883
+_MANY, _NAMED = 20, 3
+"""A risk of more transmitters is one line, which names so many of them."""
 _GUID = re.compile("[A-Z0-9]{15}")
 """Of all panels that were seen."""
 
@@ -28,10 +30,21 @@ def of(settings: Settings) -> Iterator[str]:
         yield f"store.path: {str(settings.store.path)!r} is relative, here it means {path}; use an absolute path"
     yield from _mqtt(settings.mqtt)
     yield from _cluster(settings)
-    for each in settings.transmitters:
-        yield from (f"{each.name}: {line}" for line in _transmitter(each))
+    yield from _together((each.name, line) for each in settings.transmitters for line in _transmitter(each))
     if settings.g90 is not None:
         yield from _g90(settings, settings.g90)
+
+
+def _together(found: Iterable[tuple[str, str]]) -> Iterator[str]:
+    """Yield a line for each transmitter and risk, or one for a risk that many have."""
+    names: dict[str, list[str]] = {}
+    for name, line in found:
+        names.setdefault(line, []).append(name)
+    for line, some in names.items():
+        if len(some) > _MANY:
+            yield f"{', '.join(some[:_NAMED])} and {len(some) - _NAMED} others: {line}"
+        else:
+            yield from (f"{name}: {line}" for name in some)
 
 
 def _mqtt(mqtt: MqttSettings) -> Iterator[str]:

@@ -29,8 +29,11 @@ _AFTER_S = 0.001
 _GATHER_S = 1.0
 """What changes within it is written as one."""
 _RETRY_S = 30.0
-_MOST_UNSAVED = 10_000
-"""Edges of a run kept in memory while the store cannot take them; past it the run is not known."""
+_MOST_UNSAVED, _MOST_OF_A_PART = 10_000, 4
+"""Edges of a run kept in memory while the store cannot take them, or as many of each part if there are thousands.
+
+Past it the run is not known.
+"""
 _MOST_CLOSED = 10
 
 
@@ -98,15 +101,18 @@ class Recorder:
             self._begin(wall)
         else:
             run.end = max(run.end, wall)
-            if Month.of(run.start) != Month.of(run.end) or len(run.edges) > _MOST_UNSAVED:
+            if Month.of(run.start) != Month.of(run.end) or self._is_too_long(run):
                 self._begin(run.end)
 
     def _begin(self, at: float) -> None:
-        if self._run is not None and len(self._run.edges) <= _MOST_UNSAVED:
+        if self._run is not None and not self._is_too_long(self._run):
             self._closed.append(self._run)
         self._run = None
         if not self._clock.is_wrong:
             self._run = OpenRun(at, at, [Edge(*key, at, up) for key, up in self._states.items()])
+
+    def _is_too_long(self, run: OpenRun) -> bool:
+        return len(run.edges) > max(_MOST_UNSAVED, _MOST_OF_A_PART * len(self._states))
 
     async def _save(self) -> bool:
         self._news.clear()

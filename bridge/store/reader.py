@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
@@ -70,6 +71,17 @@ class OutboxReader:
             unauthorized=pending["unauthorized"] if pending else 0,
             undelivered=pending["undelivered"] if pending else 0,
         )
+
+    async def totals(self, transmitters: Collection[str]) -> Counter[str]:
+        """Return how many alarms of these transmitters there are, by state."""
+        sql = (
+            "SELECT transmitter, state, count(*) AS n FROM command WHERE request IN ('alarm', 'restore')"
+            " GROUP BY transmitter, state"
+        )
+        found: Counter[str] = Counter()
+        for row in await self._store.read(lambda db: db.execute(sql).fetchall()):
+            found[row["state"]] += row["n"] if row["transmitter"] in transmitters else 0
+        return found
 
     async def active(self, transmitter: str) -> list[ActiveAlarm]:
         sql = "SELECT * FROM active WHERE transmitter = ? ORDER BY since, event_code, section, detector, area"

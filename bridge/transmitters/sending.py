@@ -258,9 +258,13 @@ class Sender:
     # Heartbeats and checks
 
     async def _ping(self, route: Route, *, heartbeat: bool) -> None:
-        tries = (Try(route, Login.ALL, 0.0),)
-        sent = await self.line.ask(tries, self.line.client.ping_request(), _Watch(self, waited_for=False))
+        tries, peer = (Try(route, Login.ALL, 0.0),), self.line.peers[route]
+        async with self.line.network.check_place(peer):
+            self.state.ping_began(now())
+            sent = await self.line.ask(tries, self.line.client.ping_request(), _Watch(self, waited_for=False))
         attempt = sent.attempts[-1]
+        if attempt.status is not None:
+            self.line.network.served(peer)
         self.state.ping_ended(attempt, now(), heartbeat=heartbeat)
         if heartbeat:
             self.failures += attempt.answer is not Answer.ACCEPTED
@@ -268,7 +272,12 @@ class Sender:
         await self._settle(sent)
 
     async def _check(self, route: Route) -> None:
-        self.state.connect_ended(await self.line.connect(route), now())
+        peer = self.line.peers[route]
+        async with self.line.network.check_place(peer):
+            attempt = await self.line.connect(route)
+        if not attempt.error:
+            self.line.network.served(peer)
+        self.state.connect_ended(attempt, now())
 
     async def _store(self, write: Callable[[], Awaitable[None]]) -> None:
         """Call `write` until the outbox has taken it."""

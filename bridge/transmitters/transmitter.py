@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Iterable
+from contextlib import suppress
 
 from bridge.common.clock import Clock
 from bridge.common.errors import StoreError
@@ -39,7 +40,7 @@ _EXPIRE_EACH_S = 10.0
 _PERMIT_EACH_S = 0.2
 """How often a node that may not send now looks whether it may again."""
 _KEEP_EACH_S = 1.0
-"""How often it is looked whether the line's state has changed."""
+"""Changes within it are kept together."""
 
 
 class Transmitter:
@@ -56,6 +57,8 @@ class Transmitter:
         self._changes = Changes(line, reporter)
         self._state = _state(line)
         self._sender = Sender(line, outbox, reporter, self._clock, self._state, self._wake.set, self._log)
+        self._turned = asyncio.Event()
+        """Set when the line's state may have changed; `_keep` clears it."""
         self._load_at = float("-inf")
         self._fact = f"line {line.name}"
         """What the store keeps the line's state under."""
@@ -72,6 +75,9 @@ class Transmitter:
 
     async def run(self) -> None:
         """Send what is due until cancelled; then wait a while for the answers on their way."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._line.network.begin_after()):
+                await self._wake.wait()
         self._state.started = now()
         await self._restore()
         for route, peer in self._line.peers.items():
@@ -89,6 +95,7 @@ class Transmitter:
     async def _turn(self, tasks: asyncio.TaskGroup) -> None:
         self.pulse.beat()
         self._wake.clear()
+        self._turned.set()
         await self._take()
         if not self._sender.may_begin:
             await self._sleep(now() + _PERMIT_EACH_S)
@@ -203,7 +210,9 @@ class Transmitter:
         """Keep the state over a restart: it is written when something has changed, not with every alarm."""
         before = kept.edges(self._state, self._addresses)
         while True:
+            await self._turned.wait()
             await asyncio.sleep(_KEEP_EACH_S)
+            self._turned.clear()
             found = kept.edges(self._state, self._addresses)
             if found == before:
                 continue
@@ -213,6 +222,7 @@ class Transmitter:
             except StoreError as error:
                 log.error("%s: %s", self.name, error, extra=LASTS)
                 await asyncio.sleep(RETRY_S)
+                self._turned.set()
             else:
                 before = found
 

@@ -44,6 +44,8 @@ class Meter:
         self.port = 0
         self.arrived: dict[str, float] = {}
         """By reference, when its XML was here."""
+        self.pinged: set[bytes] = set()
+        """Who sent a heartbeat or ping, by transmitter code."""
         self._expected = 0
         self._here = asyncio.Event()
 
@@ -73,6 +75,8 @@ class Meter:
             self.arrived[request.split(b"reference>")[1][:-2].decode()] = now
             if len(self.arrived) == self._expected:
                 self._here.set()
+        else:
+            self.pinged.add(request.split(b"transmittercode>")[1][:-2])
         if self.answer_s:
             await asyncio.sleep(self.answer_s)
         writer.write(_ANSWER % {b"kind": kind})

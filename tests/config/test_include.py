@@ -160,3 +160,10 @@ def test_files_that_are_not_a_list_of_texts_are_a_fault(tmp_path: Path, value: s
 def test_an_included_folder_is_a_fault(tmp_path: Path) -> None:
     (tmp_path / "sites" / "more.toml").mkdir()
     assert faults(tmp_path, a=transmitter("home")) == ["sites/more.toml: Is a directory"]
+
+
+def test_a_risk_of_many_transmitters_is_one_line(tmp_path: Path) -> None:
+    few = read(tmp_path, home="".join(transmitter(f"t{number}") for number in range(20)))
+    assert [line.split(":")[0] for line in few.warnings] == [f"t{number}" for number in range(20)]
+    many = read(tmp_path, home="".join(transmitter(f"t{number}") for number in range(1000)))
+    assert [line.split(":")[0] for line in many.warnings] == ["t0, t1, t2 and 997 others"]

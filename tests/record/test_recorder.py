@@ -329,6 +329,22 @@ def test_a_store_that_fails_for_long_costs_the_run_not_the_memory(
     in_lab(tmp_path, body)
 
 
+def test_thousands_of_parts_that_change_at_once_cost_no_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bridge.record.recorder._MOST_UNSAVED", 20)
+
+    async def body(each: Lab) -> None:
+        for up in (True, False, True):
+            for number in range(50):
+                each.recorder.note(f"t{number}", "link", up=up)
+            each.link(up=up)
+        await asyncio.sleep(100)
+        await each.stop()
+        [span] = await each.spans()
+        assert span[2] is True
+
+    in_lab(tmp_path, body)
+
+
 def test_a_stop_that_is_cut_off_while_it_writes_counts_nothing_twice(tmp_path: Path) -> None:
     async def body(each: Lab) -> None:
         each.link(up=True)

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+
+from support import virtual
+
 from bridge.sos_access.peer import Peer
 from bridge.transmitters.attempts import Attempt
-from bridge.transmitters.network import Network
+from bridge.transmitters.network import CHECKS_AT_ONCE, Network
 from bridge.transmitters.routes import Route
 
 PEER, ROUTE = Peer(("192.0.2.1", 1)), Route("primary")
@@ -44,3 +48,54 @@ def test_who_comes_later_hears_of_the_next_connection() -> None:
     lines.follow("three")
     assert lines.heard_of(CONNECTED) == ["two", "three"]
     assert lines.heard_of(CONNECTED) == []
+
+
+def test_news_of_one_address_reach_thousands_in_intervals() -> None:
+    async def main() -> list[int]:
+        lines = Lines("one", *map(str, range(1999)))
+        counts = [len(lines.heard_of(each)) for each in (FAILED, FAILED, CONNECTED, FAILED, CONNECTED)]
+        await asyncio.sleep(2)
+        return counts + [len(lines.heard_of(each)) for each in (CONNECTED, CONNECTED, FAILED)]
+
+    assert virtual.run(main()) == [1999, 0, 1999, 0, 0, 1999, 0, 1999]
+
+
+def test_heartbeats_wait_as_long_as_others_get_through() -> None:
+    async def main() -> float:
+        network, loop = Network(), asyncio.get_running_loop()
+        began = loop.time()
+
+        async def check() -> None:
+            async with network.check_place(PEER):
+                await asyncio.sleep(2)
+            network.served(PEER)
+
+        await asyncio.gather(*(check() for _ in range(10 * CHECKS_AT_ONCE)))
+        return loop.time() - began
+
+    assert virtual.run(main()) == 20, "more than any may wait for a connection, and never more at once"
+
+
+def test_heartbeats_do_not_wait_for_a_receiver_that_answers_none() -> None:
+    async def main() -> float:
+        network, loop = Network(), asyncio.get_running_loop()
+        began = loop.time()
+
+        async def check() -> float:
+            async with network.check_place(PEER):
+                waited = loop.time() - began
+                await asyncio.sleep(60)
+            return waited
+
+        return max(await asyncio.gather(*(check() for _ in range(3 * CHECKS_AT_ONCE))))
+
+    assert virtual.run(main()) == PEER.connect_timeout, "each finds out, and tries another route"
+
+
+def test_thousands_begin_one_after_the_other() -> None:
+    network = Network()
+    times = [network.begin_after() for _ in range(20_000)]
+    assert times[0] == 0
+    assert times == sorted(times)
+    assert times[9_999] > 10
+    assert times[-1] == 60, "within the time after which a transmitter counts as one that hangs"
