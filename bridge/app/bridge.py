@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from bridge.app import build, watchdog, web
 from bridge.app.clock_watch import ClockWatch
+from bridge.app.collector import Collector
 from bridge.app.front import Work, front
 from bridge.app.ownership import Place
 from bridge.app.problem_log import ProblemLog
@@ -101,6 +102,7 @@ class Bridge:
         self._transmitters = build.transmitters(
             settings, outbox, publisher, clock, network, place.homes if place else None
         )
+        self._collector = Collector(len(self._transmitters))
         self._clock_watch = ClockWatch(clock, outbox, problems, publisher.emit)
         self._announcer = announcer = build.announcer(settings, outgoing, shard)
         self._panel_commands = PanelCommands(panel_topics, outgoing, known, clock=clock, emit=publisher.emit)
@@ -129,6 +131,7 @@ class Bridge:
         """Run until `stop` is set; then end the lines, publish what is left and `offline`, and disconnect."""
         log_start(self._settings, self._store.name, self._topics.shard)
         server = await self._restore()
+        self._collector.built()
         manager = watchdog.Manager()
         async with asyncio.TaskGroup() as tasks:
             groups = [
@@ -189,6 +192,7 @@ class Bridge:
             "test alarms": self._tests.run(),
             "problem log": self._problem_log.run(),
             "announcer": self._announcer.run(),
+            "collector": self._collector.run(),
         }
         if self._ownership is None:
             others |= front(self._settings, self, self.problems, manager, self._session.connected, self._board)

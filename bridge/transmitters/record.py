@@ -65,3 +65,4 @@ class RecordPublisher:
             self._measured(months)
         for month in months:
             self._outgoing.state(self._topics.of(month.transmitter, "record"), json.dumps(month.as_json()))
+            await asyncio.sleep(0)  # thousands take a while
