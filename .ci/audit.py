@@ -12,7 +12,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-REQUIREMENTS = Path("deploy/requirements.txt")
+REQUIREMENTS = Path("deploy/requirements-cluster.txt")  # those of requirements.txt, and the driver of PostgreSQL
 ACCEPTED = Path(".ci/no-secrets")
 
 

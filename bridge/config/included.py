@@ -1,4 +1,4 @@
-"""The files of `[include]`: more transmitters and panels, as one configuration with the file that names them."""
+"""The files of `[include]`: one configuration with the file that names them."""
 
 from __future__ import annotations
 

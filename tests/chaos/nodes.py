@@ -41,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(fault, file=sys.stderr)
     if faults:
         (folder / "ledger").write_text("\n".join(map(str, run.ledger.alarms.values())))
-        (folder / "times").write_text("\n".join(map(str, (run.outcome.begun, run.ledger.take_overs))))
+        (folder / "times").write_text("\n".join(map(str, run.outcome.fail_overs)))
         print(f"configuration, logs and ledger are kept in {folder}", file=sys.stderr)
     else:
         shutil.rmtree(folder)

@@ -9,6 +9,7 @@ from collections import Counter, defaultdict
 from contextlib import AbstractAsyncContextManager, ExitStack
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 
 from chaos.faults import shuffled
@@ -31,6 +32,8 @@ _LEASE_S = 5.0
 _STARTS_WITHIN_S = 60.0
 _TAKEN_WITHIN_S = 90.0
 _SETTLES_WITHIN_S = 120.0
+_LATE_S = 2.0
+"""So long after its end, a fault may still show."""
 _ANSWERS_AFTER_S = 0.05
 """Of a receiver, so that fail-overs find alarms that were sent and not answered."""
 _STORE = 'node = {{name = "{name}"}}\nstore = {{url = "{url}", lease = "{lease:g}s", path = '
@@ -50,7 +53,8 @@ class Outcome:
 
     took: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
     """By fault, the time from its begin until a node was online again."""
-    begun: list[float] = field(default_factory=list)
+    fail_overs: list[tuple[float, float]] = field(default_factory=list)
+    """From when to when there was a fault."""
     again: int = 0
     """How often the same node took the shard again."""
     writes: int = 0
@@ -62,11 +66,20 @@ class Outcome:
 
         One that the broker delivered again when it had ended is another alarm, with a result of its own.
         """
-        found: Counter[tuple[str, int]] = Counter()
+        again: list[tuple[float, float, str]] = []
         for alarm, _ in ledger.twice():
-            for attempt in sorted(alarm.treated, key=lambda each: each.begun)[max(1, len(alarm.outcomes)) :]:
-                found[alarm.transmitter, sum(begun <= attempt.begun for begun in self.begun)] += 1
-        return found
+            times = sorted(each.begun for each in alarm.treated)
+            again += [(last, before, alarm.transmitter) for before, last in pairwise(times)][len(alarm.outcomes[1:]) :]
+        found: Counter[tuple[str, int]] = Counter()
+        for last, before, transmitter in sorted(again):
+            between = [
+                number
+                for number, (begun, ended) in enumerate(self.fail_overs, 1)
+                if begun <= last and before <= ended + _LATE_S
+            ]
+            first = next((each for each in between if not found[transmitter, each]), max(between, default=0))
+            found[transmitter, first] += 1
+        return +found
 
 
 class Run:
@@ -192,7 +205,6 @@ class Run:
         before = await asyncio.to_thread(self._account.owner)
         self.listener.online.clear()
         begun = now()
-        self.outcome.begun.append(begun)
         async with fault:
             async with asyncio.timeout(_TAKEN_WITHIN_S):
                 await self.listener.online.wait()
@@ -201,7 +213,8 @@ class Run:
             self.ledger.take_overs.append((begun, online))
             self.outcome.again += await asyncio.to_thread(self._account.owner) == before
             if self.options.verbose:
-                print(f"{len(self.outcome.begun)}: {name}, {online - begun:.1f} s", flush=True)
+                print(f"{len(self.outcome.fail_overs) + 1}: {name}, {online - begun:.1f} s", flush=True)
+        self.outcome.fail_overs.append((begun, now()))
 
     async def _settle(self) -> None:
         """Let every alarm end, then both nodes."""

@@ -61,11 +61,13 @@ def test_a_wire_loses_a_commit_by_its_text_or_its_name(committing: bytes) -> Non
 
 
 def test_alarms_that_came_again_count_for_their_fail_over() -> None:
-    ledger, outcome = Ledger(), Outcome(begun=[10.0, 20.0])
-    for number, times, results in ((1, (9.0, 12.0), 1), (2, (21.0, 22.0), 1), (3, (21.0, 23.0), 2), (4, (5.0,), 1)):
+    """An alarm that waits long may come again in two of them, though the first is over by then."""
+    ledger, outcome = Ledger(), Outcome(fail_overs=[(10.0, 12.0), (20.0, 22.0), (30.0, 32.0)])
+    sent = (1, (9.0, 11.0), 1), (2, (19.0, 31.0, 31.5), 1), (3, (21.0, 23.0), 2), (4, (5.0,), 1), (5, (31.0, 32.0), 1)
+    for number, times, results in sent:
         alarm = ledger.new("t1", number, str(number))
         for each in range(results):
             alarm.results[str(each)] = "accepted"
         for at in times:
             ledger.arrived(Arrived(alarm.reference, "IK00001", "primary", 0), at)
-    assert outcome.doubles(ledger) == {("t1", 1): 1, ("t1", 2): 1}
+    assert outcome.doubles(ledger) == {("t1", 1): 1, ("t1", 2): 1, ("t1", 3): 2}

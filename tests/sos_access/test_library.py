@@ -32,7 +32,7 @@ from bridge.sos_access import (
 from bridge.sos_access.simulator.receiver import Accounts, Fault, Receiver
 
 PASSWORD = "012345678912345"
-PROTOCOL = Path(bridge.sos_access.__file__).with_name("PROTOCOL.md").read_text("utf-8")
+PROTOCOL = (Path(__file__).parents[2] / "bridge/sos_access/PROTOCOL.md").read_text("utf-8")
 EXAMPLES = re.findall(r"```python\n(.*?)```", PROTOCOL, re.DOTALL)
 DEAD = ("127.0.0.1", 1)
 

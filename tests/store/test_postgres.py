@@ -14,9 +14,10 @@ from typing import Any
 
 import psycopg
 import pytest
+from support.brokers import free_port
 from support.outbox import HOME, NOW, command, entry, put, result
 from support.pgproxy import proxy
-from support.postgres import PostgresServer, free_port
+from support.postgres import PostgresServer
 
 from bridge.common.errors import BusyError, ConfigError, InDoubtError, StoreError
 from bridge.common.models import Outcome, Secret

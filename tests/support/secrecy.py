@@ -23,7 +23,7 @@ from bridge.common.models import Secret
 
 _SHORTEST, _FEWEST_CHARACTERS = 7, 5
 _IN_TABLE = re.compile(r"""(?:password|authentication|[{ ]code)"?\s*=\s*["']([^"'\n]+)["']""")
-_NO_SECRETS = frozenset({"012345678912345"})
+_NO_SECRETS = frozenset({"012345678912345", "postgresql://sosbridge@db1,db2/sosbridge?target_session_attrs=read-write"})
 """What `sosbridge config example` shows everybody."""
 _HOLDERS = (
     ".toml",
