@@ -275,6 +275,8 @@ class Node:
 
     async def _move(self, ownership: Ownership, to: str) -> bool:
         """Give a shard to the node `to`; return False if that cannot take it."""
+        if all(each.name != to for each in self._successors()):
+            await asyncio.sleep(2 * _LOOK_S)  # it may have started just now
         if all(each.name != to for each in self._successors()) or self._membership is None:
             return False
         with suppress(StoreError):
