@@ -10,7 +10,7 @@ from ipaddress import ip_network
 from pathlib import Path
 
 from bridge import __version__
-from bridge.app.file_limits import share
+from bridge.app.file_limits import reserve, share
 from bridge.common.clock import Clock
 from bridge.common.models import Secret
 from bridge.common.problems import Kind, Problems
@@ -204,7 +204,8 @@ def outbox(settings: Settings, store: Store, elsewhere: Elsewhere | None = None)
 def transmitters(
     settings: Settings, queue: Outbox, publisher: Publisher, clock: Clock, network: Network, homes: Homes | None = None
 ) -> dict[str, Transmitter]:
-    """Return the transmitters by name. Raises ConfigError."""
+    """Return the transmitters by name, with files to open for them. Raises ConfigError."""
+    reserve(_FILES_OF_A_TRANSMITTER * len(settings.transmitters))
     lines = [line(settings, each, clock, network, homes) for each in settings.transmitters]
     return {each.name: Transmitter(each, queue, publisher, clock) for each in lines}
 

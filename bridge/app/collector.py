@@ -16,7 +16,10 @@ _EACH_S = 60.0
 
 
 class Collector:
-    """Freezes what was built, and what running transmitters have made; another bridge may unfreeze it."""
+    """Freezes what was built, and once what the running transmitters have made.
+
+    Another bridge of the process that ends unfreezes it.
+    """
 
     def __init__(self, transmitters: int) -> None:
         self._is_needed = transmitters >= _MANY

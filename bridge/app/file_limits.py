@@ -34,6 +34,11 @@ def share(connections: int, *, files_each: int, others: int, burst: int) -> tupl
     return left, burst
 
 
+def reserve(files: int) -> None:
+    """Raise the limit of the process to `files` beside those of its other parts, or as far as possible."""
+    _raised(files + _PARTS)
+
+
 def _raised(wanted: int) -> int:
     """Raise the limit of open files to `wanted` if possible, and return it."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)

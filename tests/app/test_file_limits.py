@@ -6,7 +6,7 @@ import resource
 
 import pytest
 
-from bridge.app.file_limits import share
+from bridge.app.file_limits import reserve, share
 
 
 @pytest.fixture(autouse=True)
@@ -28,6 +28,12 @@ def test_the_limit_is_raised_as_far_as_is_needed(limits: dict[str, tuple[int, in
     limits["files"] = (1024, 524288)
     assert share(5000, files_each=1, others=40, burst=1024) == (5000, 1024)
     assert limits["files"] == (5000 + 40 + 64 + 4 * 1024, 524288)
+
+
+def test_transmitters_have_files_without_panels_too(limits: dict[str, tuple[int, int]]) -> None:
+    limits["files"] = (1024, 524288)
+    reserve(40_000)
+    assert limits["files"] == (40_064, 524288)
 
 
 def test_a_limit_that_is_high_stays(limits: dict[str, tuple[int, int]]) -> None:
