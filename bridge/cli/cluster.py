@@ -47,7 +47,7 @@ def _status(rows: Sequence[Row]) -> int:
 def _shard(shard: int, owner: Owner | None) -> Row:
     if owner is None:
         return "shard", str(shard), "FAILED", "no node owns it: nothing is sent; start a node"
-    if owner.waits_s:
+    if owner.stuck:
         words = f"waiting for the synchronous standby for {lasted(owner.waits_s)}: no take-over is possible"
         return "shard", str(shard), "FAILED", f"{owner.node}, {words}"
     since = f" since {timestamp(owner.since)[:19]}" if owner.since else ""

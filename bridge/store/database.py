@@ -59,10 +59,6 @@ Work = Callable[[Any], T]
 """A job, which gets a Db: what it executes is one transaction, or part of one."""
 
 
-_CLOSED_S = 0.005
-"""How soon the end of the thread is noticed."""
-
-
 @dataclass(frozen=True, slots=True)
 class Statements:
     """SQL that differs between the stores. `list` parameters are lists as JSON."""
@@ -126,6 +122,8 @@ class Store(ABC):
         self._closed = False
         self._damage: DamagedError | None = None
         self._damaged = asyncio.Event()
+        self._ended = asyncio.Event()
+        """Set by the thread when the connection is closed."""
         self._thread = threading.Thread(target=self._serve, name="store", daemon=True)
 
     async def __aenter__(self) -> Self:
@@ -137,9 +135,9 @@ class Store(ABC):
     async def close(self) -> None:
         """Finish what is queued, then close the connection."""
         self._closed = True
+        self._loop = asyncio.get_running_loop()
         self._jobs.put(None)
-        while self._thread.is_alive():  # noqa: ASYNC110 - a join would keep the process that gives up waiting
-            await asyncio.sleep(_CLOSED_S)
+        await self._ended.wait()  # to join the thread in another would keep the process that gives up waiting
 
     async def write(self, work: Work[T]) -> T:
         """Run `work` in a transaction and return once it is on disk.
@@ -226,7 +224,10 @@ class Store(ABC):
             self._perform([job for job in batch if job])
             self._between(last=None in batch)
             if None in batch:
-                self._disconnect()
+                try:
+                    self._disconnect()
+                finally:
+                    self._in_loop(self._ended.set)
                 return
 
     def _gather(self) -> list[Job | None]:

@@ -72,6 +72,10 @@ class Owner:
     waits_s: float
     """How long its commit has been waiting for the synchronous standby of the database."""
 
+    @property
+    def stuck(self) -> bool:
+        return self.waits_s > _WAITS_S
+
 
 @dataclass(frozen=True, slots=True)
 class Cluster:
@@ -94,8 +98,7 @@ class Cluster:
     @property
     def stuck_s(self) -> float:
         """How long a commit has been waiting for the synchronous standby; 0: not remarkably long."""
-        longest = max((each.waits_s for each in self.owners.values()), default=0.0)
-        return longest if longest > _WAITS_S else 0.0
+        return max((each.waits_s for each in self.owners.values() if each.stuck), default=0.0)
 
 
 class NodeSession:
