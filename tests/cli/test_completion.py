@@ -30,8 +30,7 @@ OUTBOX = {"list", "show", "retry", "drop"}
 @pytest.fixture(params=["bash", "zsh", "fish"])
 def shell(request: pytest.FixtureRequest) -> str:
     name = str(request.param)
-    if shutil.which(name) is None:
-        pytest.skip(f"{name} is not installed")
+    assert shutil.which(name), f"{name} is not installed: apt-get install {name}"
     return name
 
 
