@@ -14,10 +14,8 @@ from bridge.common.models import Secret
 from bridge.common.suggest import closest
 from bridge.common.text import clean
 from bridge.config.settings import Settings
-from bridge.config.types import duration
+from bridge.config.types import Key, TableError, duration
 
-Key = tuple[str | int, ...]
-"""Where a setting is: names, also of tables in a list, and the index of a table that has no name."""
 Fault = Mapping[str, Any]
 """An error as pydantic describes it."""
 
@@ -39,29 +37,48 @@ _KINDS: dict[Any, str] = {
 }
 
 
-def lines(faults: Iterable[Fault], values: Mapping[str, Any], source: Callable[[Key, bool], str]) -> Iterator[str]:
+def lines(
+    faults: Iterable[Fault], values: Mapping[str, Any], source: Callable[[Key, bool], tuple[str, Key]]
+) -> Iterator[str]:
     """Yield one line for each fault of `values`.
 
-    `source` returns where a key comes from; its second argument says whether the key is a whole table.
+    `source` returns where a key comes from, and the key that it has there; its second argument says whether the key is
+    a whole table.
     """
-    unknown: dict[tuple[Key, str], list[str]] = {}
+    unknown: dict[tuple[Key, str, Key], list[str]] = {}
     others: dict[Key, Fault] = {}
     for fault in faults:
         key = _key(fault["loc"], values)
         if fault["type"] == "extra_forbidden":
-            unknown.setdefault((key[:-1], source(key, False)), []).append(str(key[-1]))  # noqa: FBT003
+            origin, own = source(key, False)  # noqa: FBT003
+            unknown.setdefault((key[:-1], origin, own[:-1]), []).append(str(key[-1]))
         else:
             others.setdefault(key, fault)  # of the members of a union, each has its own
-    for (table, origin), names in unknown.items():
+    for (_, origin, table), names in unknown.items():
         for some, words in _unknown(table, names):
             yield f"{origin}: {written((*table, ', '.join(some)))}: {words}"
-    typos = {(*table, closest(name, fields_at(table))) for (table, _), names in unknown.items() for name in names}
+    typos = {(*table, closest(name, fields_at(table))) for (table, *_), names in unknown.items() for name in names}
     for key, fault in others.items():
         if fault["type"] == "missing" and key in typos:  # the same fault
             continue
-        origin = source(key, isinstance(fault.get("input"), dict))
+        if isinstance(error := fault.get("ctx", {}).get("error"), TableError):
+            yield from _of_tables(error, source)
+            continue
+        origin, own = source(key, isinstance(fault.get("input"), dict))
         for words in _words(fault, key):
-            yield f"{origin}: {written(key)}: {words}" if key else f"{origin}: {words}"
+            yield f"{origin}: {written(own)}: {words}" if key else f"{origin}: {words}"
+
+
+def _of_tables(error: TableError, source: Callable[[Key, bool], tuple[str, Key]]) -> Iterator[str]:
+    """Yield one line for each file and fault, with all rules that have it."""
+    found: dict[tuple[str, str, str], list[str]] = {}
+    for key, words in error.faults:
+        origin, own = source(key, True)  # noqa: FBT003
+        table, _, rule = written(own).partition(": rule ")
+        found.setdefault((origin, table, words), []).append(rule)
+    for (origin, table, words), rules in found.items():
+        which = f": rule{'s' * (len(rules) > 1)} {', '.join(rules)}" if any(rules) else ""
+        yield f"{origin}: {table}{which}: {words}"
 
 
 def written(key: Key) -> str:

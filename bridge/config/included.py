@@ -11,13 +11,15 @@ from typing import Any, Final
 from bridge.common.errors import ConfigError
 from bridge.common.suggest import closest
 from bridge.common.text import clean
-from bridge.config.faults import Key, child
+from bridge.config.faults import child
+from bridge.config.types import Key
 
 Values = dict[str, Any]
 
-TABLES: Final = (("transmitters",), ("g90", "panels"))
-"""What may stand in an included file."""
-_FORM = "[[transmitters]] and [[g90.panels]]"
+_RULES: Final = ("forward",)
+TABLES: Final = (("transmitters",), ("g90", "panels"), _RULES)
+"""What may stand in an included file: tables by name, and rules in their order."""
+_FORM = "[[transmitters]], [[g90.panels]] and [[forward]]"
 
 
 def included(patterns: object, main: Path | None) -> list[Path]:
@@ -35,32 +37,39 @@ def included(patterns: object, main: Path | None) -> list[Path]:
     return list(found)
 
 
-def add(values: Values, origins: dict[Key, str], file: Path, read: Callable[[Path], Values]) -> None:
-    """Add the tables of `file` to `values`; `origins` has the file of each. Raises ConfigError."""
+def add(values: Values, origins: dict[Key, tuple[str, Key]], file: Path, read: Callable[[Path], Values]) -> None:
+    """Add the tables of `file` to `values`; `origins` has the file of each, and its key there. Raises ConfigError."""
     more = read(file)
     _check(more, file)
     for path in TABLES:
         tables = functools.reduce(child, path, more)
-        if not isinstance(tables, Mapping):
+        if tables is None:
             continue
-        below = functools.reduce(lambda table, name: table.setdefault(name, {}), path, values)
+        above = functools.reduce(lambda table, name: table.setdefault(name, {}), path[:-1], values)
+        below = above.setdefault(path[-1], type(tables)()) if isinstance(above, dict) else None
+        if not isinstance(below, type(tables)):
+            continue  # validation reports what the configuration file has in their place
+        if isinstance(tables, list):
+            origins |= {(*path, len(below) + at): (str(file), (*path, at)) for at in range(len(tables))}
+            below += tables
+            continue
         for name, table in tables.items():
             if name in below:
-                other = origins.get((*path, name), "the configuration file")
+                other, _ = origins.get((*path, name), ("the configuration file", path))
                 raise ConfigError(f"{file}: {path[-1]}: {clean(name)!r} is also in {other}; remove one of them")
-            below[name], origins[*path, name] = table, str(file)
+            below[name], origins[*path, name] = table, (str(file), (*path, name))
 
 
 def _check(values: Values, file: Path) -> None:
     """Raise ConfigError unless `values` contains nothing but the tables of an included file."""
     panels = values.get("g90", {})
     nested = {f"g90.{name}" for name in panels} if isinstance(panels, Mapping) else {"g90"}
-    for name in sorted(values.keys() - {"g90"} | nested):
-        if name not in {".".join(path) for path in TABLES}:
-            likely = closest(name, ["transmitters", "g90.panels"])
-            advice = f"did you mean {likely!r}?" if likely else f"only {_FORM} may be in an included file"
-            raise ConfigError(f"{file}: {clean(name)}: {advice}")
-    for path in TABLES:
+    names = {".".join(path): path for path in TABLES}
+    for name in sorted((values.keys() - {"g90"} | nested) - names.keys()):
+        likely = closest(name, names)
+        advice = f"did you mean {likely!r}?" if likely else f"only {_FORM} may be in an included file"
+        raise ConfigError(f"{file}: {clean(name)}: {advice}")
+    for name, path in names.items():
         tables = functools.reduce(child, path, values)
-        if not isinstance(tables, Mapping | None):
-            raise ConfigError(f"{file}: {path[-1]}: write [[{'.'.join(path)}]], in double brackets")
+        if not isinstance(tables, list if path == _RULES else Mapping) and tables is not None:
+            raise ConfigError(f"{file}: {path[-1]}: write [[{name}]], in double brackets")

@@ -24,6 +24,7 @@ from bridge.config.types import (
     Password,
     ServerAddress,
     Table,
+    TableError,
     Username,
     WebsocketPath,
     is_loopback,
@@ -105,7 +106,7 @@ class WebSettings(Table):
 
 
 class IncludeSettings(Table):
-    """More files, each with `[[transmitters]]` and `[[g90.panels]]` alone."""
+    """More files, each with `[[transmitters]]`, `[[g90.panels]]` and `[[forward]]` alone."""
 
     files: list[str] = Field([], description="files and patterns such as `transmitters.d/*.toml`, beside this file")
 
@@ -167,11 +168,10 @@ class Settings(BaseSettings):
         one_account_each(self.transmitters)
         if self.forward and self.g90 is None:
             raise ValueError("forward: the [g90] table is missing; without it there are no panels")
-        faulty: dict[str, list[str]] = {}
-        for number, each in enumerate(self.forward, 1):
-            for line in unknown_names(each.rule(), self.g90.names if self.g90 else None, names):
-                faulty.setdefault(line, []).append(str(number))
-        if faulty:
-            rules = ((f"rule{'s' * (len(numbers) > 1)} {', '.join(numbers)}", line) for line, numbers in faulty.items())
-            raise ValueError("\n".join(f"forward: {which}: {line}" for which, line in rules))
+        panels = self.g90.names if self.g90 else None
+        rules = enumerate(self.forward)
+        if faulty := [
+            (("forward", at), line) for at, each in rules for line in unknown_names(each.rule(), panels, names)
+        ]:
+            raise TableError(faulty)
         return self

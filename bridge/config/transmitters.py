@@ -19,6 +19,7 @@ from bridge.config.types import (
     Name,
     Password,
     Table,
+    TableError,
     TimeOfDay,
     TlsName,
     host_port,
@@ -190,7 +191,7 @@ class TransmitterSettings(Table):
 
 
 def one_account_each(transmitters: Sequence[TransmitterSettings]) -> None:
-    """Raise ValueError if two tables have one account at one receiver: rotating one locks the other out."""
+    """Raise TableError if two tables have one account at one receiver: rotating one locks the other out."""
     seen: dict[tuple[str, str, tuple[str, int]], str] = {}
     for each in transmitters:
         for receiver in filter(None, (each.receiver, each.secondary_receiver)):
@@ -198,7 +199,8 @@ def one_account_each(transmitters: Sequence[TransmitterSettings]) -> None:
             account = (each.transmitter_code, each.transmitter_type, (host.lower(), port))
             other = seen.setdefault(account, each.name)
             if other != each.name:
-                raise ValueError(
-                    f"transmitters: {other} and {each.name} have the same transmitter_code, transmitter_type and "
-                    f"receiver {receiver}; they would lock each other out, use one table for both"
+                words = (
+                    f"{other} and {each.name} have the same transmitter_code, transmitter_type and receiver "
+                    f"{receiver}; they would lock each other out, use one table for both"
                 )
+                raise TableError([(("transmitters", each.name), words)])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import time
 from ipaddress import IPv4Address, ip_address, ip_network
 from typing import Annotated
@@ -202,6 +202,18 @@ def _time_of_day(written: object) -> object:
 
 TimeOfDay = Annotated[str, BeforeValidator(_time_of_day)]
 """Local time, hours and minutes."""
+
+
+Key = tuple[str | int, ...]
+"""Where a setting is: names, also of tables in a list, and the index of a table that has no name."""
+
+
+class TableError(ValueError):
+    """Errors that show only beside other tables, each with the key of its table."""
+
+    def __init__(self, faults: Iterable[tuple[Key, str]]) -> None:
+        self.faults = tuple(faults)
+        super().__init__("\n".join(words for _, words in self.faults))
 
 
 class Table(BaseModel):

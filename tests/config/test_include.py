@@ -13,6 +13,7 @@ from bridge.config.shards import digest
 from bridge.config.sources import load
 
 PASSWORD = "configured-pw-1"
+FORM = "[[transmitters]], [[g90.panels]] and [[forward]]"
 INCLUDE = '[include]\nfiles = ["sites/*.toml"]\n'
 
 
@@ -73,6 +74,69 @@ def test_panels_can_be_included_and_forwarded(tmp_path: Path) -> None:
     assert settings.g90.max_connections == 7
 
 
+def rule(transmitter: str, *more: str, event: str = "sos") -> str:
+    lines = [f'event = "{event}"', f'transmitter = "{transmitter}"', 'event_code = "FA"']
+    return "\n".join(["[[forward]]", *lines, *more, ""])
+
+
+def test_included_rules_follow_those_of_the_file_in_the_order_of_the_files(tmp_path: Path) -> None:
+    main = INCLUDE + "[g90]\n" + transmitter("z") + rule("z")
+    south = transmitter("c") + rule("z", event="tamper") + rule("c")
+    settings = read(tmp_path, main, south=south, north=transmitter("b") + rule("b"))
+    assert [(each.event, each.transmitter) for each in settings.forward] == [
+        ("sos", "z"),
+        ("sos", "b"),
+        ("tamper", "z"),
+        ("sos", "c"),
+    ]
+
+
+def test_rules_of_the_environment_replace_those_of_every_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ours = {"event": "sos", "transmitter": "home", "event_code": "PA"}
+    monkeypatch.setenv("SOSBRIDGE_FORWARD", json.dumps([ours]))
+    main = INCLUDE + "[g90]\n" + transmitter("home") + rule("home")
+    assert [each.event_code for each in read(tmp_path, main, a=rule("home")).forward] == ["PA"]
+    monkeypatch.setenv("SOSBRIDGE_FORWARD", json.dumps([{**ours, "transmitter": "hme"}]))
+    assert faults(tmp_path, main, a=rule("home")) == [
+        "the environment: forward: rule 1: unknown transmitter 'hme'; did you mean 'home'?"
+    ]
+    monkeypatch.setenv("SOSBRIDGE_FORWARD", json.dumps([{"event": "sos", "transmitter": "home"}]))
+    assert faults(tmp_path, main) == ["the environment: forward: rule 1: event_code: is missing; it is required"]
+
+
+def test_a_fault_of_a_rule_names_its_file_and_its_number_there(tmp_path: Path) -> None:
+    main = INCLUDE + "[g90]\n" + transmitter("home") + rule("home") + rule("hme")
+    sites = {"a": rule("home"), "b": rule("hme") + rule("home") + rule("hme")}
+    words = "unknown transmitter 'hme'; did you mean 'home'?"
+    assert faults(tmp_path, main, **sites) == [
+        f"bridge.toml: forward: rule 2: {words}",
+        f"sites/b.toml: forward: rules 1, 3: {words}",
+    ]
+    sites = {"a": rule("home", "urgnt = true"), "b": rule("home") + rule("home", event="soss") + "[[forward]]\n"}
+    assert faults(tmp_path, main, **sites) == [
+        "sites/a.toml: forward: rule 1: urgnt: unknown setting; did you mean 'urgent'?",
+        "sites/b.toml: forward: rule 2: event: unknown event 'soss'; did you mean 'sos'?",
+        *(f"sites/b.toml: forward: rule 3: {name}: is missing; it is required" for name in ("event", "transmitter")),
+        "sites/b.toml: forward: rule 3: event_code: is missing; it is required",
+    ]
+
+
+def test_one_account_in_two_files_names_the_second(tmp_path: Path) -> None:
+    [line] = faults(tmp_path, a=transmitter("home"), b=transmitter("shed").replace('"SHED"', '"HOME"'))
+    assert line.startswith("sites/b.toml: transmitters.shed: home and shed have the same transmitter_code")
+
+
+@pytest.mark.parametrize(("wrong", "key"), [("forward", "forward"), ("g90", "g90"), ("transmitters", "transmitters")])
+def test_a_wrong_table_of_the_configuration_file_is_named_beside_included_ones(
+    tmp_path: Path, wrong: str, key: str
+) -> None:
+    site = transmitter("home") + '[[g90.panels]]\nguid = "P1"\n' + rule("home")
+    assert any(
+        line.startswith(f"bridge.toml: {key}: is not a table")
+        for line in faults(tmp_path, f"{wrong} = 7\n{INCLUDE}", a=site)
+    )
+
+
 def test_a_file_that_two_patterns_match_is_read_once(tmp_path: Path) -> None:
     main = '[include]\nfiles = ["sites/home.toml", "sites/*"]\n'
     assert names(read(tmp_path, main, garage=transmitter("garage"), home=transmitter("home"))) == ["home", "garage"]
@@ -113,11 +177,13 @@ def test_the_digest_covers_what_is_included_and_not_how(tmp_path: Path) -> None:
         (transmitter("z"), "transmitters: 'z' is also in the configuration file; remove one of them"),
         ("[transmitters]\nname = 'home'", "transmitters: write [[transmitters]], in double brackets"),
         ("transmitters = 7", "transmitters: write [[transmitters]], in double brackets"),
-        ("g90 = 7", "g90: only [[transmitters]] and [[g90.panels]] may be in an included file"),
+        ("g90 = 7", f"g90: only {FORM} may be in an included file"),
         ("[[transmiters]]\nname = 'a'", "transmiters: did you mean 'transmitters'?"),
-        ("[mqtt]\nhost = 'a'", "mqtt: only [[transmitters]] and [[g90.panels]] may be in an included file"),
-        ("[g90]\nlisten = 'a'", "g90.listen: only [[transmitters]] and [[g90.panels]] may be in an included file"),
-        ("[include]\nfiles = ['x']", "include: only [[transmitters]] and [[g90.panels]] may be in an included file"),
+        ("[mqtt]\nhost = 'a'", f"mqtt: only {FORM} may be in an included file"),
+        ("[g90]\nlisten = 'a'", f"g90.listen: only {FORM} may be in an included file"),
+        ("[include]\nfiles = ['x']", f"include: only {FORM} may be in an included file"),
+        ("[forward]\nevent = 'sos'", "forward: write [[forward]], in double brackets"),
+        ("[[foward]]\nevent = 'sos'", "foward: did you mean 'forward'?"),
         ("[[transmitters]\n", "not TOML: "),
         ("a = '\0'", "not TOML: "),
     ],

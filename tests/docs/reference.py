@@ -12,10 +12,10 @@ from pathlib import Path
 
 from pydantic.fields import FieldInfo
 
-from bridge.config.faults import Key, _bounds, _expected, _is_duration, _models, _tables, fields_at, header
+from bridge.config.faults import _bounds, _expected, _is_duration, _models, _tables, fields_at, header
 from bridge.config.settings import Settings
 from bridge.config.sources import _NAMED
-from bridge.config.types import duration
+from bridge.config.types import Key, duration
 from bridge.g90.wire.constants import SensorType
 from bridge.g90.wire.events import EventType
 from bridge.homeassistant.panel import _DEVICE_CLASSES, _STATELESS
