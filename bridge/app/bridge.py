@@ -94,7 +94,7 @@ class Bridge:
         self._known = known = build.known_panels(settings.g90, connections)
         self._problem_log = ProblemLog(problems, known.label)
         self._tests = ScheduledTests(build.planned_tests(settings), outbox, clock, problems)
-        network = Network()
+        network = Network(pace=place.pace if place else None)
         if board:
             network.answered = board.exchanges.add
         if ownership:

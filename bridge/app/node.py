@@ -32,6 +32,7 @@ from bridge.store.postgres.database import PostgresStore
 from bridge.store.postgres.nodes import Cluster, Membership
 from bridge.store.postgres.nodes import Node as Member
 from bridge.store.postgres.passwords import PasswordTable, read_passwords
+from bridge.transmitters.network import Pace
 
 log = logging.getLogger(__name__)
 
@@ -67,6 +68,7 @@ class Node:
         self._problems = NodeProblems()
         self._problems.doubt(Kind.STORE_FAILED)
         self._board = web.board(settings, self._problems)
+        self._pace = Pace()
         self._joined = asyncio.Event()
         self._membership: Membership | None = None
         self._cluster = Cluster((), {})
@@ -247,6 +249,7 @@ class Node:
             elsewhere(self._settings, shard),
             build.max_ages(self._settings),
             partial(self._move, ownership),
+            self._pace,
             self._board,
         )
         bridge = Bridge(settings, store, place=place)

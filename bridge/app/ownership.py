@@ -18,6 +18,7 @@ from bridge.common.errors import LostError
 from bridge.common.lasting import tolerated
 from bridge.mqtt.session import Ending, Owner
 from bridge.store.postgres.owner import PROOF, boot_clock, permits
+from bridge.transmitters.network import Pace
 
 if TYPE_CHECKING:  # psycopg is imported only where there is a database
     from bridge.store.postgres.database import PostgresStore
@@ -155,5 +156,7 @@ class Place:
     """How old an alarm of any transmitter may be, in seconds: panels raise them for all."""
     move: Callable[[str], Awaitable[bool]]
     """Gives the shard to a node by its name; it returns False where that cannot take it."""
+    pace: Pace
+    """At which the transmitters of all shards of the node begin."""
     board: Board | None
     """What the node's page shows."""

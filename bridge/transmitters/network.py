@@ -27,6 +27,20 @@ _TELL_EACH_S = 0.001
 """Between two news of one kind, for each of more followers. To hear of it takes a tenth of that."""
 
 
+class Pace:
+    """Lets transmitters begin one after the other: those of all shards that one process owns."""
+
+    def __init__(self) -> None:
+        self._next_at = float("-inf")
+
+    def begin_after(self) -> float:
+        """Return the seconds after which the next transmitter begins, unless it has something to send."""
+        now = _now()
+        wait = min(max(self._next_at - now, 0.0), _LONGEST_BEGIN_S)
+        self._next_at = now + wait + _BEGIN_EACH_S
+        return wait
+
+
 class Network:
     """A receiver that one transmitter finds dead is known to others of the same address, path and TLS."""
 
@@ -35,9 +49,11 @@ class Network:
         dialer: Dialer | None = None,
         answered: Callable[[float], None] = lambda _: None,
         permit: Callable[[], bool] = lambda: True,
+        pace: Pace | None = None,
     ) -> None:
         """`answered` is called with the seconds from sending each message to its answer."""
         self.answered = answered
+        self.pace = pace or Pace()
         self.permit = permit
         """Whether this process may send now: another node may own the transmitters by now."""
         self.stored_first = False
@@ -49,7 +65,6 @@ class Network:
         """Where one more connection is news: of a new follower, or after a failure."""
         self._next_at: dict[tuple[Key, str], float] = {}
         """When the followers of an address hear the next news of a kind."""
-        self._begun = 0
         self._places: defaultdict[Address, asyncio.Semaphore] = defaultdict(lambda: asyncio.Semaphore(CHECKS_AT_ONCE))
         self._served_at: dict[Address, float] = {}
         """When a heartbeat or check at an address succeeded last."""
@@ -59,11 +74,6 @@ class Network:
         if verify not in self._policies:
             self._policies[verify] = tls_context(verify)
         return self._policies[verify]
-
-    def begin_after(self) -> float:
-        """Return the seconds after which the next transmitter begins, unless it has something to send."""
-        self._begun += 1
-        return min(_BEGIN_EACH_S * (self._begun - 1), _LONGEST_BEGIN_S)
 
     def follow(self, peer: Peer, route: Route, line: object, heard: Heard) -> None:
         """Call `heard` with what other lines find out about connecting to `peer`, which is `route` of `line`."""

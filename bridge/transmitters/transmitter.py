@@ -76,7 +76,7 @@ class Transmitter:
     async def run(self) -> None:
         """Send what is due until cancelled; then wait a while for the answers on their way."""
         with suppress(TimeoutError):
-            async with asyncio.timeout(self._line.network.begin_after()):
+            async with asyncio.timeout(self._line.network.pace.begin_after()):
                 await self._wake.wait()
         self._state.started = now()
         await self._restore()

@@ -8,7 +8,7 @@ from support import virtual
 
 from bridge.sos_access.peer import Peer
 from bridge.transmitters.attempts import Attempt
-from bridge.transmitters.network import CHECKS_AT_ONCE, Network
+from bridge.transmitters.network import CHECKS_AT_ONCE, Network, Pace
 from bridge.transmitters.routes import Route
 
 PEER, ROUTE = Peer(("192.0.2.1", 1)), Route("primary")
@@ -93,9 +93,27 @@ def test_heartbeats_do_not_wait_for_a_receiver_that_answers_none() -> None:
 
 
 def test_thousands_begin_one_after_the_other() -> None:
-    network = Network()
-    times = [network.begin_after() for _ in range(20_000)]
+    async def main() -> list[float]:
+        pace = Network().pace
+        return [pace.begin_after() for _ in range(20_000)]
+
+    times = virtual.run(main())
     assert times[0] == 0
     assert times == sorted(times)
     assert times[9_999] > 10
     assert times[-1] == 60, "within the time after which a transmitter counts as one that hangs"
+
+
+def test_the_transmitters_of_a_later_shard_begin_after_those_of_the_first_and_wait_for_nothing_else() -> None:
+    async def main() -> list[float]:
+        pace = Pace()
+        first, second, third = (Network(pace=pace) for _ in range(3))
+        last = max(first.pace.begin_after() for _ in range(1000))
+        await asyncio.sleep(1)
+        second_waits = second.pace.begin_after()
+        await asyncio.sleep(last)
+        return [1 + second_waits - last, third.pace.begin_after()]
+
+    after_the_first, waits = virtual.run(main())
+    assert 0 < after_the_first < 0.1
+    assert waits == 0

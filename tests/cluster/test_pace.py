@@ -1,0 +1,49 @@
+"""Four shards of one node: their transmitters begin one after the other, as those of one shard do."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from bench.kit import Meter, bridge, broker
+from support.postgres import PostgresServer
+
+from bridge.app.node import Node
+from bridge.common.models import Secret
+from bridge.config.sources import load
+from bridge.transmitters import network
+
+COUNT, SHARDS = 40, 4
+BEGINS_EACH_S = 0.1
+"""So that the pace decides, however busy the machine is."""
+WITHIN_S = 60
+
+
+def test_the_first_heartbeats_of_all_shards_of_a_node_go_out_at_one_pace(
+    postgres: PostgresServer, base: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(network, "_BEGIN_EACH_S", BEGINS_EACH_S)
+    took = asyncio.run(_first_heartbeats(postgres.create(base)))
+    postgres.drop(base)
+    assert took > 0.75 * COUNT * BEGINS_EACH_S, "the shards began side by side"
+
+
+async def _first_heartbeats(url: str) -> float:
+    """Return the seconds from the first heartbeat to that of the last transmitter."""
+    with broker() as (running, folder):
+        async with Meter().listening() as meter:
+            config = bridge(folder, running.port, meter.port, [f"t{number}" for number in range(COUNT)]).config
+            text = config.read_text().replace("use_single", 'heartbeat = "180s"\nuse_single')
+            config.write_text(text.replace("store = {", f'store = {{url = "{url}", shards = {SHARDS}, '))
+            stop, loop = asyncio.Event(), asyncio.get_running_loop()
+            node = asyncio.create_task(Node(load(config), Secret(url)).run(stop), name="node")
+            async with asyncio.timeout(WITHIN_S):
+                while not meter.pinged:
+                    await asyncio.sleep(0.01)
+                began = loop.time()
+                while len(meter.pinged) < COUNT:
+                    await asyncio.sleep(0.01)
+            took = loop.time() - began
+            stop.set()
+            await node
+            return took
