@@ -1,10 +1,10 @@
 """What 100, 1000 and 10 000 transmitters take of 1, 2 and 4 processes, with heartbeats at 180 s.
 
 Run it: `tests/bench/run scale [--counts 100 1000 10000] [--processes 1 2 4] [--seconds 90]`. Each process is a bridge
-with a store of its own and its share of the transmitters, divided as shards are; all use one broker and one receiver,
-which is part of this program. After all lines are up: the processor time of heartbeats over two of their periods, an
-alarm now and then among them, and a burst of 1000 alarms, at most one for each transmitter. `--plain` is without Home
-Assistant's discovery, nine tenths of what is published.
+with a store of its own and its share of the transmitters, divided as shards are; `bench cluster` measures shards on one
+PostgreSQL with the same parts. All use one broker, and one receiver, which is part of this program. After all lines are
+up: the processor time of heartbeats over `--seconds`, an alarm now and then, and a burst of 1000 alarms, at most one
+for each transmitter. `--plain` is without Home Assistant's discovery, nine tenths of what is published.
 """
 
 from __future__ import annotations
@@ -12,124 +12,239 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import os
 import statistics
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
-from bench.kit import Contender, Desk, Meter, bridge, broker, processor_s, resident
+from bench.figures import at_most, wide
+from bench.kit import Contender, Desk, Meter, bridge, broker, family_processor_s, processor_s, resident
+from support.brokers import Mosquitto
+from support.postgres import PostgresServer
 from support.processes import Bridge
 
 from bridge.config.shards import shard_of
 
-HEAD = (
-    "| transmitters | processes | to `online` | all lines up | memory, all | heartbeats, of a core | written |"
-    " alarm, median (worst of 20) | burst of 1000 | each of it |\n|---|---|---|---|---|---|---|---|---|---|"
-)
+GOAL = 1.3
 BURST, ALARMS, APART_S = 1000, 20, 0.5
-WITHIN_S = 300
+MANY_ENOUGH = 1000
+"""Of fewer transmitters the memory is that of the processes."""
+SETTLED_S, EACH_SETTLES_S = 5.0, 0.001
+"""After the first heartbeat of each, what was found out is stored and published."""
+COUNTED_AFTER_S = 1.5
+"""A session of PostgreSQL counts its transactions with a delay of up to a second."""
+WITHIN_S = 600
 MANY = Contender("the bridges", "{}/alarm/raise", "+/transmitter/+/alarm/response")
-MORE = 'heartbeat = "180s"\n'
+HEARTBEAT = 'heartbeat = "180s"\n'
+QUIET = 'log = {level = "error"}\n'
+PLAIN = "homeassistant = {enabled = false}\n"
+DATABASE = "bench"
+_COMMITS = b"SELECT xact_commit FROM pg_stat_database WHERE datname = %s"
+
+
+class Setup(NamedTuple):
+    """So many transmitters on so many processes: each with a store of its own, or all with shards of one."""
+
+    transmitters: int
+    processes: int
+    shards: int = 0
+    """0: stores of SQLite."""
+
+
+class Used(NamedTuple):
+    """What was taken until a moment, or between two: processor time in seconds, of all processes together."""
+
+    bridges: float
+    database: float
+    broker: float
+    commits: float
+    written: float
+    """Bytes that the bridges sent to the disk."""
+
+    def since(self, before: Used, per: float) -> Used:
+        return Used(*((now - then) / per for now, then in zip(self, before, strict=True)))
 
 
 @dataclass(frozen=True, slots=True)
+class Cost:
+    """What a setup cost. `idle`: a second of heartbeats alone. `alarm`: each of the burst."""
+
+    setup: Setup
+    online_s: float
+    up_s: float
+    memory: int
+    broker_memory: int
+    idle: Used
+    alarms_s: Sequence[float]
+    burst: int
+    half_s: float
+    burst_s: float
+    alarm: Used
+    load: float
+    """Of the machine, in the minute before the end."""
+
+
+HEAD = (
+    "transmitters", "processes", "shards", "to `online`", "all lines up", "memory", "heartbeats, of a core", "database",
+    "broker", "commits/s", "written", "an alarm, median (worst)", "burst: half, all", "each of it", "database",
+    "commits", "load",
+)  # fmt: skip
+
+
+def show(cost: Cost) -> None:
+    setup, idle, alarm, took = cost.setup, cost.idle, cost.alarm, sorted(cost.alarms_s)
+    wide(
+        setup.transmitters, setup.processes, setup.shards or "-",
+        f"{cost.online_s:.1f} s", f"{cost.up_s:.0f} s",
+        f"{cost.memory / 2**20:.0f} MiB, broker {cost.broker_memory / 2**20:.0f} MiB",
+        f"{idle.bridges:.1%}", f"{idle.database:.1%}", f"{idle.broker:.1%}", f"{idle.commits:.1f}",
+        f"{idle.written / 2**10:.0f} KiB/s",
+        f"{statistics.median(took) * 1000:.0f} ms ({took[-1] * 1000:.0f} ms)",
+        f"{cost.half_s:.1f} s, {cost.burst_s:.1f} s of {cost.burst}",
+        f"{alarm.bridges * 1000:.1f} ms", f"{alarm.database * 1000:.1f} ms", f"{alarm.commits:.2f}",
+        f"{cost.load:.1f}",
+    )  # fmt: skip
+
+
 class Site:
-    desk: Desk
-    bridges: Sequence[Bridge]
-    topics: Sequence[str]
-    """Of each transmitter, without a leaf."""
+    """The processes of a setup, and what they use."""
+
+    def __init__(self, setup: Setup, desk: Desk, running: Mosquitto, server: PostgresServer | None) -> None:
+        self.desk = desk
+        self._setup, self._broker, self._server = setup, running, server
+        self._bridges: list[Bridge] = []
+        self._names = [f"t{number}" for number in range(setup.transmitters)]
+        self.topics = [f"{self._base(name)}/transmitter/{name}" for name in self._names]
+        """Of each transmitter, without a leaf."""
+
+    def _base(self, name: str) -> str:
+        return "bench" if self._setup.shards else f"bench{shard_of(name, self._setup.processes)}"
+
+    @contextlib.contextmanager
+    def started(self, folder: Path, head: str) -> Iterator[None]:
+        url = self._server.create(DATABASE) if self._server and self._setup.shards else ""
+        with contextlib.ExitStack() as stack:
+            if self._server and url:
+                stack.callback(self._server.drop, DATABASE)
+            self._bridges = [
+                self._made(folder / str(number), number, url, head) for number in range(self._setup.processes)
+            ]
+            for each in self._bridges:
+                each.start()
+                stack.callback(each.kill)
+            yield
+
+    def _made(self, folder: Path, number: int, url: str, head: str) -> Bridge:
+        folder.mkdir()
+        _, processes, shards = self._setup
+        ours = [name for name in self._names if url or shard_of(name, processes) == number]
+        made = bridge(folder, self._broker.port, self.desk.meter.port, ours)
+        text = made.config.read_text().replace("use_single_receiver", f"{HEARTBEAT}use_single_receiver")
+        if url:
+            head += f'node = {{name = "n{number}", shards = {-(-shards // processes)}}}\n'
+            text = text.replace("store = {", f'store = {{url = "{url}", shards = {shards}, ')
+        else:
+            text = text.replace('base_topic = "bench"', f'base_topic = "bench{number}"')
+        made.config.write_text(head + text)
+        return made
 
     @property
-    def pids(self) -> list[int]:
-        return [each.process.pid for each in self.bridges if each.process is not None]
+    def _pids(self) -> list[int]:
+        return [each.process.pid for each in self._bridges if each.process is not None]
 
-    def processor_s(self) -> float:
-        return sum(processor_s(pid) for pid in self.pids)
+    @property
+    def memory(self) -> int:
+        return sum(map(resident, self._pids))
 
-    def written(self) -> int:
-        """Return the bytes that the processes sent to the disk."""
-        lines = [line for pid in self.pids for line in Path(f"/proc/{pid}/io").read_text("ascii").splitlines()]
-        return sum(int(line.split()[1]) for line in lines if line.startswith("write_bytes"))
+    @property
+    def broker_memory(self) -> int:
+        return resident(self._broker.pid)
+
+    def used(self) -> Used:
+        database = family_processor_s(self._server.pid) if self._server else 0.0
+        io = [line for pid in self._pids for line in Path(f"/proc/{pid}/io").read_text("ascii").splitlines()]
+        written = sum(int(line.split()[1]) for line in io if line.startswith("write_bytes"))
+        bridges = sum(map(processor_s, self._pids))
+        return Used(bridges, database, processor_s(self._broker.pid), self._commits(), written)
+
+    def _commits(self) -> int:
+        if self._server is None:
+            return 0
+        with self._server.connect() as admin:
+            found = admin.execute(_COMMITS, (DATABASE,)).fetchone()
+        return int(found["xact_commit"]) if found else 0
 
     async def online(self) -> None:
-        """Wait until every bridge is online."""
-        await self.desk.client.subscribe("+/bridge/state", qos=1)
+        """Wait until every bridge, or every shard, is online."""
+        states = ("+/bridge/state", "+/shard/+/state")
+        for each in states:
+            await self.desk.client.subscribe(each, qos=1)
         found: set[str] = set()
         async with asyncio.timeout(WITHIN_S):
-            while len(found) < len(self.bridges):
+            while len(found) < (self._setup.shards or self._setup.processes):
                 message = await anext(self.desk.messages)
                 if message.payload == b"online":
                     found.add(str(message.topic))
-        await self.desk.client.unsubscribe("+/bridge/state")
-
-    async def up(self) -> None:
-        """Wait until every transmitter has sent a heartbeat."""
-        until = time.perf_counter() + WITHIN_S
-        while len(self.desk.meter.pinged) < len(self.topics):
-            assert time.perf_counter() < until
-            await asyncio.sleep(0.1)
+        for each in states:
+            await self.desk.client.unsubscribe(each)
 
 
-def divided(
-    folder: Path, port: int, receiver: int, names: Sequence[str], processes: int, head: str
-) -> Iterator[Bridge]:
-    for number in range(processes):
-        (own := folder / str(number)).mkdir()
-        ours = [name for name in names if shard_of(name, processes) == number]
-        made = bridge(own, port, receiver, ours)
-        text = made.config.read_text().replace("use_single_receiver", f"{MORE}use_single_receiver")
-        text = text.replace('base_topic = "bench"', f'base_topic = "bench{number}"')
-        made.config.write_text(head + text)
-        yield made
-
-
-async def measure(count: int, processes: int, seconds: float, head: str) -> None:
-    names = [f"t{number}" for number in range(count)]
+async def measure(
+    setup: Setup, seconds: float, alarms: int = ALARMS, server: PostgresServer | None = None, head: str = ""
+) -> Cost:
+    """Return what a setup costs, measured for so many seconds at rest; `server` is for its shards."""
     with broker() as (running, folder):
         async with Meter().listening() as meter, Desk.open(running.port, meter) as desk:
-            bridges = list(divided(folder, running.port, meter.port, names, processes, head))
-            topics = [f"bench{shard_of(name, processes)}/transmitter/{name}" for name in names]
-            site = Site(desk, bridges, topics)
-            with contextlib.ExitStack() as stack:
-                for each in site.bridges:
-                    each.start()
-                    stack.callback(each.kill)
-                await _measure(site, seconds)
+            site = Site(setup, desk, running, server)
+            with site.started(folder, QUIET + head):
+                return await _measured(setup, site, seconds, alarms)
 
 
-async def _measure(site: Site, seconds: float) -> None:
+async def _measured(setup: Setup, site: Site, seconds: float, alarms: int) -> Cost:
     began = time.perf_counter()
     await site.online()
-    online = time.perf_counter() - began
-    await site.up()
-    up = time.perf_counter() - began
-    await asyncio.sleep(5)
-    used, written = site.processor_s(), site.written()
+    online_s = time.perf_counter() - began
+    await site.desk.meter.all_pinged(setup.transmitters, WITHIN_S)
+    up_s = time.perf_counter() - began
+    await asyncio.sleep(SETTLED_S + EACH_SETTLES_S * setup.transmitters)
+    before, began = site.used(), time.perf_counter()
     await asyncio.sleep(seconds)
-    share, written = (site.processor_s() - used) / seconds, site.written() - written
-    memory = sum(map(resident, site.pids))
-    took = sorted([await alarm(site, number) for number in range(ALARMS)])
-    used = site.processor_s()
-    burst = min(BURST, len(site.topics))
-    last = await site.desk.burst(MANY, burst, site.topics)
-    each = (site.processor_s() - used) / burst
-    print(
-        f"| {len(site.topics)} | {len(site.bridges)} | {online:.1f} s | {up:.0f} s | {memory / 2**20:.0f} MiB"
-        f" ({memory / len(site.topics) / 2**10:.0f} KiB each) | {share:.1%} | {written / seconds / 2**10:.0f} KiB/s"
-        f" | {statistics.median(took) * 1000:.0f} ms ({took[-1] * 1000:.0f} ms)"
-        f" | {last:.1f} s of {burst} | {each * 1000:.1f} ms |",
-        flush=True,
-    )
+    idle = site.used().since(before, time.perf_counter() - began)
+    await site.desk.client.subscribe(MANY.done, qos=1)
+    alarms_s = [await _alarm(site, number) for number in range(alarms)]
+    await asyncio.sleep(COUNTED_AFTER_S)
+    before, began, burst = site.used(), time.perf_counter(), min(BURST, setup.transmitters)
+    burst_s = await site.desk.burst(MANY, burst, site.topics)
+    arrived = site.desk.meter.arrived.values()
+    half_s = statistics.median(arrived) - max(arrived) + burst_s
+    await asyncio.sleep(COUNTED_AFTER_S)
+    # Without what the heartbeats took meanwhile.
+    took = time.perf_counter() - began
+    used = Used(*(total - took * rate for total, rate in zip(site.used().since(before, 1), idle, strict=True)))
+    return Cost(
+        setup, online_s, up_s, site.memory, site.broker_memory, idle, alarms_s, burst, half_s, burst_s,
+        Used(*(each / burst for each in used)), os.getloadavg()[0],
+    )  # fmt: skip
 
 
-async def alarm(site: Site, number: int) -> float:
+async def _alarm(site: Site, number: int) -> float:
     """Return the seconds from publishing one alarm among the heartbeats to its XML at the receiver."""
-    if not number:
-        await site.desk.client.subscribe(MANY.done, qos=1)
     took = await site.desk.burst(MANY, 1, [site.topics[number * 7 % len(site.topics)]])
     await asyncio.sleep(APART_S)
     return took
+
+
+def compare(found: Cost, alone: Cost, what: str) -> None:
+    """Print what an alarm, and the memory, of several processes are beside one."""
+    title, beside = f"of {found.setup.transmitters} transmitters {what}", "one process"
+    at_most(f"time of an alarm in a burst {title}", beside, found.burst_s / alone.burst_s, GOAL)
+    if found.setup.transmitters < MANY_ENOUGH:
+        return
+    memory = f"{{:.2f}} x ({found.memory / 2**20:.0f} MiB, {alone.memory / 2**20:.0f} MiB)"
+    at_most(f"memory {title}", beside, found.memory / alone.memory, GOAL, memory)
 
 
 def main() -> None:
@@ -137,13 +252,23 @@ def main() -> None:
     parser.add_argument("--counts", type=int, nargs="+", default=[100, 1000, 10_000])
     parser.add_argument("--processes", type=int, nargs="+", default=[1, 2, 4])
     parser.add_argument("--seconds", type=float, default=90)
+    parser.add_argument("--alarms", type=int, default=ALARMS, help="that go one by one")
     parser.add_argument("--plain", action="store_true")
+    parser.add_argument("--quick", action="store_true", help="few transmitters, little time: half a minute")
     given = parser.parse_args()
-    head = 'log = {level = "error"}\n' + "homeassistant = {enabled = false}\n" * given.plain
-    print(HEAD)
+    if given.quick:
+        given.counts, given.processes, given.seconds, given.alarms = [50], [1, 2], 2, 5
+    wide(*HEAD)
+    wide(*["---"] * len(HEAD))
     for count in given.counts:
+        costs = []
         for processes in given.processes:
-            asyncio.run(measure(count, processes, given.seconds, head))
+            costs.append(
+                asyncio.run(measure(Setup(count, processes), given.seconds, given.alarms, head=PLAIN * given.plain))
+            )
+            show(costs[-1])
+        if len(costs) > 1:
+            compare(costs[-1], costs[0], f"over {given.processes[-1]} processes")
 
 
 if __name__ == "__main__":

@@ -10,6 +10,11 @@ def row(figure: str, beside: str, measured: str, goal: str = "", *, met: bool = 
     print(f"| {figure} | {beside} | {measured} | {goal}{'' if met else ' (missed)'} |", flush=True)
 
 
+def wide(*cells: object) -> None:
+    """Print a row of a table of its own; without a bar at its beginning it is not collected."""
+    print("", *(f"| {cell}" for cell in cells), "|", flush=True)
+
+
 def at_most(figure: str, beside: str, ratio: float, goal: float, measured: str = "{:.2f} x") -> None:
     row(figure, beside, measured.format(ratio), f"at most {goal:g} x", met=round(ratio, 2) <= goal)
 

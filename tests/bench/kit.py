@@ -46,6 +46,7 @@ class Meter:
         """By reference, when its XML was here."""
         self.pinged: set[bytes] = set()
         """Who sent a heartbeat or ping, by transmitter code."""
+        self._one_pinged = asyncio.Event()
         self._expected = 0
         self._here = asyncio.Event()
 
@@ -67,6 +68,13 @@ class Meter:
             await self._here.wait()
         return max(self.arrived.values())
 
+    async def all_pinged(self, count: int, within: float = _WAIT_S) -> None:
+        """Wait until so many transmitters have sent a heartbeat or ping."""
+        async with asyncio.timeout(within):
+            while len(self.pinged) < count:
+                self._one_pinged.clear()
+                await self._one_pinged.wait()
+
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         request = await reader.readuntil(b"request>") + await reader.readuntil(b"request>")
         now = time.perf_counter()
@@ -77,6 +85,7 @@ class Meter:
                 self._here.set()
         else:
             self.pinged.add(request.split(b"transmittercode>")[1][:-2])
+            self._one_pinged.set()
         if self.answer_s:
             await asyncio.sleep(self.answer_s)
         writer.write(_ANSWER % {b"kind": kind})
@@ -205,5 +214,14 @@ def resident(pid: int) -> int:
 
 def processor_s(pid: int) -> float:
     """Return the processor time that a process has taken."""
-    fields = Path(f"/proc/{pid}/stat").read_text("ascii").rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / _TICKS
+    return sum(map(int, _stat(pid)[11:13])) / _TICKS
+
+
+def family_processor_s(pid: int) -> float:
+    """Return the processor time that a process has taken with its children, living and ended."""
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text("ascii").split()
+    return sum(map(int, _stat(pid)[11:15])) / _TICKS + sum(processor_s(int(child)) for child in children)
+
+
+def _stat(pid: int) -> list[str]:
+    return Path(f"/proc/{pid}/stat").read_text("ascii").rpartition(")")[2].split()

@@ -37,12 +37,9 @@ async def _first_heartbeats(url: str) -> float:
             config.write_text(text.replace("store = {", f'store = {{url = "{url}", shards = {SHARDS}, '))
             stop, loop = asyncio.Event(), asyncio.get_running_loop()
             node = asyncio.create_task(Node(load(config), Secret(url)).run(stop), name="node")
-            async with asyncio.timeout(WITHIN_S):
-                while not meter.pinged:
-                    await asyncio.sleep(0.01)
-                began = loop.time()
-                while len(meter.pinged) < COUNT:
-                    await asyncio.sleep(0.01)
+            await meter.all_pinged(1, WITHIN_S)
+            began = loop.time()
+            await meter.all_pinged(COUNT, WITHIN_S)
             took = loop.time() - began
             stop.set()
             await node

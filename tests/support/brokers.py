@@ -65,6 +65,11 @@ class Mosquitto:
             time.sleep(0.02)
 
     @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
+
+    @property
     def log(self) -> str:
         return (self.folder / "mosquitto.log").read_text(errors="replace")
 

@@ -94,6 +94,12 @@ class PostgresServer:
             self._process.wait(30)
             self._process = None
 
+    @property
+    def pid(self) -> int:
+        """That of the process whose children are the sessions."""
+        assert self._process is not None
+        return self._process.pid
+
     def _as_user(self) -> Sequence[str]:
         user = _user()
         return [] if user is None else [f"--reuid={user}", f"--regid={pwd.getpwnam(user).pw_gid}", "--clear-groups"]
