@@ -44,6 +44,8 @@ PLAIN = "homeassistant = {enabled = false}\n"
 DATABASE = "bench"
 _COMMITS = b"SELECT xact_commit FROM pg_stat_database WHERE datname = %s"
 
+_SHARDS = b"SELECT shard FROM sosbridge.shard WHERE node = %s"
+
 
 class Setup(NamedTuple):
     """So many transmitters on so many processes: each with a store of its own, or all with shards of one."""
@@ -68,6 +70,15 @@ class Used(NamedTuple):
         return Used(*((now - then) / per for now, then in zip(self, before, strict=True)))
 
 
+class Again(NamedTuple):
+    """Seconds from the end of a process that is killed and started again at once."""
+
+    alarm_s: float
+    """To the XML of an alarm of a transmitter of its own, published after its end."""
+    up_s: float
+    """To the first heartbeat of the last of its transmitters."""
+
+
 @dataclass(frozen=True, slots=True)
 class Cost:
     """What a setup cost. `idle`: a second of heartbeats alone. `alarm`: each of the burst."""
@@ -83,14 +94,15 @@ class Cost:
     half_s: float
     burst_s: float
     alarm: Used
+    again: Again
     load: float
-    """Of the machine, in the minute before the end."""
+    """Of the machine, in the minute before the end of the burst."""
 
 
 HEAD = (
     "transmitters", "processes", "shards", "to `online`", "all lines up", "memory", "heartbeats, of a core", "database",
     "broker", "commits/s", "written", "an alarm, median (worst)", "burst: half, all", "each of it", "database",
-    "commits", "load",
+    "commits", "killed: an alarm, all lines", "load",
 )  # fmt: skip
 
 
@@ -105,6 +117,7 @@ def show(cost: Cost) -> None:
         f"{statistics.median(took) * 1000:.0f} ms ({took[-1] * 1000:.0f} ms)",
         f"{cost.half_s:.1f} s, {cost.burst_s:.1f} s of {cost.burst}",
         f"{alarm.bridges * 1000:.1f} ms", f"{alarm.database * 1000:.1f} ms", f"{alarm.commits:.2f}",
+        f"{cost.again.alarm_s:.1f} s, {cost.again.up_s:.0f} s",
         f"{cost.load:.1f}",
     )  # fmt: skip
 
@@ -144,7 +157,7 @@ class Site:
         made = bridge(folder, self._broker.port, self.desk.meter.port, ours)
         text = made.config.read_text().replace("use_single_receiver", f"{HEARTBEAT}use_single_receiver")
         if url:
-            head += f'node = {{name = "n{number}", shards = {-(-shards // processes)}}}\n'
+            head += f'node = {{name = "{_node(number)}", shards = {-(-shards // processes)}}}\n'
             text = text.replace("store = {", f'store = {{url = "{url}", shards = {shards}, ')
         else:
             text = text.replace('base_topic = "bench"', f'base_topic = "bench{number}"')
@@ -191,6 +204,32 @@ class Site:
         for each in states:
             await self.desk.client.unsubscribe(each)
 
+    async def again(self) -> Again:
+        """Kill the first process and start it again."""
+        names = self._of_the_first()
+        topic = f"{self._base(names[-1])}/transmitter/{names[-1]}"
+        killed, meter = self._bridges[0], self.desk.meter
+        killed.kill()
+        began = time.perf_counter()
+        meter.pinged.clear()
+        killed.start()
+        alarm_s = await self.desk.burst(MANY, 1, [topic])
+        codes = {name.encode() for name in names}
+        await meter.heard(codes.issubset, WITHIN_S)
+        return Again(alarm_s, time.perf_counter() - began)
+
+    def _of_the_first(self) -> list[str]:
+        """Return the transmitters of the first process."""
+        if self._server is None:
+            return [name for name in self._names if shard_of(name, self._setup.processes) == 0]
+        with self._server.connect(DATABASE) as admin:
+            shards = {row["shard"] for row in admin.execute(_SHARDS, (_node(0),))}
+        return [name for name in self._names if shard_of(name, self._setup.shards) in shards]
+
+
+def _node(number: int) -> str:
+    return f"n{number}"
+
 
 async def measure(
     setup: Setup, seconds: float, alarms: int = ALARMS, server: PostgresServer | None = None, head: str = ""
@@ -207,7 +246,7 @@ async def _measured(setup: Setup, site: Site, seconds: float, alarms: int) -> Co
     began = time.perf_counter()
     await site.online()
     online_s = time.perf_counter() - began
-    await site.desk.meter.all_pinged(setup.transmitters, WITHIN_S)
+    await site.desk.meter.heard(lambda found: len(found) == setup.transmitters, WITHIN_S)
     up_s = time.perf_counter() - began
     await asyncio.sleep(SETTLED_S + EACH_SETTLES_S * setup.transmitters)
     before, began = site.used(), time.perf_counter()
@@ -222,11 +261,11 @@ async def _measured(setup: Setup, site: Site, seconds: float, alarms: int) -> Co
     half_s = statistics.median(arrived) - max(arrived) + burst_s
     await asyncio.sleep(COUNTED_AFTER_S)
     # Without what the heartbeats took meanwhile.
-    took = time.perf_counter() - began
+    took, load = time.perf_counter() - began, os.getloadavg()[0]
     used = Used(*(total - took * rate for total, rate in zip(site.used().since(before, 1), idle, strict=True)))
     return Cost(
         setup, online_s, up_s, site.memory, site.broker_memory, idle, alarms_s, burst, half_s, burst_s,
-        Used(*(each / burst for each in used)), os.getloadavg()[0],
+        Used(*(each / burst for each in used)), await site.again(), load,
     )  # fmt: skip
 
 

@@ -12,7 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -68,10 +68,10 @@ class Meter:
             await self._here.wait()
         return max(self.arrived.values())
 
-    async def all_pinged(self, count: int, within: float = _WAIT_S) -> None:
-        """Wait until so many transmitters have sent a heartbeat or ping."""
+    async def heard(self, enough: Callable[[set[bytes]], bool], within: float = _WAIT_S) -> None:
+        """Wait until those who have sent a heartbeat or ping are enough."""
         async with asyncio.timeout(within):
-            while len(self.pinged) < count:
+            while not enough(self.pinged):
                 self._one_pinged.clear()
                 await self._one_pinged.wait()
 
