@@ -102,7 +102,7 @@ class Bridge:
         self._transmitters = build.transmitters(
             settings, outbox, publisher, clock, network, place.homes if place else None
         )
-        self._collector = Collector(len(self._transmitters))
+        self._collector = Collector(len(self._transmitters) + len(others))
         self._clock_watch = ClockWatch(clock, outbox, problems, publisher.emit)
         self._announcer = announcer = build.announcer(settings, outgoing, shard)
         self._panel_commands = PanelCommands(panel_topics, outgoing, known, clock=clock, emit=publisher.emit)
@@ -159,8 +159,9 @@ class Bridge:
         server = None
         if g90 := self._settings.g90:
             states = await self._panels.restore()
+            lines = len(self._transmitters) + len(self._topics.others)
             server = build.server(
-                g90, len(self._transmitters), self._panels, self._known, self._connections, states, self._clock,
+                g90, lines, self._panels, self._known, self._connections, states, self._clock,
                 self.problems,
             )  # fmt: skip
         await self._publisher.restore()

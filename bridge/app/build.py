@@ -201,11 +201,15 @@ def outbox(settings: Settings, store: Store, elsewhere: Elsewhere | None = None)
     return Outbox(store, settings.store.max_commands, timedelta(seconds=settings.store.history), elsewhere)
 
 
+def reserve_files(settings: Settings) -> None:
+    reserve(_FILES_OF_A_TRANSMITTER * len(settings.transmitters))
+
+
 def transmitters(
     settings: Settings, queue: Outbox, publisher: Publisher, clock: Clock, network: Network, homes: Homes | None = None
 ) -> dict[str, Transmitter]:
     """Return the transmitters by name, with files to open for them. Raises ConfigError."""
-    reserve(_FILES_OF_A_TRANSMITTER * len(settings.transmitters))
+    reserve_files(settings)
     lines = [line(settings, each, clock, network, homes) for each in settings.transmitters]
     return {each.name: Transmitter(each, queue, publisher, clock) for each in lines}
 

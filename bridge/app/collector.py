@@ -22,6 +22,7 @@ class Collector:
     """
 
     def __init__(self, transmitters: int) -> None:
+        """`transmitters`: of this bridge and of those beside it, which the process may have taken over."""
         self._is_needed = transmitters >= _MANY
         self._built = 0
 

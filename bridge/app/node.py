@@ -62,6 +62,7 @@ _MOVES = "moves"
 class Node:
     def __init__(self, settings: Settings, url: Secret) -> None:
         self._settings, self._url = settings, url
+        build.reserve_files(settings)  # each shard reserves for its own alone
         self._name = settings.node.name
         self._most = settings.node.shards or settings.store.shards
         self._digest = digest(settings)
