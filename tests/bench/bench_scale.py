@@ -112,7 +112,7 @@ def show(cost: Cost) -> None:
         setup.transmitters, setup.processes, setup.shards or "-",
         f"{cost.online_s:.1f} s", f"{cost.up_s:.0f} s",
         f"{cost.memory / 2**20:.0f} MiB, broker {cost.broker_memory / 2**20:.0f} MiB",
-        f"{idle.bridges:.1%}", f"{idle.database:.1%}", f"{idle.broker:.1%}", f"{idle.commits:.1f}",
+        f"{idle.bridges:.1%}", f"{idle.database:.1%}", f"{idle.broker:.2%}", f"{idle.commits:.1f}",
         f"{idle.written / 2**10:.0f} KiB/s",
         f"{statistics.median(took) * 1000:.0f} ms ({took[-1] * 1000:.0f} ms)",
         f"{cost.half_s:.1f} s, {cost.burst_s:.1f} s of {cost.burst}",
@@ -279,7 +279,9 @@ async def _alarm(site: Site, number: int) -> float:
 def compare(found: Cost, alone: Cost, what: str) -> None:
     """Print what an alarm, and the memory, of several processes are beside one."""
     title, beside = f"of {found.setup.transmitters} transmitters {what}", "one process"
-    at_most(f"time of an alarm in a burst {title}", beside, found.burst_s / alone.burst_s, GOAL)
+    ours, one = found.alarm.bridges * 1000, alone.alarm.bridges * 1000
+    alarm = f"{{:.2f}} x ({ours:.1f} ms, {one:.1f} ms)"
+    at_most(f"processor time of an alarm in a burst {title}", beside, ours / one, GOAL, alarm)
     if found.setup.transmitters < MANY_ENOUGH:
         return
     memory = f"{{:.2f}} x ({found.memory / 2**20:.0f} MiB, {alone.memory / 2**20:.0f} MiB)"
