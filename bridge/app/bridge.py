@@ -167,7 +167,7 @@ class Bridge:
         await self._publisher.restore()
         self._outbox.wakes.wake(await self._outbox.unconfigured(()))  # what waits is sent first
         self.status.publish_info()
-        build.announce(self._settings, self._topics, self._announcer)
+        await build.announce(self._settings, self._topics, self._announcer)
         return server
 
     def _work(self, manager: watchdog.Manager, server: PanelServer | None) -> list[dict[str, Work]]:

@@ -224,9 +224,14 @@ class Node:
         lease = self._settings.store.lease
         try:
             store = await PostgresStore.open(self._url, shard, lease_s=lease, node=self._name)
+            ownership = Ownership(
+                store, self._name, shard, lease, lambda: self._cluster, lambda: self._membership is not None
+            )
+            proving = asyncio.create_task(ownership.prove_regularly(), name=f"shard {shard}: proof of life")
             try:
-                await self._serve(shard, store)
+                await self._serve(store, ownership)
             finally:
+                proving.cancel()
                 with suppress(TimeoutError):  # its thread may wait for the database without end
                     async with asyncio.timeout(_CLOSE_S):
                         await store.close()
@@ -238,12 +243,10 @@ class Node:
         finally:
             del self._owning[shard]
 
-    async def _serve(self, shard: int, store: PostgresStore) -> None:
+    async def _serve(self, store: PostgresStore, ownership: Ownership) -> None:
         """Run the bridge of a shard until it is given up or lost."""
-        settings, lease = of_shard(self._settings, shard), self._settings.store.lease
-        ownership = Ownership(
-            store, self._name, shard, lease, lambda: self._cluster, lambda: self._membership is not None
-        )
+        shard = ownership.shard
+        settings = of_shard(self._settings, shard)
         place = Place(
             ownership,
             await _homes(store),
@@ -253,7 +256,8 @@ class Node:
             self._pace,
             self._board,
         )
-        bridge = Bridge(settings, store, place=place)
+        # In a thread: of thousands of transmitters it takes seconds, in which the other shards go on.
+        bridge = await asyncio.to_thread(Bridge, settings, store, place=place)
         log.info("node %s owns shard %d", self._name, shard)
         self._problems.set(Kind.STANDBY_MISSING, None)
         self._problems.set(Kind.CONFIGURATION_DIFFERS, None)
@@ -343,10 +347,10 @@ class Node:
 
 
 async def _homes(store: PostgresStore) -> build.Homes:
-    stored = await read_passwords(store)
+    stored, loop = await read_passwords(store), asyncio.get_running_loop()
 
     def home(each: TransmitterSettings) -> PasswordTable:
         key = account(each.transmitter_code, each.transmitter_type)
-        return PasswordTable(store, key, stored.get(key))
+        return PasswordTable(store, key, stored.get(key), loop)
 
     return home

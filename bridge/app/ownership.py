@@ -82,16 +82,16 @@ class Ownership(Owner):
         return self._cluster().successors(self._node)
 
     async def run(self, online: Callable[[], bool]) -> None:
-        """Prove the ownership until cancelled. Raises LostError once it is lost."""
+        """Watch the ownership until cancelled. Raises LostError once it is lost."""
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._prove_regularly(), name=f"shard {self.shard}: proof of life")
             tasks.create_task(self._watch_broker(online), name=f"shard {self.shard}: watch the broker")
             tasks.create_task(self._watch_database(), name=f"shard {self.shard}: watch the database")
             await self._store.lost.wait()
             raise LostError(f"shard {self.shard} is lost: {self._store.failure or 'the database ended the session'}")
 
-    async def _prove_regularly(self) -> None:
-        while True:
+    async def prove_regularly(self) -> None:
+        """Prove the ownership until it is lost: from the moment that the store is open."""
+        while not self._store.lost.is_set():
             self._hurry.clear()
             with tolerated(log):
                 await self._store.write(lambda db: db.execute(PROOF, (self.shard, self._node)))

@@ -25,7 +25,7 @@ async def show_dashboard(args: argparse.Namespace) -> int:
     if not settings.homeassistant.enabled:
         raise ConfigError("homeassistant.enabled is false: Home Assistant has no entities of sosbridge to show")
     announcer = build.announcer(settings, Outgoing(asyncio.Event()))
-    build.announce(settings, build.topics(settings), announcer)
+    await build.announce(settings, build.topics(settings), announcer)
     for panel in (panels := await _panels(settings)):
         announcer.announce_panel(panel)
     made = dashboard(announcer.devices.values())

@@ -80,6 +80,7 @@ def test_a_lost_session_ends_it_at_once() -> None:
         store = _Store()
         ownership = _owned([B], store)
         task = asyncio.create_task(ownership.run(lambda: True))
+        proving = asyncio.create_task(ownership.prove_regularly())
         await asyncio.sleep(3.5)
         assert store.writes == 4, "each second proves it"
         endings = [ownership.ending]
@@ -90,6 +91,8 @@ def test_a_lost_session_ends_it_at_once() -> None:
         with pytest.raises(ExceptionGroup) as raised:
             await task
         assert isinstance(raised.value.exceptions[0], LostError)
+        await proving
+        assert store.writes == 4, "there is nothing to prove"
 
     virtual.run(scenario())
 

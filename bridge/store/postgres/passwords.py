@@ -14,11 +14,16 @@ class PasswordTable:
 
     remedy = "Restore the database from a backup, or delete the row"
 
-    def __init__(self, store: PostgresStore, account: str, content: str | None) -> None:
-        """`content` is what `read_passwords` found: the loop itself cannot wait for `load`."""
+    def __init__(
+        self, store: PostgresStore, account: str, content: str | None, loop: asyncio.AbstractEventLoop | None = None
+    ) -> None:
+        """`content` is what `read_passwords` found: the loop itself cannot wait for `load`.
+
+        `loop` is that of the store; None: the running one.
+        """
         self.name = f"{store.name}: the row {account} of the table password"
         self._store, self._account = store, account
-        self._loop = asyncio.get_running_loop()
+        self._loop = loop or asyncio.get_running_loop()
         self._first = [content]
 
     def load(self) -> str | None:
