@@ -76,7 +76,11 @@ class Meter:
                 await self._one_pinged.wait()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        request = await reader.readuntil(b"request>") + await reader.readuntil(b"request>")
+        try:
+            request = await reader.readuntil(b"request>") + await reader.readuntil(b"request>")
+        except (asyncio.IncompleteReadError, OSError):  # a check, or a transmitter that gave up
+            writer.close()
+            return
         now = time.perf_counter()
         kind = b"alarm" if b"<alarmrequest>" in request else b"ping"
         if kind == b"alarm":
