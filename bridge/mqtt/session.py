@@ -70,6 +70,14 @@ class DeliveryLog(Protocol):
         """The broker knows nothing of an earlier session: it will repeat nothing of it."""
 
 
+class Ending(Enum):
+    """How the session ends."""
+
+    OFFLINE = "publish what is left and `offline`"
+    HAND_OVER = "publish what is left; another node takes the session over before the broker publishes the will"
+    LOST = "publish nothing: another node may have the session already"
+
+
 class Owner:
     """Who may use the client id: this process alone by default, in a cluster the owner of the shard."""
 
@@ -79,16 +87,13 @@ class Owner:
         `beat` is called as long as it goes on.
         """
 
+    @property
+    def ending(self) -> Ending:
+        """How the session is to end now."""
+        return Ending.OFFLINE
+
     def thrown_out(self) -> None:
         """The broker ended a connection that was made: maybe for another client with our id."""
-
-
-class Ending(Enum):
-    """How the session ends."""
-
-    OFFLINE = "publish what is left and `offline`"
-    HAND_OVER = "publish what is left; another node takes the session over before the broker publishes the will"
-    LOST = "publish nothing: another node may have the session already"
 
 
 def _portions(filters: Iterable[str]) -> Iterator[list[str]]:
@@ -158,12 +163,12 @@ class Session:
         self._connected_at = math.inf
         self._log = ConnectionLog(broker)
 
-    def stop(self, ending: Ending = Ending.OFFLINE) -> None:
-        """Let `run`, which is to be cancelled now, end so and not begin another connection."""
-        self._ending = ending
+    def stop(self) -> None:
+        """Let `run`, which is to be cancelled now, end as the owner says and not begin another connection."""
+        self._ending = self._owner.ending
 
     async def run(self) -> None:
-        """Keep connected until cancelled; then end as `stop` says."""
+        """Keep connected until cancelled; then end as `stop` has fixed."""
         backoff = Backoff()
         while self._ending is None:
             self.pulse.beat()
