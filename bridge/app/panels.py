@@ -28,6 +28,7 @@ from bridge.g90.wire.constants import LOCAL_PORT
 from bridge.panels.code_lock import CodeLock
 from bridge.panels.commands import PanelCommands
 from bridge.panels.events import Panels
+from bridge.panels.forwarding import MaxAges
 from bridge.panels.known import ControlledPanel, KnownPanels
 from bridge.panels.topics import PanelTopics
 
@@ -51,11 +52,11 @@ def make_panels(core: Core, emit: Callable[..., None], on_state: Callable[[Panel
     settings, g90, clock, outgoing = core.settings, core.settings.g90 or G90Settings(), core.clock, core.outgoing
     topics, connections = PanelTopics(settings.mqtt.base_topic), Connections()
     known = known_panels(g90, connections)
+    max_ages = core.place.max_ages if core.place else build.max_ages(settings)
     events = Panels(
         topics, core.outbox, outgoing, known,
         rules=[each.rule() for each in settings.forward], clock=clock, accept_unknown=g90.accepts_unknown,
-        emit=emit, problems=core.problems, on_state=on_state,
-        max_ages=core.place.max_ages if core.place else build.max_ages(settings), missed_max_age=g90.missed_max_age,
+        emit=emit, problems=core.problems, max_ages=MaxAges(max_ages, g90.missed_max_age), on_state=on_state,
     )  # fmt: skip
     commands = PanelCommands(topics, outgoing, known, clock=clock, emit=emit)
     return PanelParts(g90, topics, connections, known, commands, events)
