@@ -12,7 +12,7 @@ from bridge.common.clock import Clock
 from bridge.common.models import Secret
 from bridge.config.panels import PanelSettings
 from bridge.config.settings import Settings
-from bridge.config.transmitters import TransmitterSettings
+from bridge.config.transmitters import ReceiverSettings, TransmitterSettings
 from bridge.config.types import host_port
 from bridge.homeassistant.announcer import Announcer
 from bridge.homeassistant.devices import transmitter_id
@@ -105,7 +105,7 @@ def broker(settings: Settings, shard: int = 0) -> Broker:
     )
 
 
-def client(each: TransmitterSettings, authentication: Secret, clock: Clock | None = None) -> AsyncSOSAccessClient:
+def client(each: ReceiverSettings, authentication: Secret, clock: Clock | None = None) -> AsyncSOSAccessClient:
     return AsyncSOSAccessClient(
         each.transmitter_code,
         each.transmitter_type,
