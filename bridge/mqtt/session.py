@@ -25,6 +25,7 @@ from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from bridge.common.backoff import Backoff
 from bridge.common.errors import first
+from bridge.common.loop import now, within
 from bridge.common.models import Incoming, Reply
 from bridge.common.problems import Kind, Problems
 from bridge.common.pulse import Pulse
@@ -189,7 +190,7 @@ class Session:
 
     def _connected_for(self) -> float:
         """Return how long the connection that just ended had lasted, in seconds; less than 0 if none was made."""
-        lasted = asyncio.get_running_loop().time() - self._connected_at
+        lasted = now() - self._connected_at
         self._connected_at = math.inf
         return lasted
 
@@ -235,7 +236,7 @@ class Session:
             self.connects += 1
             self.connected.set()
             self._problems.set(Kind.BROKER_DOWN, None)
-            self._connected_at = asyncio.get_running_loop().time()
+            self._connected_at = now()
             self._log.connected()
             tasks.create_task(self._publish(client, connection))
 
@@ -325,9 +326,7 @@ class Session:
         work.set()  # for what the last connection did not get through
         while True:
             self.pulse.beat()
-            with suppress(TimeoutError):
-                async with asyncio.timeout(_LONGEST_REST_S):
-                    await work.wait()
+            await within(_LONGEST_REST_S, work.wait())
             work.clear()
             await self._publish_waiting(client, connection)
 

@@ -21,6 +21,7 @@ from bridge.common.backoff import Backoff
 from bridge.common.clock import Clock
 from bridge.common.errors import DamagedError, StoreError
 from bridge.common.lasting import LASTS
+from bridge.common.loop import now, within
 from bridge.common.models import AlarmIdentity, Command, Request
 from bridge.common.problems import About, Kind, Problem, Problems
 from bridge.g90.registry import Refused
@@ -128,16 +129,12 @@ class Panels:
             try:
                 await self._restore_due()
                 wait = self._until_due()
-                self._looks_at = _now() + wait
+                self._looks_at = now() + wait
                 backoff.reset()
             except StoreError as error:
                 log.error("alarms of panels are not restored yet: %s", error, extra=LASTS)
                 wait = backoff.fail()
-            try:
-                async with asyncio.timeout(wait):
-                    await self._due.wait()
-            except TimeoutError:
-                pass
+            await within(wait, self._due.wait())
 
     # What panels report
 
@@ -149,8 +146,8 @@ class Panels:
         async with self._locks[guid]:
             step = ForwardingStep(self._active.get(guid, ()))
             for event in events:
-                now = self._clock.now()
-                rules = [rule for rule in self._rules if self._max_ages.allow(event, rule.transmitter, now)]
+                at = self._clock.now()
+                rules = [rule for rule in self._rules if self._max_ages.allow(event, rule.transmitter, at)]
                 taken = forward(rules, step.active, event, state.name, self._clock.moment())
                 step = ForwardingStep(taken.active, step.sendings + taken.sendings)
                 to = tuple(each.transmitter for each in taken.sendings if each.request is Request.ALARM)
@@ -226,7 +223,7 @@ class Panels:
         entries = {sending.key: CommandEntry(_command(sending, self._clock)) for sending in step.sendings}
         await self._outbox.keep_panel(guid, content, entries)
         self._active[guid] = step.active
-        if _now() + until_due(step.active, self._clock.age_s) < self._looks_at:
+        if now() + until_due(step.active, self._clock.age_s) < self._looks_at:
             self._due.set()
 
     def _moment(self) -> Now:
@@ -286,10 +283,6 @@ def check_stored(content: dict[str, Any]) -> None:
 
 def _what(event: PanelEvent) -> str:
     return f"{event.type}{f' of sensor {event.sensor} ({event.name})' if event.sensor is not None else ''}"
-
-
-def _now() -> float:
-    return asyncio.get_running_loop().time()
 
 
 def _command(sending: Sending, clock: Clock) -> Command:
