@@ -105,7 +105,7 @@ class MaxAges:
 
     of: Mapping[str, float]
     """By transmitter."""
-    over: float = 600.0
+    over: float
     """Of an alarm that is over."""
 
     def allow(self, event: PanelEvent, transmitter: str, now: datetime) -> bool:

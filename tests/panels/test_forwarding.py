@@ -286,7 +286,7 @@ def test_the_nearest_event_is_suggested() -> None:
 
 @pytest.mark.parametrize(
     ("age", "ended_by", "sent"),
-    [(300, (), 1), (4000, (), 0), (300, (EventType.DISARMED,), 1), (700, (EventType.DISARMED,), 0)],
+    [(3600, (), 1), (3601, (), 0), (600, (EventType.DISARMED,), 1), (601, (EventType.DISARMED,), 0)],
 )
 def test_how_old_a_missed_alarm_may_be(age: float, ended_by: tuple[EventType, ...], sent: int) -> None:
     missed = replace(SMOKE, missed=True, ended_by=ended_by)
@@ -294,6 +294,7 @@ def test_how_old_a_missed_alarm_may_be(age: float, ended_by: tuple[EventType, ..
     ages = MaxAges({"home": 3600}, over=600)
     assert ages.allow(missed, "home", now) is bool(sent)
     assert ages.allow(SMOKE, "home", now)
+    assert ages.allow(replace(missed, ended_by=()), "a transmitter without an age", now)
 
 
 def test_an_alarm_that_is_over_is_restored_at_once_and_once() -> None:

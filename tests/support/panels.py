@@ -275,7 +275,7 @@ async def joined(
         commands = PanelCommands(topics, outgoing, known, clock=clock, emit=emit)
         panels = Panels(
             topics, outbox, outgoing, known, rules=rules, clock=clock, accept_unknown=accept_unknown, emit=emit,
-            problems=problems, max_ages=MaxAges(dict.fromkeys(TRANSMITTERS, 3600.0)),
+            problems=problems, max_ages=MaxAges(dict.fromkeys(TRANSMITTERS, 3600.0), 600.0),
         )  # fmt: skip
         restored = await panels.restore()
         registry = PanelRegistry(panels, {GUID: panel.config}, restored, accept_unknown=accept_unknown, clock=clock.now)
