@@ -91,7 +91,7 @@ def _slow(call: Callable[..., object], seconds: float) -> Callable[..., object]:
 
 @pytest.mark.parametrize(
     ("where", "what", "seconds"),
-    [(build, "transmitters", LEASE_S + 1), (Announcer, "announce_transmitter", (LEASE_S + 1) / COUNT)],
+    [(build, "line", (LEASE_S + 1) / COUNT), (Announcer, "announce_transmitter", (LEASE_S + 1) / COUNT)],
     ids=["to build", "to announce"],
 )
 def test_a_shard_is_kept_whose_transmitters_take_longer_than_the_lease(
