@@ -42,13 +42,13 @@ def with_a_standby(count: int) -> None:
 def beside_sqlite(seconds: float) -> None:
     with PostgresServer(LASTING) as server:
         ours = asyncio.run(measure(Setup(FEW, 1, 1), seconds, server=server))
-    sqlite = asyncio.run(measure(Setup(FEW, 1), seconds))
+    sqlite, owner = asyncio.run(measure(Setup(FEW, 1), seconds)), f"an owner of {FEW} transmitters"
     for title, each, other, shown in (
-        ("resident memory of an owner", ours.memory / 2**20, sqlite.memory / 2**20, "MiB"),
-        ("processor time of an alarm at an owner", ours.alarm.bridges * 1000, sqlite.alarm.bridges * 1000, "ms"),
+        (f"resident memory of {owner}", ours.memory / 2**20, sqlite.memory / 2**20, "MiB"),
+        (f"processor time of an alarm at {owner}", ours.alarm.bridges * 1000, sqlite.alarm.bridges * 1000, "ms"),
     ):
         row(title, "SQLite", f"{each / other:.2f} x ({each:.1f} {shown}, {other:.1f} {shown})")
-    row("idle processor time of an owner", "SQLite", f"{ours.idle.bridges:.2%}, {sqlite.idle.bridges:.2%}")
+    row(f"idle processor time of {owner}", "SQLite", f"{ours.idle.bridges:.2%}, {sqlite.idle.bridges:.2%}")
 
 
 def curve(counts: Sequence[int], processes: Sequence[int], seconds: float) -> None:
