@@ -230,7 +230,7 @@ class PanelReader:
         asked, ours = time.monotonic(), self._commanded
         self._commanded = False
         status = await control.status()
-        before = registry.panels[self.guid].state.triggered
+        before = registry.panels[self.guid].state.partition.triggered
         step = await self._take(registry, StatusRead(status, asked, missed=not ours))
         if step.events or (status.arm == ArmCode.ALARMED and not before):
             self._schedule(self._plan.suspicious(time.monotonic()))

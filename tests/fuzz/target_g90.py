@@ -130,8 +130,10 @@ class _Life:
 
     def end(self) -> None:
         """The state can be stored, and published."""
-        if self.state.last_seen or self.state.ledger or self.state.sensors:
-            kept = replace(self.state, actor=None, upstream_connected=None)  # which count for this run only
+        if self.state.link.last_seen or self.state.ledger or self.state.sensors:
+            link = replace(self.state.link, upstream_connected=None)
+            partition = replace(self.state.partition, actor=None)
+            kept = replace(self.state, link=link, partition=partition)  # without what counts for this run only
             assert _stored(self.state) == kept
             for leaf, payload in state_payloads(self.state).items():
                 assert _TOPICS.of(GUID, leaf).isprintable(), leaf

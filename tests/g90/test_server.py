@@ -319,7 +319,7 @@ def test_a_silent_panel_goes_offline_and_comes_back() -> None:
         async with serving(recorder, limits=Limits(offline_after=0.2)) as server, dialled(server.address) as panel:
             await panel.send(HELLO)
             await recorder.told("panel_online", "panel_offline")
-            assert recorder.states[GUID].online is False
+            assert recorder.states[GUID].link.online is False
             before = len(recorder.events)
             await panel.send(PING)
             await recorder.until(lambda r: len(r.events) > before)

@@ -6,40 +6,38 @@ Only the wall clock continues over a restart. If it was set back meanwhile, no t
 from __future__ import annotations
 
 import math
+from collections import defaultdict
+from collections.abc import Callable, Mapping
 from dataclasses import fields, replace
 from datetime import datetime
 from functools import lru_cache
 from operator import attrgetter
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from bridge.common.errors import DamagedError
 from bridge.g90.state.ledger import Entry, Ledger, slot_of
-from bridge.g90.state.model import Now, PanelState, Relay, Sensor, Signature
+from bridge.g90.state.model import (
+    Hardware,
+    KnownHistory,
+    Link,
+    Now,
+    PanelState,
+    Partition,
+    Relay,
+    Sensor,
+    Signature,
+    evolve,
+)
 from bridge.g90.wire.commands import HostInfo
 from bridge.g90.wire.events import EventType, Form, PanelEvent
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-
     from _typeshed import DataclassInstance
 
 _OLD_FAMILIES: Final = {"alarm": EventType.ALARM, "activity": EventType.SENSOR_ACTIVITY}
-_TIMES: Final = ("connected_since", "last_seen", "last_read", "contact", "history_at")
-_PLAIN: Final = (
-    "guid",
-    "name",
-    "firmware",
-    "address",
-    "online",
-    "triggered",
-    "changed_by",
-    "ac_power",
-    "battery_low",
-    "wifi",
-    "product",
-    "alert_flags",
-    "clock_offset",
-)
+_P = TypeVar("_P", Link, Hardware, Partition)
+_NOT_STORED: Final = frozenset({"upstream_connected", "actor", "moved"})
+_PLAIN: Final = ("guid", "name", "clock_offset")
 
 
 def to_json(state: PanelState, now: Now) -> dict[str, object]:
@@ -48,13 +46,15 @@ def to_json(state: PanelState, now: Now) -> dict[str, object]:
 
     return {
         **{name: getattr(state, name) for name in _PLAIN},
-        **{name: _text(getattr(state, name)) for name in _TIMES},
-        "arm": state.arm,
-        "info": state.info and _fields(state.info),
+        **_part(state.link),
+        **_part(state.hardware),
+        **_part(state.partition),
+        "contact": _text(state.contact),
         "sensors": [_sensor(sensor, left) for sensor in state.sensors.values()],
         "relays": [_fields(relay) for relay in state.relays.values()],
         "ledger": [_entry(entry, left) for entry in state.ledger],
-        "history": [list(record) for record in state.history],
+        "history": [list(record) for record in state.history.records],
+        "history_at": _text(state.history.read_at),
         "stored_at": now.wall.isoformat(),
     }
 
@@ -78,15 +78,31 @@ def _state(stored: Mapping[str, Any], now: Now) -> PanelState:
     waits = [entry.due for entry in entries] + [sensor.off_at for sensor in sensors]
     plain: dict[str, Any] = {name: stored[name] for name in _PLAIN}
     return PanelState(
-        **plain | {name: _time(stored[name]) for name in _TIMES},
-        arm=EventType(stored["arm"]) if stored["arm"] else None,
-        info=HostInfo(**stored["info"]) if stored["info"] else None,
+        **plain,
+        link=_read_part(Link, stored),
+        hardware=_read_part(Hardware, stored),
+        partition=_read_part(Partition, stored),
+        contact=_time(stored["contact"]),
         sensors={sensor.index: sensor for sensor in sensors},
         relays={relay.number: relay for relay in (Relay(**relay) for relay in stored["relays"])},
         ledger=_ledger(entries),
-        history=tuple(_signature(record) for record in stored["history"]),
+        history=KnownHistory(tuple(map(_signature, stored["history"])), _time(stored["history_at"])),
         due=min((due for due in waits if due is not None), default=None),
     )
+
+
+def _part(part: Link | Hardware | Partition) -> dict[str, object]:
+    return {name: _plain(each) for name, each in _fields(part).items() if name not in _NOT_STORED}
+
+
+def _plain(field: object) -> object:
+    return _text(field) if isinstance(field, datetime) else _fields(field) if isinstance(field, HostInfo) else field
+
+
+def _read_part(kind: type[_P], stored: Mapping[str, Any]) -> _P:
+    names = [field.name for field in fields(kind) if field.name not in _NOT_STORED]
+    found: dict[str, Any] = {name: _READ[name](stored[name]) if name in _READ else stored[name] for name in names}
+    return kind(**found)
 
 
 def _sensor(sensor: Sensor, left: Callable[[float | None], float | None]) -> dict[str, object]:
@@ -141,17 +157,20 @@ def _earlier_version(stored: Mapping[str, Any], now: Now) -> PanelState:
         held.append(PanelEvent(guid=stored["guid"], type=EventType.ALARM, at=now.wall, source="panel"))
     sensors = {sensor["index"]: _old_sensor(sensor, now) for sensor in stored["sensors"]}
     entries = [_old_entry(told, stored["guid"], now) for told in stored["told"] if not told["held"]]
-    known = [_typed(entry, sensors) for entry in entries]
+    typed = [_typed(entry, sensors) for entry in entries]
     waiting = [Entry(slot_of(e), e, {}, now.steady, alarms=True, due=now.steady) for e in held]
     signals = (stored[name] for name in ("battery_mv", "gsm_signal", "wifi_signal"))
-    plain: dict[str, Any] = {name: stored.get(name) for name in _PLAIN}
+    known = defaultdict(lambda: None, stored)
+    hardware = _read_part(Hardware, known)
     return PanelState(
-        **plain | {name: _time(stored.get(name)) for name in ("connected_since", "last_seen")},
+        guid=stored["guid"],
+        name=stored.get("name"),
+        link=_read_part(Link, known),
+        hardware=evolve(hardware, info=HostInfo(stored["guid"], hardware.product or "", "", *signals)),
+        partition=_read_part(Partition, known),
         contact=_time(stored["last_seen"]),
-        arm=EventType(stored["arm"]) if stored["arm"] else None,
-        info=HostInfo(stored["guid"], stored["product"] or "", "", *signals),
         sensors=sensors,
-        ledger=_ledger((*known, *waiting)),
+        ledger=_ledger((*typed, *waiting)),
         due=now.steady,
     )
 
@@ -208,3 +227,11 @@ def _text(moment: datetime | None) -> str | None:
 
 def _time(text: str | None) -> datetime | None:
     return datetime.fromisoformat(text) if text else None
+
+
+_READ: Final[dict[str, Callable[[Any], object]]] = {
+    **dict.fromkeys(("connected_since", "last_seen", "last_read"), _time),
+    "arm": lambda stored: EventType(stored) if stored else None,
+    "info": lambda stored: HostInfo(**stored) if stored else None,
+}
+"""How the fields are read that JSON holds as something else."""
