@@ -73,8 +73,7 @@ class SimulatedSensor:
 class PanelSimulator:
     """One simulated panel. `cloud`: the server to connect to; `local`: the UDP address to answer on.
 
-    Either may be None. `interval`: seconds between hellos and between pings. `chop`: the most bytes of a write; `glue`:
-    write all messages of an event, and a ping, in one piece.
+    Either may be None.
 
     `interval`: seconds between hellos and between pings. `chop`: the most bytes of a write; `glue`: write all messages
     of an event, and a ping, in one piece.
@@ -238,7 +237,6 @@ class PanelSimulator:
             _log.warning("cannot connect to %s:%d: %s", *cloud, error or "timed out")
             return
         self._writer = writer
-        self.answered.clear()
         beat = asyncio.create_task(self._beat())
         try:
             await self._listen(reader)
@@ -246,6 +244,7 @@ class PanelSimulator:
             _log.warning("connection to %s:%d lost: %s", *cloud, error)
         finally:
             self._writer = None
+            self.answered.clear()
             writer.close()
             beat.cancel()
             await asyncio.wait([beat])

@@ -101,6 +101,23 @@ async def met(
             assert task.cancelled(), task.exception()
 
 
+def test_a_simulated_panel_counts_as_answered_on_its_current_connection_alone() -> None:
+    async def scenario() -> None:
+        async with met(cloud=True, read=False) as here:
+            await asyncio.wait_for(here.panel.answered.wait(), PATIENCE)
+            for connection in here.server.connections:
+                connection.abort()
+            async with asyncio.timeout(PATIENCE):
+                while here.panel.answered.is_set():  # noqa: ASYNC110 - a panel has no event
+                    await asyncio.sleep(0.01)
+            with pytest.raises(ConnectionError):
+                await here.panel.activity(DOOR)
+            await asyncio.wait_for(here.panel.answered.wait(), PATIENCE)
+            await here.panel.activity(DOOR)
+
+    asyncio.run(scenario())
+
+
 # Findings about what panels report
 
 
