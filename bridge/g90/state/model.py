@@ -188,9 +188,7 @@ def read_at(state: PanelState, now: Now) -> PanelState:
 def evolve(old: T, **changes: Any) -> T:  # noqa: ANN401 - fields of any type
     """Return a copy with `changes`, ten times as fast as `dataclasses.replace`."""
     copy: T = object.__new__(type(old))
-    fields = old.__dict__.copy()
-    fields.update(changes)
-    copy.__dict__ = fields
+    copy.__dict__ = {**old.__dict__, **changes}
     return copy
 
 

@@ -119,7 +119,7 @@ def _place(state: PanelState, report: Entry, form: Form, found: Found | None) ->
     place = state.ledger.place_of(found.entry) if found else None
     if place is None:
         place = state.ledger.find(report.slot, form, report.time, report.heard)
-    if place is None and form is Form.NOTICE and report.slot[0] == ledger.ARMING and _is_alerted(state):
+    if place is None and report.slot[0] == ledger.ARMING and form is Form.NOTICE and _is_alerted(state):
         place = state.ledger.held_back(report.slot, report.heard)
     if place is None and report.alarms and not report.event.over:
         place = state.ledger.unexplained(report)
@@ -129,16 +129,17 @@ def _place(state: PanelState, report: Entry, form: Form, found: Found | None) ->
 def _new(
     state: PanelState, entry: Entry, meaning: Interpretation, now: Now, options: Options, *, superseded: bool = False
 ) -> Step:
-    early: tuple[PanelEvent, ...] = ()
+    events: tuple[PanelEvent, ...] = (entry.event,) if entry.due is None else ()
     changes: dict[str, Any] = {}
     if not superseded:
         if entry.slot[0] == ledger.ARMING:
             state, early = _released(state, None)
+            events = early + events
         changes = effects(state, meaning, entry.event, now, options)
     if entry.due is not None:
         changes["due"] = earlier(changes.get("due", state.due), entry.due)
     changes["ledger"], changes["contact"] = state.ledger.added(entry), now.wall
-    return Step(evolve(state, **changes), early if entry.due is not None else (*early, entry.event))
+    return Step(evolve(state, **changes), events)
 
 
 def _known(state: PanelState, place: int, report: Entry, meaning: Interpretation, now: Now, options: Options) -> Step:
@@ -230,18 +231,11 @@ def _as_said(meaning: Interpretation, source: int | None, kind: int | None) -> _
 
 def _event(state: PanelState, report: Alert | Notice, said: _Said, now: Now) -> PanelEvent:
     """Describe what a report says; a mere change of state is described as a closing, and never reported."""
-    index = said.meaning.sensor
-    return PanelEvent(
-        guid=state.guid,
-        type=said.meaning.event or _E.DOOR_CLOSED,
-        at=now.wall,
-        sensor=index,
-        name=None if index is None else state.sensors[index].name or None,
-        sensor_type=said.sensor_type,
-        source=said.source,
-        action=said.meaning.action,
-        panel_time=report.time if isinstance(report, Alert) else None,
-    )
+    index, action = said.meaning.sensor, said.meaning.action
+    name = None if index is None else state.sensors[index].name or None
+    time = report.time if isinstance(report, Alert) else None
+    kind = said.meaning.event or _E.DOOR_CLOSED
+    return PanelEvent(state.guid, kind, now.wall, index, name, said.sensor_type, said.source, action, time)
 
 
 def _waits(form: Form, event: PanelEvent) -> bool:
