@@ -18,17 +18,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final, cast
 
-from bridge.g90.wire.answers import (
+from bridge.g90.wire.answers import AlertFlag, history_data, page_data, switched
+from bridge.g90.wire.commands import (
     GET_ALERT_FLAGS,
     GET_HISTORY,
+    GET_HOST_INFO,
     GET_RELAYS,
+    GET_SENSORS,
+    GET_STATUS,
+    SET_STATUS,
     SWITCH_RELAY,
-    AlertFlag,
-    history_data,
-    page_data,
-    switched,
+    body,
+    local_response,
+    unwrap,
 )
-from bridge.g90.wire.commands import GET_HOST_INFO, GET_SENSORS, GET_STATUS, SET_STATUS, body, local_response, unwrap
 from bridge.g90.wire.constants import AlertType, ArmCode, NoticeKind, SensorCode, SensorType, Source, StateCode
 from bridge.g90.wire.events import Alert, Form, Notice, Report
 from bridge.g90.wire.frames import FrameBuffer, MessageError

@@ -34,8 +34,8 @@ from bridge.g90.state.model import (
 )
 from bridge.g90.state.reducer import reduce
 from bridge.g90.state.storage import from_json, to_json
-from bridge.g90.wire.answers import GET_HISTORY, GET_RELAYS, history_record
-from bridge.g90.wire.commands import PanelCommandError, answer_data, unwrap
+from bridge.g90.wire.answers import history_record
+from bridge.g90.wire.commands import GET_HISTORY, GET_RELAYS, PanelCommandError, answer_data, unwrap
 from bridge.g90.wire.events import Alert, EventType, Notice
 from bridge.g90.wire.frames import FrameBuffer, FrameError, MessageError
 from bridge.g90.wire.messages import CommandResponse, Discovery, Hello, parse_from_cloud

@@ -19,8 +19,8 @@ from bridge.g90.simulator import SimulatedSensor
 from bridge.g90.state import effects, plan
 from bridge.g90.state.model import Commanded
 from bridge.g90.state.plan import Reads
-from bridge.g90.wire.answers import GET_ALERT_FLAGS, GET_HISTORY, GET_RELAYS, AlertFlag
-from bridge.g90.wire.commands import GET_HOST_INFO, GET_SENSORS, GET_STATUS
+from bridge.g90.wire.answers import AlertFlag
+from bridge.g90.wire.commands import GET_ALERT_FLAGS, GET_HISTORY, GET_HOST_INFO, GET_RELAYS, GET_SENSORS, GET_STATUS
 from bridge.g90.wire.constants import AlertType, ArmCode, NoticeKind, SensorCode, SensorType, Source
 from bridge.g90.wire.events import Alert, Form, Notice
 from bridge.g90.wire.messages import build_report

@@ -132,8 +132,9 @@ def effects(
 
 def passed(state: PanelState, steady: float) -> PanelState:
     """Return `state` with the sensors off whose time is over."""
-    over = {i: evolve(s, on=False, off_at=None) for i, s in state.sensors.items() if _is_over(s, steady)}
-    return evolve(state, sensors={**state.sensors, **over}) if over else state
+    ending = {i: s for i, s in state.sensors.items() if s.off_at is not None and s.off_at <= steady}
+    off = {index: evolve(sensor, on=False, off_at=None) for index, sensor in ending.items()}
+    return evolve(state, sensors={**state.sensors, **off}) if off else state
 
 
 def taken(state: PanelState, message: Input, now: Now) -> PanelState:
@@ -231,10 +232,6 @@ def _relay(state: PanelState, record: SensorRecord, channel: int, name: str) -> 
     relay = Relay(index=record.index, channel=channel, name=name, type=record.type)
     known = state.relays.get(relay.number)
     return replace(relay, on=known.on) if known else relay
-
-
-def _is_over(sensor: Sensor, steady: float) -> bool:
-    return sensor.off_at is not None and sensor.off_at <= steady
 
 
 def _cleared(flag: bool | None) -> bool | None:  # noqa: FBT001 - a state

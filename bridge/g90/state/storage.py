@@ -6,9 +6,8 @@ Only the wall clock continues over a restart. If it was set back meanwhile, no t
 from __future__ import annotations
 
 import math
-from collections import defaultdict
 from collections.abc import Callable, Mapping
-from dataclasses import fields, replace
+from dataclasses import fields
 from datetime import datetime
 from functools import lru_cache
 from operator import attrgetter
@@ -26,15 +25,16 @@ from bridge.g90.state.model import (
     Relay,
     Sensor,
     Signature,
-    evolve,
 )
 from bridge.g90.wire.commands import HostInfo
+from bridge.g90.wire.constants import type_name
 from bridge.g90.wire.events import EventType, Form, PanelEvent
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
-_OLD_FAMILIES: Final = {"alarm": EventType.ALARM, "activity": EventType.SENSOR_ACTIVITY}
+_OLD_FAMILIES: Final = {"activity": EventType.SENSOR_ACTIVITY.value}
+"""Of the first version, where they are not named like an event."""
 _P = TypeVar("_P", Link, Hardware, Partition)
 _NOT_STORED: Final = frozenset({"upstream_connected", "actor", "moved"})
 _PLAIN: Final = ("guid", "name", "clock_offset")
@@ -62,7 +62,7 @@ def to_json(state: PanelState, now: Now) -> dict[str, object]:
 def from_json(stored: Mapping[str, Any], now: Now) -> PanelState:
     """Return the state that `to_json` gave, or an earlier version; raise `DamagedError` for anything else."""
     try:
-        return _earlier_version(stored, now) if "told" in stored else _state(stored, now)
+        return _state(_upgraded(stored, now) if "told" in stored else stored, now)
     except (LookupError, TypeError, ValueError, AttributeError) as error:
         raise DamagedError(f"a stored panel state cannot be read: {error}") from error
 
@@ -150,58 +150,44 @@ def _read_event(stored: Mapping[str, Any]) -> PanelEvent:
     return PanelEvent(**{**stored, **read})
 
 
-def _earlier_version(stored: Mapping[str, Any], now: Now) -> PanelState:
-    """Return a state of the first version, which had no history and no relays. Pending events are due now."""
-    held = [_read_event(told["held"]) for told in stored["told"] if told["held"]]
+def _upgraded(stored: Mapping[str, Any], now: Now) -> dict[str, Any]:
+    """Return a state of the first version in today's form; it had no history and no relays. What waited is due now."""
+    types = {sensor["index"]: type_name(sensor["type"]) for sensor in stored["sensors"]}
+    held = [told["held"] for told in stored["told"] if told["held"]]
     if stored["alarm_due"]:
-        held.append(PanelEvent(guid=stored["guid"], type=EventType.ALARM, at=now.wall, source="panel"))
-    sensors = {sensor["index"]: _old_sensor(sensor, now) for sensor in stored["sensors"]}
-    entries = [_old_entry(told, stored["guid"], now) for told in stored["told"] if not told["held"]]
-    typed = [_typed(entry, sensors) for entry in entries]
-    waiting = [Entry(slot_of(e), e, {}, now.steady, alarms=True, due=now.steady) for e in held]
-    signals = (stored[name] for name in ("battery_mv", "gsm_signal", "wifi_signal"))
-    known = defaultdict(lambda: None, stored)
-    hardware = _read_part(Hardware, known)
-    return PanelState(
-        guid=stored["guid"],
-        name=stored.get("name"),
-        link=_read_part(Link, known),
-        hardware=evolve(hardware, info=HostInfo(stored["guid"], hardware.product or "", "", *signals)),
-        partition=_read_part(Partition, known),
-        contact=_time(stored["last_seen"]),
-        sensors=sensors,
-        ledger=_ledger((*typed, *waiting)),
-        due=now.steady,
-    )
+        held.append({"guid": stored["guid"], "type": "alarm", "at": now.wall.isoformat(), "source": "panel"})
+    known = [_upgraded_entry(told, stored["guid"], types, now) for told in stored["told"] if not told["held"]]
+    waiting = [{"event": event, "forms": {}, "heard": 0, "alarms": True, "due": 0} for event in held]
+    signals = {name: stored[name] for name in ("battery_mv", "gsm_signal", "wifi_signal")}
+    info = {"guid": stored["guid"], "product": stored["product"] or "", "firmware": "", **signals}
+    missing = ("last_read", "alert_flags", "changed_by", "clock_offset", "history_at")
+    return {
+        **dict.fromkeys(missing),
+        **stored,
+        "info": info,
+        "contact": stored["last_seen"],
+        "sensors": [{**s, "off_at": 0 if s["off_at"] else None, "open_since": None} for s in stored["sensors"]],
+        "relays": (),
+        "ledger": (*known, *waiting),
+        "history": (),
+        "stored_at": now.wall.isoformat(),
+    }
 
 
-def _old_sensor(stored: Mapping[str, Any], now: Now) -> Sensor:
-    off_at = now.steady if stored["off_at"] else None
-    return Sensor(**{**stored, "off_at": off_at, "last_activity": _time(stored["last_activity"])})
-
-
-def _old_entry(told: Mapping[str, Any], guid: str, now: Now) -> Entry:
+def _upgraded_entry(told: Mapping[str, Any], guid: str, types: Mapping[int, str | None], now: Now) -> dict[str, Any]:
+    """Return an entry with its sensor's type, which was reported with it: a later form says nothing more."""
     family, _, action = told["slot"].split(":", 2)
-    kind = _OLD_FAMILIES.get(family) or EventType(family)
-    received = datetime.fromisoformat(told["received"])
-    times = told.get("times") or [told["panel_time"]] * len(told["forms"])
-    event = PanelEvent(
-        guid=guid,
-        type=kind,
-        at=received,
-        sensor=told["sensor"],
-        action=action or None,
-        panel_time=told["panel_time"],
-    )
-    heard = now.steady - max((now.wall - received).total_seconds(), 0.0)
-    forms = {Form(form): time for form, time in zip(told["forms"], times, strict=True)}
-    return Entry(slot_of(event), event, forms, heard, alarms=family == "alarm", time=told["panel_time"])
-
-
-def _typed(entry: Entry, sensors: Mapping[int, Sensor]) -> Entry:
-    """Return `entry` with its sensor's type, which was reported with it: a later form says nothing more."""
-    sensor = None if entry.event.sensor is None else sensors.get(entry.event.sensor)
-    return replace(entry, event=replace(entry.event, sensor_type=sensor.type_name)) if sensor else entry
+    sensor, time, at = told["sensor"], told["panel_time"], told["received"]
+    event = {"guid": guid, "type": _OLD_FAMILIES.get(family, family), "at": at, "sensor": sensor, "panel_time": time}
+    event |= {"sensor_type": types.get(sensor), "action": action or None}
+    times = told.get("times") or [time] * len(told["forms"])
+    return {
+        "event": event,
+        "forms": dict(zip(told["forms"], times, strict=True)),
+        "heard": -max((now.wall - datetime.fromisoformat(at)).total_seconds(), 0.0),
+        "alarms": family == "alarm",
+        "due": None,
+    }
 
 
 def _fields(value: DataclassInstance) -> dict[str, Any]:

@@ -37,9 +37,9 @@ def parse_status(payload: bytes) -> Alert:
     if kind not in _ALERT_TYPES:
         raise MessageError(f"a status change of unknown type {kind}")
     if kind == _STATE_CHANGE:
-        return Alert(form=_AS_STATUS, type=kind, event=event, time=_moment(time))
+        return Alert(form=_AS_STATUS, type=kind, event=event, time=moment(time))
     source, sensor_type = (origin, None) if kind == _ACTIVITY else (None, origin)
-    return Alert(_AS_STATUS, kind, event, state, source, sensor_type, _name(name), None, _moment(time))
+    return Alert(_AS_STATUS, kind, event, state, source, sensor_type, _name(name), None, moment(time))
 
 
 def build_status(alert: Alert) -> bytes:
@@ -114,7 +114,7 @@ def _alert(numbers: tuple[int, int, int, int], name: object, guid: object, time:
     kind, event, source, state = numbers
     if not (isinstance(name, str) and isinstance(guid, str)):
         raise MessageError(f"an alert with the name {clean(name)} and the GUID {clean(guid)}")
-    return Alert(_AS_ALERT, kind, _index(event), state, source, None, clean(name), guid or None, _moment(time))
+    return Alert(_AS_ALERT, kind, _index(event), state, source, None, clean(name), guid or None, moment(time))
 
 
 def _index(number: int) -> int:
@@ -123,7 +123,7 @@ def _index(number: int) -> int:
     return number
 
 
-def _moment(time: int) -> int | None:
+def moment(time: int) -> int | None:
     """Return a Unix time, None if it is out of range."""
     return time if 0 < time < 1 << 32 else None
 
