@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from types import MappingProxyType
 from typing import Any, Final, TypeVar
 
 from bridge.common.values import value
@@ -18,7 +17,6 @@ from bridge.g90.wire.events import Alert, EventType, Notice, PanelEvent
 T = TypeVar("T")
 Signature = tuple[int, int, int | None, int, int | None]
 """A record of the history without its name, which may change: type, event, source, state, time."""
-NOTHING: Final[Mapping[Any, Any]] = MappingProxyType({})
 
 
 @value(frozen=True, slots=True)

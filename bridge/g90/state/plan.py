@@ -15,8 +15,6 @@ from dataclasses import dataclass, field, replace
 from enum import IntEnum, StrEnum
 from typing import Final
 
-from bridge.g90.state.model import NOTHING
-
 HELLO_S: Final = 10.0
 """A connection that flaps is read no more often."""
 ALONE_S: Final = 10.0
@@ -55,9 +53,9 @@ class Plan:
     reads: Reads
     poll: float = 60.0
     """Seconds between two readings of the status at rest."""
-    due: Mapping[Query, float] = field(default_factory=lambda: NOTHING)
-    asked: Mapping[Query, float] = field(default_factory=lambda: NOTHING)
-    failures: Mapping[Query, int] = field(default_factory=lambda: NOTHING)
+    due: Mapping[Query, float] = field(default_factory=dict)
+    asked: Mapping[Query, float] = field(default_factory=dict)
+    failures: Mapping[Query, int] = field(default_factory=dict)
     """In a row."""
 
     @property

@@ -51,7 +51,7 @@ def to_json(state: PanelState, now: Now) -> dict[str, object]:
         **_part(state.partition),
         "contact": _text(state.contact),
         "sensors": [_sensor(sensor, left) for sensor in state.sensors.values()],
-        "relays": [_fields(relay) for relay in state.relays.values()],
+        "relays": [_part(relay) for relay in state.relays.values()],
         "ledger": [_entry(entry, left) for entry in state.ledger],
         "history": [list(record) for record in state.history.records],
         "history_at": _text(state.history.read_at),
@@ -91,12 +91,14 @@ def _state(stored: Mapping[str, Any], now: Now) -> PanelState:
     )
 
 
-def _part(part: Link | Hardware | Partition) -> dict[str, object]:
-    return {name: _plain(each) for name, each in _fields(part).items() if name not in _NOT_STORED}
+def _part(value: DataclassInstance) -> dict[str, object]:
+    """Return the fields that are stored; `asdict` copies times and zones."""
+    names, read = _accessors(type(value))
+    return {name: _plain(each) for name, each in zip(names, read(value), strict=True)}
 
 
 def _plain(field: object) -> object:
-    return _text(field) if isinstance(field, datetime) else _fields(field) if isinstance(field, HostInfo) else field
+    return _text(field) if isinstance(field, datetime) else _part(field) if isinstance(field, HostInfo) else field
 
 
 def _read_part(kind: type[_P], stored: Mapping[str, Any]) -> _P:
@@ -106,8 +108,7 @@ def _read_part(kind: type[_P], stored: Mapping[str, Any]) -> _P:
 
 
 def _sensor(sensor: Sensor, left: Callable[[float | None], float | None]) -> dict[str, object]:
-    changed = {"off_at": left(sensor.off_at), "open_since": left(sensor.open_since)}
-    return _fields(sensor) | changed | {"last_activity": _text(sensor.last_activity)}
+    return _part(sensor) | {"off_at": left(sensor.off_at), "open_since": left(sensor.open_since)}
 
 
 def _read_sensor(stored: Mapping[str, Any], moment: Callable[[float | None], float | None]) -> Sensor:
@@ -118,7 +119,7 @@ def _read_sensor(stored: Mapping[str, Any], moment: Callable[[float | None], flo
 
 def _entry(entry: Entry, left: Callable[[float | None], float | None]) -> dict[str, object]:
     return {
-        "event": _event(entry.event),
+        "event": _part(entry.event),
         "forms": dict(entry.forms),
         "heard": left(entry.heard),
         "alarms": entry.alarms,
@@ -138,10 +139,6 @@ def _read_entry(stored: Mapping[str, Any], moment: Callable[[float | None], floa
 def _ledger(entries: tuple[Entry, ...]) -> Ledger:
     untimed = max((entry.heard for entry in entries if entry.time is None), default=-math.inf)
     return Ledger(entries, max((entry.time or 0 for entry in entries), default=0), untimed)
-
-
-def _event(event: PanelEvent) -> dict[str, object]:
-    return _fields(event) | {"at": event.at.isoformat()}
 
 
 def _read_event(stored: Mapping[str, Any]) -> PanelEvent:
@@ -190,15 +187,9 @@ def _upgraded_entry(told: Mapping[str, Any], guid: str, types: Mapping[int, str 
     }
 
 
-def _fields(value: DataclassInstance) -> dict[str, Any]:
-    """Return the fields as they are; `asdict` copies times and zones."""
-    names, read = _accessors(type(value))
-    return dict(zip(names, read(value), strict=True))
-
-
 @lru_cache
 def _accessors(kind: type[DataclassInstance]) -> tuple[tuple[str, ...], attrgetter[tuple[Any, ...]]]:
-    names = tuple(field.name for field in fields(kind))
+    names = tuple(field.name for field in fields(kind) if field.name not in _NOT_STORED)
     return names, attrgetter(*names)
 
 
