@@ -187,6 +187,19 @@ def test_alarmed_without_a_reason() -> None:
 # What inputs change
 
 
+def test_an_input_replaces_only_the_values_that_it_changes() -> None:
+    def same(seconds: float, message: Input) -> set[str]:
+        state = after((seconds, message))
+        names = ("link", "hardware", "partition", "sensors", "relays", "history")
+        return {name for name in names if getattr(state, name) is getattr(LISTED, name)}
+
+    assert same(0, activity(STATUS, 1, 1)) == {"link", "hardware", "partition", "relays", "history"}
+    assert same(0, smoke(STATUS)) == {"link", "hardware", "relays", "history"}
+    assert same(0, alert(STATUS, C, 1)) == {"link", "partition", "sensors", "relays", "history"}
+    assert same(0, Heard("192.0.2.1")) == {"hardware", "partition", "sensors", "relays", "history"}
+    assert same(0, read(0)) == {"link", "hardware", "partition", "sensors", "relays"}
+
+
 def test_fields_of_the_panel() -> None:
     changes = {1: {"ac_power": False}, 2: {"ac_power": True, "battery_low": False}, 6: {"battery_low": True}}
     for code, wanted in (changes | {7: {"wifi": True}, 8: {"wifi": False}}).items():
