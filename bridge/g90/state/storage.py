@@ -148,7 +148,10 @@ def _read_event(stored: Mapping[str, Any]) -> PanelEvent:
 
 
 def _upgraded(stored: Mapping[str, Any], now: Now) -> dict[str, Any]:
-    """Return a state of the first version in today's form; it had no history and no relays. What waited is due now."""
+    """Return a state of the first version, which had no history and no relays, in today's form.
+
+    What waited is due now.
+    """
     types = {sensor["index"]: type_name(sensor["type"]) for sensor in stored["sensors"]}
     held = [told["held"] for told in stored["told"] if told["held"]]
     if stored["alarm_due"]:
