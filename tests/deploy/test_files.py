@@ -8,7 +8,7 @@ import re
 import shutil
 import subprocess
 import tomllib
-from importlib.metadata import PackageNotFoundError, requires
+from importlib.metadata import requires
 from pathlib import Path
 from typing import Any
 
@@ -48,15 +48,8 @@ def needed(requirements: list[str], extra: str = "") -> dict[str, Requirement]:
             name = canonicalize_name(requirement.name)
             found[name] = requirement
             for inner in requirement.extras or {""}:
-                found = needed(inner_of(name), inner) | found
+                found = needed(requires(name) or [], inner) | found
     return found
-
-
-def inner_of(name: str) -> list[str]:
-    try:
-        return requires(name) or []
-    except PackageNotFoundError:  # such as setuptools, which only builds; it needs nothing
-        return []
 
 
 @pytest.mark.parametrize(
