@@ -289,8 +289,9 @@ def test_the_first_configuration_loads(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.setenv("SOSBRIDGE_SECRETS_DIR", str(secrets))
     settings = load(site / "config/sosbridge.toml")
     assert settings.mqtt.host in SERVICES
-    assert settings.transmitters[0].receiver == "receiver:19000"
-    assert "receiver" in SERVICES
+    home = settings.transmitters[0]
+    assert (home.receiver, home.secondary_receiver) == ("receiver:19000", "receiver:19001")
+    assert SERVICES["receiver"]["command"][:3] == ["simulate", "receiver", "--pair"]
     assert settings.store.path == Path("/data/sosbridge.db")
     assert not any("no rule forwards" in line for line in settings.warnings)
 
