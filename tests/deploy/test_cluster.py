@@ -19,6 +19,7 @@ import psycopg
 import pytest
 import yaml
 from deploy.kit import DEPLOY, TOP, prepared, run
+from support.brokers import free_port
 from support.postgres import PostgresServer, _user, programs
 
 from bridge.cli.parser import parser
@@ -28,7 +29,8 @@ CLUSTER = DEPLOY / "cluster"
 README = (CLUSTER / "README.md").read_text("utf-8")
 BLOCKS = [re.sub(r"^   ", "", block, flags=re.MULTILINE) for block in re.findall(r"```sh\n(.*?)```", README, re.DOTALL)]
 ONE_MACHINE = README[README.index("## Try it on one machine") : README.index("## With Docker")]
-TRIED = re.findall(r"```sh\n(.*?)```", ONE_MACHINE, re.DOTALL)
+TRIED = "".join(re.findall(r"```sh\n(.*?)```", ONE_MACHINE, re.DOTALL))
+PORTS = {"11883", "15432", "15433", "19010"}
 COMPOSE = yaml.safe_load((CLUSTER / "compose.yaml").read_text())
 SITE = "${SOSBRIDGE_SITE:-./site}"
 
@@ -83,6 +85,14 @@ def test_a_block_is_good_shell_and_its_commands_parse(block: str) -> None:
         parser().parse_args(words)
 
 
+def on_free_ports(commands: str) -> str:
+    """Return the commands with other ports: those that they name may be in use here."""
+    assert set(re.findall(r"\b1\d{4}\b", commands)) == PORTS
+    for port in PORTS:
+        commands = commands.replace(port, str(free_port()))
+    return commands
+
+
 def test_two_nodes_and_a_killed_one_on_one_machine(folder: Path, programs_folder: Path) -> None:
     """Each alarm arrives once: before the owner is killed, after that, and after the database's primary is."""
     _not_root(programs_folder, "initdb", "pg_ctl", "pg_basebackup")
@@ -90,7 +100,7 @@ def test_two_nodes_and_a_killed_one_on_one_machine(folder: Path, programs_folder
     environment = {"PATH": f"{programs_folder}:{os.environ['PATH']}", "HOME": str(folder)}
     with (folder / "said.log").open("wb") as said_file:
         shell = subprocess.Popen(
-            ["bash", "-e", "-u", "-o", "pipefail", "-c", "umask 022\n" + "".join(TRIED)],
+            ["bash", "-e", "-u", "-o", "pipefail", "-c", "umask 022\n" + on_free_ports(TRIED)],
             cwd=folder, env=environment, stdout=said_file, stderr=said_file, start_new_session=True,
         )  # fmt: skip
         try:
