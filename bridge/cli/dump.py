@@ -66,7 +66,9 @@ async def write(args: argparse.Namespace) -> int:
         except BridgeError as error:
             parts["store"] = [str(error)]
     parts["log"] = parts.pop("log") or await asyncio.to_thread(_journal)  # the longest comes last
-    text = "\n".join([_HEAD.format(now=f"{now:%Y-%m-%d %H:%M:%S %z}"), *_sections(parts)])
+    text = _HEAD.format(now=f"{now:%Y-%m-%d %H:%M:%S %z}")
+    for title, lines in parts.items():
+        text += "\n".join([f"\n== {title} ==", *lines, ""])
     for secret in await _secrets(settings):
         text = secret.mask(text)
     if args.file == "-":
@@ -78,11 +80,6 @@ async def write(args: argparse.Namespace) -> int:
         raise BridgeError(f"{path}: {error.strerror}") from None
     print(f"wrote {path}; read it before you publish it")
     return 0
-
-
-def _sections(parts: dict[str, list[str]]) -> Iterator[str]:
-    for title, lines in parts.items():
-        yield "\n".join([f"== {title} ==", *lines, ""])
 
 
 def _versions() -> list[str]:
