@@ -8,10 +8,11 @@ from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 from bridge.common.clock import Cutoff
-from bridge.common.models import ActiveAlarm, Request
-from bridge.store.database import Store
+from bridge.common.models import Request
+from bridge.store.database import Db, Store
 from bridge.store.records import (
     Counts,
+    LineStatus,
     PendingResult,
     Queued,
     read_active,
@@ -54,23 +55,24 @@ class OutboxReader:
         row = await self._store.read(lambda db: db.execute("SELECT value FROM fact WHERE name = ?", (name,)).fetchone())
         return str(row["value"]) if row else None
 
-    async def counts(self, transmitter: str) -> Counts:
-        sql = (
-            "SELECT state, count(*) AS n, min(accepted_at) AS oldest,"
-            " count(*) FILTER (WHERE unauthorized = 1) AS unauthorized,"
-            " count(*) FILTER (WHERE undelivered > 0) AS undelivered"
-            " FROM command WHERE transmitter = ? AND request IN ('alarm', 'restore') GROUP BY state"
+    async def status(self, transmitter: str) -> LineStatus:
+        sql = "SELECT * FROM active WHERE transmitter = ? ORDER BY since, event_code, section, detector, area"
+        counted = (
+            "SELECT count(*) FILTER (WHERE state = 'pending') AS pending,"
+            " min(accepted_at) FILTER (WHERE state = 'pending') AS oldest,"
+            " count(*) FILTER (WHERE state = 'rejected') AS rejected,"
+            " count(*) FILTER (WHERE state = 'pending' AND unauthorized = 1) AS unauthorized,"
+            " count(*) FILTER (WHERE state = 'pending' AND undelivered > 0) AS undelivered"
+            " FROM command WHERE transmitter = ? AND request IN ('alarm', 'restore')"
         )
-        rows = await self._store.read(lambda db: db.execute(sql, (transmitter,)).fetchall())
-        by_state = {row["state"]: row for row in rows}
-        pending, rejected = by_state.get("pending"), by_state.get("rejected")
-        return Counts(
-            pending=pending["n"] if pending else 0,
-            oldest_at=read_time(pending["oldest"]) if pending else None,
-            rejected=rejected["n"] if rejected else 0,
-            unauthorized=pending["unauthorized"] if pending else 0,
-            undelivered=pending["undelivered"] if pending else 0,
-        )
+
+        def work(db: Db) -> LineStatus:
+            active = [read_active(row) for row in db.execute(sql, (transmitter,))]
+            found = dict(db.execute(counted, (transmitter,)).fetchone())
+            oldest = found.pop("oldest")
+            return LineStatus(active, Counts(**found, oldest_at=None if oldest is None else read_time(oldest)))
+
+        return await self._store.read(work)
 
     async def totals(self, transmitters: Collection[str]) -> Counter[str]:
         """Return how many alarms of these transmitters there are, by state."""
@@ -82,10 +84,6 @@ class OutboxReader:
         for row in await self._store.read(lambda db: db.execute(sql).fetchall()):
             found[row["state"]] += row["n"] if row["transmitter"] in transmitters else 0
         return found
-
-    async def active(self, transmitter: str) -> list[ActiveAlarm]:
-        sql = "SELECT * FROM active WHERE transmitter = ? ORDER BY since, event_code, section, detector, area"
-        return await self._store.read(lambda db: [read_active(row) for row in db.execute(sql, (transmitter,))])
 
     async def owed_results(self, but: Collection[int] = ()) -> list[PendingResult]:
         """Return the unpublished results without those numbered `but`, in order, at most 500."""

@@ -54,6 +54,8 @@ class Publisher:
         """The results that were handed over, until the store has them as published."""
         self._waiting_results = 0
         """Those in `_outgoing`."""
+        self._results_due = False
+        """Whether more may be owed once the broker has those."""
         self._sent_undelivered: set[int] = set()
         """Commands whose `undelivered` event is in `_outgoing`, or was, and is not noted on disk yet."""
         self._troubled: set[str] = set()
@@ -178,7 +180,8 @@ class Publisher:
             await self._outbox.wakes.any.wait()
             self._changed |= self._outbox.wakes.take() & self._topics.transmitters.keys()
             await asyncio.sleep(_AFTER_STORED_S)
-            self._work.set()
+            if self._changed:  # else what was stored has ended meanwhile, and that is published
+                self._work.set()
 
     async def _round(self) -> None:
         names, self._changed = self._changed, set()
@@ -195,8 +198,7 @@ class Publisher:
             raise
 
     async def _refresh(self, name: str) -> None:
-        active = await self._outbox.active(name)
-        counts = await self._outbox.counts(name)
+        active, counts = await self._outbox.status(name)
         if counts.undelivered or counts.rejected:
             self._troubled.add(name)
         else:
@@ -214,8 +216,10 @@ class Publisher:
 
     async def _publish_results(self) -> None:
         if self._waiting_results:
+            self._results_due = True
             return
         portion = await self._outbox.owed_results(self._sent_results)
+        self._results_due = len(portion) > 1  # a portion of one is all that there was
         for result in portion:
             self._sent_results.add(result.id)
             if result.transmitter not in self._topics.transmitters:
@@ -247,7 +251,7 @@ class Publisher:
     def _result_published(self, result: PendingResult) -> None:
         self._published.append(result)
         self._waiting_results -= 1
-        if not self._waiting_results:
+        if self._results_due and not self._waiting_results:
             self._work.set()
 
     async def _publish_undelivered(self) -> None:
@@ -273,13 +277,13 @@ class Publisher:
     async def flush(self) -> None:
         """Note on disk what MQTT has."""
         with tolerated(log):
-            if published := list(self._published):
-                await self._outbox.published(published)
-                self._sent_results.difference_update(result.id for result in published)
-                del self._published[: len(published)]
-            while self._published_undelivered:
-                await self._outbox.told_undelivered(self._published_undelivered[0])
-                del self._published_undelivered[0]
+            results, undelivered = list(self._published), list(self._published_undelivered)
+            if results or undelivered:
+                await self._outbox.published(results, undelivered)
+                self._sent_results.difference_update(result.id for result in results)
+                del self._published[: len(results)]
+                del self._published_undelivered[: len(undelivered)]
+            if undelivered:
                 self._work.set()  # for the next portion
 
 

@@ -89,9 +89,9 @@ def test_what_is_delivered_changes_the_active_alarms(
         await _complete(outbox, restore, outcome)
 
     async def then(outbox: Outbox) -> None:
-        identities = {alarm.identity for alarm in await outbox.active(HOME)}
+        identities = {alarm.identity for alarm in (await outbox.status(HOME)).active}
         assert identities == {RAISED[index].identity for index in left}
-        assert await outbox.active("other") == []
+        assert (await outbox.status("other")).active == []
         assert await outbox.list() == []
 
     over_restarts(tmp_path, body, then)
@@ -101,7 +101,7 @@ def test_an_alarm_raised_twice_is_active_since_the_first(tmp_path: Path) -> None
     async def body(outbox: Outbox) -> None:
         await _complete(outbox, command(reference="1"), Outcome.ACCEPTED)
         await _complete(outbox, command(reference="2", at=NOW + timedelta(hours=1)), Outcome.ACCEPTED)
-        assert await outbox.active(HOME) == [ActiveAlarm(AlarmIdentity("BA"), NOW, "1")]
+        assert (await outbox.status(HOME)).active == [ActiveAlarm(AlarmIdentity("BA"), NOW, "1")]
 
     with_outbox(tmp_path, body)
 
@@ -112,7 +112,7 @@ def test_what_is_not_delivered_changes_no_active_alarm(tmp_path: Path, outcome: 
         await _complete(outbox, command(), Outcome.ACCEPTED)
         await _complete(outbox, command(RESTORE), outcome)
         await _complete(outbox, command(code="FA"), outcome)
-        assert [alarm.identity.event_code for alarm in await outbox.active(HOME)] == ["BA"]
+        assert [alarm.identity.event_code for alarm in (await outbox.status(HOME)).active] == ["BA"]
         assert len(await outbox.list()) == (2 if outcome is Outcome.REJECTED else 0)
 
     with_outbox(tmp_path, body)
@@ -129,7 +129,7 @@ def test_a_rejected_alarm_is_set_aside_and_a_rejected_ping_is_not(tmp_path: Path
         assert (aside.state, aside.error, aside.attempts) == ("rejected", "unknown code", 2)
         assert await outbox.pending(HOME) == []
         assert await outbox.older_than(HOME, clock(lambda: NOW + timedelta(days=9)).cutoff(timedelta())) == []
-        assert await outbox.counts(HOME) == Counts(rejected=1)
+        assert (await outbox.status(HOME)).counts == Counts(rejected=1)
 
     over_restarts(tmp_path, body, then)
 
@@ -169,6 +169,6 @@ def test_a_result_cannot_be_owed_without_its_command_having_ended(tmp_path: Path
             with pytest.raises(Exception, match=r"no such table: history|relation \"history\" does not exist"):
                 await outbox.complete(queued, result(queued))
             assert await outbox.list() == [queued]
-            assert await outbox.active(HOME) == []
+            assert (await outbox.status(HOME)).active == []
 
     asyncio.run(body())

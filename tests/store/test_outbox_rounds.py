@@ -30,7 +30,7 @@ def test_a_failed_round_is_told_once(tmp_path: Path) -> None:
 
     async def tell(outbox: Outbox) -> None:
         [owed] = await outbox.owed_undelivered([HOME])
-        await outbox.told_undelivered(owed)
+        await outbox.published([], [owed])
         assert await outbox.owed_undelivered([HOME]) == []
 
     async def fail_again(outbox: Outbox) -> None:
@@ -58,17 +58,17 @@ def test_a_refused_password_is_a_result_once(tmp_path: Path) -> None:
     async def then(outbox: Outbox) -> None:
         [owed] = await outbox.owed_results()
         assert json.loads(owed.payload)["outcome"] == "unauthorized"
-        assert await outbox.counts(HOME) == Counts(pending=1, oldest_at=NOW, unauthorized=1, undelivered=1)
+        assert (await outbox.status(HOME)).counts == Counts(pending=1, oldest_at=NOW, unauthorized=1, undelivered=1)
         [queued] = await outbox.list()
         await outbox.failed(queued, attempts=1, error="no route")
-        assert (await outbox.counts(HOME)).unauthorized == 0
+        assert (await outbox.status(HOME)).counts.unauthorized == 0
 
     with_outbox(tmp_path, then)
 
 
 def test_counts_are_of_alarms_and_restores_of_one_transmitter(tmp_path: Path) -> None:
     async def body(outbox: Outbox) -> None:
-        assert await outbox.counts(HOME) == Counts()
+        assert (await outbox.status(HOME)).counts == Counts()
         _, _, rejected, *_ = await put(
             outbox,
             command(at=LATER),
@@ -78,7 +78,7 @@ def test_counts_are_of_alarms_and_restores_of_one_transmitter(tmp_path: Path) ->
             command(transmitter="other", at=NOW - timedelta(hours=2)),
         )
         await outbox.complete(rejected, result(rejected, Outcome.REJECTED))
-        assert await outbox.counts(HOME) == Counts(pending=2, oldest_at=NOW, rejected=1)
+        assert (await outbox.status(HOME)).counts == Counts(pending=2, oldest_at=NOW, rejected=1)
 
     with_outbox(tmp_path, body)
 
@@ -109,7 +109,7 @@ def test_retry_puts_a_rejected_command_back_as_new(tmp_path: Path) -> None:
         assert not found.undelivered
         assert not found.unauthorized
         assert await outbox.owed_undelivered([HOME]) == []
-        assert await outbox.counts(HOME) == Counts(pending=1, oldest_at=LATER)
+        assert (await outbox.status(HOME)).counts == Counts(pending=1, oldest_at=LATER)
 
     with_outbox(tmp_path, reject)
     with_outbox(tmp_path, then)

@@ -73,7 +73,7 @@ def test_a_full_disk_loses_nothing_and_is_written_later(tmp_path: Path) -> None:
             owed = await outbox.owed_results()
             assert [each.command_id for each in owed] == [old.id, taken[0].id]
             await outbox.published(owed)
-            assert (await outbox.counts(HOME)).pending == 59
+            assert (await outbox.status(HOME)).counts.pending == 59
             assert on_disk(tmp_path, "SELECT event_code FROM command") == [("OLD",)]
             await set_limit(store, ROOMY)
             await until(lambda: outbox.failure is None)
@@ -159,7 +159,7 @@ def test_a_store_that_another_program_locks_is_written_when_it_is_free(
                 await outbox.complete(queued, result(queued, Outcome.ACCEPTED))
                 other.execute("COMMIT")
             await until(lambda: outbox.failure is None)
-            assert len(await outbox.active(HOME)) == 1
+            assert len((await outbox.status(HOME)).active) == 1
 
     asyncio.run(body())
 
@@ -225,7 +225,7 @@ def test_a_start_on_a_full_disk_sends_what_waits(small_disk: Path, *, unclean: b
             assert outbox.failure is None
             found = [queued.command.identity.event_code for queued in await outbox.pending(HOME)]
             assert found == ["FA", "BA"]
-            assert len(await outbox.active(HOME)) == 1
+            assert len((await outbox.status(HOME)).active) == 1
 
     asyncio.run(body())
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -15,13 +15,13 @@ from unittest.mock import Mock
 import pytest
 
 from bridge.common.errors import StoreError
-from bridge.common.models import ActiveAlarm, Command, PreparedAlarm, Request
+from bridge.common.models import Command, PreparedAlarm, Request
 from bridge.common.problems import Kind, Problems
 from bridge.mqtt.outgoing import Outgoing
 from bridge.record.recorder import Recorder
 from bridge.store.arrivals import Wakes
 from bridge.store.outbox import Outbox
-from bridge.store.records import Counts, PendingResult, Queued, State
+from bridge.store.records import Counts, LineStatus, PendingResult, Queued, State
 from bridge.transmitters.publisher import Publisher
 from bridge.transmitters.routes import Route, Routes
 from bridge.transmitters.topics import Reach, Topics
@@ -57,12 +57,9 @@ class Owing:
         self.noted.set()
         self._portion = portion
 
-    async def active(self, _: str) -> list[ActiveAlarm]:
-        return []
-
-    async def counts(self, _: str) -> Counts:
+    async def status(self, _: str) -> LineStatus:
         self.looks += 1
-        return self.counted
+        return LineStatus([], self.counted)
 
     async def unconfigured(self, _: object) -> dict[str, int]:
         return self.stray
@@ -79,14 +76,13 @@ class Owing:
         self.searches += 1
         return self.undelivered[: self._portion]
 
-    async def told_undelivered(self, queued: Queued) -> None:
+    async def published(self, results: object, undelivered: Sequence[Queued]) -> None:
+        del results
         await self.noted.wait()
         if self.failures:
             self.failures -= 1
             raise StoreError("the disk is full")
-        self.undelivered.remove(queued)
-
-    async def published(self, results: object) -> None: ...
+        self.undelivered = [each for each in self.undelivered if each not in undelivered]
 
 
 class Broker(Outgoing):
