@@ -103,6 +103,14 @@ class LineStatus(NamedTuple):
     counts: Counts
 
 
+class ToPublish(NamedTuple):
+    """What the publisher reads at once."""
+
+    results: list[PendingResult]
+    lines: dict[str, LineStatus]
+    """By transmitter."""
+
+
 def count_pending(db: Db) -> int:
     return int(db.execute("SELECT count(*) AS n FROM command WHERE state = 'pending'").fetchone()["n"])
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from functools import partial
@@ -20,7 +21,7 @@ from bridge.common.text import clean, counted, timestamp
 from bridge.mqtt.outgoing import Outgoing
 from bridge.record.recorder import Recorder
 from bridge.store.outbox import Outbox
-from bridge.store.records import Counts, PendingResult, Queued
+from bridge.store.records import Counts, LineStatus, PendingResult, Queued
 from bridge.transmitters.reachability import Reachability
 from bridge.transmitters.routes import Routes
 from bridge.transmitters.topics import Topics, active_payload, alarm_state
@@ -32,6 +33,8 @@ _GATHER_S = 0.5
 _RETRY_S = 5.0
 _AFTER_STORED_S = 0.03
 """What was stored just now is sent before the states that count it are read and published."""
+_LINES_AT_ONCE = 50
+"""Transmitters that are read at once: alarms wait for it."""
 _HEARTBEAT_EACH_S = 600.0
 _LAST_TESTS = 32
 """Enough for the last one of each route."""
@@ -68,6 +71,8 @@ class Publisher:
         """Whether alarms wait for transmitters that are not configured; none are added while the bridge runs."""
         self._published: list[PendingResult] = []
         self._published_undelivered: list[Queued] = []
+        self._unnoted = asyncio.Event()
+        """Set while the store does not know of all that is published."""
 
     # For the transmitters and the command handler
 
@@ -151,7 +156,7 @@ class Publisher:
                     self._outgoing.state(self._topics.response(name, requests[0]), payload)
             for fields in await self._outbox.last_results(name, Request.TEST, _LAST_TESTS):
                 self._tested(name, fields)
-            await self._refresh(name)
+            self._refresh(name, await self._outbox.status(name))
 
     async def _look_for_unconfigured(self) -> None:
         """Raise or clear the problem of alarms whose transmitter is not configured any more."""
@@ -184,11 +189,14 @@ class Publisher:
                 self._work.set()
 
     async def _round(self) -> None:
-        names, self._changed = self._changed, set()
+        names = set(itertools.islice(self._changed, _LINES_AT_ONCE))
+        self._changed -= names
+        but, self._results_due = (None, True) if self._waiting_results else (self._sent_results, False)
         try:
-            await self._publish_results()
-            for name in names:
-                await self._refresh(name)
+            results, lines = await self._outbox.to_publish(names, but)
+            self._publish_results(results)
+            for name, status in lines.items():
+                self._refresh(name, status)
             if self._troubled:
                 await self._publish_undelivered()
             if self._unconfigured:
@@ -196,9 +204,11 @@ class Publisher:
         except StoreError:
             self._changed |= names
             raise
+        if self._changed:
+            self._work.set()
 
-    async def _refresh(self, name: str) -> None:
-        active, counts = await self._outbox.status(name)
+    def _refresh(self, name: str, status: LineStatus) -> None:
+        active, counts = status
         if counts.undelivered or counts.rejected:
             self._troubled.add(name)
         else:
@@ -214,16 +224,12 @@ class Publisher:
         for kind, text in _queue_problems(counts).items():
             self._problems.set(kind, text, About(name))
 
-    async def _publish_results(self) -> None:
-        if self._waiting_results:
-            self._results_due = True
-            return
-        portion = await self._outbox.owed_results(self._sent_results)
-        self._results_due = len(portion) > 1  # a portion of one is all that there was
+    def _publish_results(self, portion: Sequence[PendingResult]) -> None:
+        self._results_due |= len(portion) > 1  # a portion of one is all that there was
         for result in portion:
             self._sent_results.add(result.id)
             if result.transmitter not in self._topics.transmitters:
-                self._published.append(result)
+                self._note_result(result)
                 continue
             self._waiting_results += 1
             if result.request in (Request.ALARM, Request.RESTORE):
@@ -249,7 +255,7 @@ class Publisher:
         self._problems.set(Kind.TEST_FAILED, f"the last test alarm failed, {outcome}{error}", about)
 
     def _result_published(self, result: PendingResult) -> None:
-        self._published.append(result)
+        self._note_result(result)
         self._waiting_results -= 1
         if self._results_due and not self._waiting_results:
             self._work.set()
@@ -263,14 +269,23 @@ class Publisher:
             self._sent_undelivered.add(queued.id)
             name, fields = queued.command.transmitter, _undelivered_payload(queued)
             self._alarm_event(name, "undelivered", fields)
-            done = partial(self._published_undelivered.append, queued)
+            done = partial(self._undelivered_published, queued)
             self._outgoing.publish(self._topics.of(name, "undelivered"), json.dumps(fields), done=done)
+
+    def _note_result(self, result: PendingResult) -> None:
+        self._published.append(result)
+        self._unnoted.set()
+
+    def _undelivered_published(self, queued: Queued) -> None:
+        self._published_undelivered.append(queued)
+        self._unnoted.set()
 
     def _alarm_event(self, transmitter: str, kind: object, fields: dict[str, object]) -> None:
         self._outgoing.publish(self._topics.of(transmitter, "event"), json.dumps({"type": kind, **fields}))
 
     async def _note(self) -> None:
         while True:
+            await self._unnoted.wait()
             await asyncio.sleep(_GATHER_S)
             await self.flush()
 
@@ -283,6 +298,8 @@ class Publisher:
                 self._sent_results.difference_update(result.id for result in results)
                 del self._published[: len(results)]
                 del self._published_undelivered[: len(undelivered)]
+            if not (self._published or self._published_undelivered):
+                self._unnoted.clear()
             if undelivered:
                 self._work.set()  # for the next portion
 

@@ -34,7 +34,7 @@ def test_a_full_outbox_refuses_what_is_new_and_says_so(tmp_path: Path) -> None:
         touched = await outbox.add([entry(command(code="PA", reference="9", reply=reply))])
         assert touched == {HOME}
         assert [queued.command.identity.event_code for queued in await outbox.list()] == ["BA", "FA"]
-        [owed] = await outbox.owed_results()
+        [owed] = (await outbox.to_publish()).results
         told = json.loads(owed.payload)
         assert (told["outcome"], told["event_code"], told["reference"]) == ("invalid", "PA", "9")
         assert "full (2 commands)" in told["error"]
@@ -53,7 +53,7 @@ def test_an_invalid_entry_is_a_result_and_no_command(tmp_path: Path) -> None:
         wrong = InvalidEntry(HOME, result(ping, Outcome.INVALID, error="no"), Reply("there"))
         assert await outbox.add([wrong]) == {HOME}
         assert await outbox.list() == [ping]
-        [owed] = await outbox.owed_results()
+        [owed] = (await outbox.to_publish()).results
         assert (owed.request, owed.reply) == (PING, Reply("there"))
 
     with_outbox(tmp_path, body)
@@ -142,15 +142,15 @@ def test_a_result_is_owed_until_it_is_published(tmp_path: Path) -> None:
         await _complete(outbox, command(PING), Outcome.ACCEPTED)
 
     async def publish(outbox: Outbox) -> None:
-        first, second = await outbox.owed_results()
+        first, second = (await outbox.to_publish()).results
         assert json.loads(first.payload)["reference"] == "1"
         assert (first.request, first.reply, second.reply) == (ALARM, reply, None)
-        assert await outbox.owed_results(but={first.id}) == [second]
+        assert (await outbox.to_publish(but={first.id})).results == [second]
         assert await outbox.last_result(HOME, [ALARM, RESTORE]) is None
         await outbox.published([first])
 
     async def then(outbox: Outbox) -> None:
-        [left] = await outbox.owed_results()
+        [left] = (await outbox.to_publish()).results
         assert left.request is PING
         last = await outbox.last_result(HOME, [ALARM, RESTORE])
         assert last

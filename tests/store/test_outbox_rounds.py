@@ -39,7 +39,7 @@ def test_a_failed_round_is_told_once(tmp_path: Path) -> None:
         assert await outbox.owed_undelivered([HOME]) == []
         [queued] = await outbox.list()
         assert (queued.attempts, queued.error, queued.state) == (4, "still none", "pending")
-        assert await outbox.owed_results() == []
+        assert (await outbox.to_publish()).results == []
 
     for step in (fail, tell, fail_again):
         with_outbox(tmp_path, step)
@@ -56,7 +56,7 @@ def test_a_refused_password_is_a_result_once(tmp_path: Path) -> None:
     with_outbox(tmp_path, refuse)
 
     async def then(outbox: Outbox) -> None:
-        [owed] = await outbox.owed_results()
+        [owed] = (await outbox.to_publish()).results
         assert json.loads(owed.payload)["outcome"] == "unauthorized"
         assert (await outbox.status(HOME)).counts == Counts(pending=1, oldest_at=NOW, unauthorized=1, undelivered=1)
         [queued] = await outbox.list()
@@ -137,7 +137,7 @@ def test_prune_drops_what_is_published_and_old(tmp_path: Path) -> None:
         for name, at in (("owed", NOW), ("old", NOW), ("new", NOW + timedelta(days=20))):
             [queued] = await put(outbox, command(reference=name, at=at))
             await outbox.complete(queued, result(queued))
-        await outbox.published((await outbox.owed_results())[1:])
+        await outbox.published((await outbox.to_publish()).results[1:])
         await outbox.prune(NOW + timedelta(days=30))
         assert await left(outbox) == ["owed", "old", "new"]
         await outbox.prune(NOW + timedelta(days=31))
@@ -151,7 +151,7 @@ def test_prune_keeps_no_more_results_than_commands_are_taken(tmp_path: Path) -> 
         for number in range(5):
             [queued] = await put(outbox, command(reference=str(number)))
             await outbox.complete(queued, result(queued))
-        await outbox.published(await outbox.owed_results())
+        await outbox.published((await outbox.to_publish()).results)
         await outbox.prune(NOW)
         count = await outbox._store.read(lambda db: db.execute("SELECT count(*) AS n FROM history").fetchone()["n"])
         assert count == 2

@@ -99,7 +99,7 @@ def test_a_network_path_that_is_cut_is_left(tmp_path: Path, cut: str) -> None:
         assert max(took[1:]) < 0.3
         [found] = {document.receiver for document in each.dialer.sent[-4:]}
         assert found.endswith("over mobile")
-        last = (await each.outbox.owed_results())[-1].fields
+        last = (await each.outbox.to_publish()).results[-1].fields
         assert (last["path"], last["receiver"] in BOTH) == ("mobile", True)
 
     on_bench(tmp_path, body, receivers=BOTH, paths=("fixed", "mobile"))

@@ -94,7 +94,7 @@ class Life:
         await outbox.add(entries)
 
     async def tell(self, outbox: Outbox) -> None:
-        owed = await outbox.owed_results()
+        owed = (await outbox.to_publish()).results
         self.told += [json.loads(each.payload) for each in owed]
         await outbox.published(owed)
 

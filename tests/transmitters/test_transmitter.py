@@ -27,7 +27,7 @@ PING = "PingRequest"
 
 
 async def results(each: Bench) -> list[dict[str, object]]:
-    return [json.loads(owed.payload) for owed in await each.outbox.owed_results()]
+    return [json.loads(owed.payload) for owed in (await each.outbox.to_publish()).results]
 
 
 @pytest.mark.parametrize(
