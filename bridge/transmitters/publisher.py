@@ -69,10 +69,10 @@ class Publisher:
         problems.follow(self._problem_changed)
         self._unconfigured = False
         """Whether alarms wait for transmitters that are not configured; none are added while the bridge runs."""
-        self._published: list[PendingResult] = []
-        self._published_undelivered: list[Queued] = []
+        self._published: list[PendingResult | Queued] = []
+        """Results that the broker has, and commands of which it has the `undelivered` event; not noted on disk yet."""
         self._unnoted = asyncio.Event()
-        """Set while the store does not know of all that is published."""
+        """Set while there is such a one."""
 
     # For the transmitters and the command handler
 
@@ -229,7 +229,7 @@ class Publisher:
         for result in portion:
             self._sent_results.add(result.id)
             if result.transmitter not in self._topics.transmitters:
-                self._note_result(result)
+                self._note_later(result)
                 continue
             self._waiting_results += 1
             if result.request in (Request.ALARM, Request.RESTORE):
@@ -255,7 +255,7 @@ class Publisher:
         self._problems.set(Kind.TEST_FAILED, f"the last test alarm failed, {outcome}{error}", about)
 
     def _result_published(self, result: PendingResult) -> None:
-        self._note_result(result)
+        self._note_later(result)
         self._waiting_results -= 1
         if self._results_due and not self._waiting_results:
             self._work.set()
@@ -269,15 +269,11 @@ class Publisher:
             self._sent_undelivered.add(queued.id)
             name, fields = queued.command.transmitter, _undelivered_payload(queued)
             self._alarm_event(name, "undelivered", fields)
-            done = partial(self._undelivered_published, queued)
+            done = partial(self._note_later, queued)
             self._outgoing.publish(self._topics.of(name, "undelivered"), json.dumps(fields), done=done)
 
-    def _note_result(self, result: PendingResult) -> None:
-        self._published.append(result)
-        self._unnoted.set()
-
-    def _undelivered_published(self, queued: Queued) -> None:
-        self._published_undelivered.append(queued)
+    def _note_later(self, published: PendingResult | Queued) -> None:
+        self._published.append(published)
         self._unnoted.set()
 
     def _alarm_event(self, transmitter: str, kind: object, fields: dict[str, object]) -> None:
@@ -292,16 +288,16 @@ class Publisher:
     async def flush(self) -> None:
         """Note on disk what MQTT has."""
         with tolerated(log):
-            results, undelivered = list(self._published), list(self._published_undelivered)
-            if results or undelivered:
+            if published := list(self._published):
+                results = [each for each in published if isinstance(each, PendingResult)]
+                undelivered = [each for each in published if isinstance(each, Queued)]
                 await self._outbox.published(results, undelivered)
                 self._sent_results.difference_update(result.id for result in results)
-                del self._published[: len(results)]
-                del self._published_undelivered[: len(undelivered)]
-            if not (self._published or self._published_undelivered):
+                del self._published[: len(published)]
+                if undelivered:
+                    self._work.set()  # for the next portion
+            if not self._published:
                 self._unnoted.clear()
-            if undelivered:
-                self._work.set()  # for the next portion
 
 
 def _listed(problem: Problem) -> dict[str, str]:
