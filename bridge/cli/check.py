@@ -106,7 +106,7 @@ async def _store(site: _Site) -> AsyncIterator[Finding]:
             async with stores.opened(site.settings, shard=shard) as store:
                 outbox, where = Outbox(store), store.name.removeprefix("the store ")
                 stray |= await outbox.unconfigured(names)
-                counts += [await outbox.counts(name) for name in names]
+                counts += [(await outbox.status(name)).counts for name in names]
     except BridgeError as error:
         yield "store", "FAILED", str(error)
         return

@@ -129,7 +129,7 @@ async def _store(settings: Settings) -> list[str]:
     async with opened(settings, path) as store:
         outbox = Outbox(store)
         names = [each.name for each in settings.transmitters]
-        counts = {name: await outbox.counts(name) for name in names}
+        counts = {name: (await outbox.status(name)).counts for name in names}
         stray = await outbox.unconfigured(names)
     lines += [f"{name}: {each.pending} pending, {each.rejected} rejected" for name, each in counts.items()]
     return [*lines, *(f"{name}, not configured: {count} pending" for name, count in stray.items())]
