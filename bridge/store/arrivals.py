@@ -14,12 +14,12 @@ class Wakes:
 
     def __init__(self) -> None:
         self.any = asyncio.Event()
-        self._events: dict[str, asyncio.Event] = {}
+        self._events: defaultdict[str, asyncio.Event] = defaultdict(asyncio.Event)
         self._names: set[str] = set()
 
     def of(self, transmitter: str) -> asyncio.Event:
         """Return what is set whenever something is stored for a transmitter; its one user clears it."""
-        return self._events.setdefault(transmitter, asyncio.Event())
+        return self._events[transmitter]
 
     def wake(self, transmitters: Iterable[str]) -> None:
         """Wake those of `transmitters`: something is stored for them, or may be."""

@@ -77,8 +77,7 @@ class Deliveries:
             self._unsaved |= accepted
 
     def is_redelivery(self, message: Incoming) -> bool:
-        delivery = delivery_of(message)
-        if delivery is None or not message.duplicate:
+        if not message.duplicate or (delivery := delivery_of(message)) is None:
             return False
         digest, _ = self._open.get(delivery.mid, (None, 0))
         return digest == delivery.digest or delivery in self._unsaved
@@ -110,10 +109,9 @@ class Deliveries:
     def acknowledged(self, messages: Iterable[Incoming]) -> None:
         """The broker has certainly read the acknowledgements of these."""
         for message in messages:
-            digest, command = self._open.get(message.mid or 0, (b"", 0))
-            if delivery_of(message) == (message.mid, digest):
-                del self._open[message.mid or 0]
-                self._confirmed.add(command)
+            mid = message.mid or 0
+            if mid in self._open and delivery_of(message) == (mid, self._open[mid][0]):
+                self._confirmed.add(self._open.pop(mid)[1])
 
     def new_session(self) -> None:
         """The broker knows nothing of an earlier session: it repeats nothing of it."""

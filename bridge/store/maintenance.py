@@ -16,8 +16,6 @@ log = logging.getLogger(__name__)
 
 _OTHERS_WRITE_S = 2.0
 """How soon a change by `sosbridge outbox` is noticed."""
-_CONFIRMED_S = 1.0
-"""A result is usually published by then, which says the same without a write of its own."""
 _PRUNE_S = 3600.0
 
 
@@ -31,27 +29,20 @@ async def maintain(store: Store, outbox: Outbox, clock: Clock, report: Callable[
         report(store.failure)
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(_watch_others(outbox), name="store: watch other programs")
-        tasks.create_task(_forget_confirmed(outbox), name="store: forget deliveries")
         tasks.create_task(_prune(outbox, clock), name="store: prune")
         raise await store.until_damaged()
 
 
 async def _watch_others(outbox: Outbox) -> None:
-    """Notice when another program changed the store, such as `sosbridge outbox retry`."""
+    """Notice what another program changed, such as `sosbridge outbox retry`; forget confirmed deliveries."""
     mark = None
     while True:
         with tolerated(log):
             before, mark = mark, await outbox.change_mark()
             if before is not None and before != mark:
                 await outbox.follow_others()
-        await asyncio.sleep(_OTHERS_WRITE_S)
-
-
-async def _forget_confirmed(outbox: Outbox) -> None:
-    while True:
-        await asyncio.sleep(_CONFIRMED_S)
-        with tolerated(log):
             await outbox.forget_confirmed()
+        await asyncio.sleep(_OTHERS_WRITE_S)
 
 
 async def _prune(outbox: Outbox, clock: Clock) -> None:

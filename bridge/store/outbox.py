@@ -266,14 +266,16 @@ class Outbox(OutboxReader):
         sql = "INSERT INTO fact (name, value) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value"
         await self._store.write(lambda db: db.execute(sql, (name, value)))
 
-    async def published(self, results: Sequence[PendingResult]) -> None:
+    async def published(self, results: Sequence[PendingResult], undelivered: Sequence[Queued] = ()) -> None:
+        """Note that the broker has these results, and the `undelivered` events of these commands."""
+
+        def work(db: Db) -> None:
+            db.executemany("UPDATE history SET published = 1 WHERE id = ?", [(result.id,) for result in results])
+            db.executemany("UPDATE command SET undelivered = 2 WHERE id = ?", [(queued.id,) for queued in undelivered])
+
         rows = {Accepted(result.id, ended=True) for result in results}
         self.deliveries.published(rows | {Accepted(result.command_id) for result in results if result.command_id})
-        values = [(result.id,) for result in results]
-        await self._store.write(lambda db: db.executemany("UPDATE history SET published = 1 WHERE id = ?", values))
-
-    async def told_undelivered(self, queued: Queued) -> None:
-        await self._store.write(lambda db: db.execute("UPDATE command SET undelivered = 2 WHERE id = ?", (queued.id,)))
+        await self._store.write(work)
 
     async def load_deliveries(self) -> None:
         """Read which messages the broker may deliver again; call it before the first connection."""

@@ -5,15 +5,17 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
+from functools import partial
 from typing import Any
 
 from bridge.common.clock import Cutoff
-from bridge.common.models import ActiveAlarm, Request
-from bridge.store.database import Store
+from bridge.common.models import Request
+from bridge.store.database import Db, Store
 from bridge.store.records import (
     Counts,
-    PendingResult,
+    LineStatus,
     Queued,
+    ToPublish,
     read_active,
     read_panel,
     read_pending_result,
@@ -54,23 +56,8 @@ class OutboxReader:
         row = await self._store.read(lambda db: db.execute("SELECT value FROM fact WHERE name = ?", (name,)).fetchone())
         return str(row["value"]) if row else None
 
-    async def counts(self, transmitter: str) -> Counts:
-        sql = (
-            "SELECT state, count(*) AS n, min(accepted_at) AS oldest,"
-            " count(*) FILTER (WHERE unauthorized = 1) AS unauthorized,"
-            " count(*) FILTER (WHERE undelivered > 0) AS undelivered"
-            " FROM command WHERE transmitter = ? AND request IN ('alarm', 'restore') GROUP BY state"
-        )
-        rows = await self._store.read(lambda db: db.execute(sql, (transmitter,)).fetchall())
-        by_state = {row["state"]: row for row in rows}
-        pending, rejected = by_state.get("pending"), by_state.get("rejected")
-        return Counts(
-            pending=pending["n"] if pending else 0,
-            oldest_at=read_time(pending["oldest"]) if pending else None,
-            rejected=rejected["n"] if rejected else 0,
-            unauthorized=pending["unauthorized"] if pending else 0,
-            undelivered=pending["undelivered"] if pending else 0,
-        )
+    async def status(self, transmitter: str) -> LineStatus:
+        return await self._store.read(partial(_status, transmitter=transmitter))
 
     async def totals(self, transmitters: Collection[str]) -> Counter[str]:
         """Return how many alarms of these transmitters there are, by state."""
@@ -83,14 +70,20 @@ class OutboxReader:
             found[row["state"]] += row["n"] if row["transmitter"] in transmitters else 0
         return found
 
-    async def active(self, transmitter: str) -> list[ActiveAlarm]:
-        sql = "SELECT * FROM active WHERE transmitter = ? ORDER BY since, event_code, section, detector, area"
-        return await self._store.read(lambda db: [read_active(row) for row in db.execute(sql, (transmitter,))])
+    async def to_publish(self, transmitters: Iterable[str] = (), but: Collection[int] | None = ()) -> ToPublish:
+        """Return the unpublished results and the status of these transmitters, in one read.
 
-    async def owed_results(self, but: Collection[int] = ()) -> list[PendingResult]:
-        """Return the unpublished results without those numbered `but`, in order, at most 500."""
-        sql, values = self._store.statements.owed_results, (json.dumps(list(but)),)
-        return await self._store.read(lambda db: [read_pending_result(row) for row in db.execute(sql, values)])
+        The results are in order, at most 500, without those numbered `but`; None: no results.
+        """
+        sql, sent = self._store.statements.owed_results, json.dumps(list(but or ()))
+
+        def work(db: Db) -> ToPublish:
+            found = db.execute(sql, (sent,)) if but is not None else ()
+            return ToPublish(
+                [read_pending_result(row) for row in found], {name: _status(db, name) for name in transmitters}
+            )
+
+        return await self._store.read(work)
 
     async def last_result(self, transmitter: str, requests: Collection[Request]) -> str | None:
         """Return the payload of the last published result of these requests."""
@@ -137,3 +130,19 @@ class OutboxReader:
         sql = self._store.statements.change_mark
         row = await self._store.read(lambda db: db.execute(sql).fetchone())
         return int(row["data_version"])
+
+
+def _status(db: Db, transmitter: str) -> LineStatus:
+    sql = "SELECT * FROM active WHERE transmitter = ? ORDER BY since, event_code, section, detector, area"
+    active = [read_active(row) for row in db.execute(sql, (transmitter,))]
+    sql = (
+        "SELECT count(*) FILTER (WHERE state = 'pending') AS pending,"
+        " min(accepted_at) FILTER (WHERE state = 'pending') AS oldest,"
+        " count(*) FILTER (WHERE state = 'rejected') AS rejected,"
+        " count(*) FILTER (WHERE state = 'pending' AND unauthorized = 1) AS unauthorized,"
+        " count(*) FILTER (WHERE state = 'pending' AND undelivered > 0) AS undelivered"
+        " FROM command WHERE transmitter = ? AND request IN ('alarm', 'restore')"
+    )
+    found = dict(db.execute(sql, (transmitter,)).fetchone())
+    oldest = found.pop("oldest")
+    return LineStatus(active, Counts(**found, oldest_at=None if oldest is None else read_time(oldest)))

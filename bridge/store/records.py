@@ -7,7 +7,7 @@ import json
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Any
+from typing import Any, NamedTuple
 
 from bridge.common.errors import DamagedError
 from bridge.common.models import ActiveAlarm, AlarmIdentity, Command, Moment, PreparedAlarm, Reply, Request, Result
@@ -94,6 +94,21 @@ class Counts:
     unauthorized: int = 0
     undelivered: int = 0
     """Pending ones whose `undelivered` event is due or published."""
+
+
+class LineStatus(NamedTuple):
+    """What is known of one transmitter's alarms."""
+
+    active: list[ActiveAlarm]
+    counts: Counts
+
+
+class ToPublish(NamedTuple):
+    """What the publisher reads at once."""
+
+    results: list[PendingResult]
+    lines: dict[str, LineStatus]
+    """By transmitter."""
 
 
 def count_pending(db: Db) -> int:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from functools import partial
@@ -20,7 +21,7 @@ from bridge.common.text import clean, counted, timestamp
 from bridge.mqtt.outgoing import Outgoing
 from bridge.record.recorder import Recorder
 from bridge.store.outbox import Outbox
-from bridge.store.records import Counts, PendingResult, Queued
+from bridge.store.records import Counts, LineStatus, PendingResult, Queued
 from bridge.transmitters.reachability import Reachability
 from bridge.transmitters.routes import Routes
 from bridge.transmitters.topics import Topics, active_payload, alarm_state
@@ -32,6 +33,8 @@ _GATHER_S = 0.5
 _RETRY_S = 5.0
 _AFTER_STORED_S = 0.03
 """What was stored just now is sent before the states that count it are read and published."""
+_LINES_AT_ONCE = 50
+"""Transmitters that are read at once: alarms wait for it."""
 _HEARTBEAT_EACH_S = 600.0
 _LAST_TESTS = 32
 """Enough for the last one of each route."""
@@ -54,6 +57,8 @@ class Publisher:
         """The results that were handed over, until the store has them as published."""
         self._waiting_results = 0
         """Those in `_outgoing`."""
+        self._results_due = False
+        """Whether more may be owed once the broker has those."""
         self._sent_undelivered: set[int] = set()
         """Commands whose `undelivered` event is in `_outgoing`, or was, and is not noted on disk yet."""
         self._troubled: set[str] = set()
@@ -64,8 +69,10 @@ class Publisher:
         problems.follow(self._problem_changed)
         self._unconfigured = False
         """Whether alarms wait for transmitters that are not configured; none are added while the bridge runs."""
-        self._published: list[PendingResult] = []
-        self._published_undelivered: list[Queued] = []
+        self._published: list[PendingResult | Queued] = []
+        """Results that the broker has, and commands of which it has the `undelivered` event; not noted on disk yet."""
+        self._unnoted = asyncio.Event()
+        """Set while there is such a one."""
 
     # For the transmitters and the command handler
 
@@ -149,7 +156,7 @@ class Publisher:
                     self._outgoing.state(self._topics.response(name, requests[0]), payload)
             for fields in await self._outbox.last_results(name, Request.TEST, _LAST_TESTS):
                 self._tested(name, fields)
-            await self._refresh(name)
+            self._refresh(name, await self._outbox.status(name))
 
     async def _look_for_unconfigured(self) -> None:
         """Raise or clear the problem of alarms whose transmitter is not configured any more."""
@@ -178,14 +185,18 @@ class Publisher:
             await self._outbox.wakes.any.wait()
             self._changed |= self._outbox.wakes.take() & self._topics.transmitters.keys()
             await asyncio.sleep(_AFTER_STORED_S)
-            self._work.set()
+            if self._changed:  # else what was stored has ended meanwhile, and that is published
+                self._work.set()
 
     async def _round(self) -> None:
-        names, self._changed = self._changed, set()
+        names = set(itertools.islice(self._changed, _LINES_AT_ONCE))
+        self._changed -= names
+        but, self._results_due = (None, True) if self._waiting_results else (self._sent_results, False)
         try:
-            await self._publish_results()
-            for name in names:
-                await self._refresh(name)
+            results, lines = await self._outbox.to_publish(names, but)
+            self._publish_results(results)
+            for name, status in lines.items():
+                self._refresh(name, status)
             if self._troubled:
                 await self._publish_undelivered()
             if self._unconfigured:
@@ -193,10 +204,11 @@ class Publisher:
         except StoreError:
             self._changed |= names
             raise
+        if self._changed:
+            self._work.set()
 
-    async def _refresh(self, name: str) -> None:
-        active = await self._outbox.active(name)
-        counts = await self._outbox.counts(name)
+    def _refresh(self, name: str, status: LineStatus) -> None:
+        active, counts = status
         if counts.undelivered or counts.rejected:
             self._troubled.add(name)
         else:
@@ -212,14 +224,12 @@ class Publisher:
         for kind, text in _queue_problems(counts).items():
             self._problems.set(kind, text, About(name))
 
-    async def _publish_results(self) -> None:
-        if self._waiting_results:
-            return
-        portion = await self._outbox.owed_results(self._sent_results)
+    def _publish_results(self, portion: Sequence[PendingResult]) -> None:
+        self._results_due |= len(portion) > 1  # a portion of one is all that there was
         for result in portion:
             self._sent_results.add(result.id)
             if result.transmitter not in self._topics.transmitters:
-                self._published.append(result)
+                self._note_later(result)
                 continue
             self._waiting_results += 1
             if result.request in (Request.ALARM, Request.RESTORE):
@@ -245,9 +255,9 @@ class Publisher:
         self._problems.set(Kind.TEST_FAILED, f"the last test alarm failed, {outcome}{error}", about)
 
     def _result_published(self, result: PendingResult) -> None:
-        self._published.append(result)
+        self._note_later(result)
         self._waiting_results -= 1
-        if not self._waiting_results:
+        if self._results_due and not self._waiting_results:
             self._work.set()
 
     async def _publish_undelivered(self) -> None:
@@ -259,14 +269,19 @@ class Publisher:
             self._sent_undelivered.add(queued.id)
             name, fields = queued.command.transmitter, _undelivered_payload(queued)
             self._alarm_event(name, "undelivered", fields)
-            done = partial(self._published_undelivered.append, queued)
+            done = partial(self._note_later, queued)
             self._outgoing.publish(self._topics.of(name, "undelivered"), json.dumps(fields), done=done)
+
+    def _note_later(self, published: PendingResult | Queued) -> None:
+        self._published.append(published)
+        self._unnoted.set()
 
     def _alarm_event(self, transmitter: str, kind: object, fields: dict[str, object]) -> None:
         self._outgoing.publish(self._topics.of(transmitter, "event"), json.dumps({"type": kind, **fields}))
 
     async def _note(self) -> None:
         while True:
+            await self._unnoted.wait()
             await asyncio.sleep(_GATHER_S)
             await self.flush()
 
@@ -274,13 +289,15 @@ class Publisher:
         """Note on disk what MQTT has."""
         with tolerated(log):
             if published := list(self._published):
-                await self._outbox.published(published)
-                self._sent_results.difference_update(result.id for result in published)
+                results = [each for each in published if isinstance(each, PendingResult)]
+                undelivered = [each for each in published if isinstance(each, Queued)]
+                await self._outbox.published(results, undelivered)
+                self._sent_results.difference_update(result.id for result in results)
                 del self._published[: len(published)]
-            while self._published_undelivered:
-                await self._outbox.told_undelivered(self._published_undelivered[0])
-                del self._published_undelivered[0]
-                self._work.set()  # for the next portion
+                if undelivered:
+                    self._work.set()  # for the next portion
+            if not self._published:
+                self._unnoted.clear()
 
 
 def _listed(problem: Problem) -> dict[str, str]:

@@ -133,7 +133,7 @@ def _alarm(line: LineState, now: float) -> Step:
     hangs_at = _hangs_at(line)
     if hangs_at > now:
         return Wait(hangs_at) if line.queue.has_urgent else _IDLE
-    if len(line.sending) >= MOST_AT_ONCE:
+    if not len(line.queue) or len(line.sending) >= MOST_AT_ONCE:
         return _IDLE
     alarm = line.queue.first(_sendable(line, now), urgent_only=bool(line.sending))
     if alarm is None:
@@ -229,7 +229,8 @@ def _check(line: LineState, now: float) -> Step:
         at = line.supervision.check_at(route, line.routes, now)
         if at is None:
             continue
-        if by_ping := _is_pinged(line, route, now):
+        by_ping = at <= now and _is_pinged(line, route, now)
+        if by_ping:
             at = max(at, line.supervision.ping_at(now), line.logins.allowed_at(route.receiver, new_alarm=False))
         if at <= now:
             return SendPing(route, heartbeat=False) if by_ping else Connect(route)

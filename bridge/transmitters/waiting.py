@@ -11,7 +11,7 @@ import heapq
 from collections import defaultdict
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
-from enum import Enum, auto
+from enum import IntEnum, auto
 
 from bridge.common.models import AlarmIdentity
 from bridge.transmitters.routes import Answer, Route
@@ -20,7 +20,7 @@ REFUSED_FIRST_S = 10.0
 REFUSED_LONGEST_S = 300.0
 
 
-class AlarmState(Enum):
+class AlarmState(IntEnum):
     """Of an alarm that waits; the table in `schedule` says when each is entered and left."""
 
     NEW = auto()

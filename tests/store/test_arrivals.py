@@ -57,7 +57,7 @@ def test_what_another_program_takes_out_has_its_result(tmp_path: Path) -> None:
             assert outbox.dropped(HOME) == {dropped.id}
             assert outbox.dropped(HOME) == set()
             assert outbox.take(HOME) == []
-            [owed] = await outbox.owed_results()
+            [owed] = (await outbox.to_publish()).results
             told = json.loads(owed.payload)
             assert (told["outcome"], told["reference"]) == ("rejected", "7")
             assert "outbox drop" in told["error"]

@@ -44,7 +44,7 @@ async def _fill(path: Path) -> None:
         await outbox.complete(rejected, result(rejected, Outcome.REJECTED))
         await outbox.complete(done, result(done))
         await outbox.complete(last, result(last))
-        await outbox.published((await outbox.owed_results())[:1])
+        await outbox.published((await outbox.to_publish()).results[:1])
         await outbox.keep_panel("GB1", {"name": "Haus"}, {"GB1:1": entry(command(code="BA", detector="2"))})
         await outbox.keep_fact("line home", "{}")
         await Edges(store).save(OpenRun(100.0, 200.0, [Edge(HOME, "link", 100.0, up=True)]))
@@ -56,8 +56,8 @@ async def _content(outbox: Outbox, edges: Edges) -> list[object]:
         lambda db: [tuple(row[n] for n in ("mid", "token")) for row in db.execute("SELECT * FROM command ORDER BY id")]
     )
     return [
-        await outbox.list(), mids, await outbox.owed_results(), await outbox.last_result(HOME, list(Request)),
-        await outbox.active(HOME), await outbox.panels(), await outbox.fact("line home"),
+        await outbox.list(), mids, (await outbox.to_publish()).results, await outbox.last_result(HOME, list(Request)),
+        (await outbox.status(HOME)).active, await outbox.panels(), await outbox.fact("line home"),
         await edges.runs(0, 1e9, [HOME]), [each async for each in edges.results()],
     ]  # fmt: skip
 

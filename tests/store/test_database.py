@@ -119,9 +119,9 @@ def test_a_store_of_every_release_comes_up_to_date_with_its_rows(tmp_path: Path,
         )
         assert (restore.state, restore.error, restore.command.identity.event_code) == ("rejected", "code 3", "FA")
         assert (ping.command.request, ping.command.reference) == ("ping", "p")
-        [active] = await outbox.active("home")
+        [active] = (await outbox.status("home")).active
         assert (active.identity, active.reference) == (AlarmIdentity("FA", section="2"), "r0")
-        [owed] = await outbox.owed_results()
+        [owed] = (await outbox.to_publish()).results
         assert (owed.id, owed.reply) == (4, Reply("answers/me", b"\x01"))
         assert await outbox.last_result("home", [Request.ALARM]) == '{"outcome": "accepted"}'
         assert list(await outbox.panels()) == ["GB7F20C14D05A91"][: version - 1]

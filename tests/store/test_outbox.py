@@ -34,7 +34,7 @@ def test_a_full_outbox_refuses_what_is_new_and_says_so(tmp_path: Path) -> None:
         touched = await outbox.add([entry(command(code="PA", reference="9", reply=reply))])
         assert touched == {HOME}
         assert [queued.command.identity.event_code for queued in await outbox.list()] == ["BA", "FA"]
-        [owed] = await outbox.owed_results()
+        [owed] = (await outbox.to_publish()).results
         told = json.loads(owed.payload)
         assert (told["outcome"], told["event_code"], told["reference"]) == ("invalid", "PA", "9")
         assert "full (2 commands)" in told["error"]
@@ -53,7 +53,7 @@ def test_an_invalid_entry_is_a_result_and_no_command(tmp_path: Path) -> None:
         wrong = InvalidEntry(HOME, result(ping, Outcome.INVALID, error="no"), Reply("there"))
         assert await outbox.add([wrong]) == {HOME}
         assert await outbox.list() == [ping]
-        [owed] = await outbox.owed_results()
+        [owed] = (await outbox.to_publish()).results
         assert (owed.request, owed.reply) == (PING, Reply("there"))
 
     with_outbox(tmp_path, body)
@@ -89,9 +89,9 @@ def test_what_is_delivered_changes_the_active_alarms(
         await _complete(outbox, restore, outcome)
 
     async def then(outbox: Outbox) -> None:
-        identities = {alarm.identity for alarm in await outbox.active(HOME)}
+        identities = {alarm.identity for alarm in (await outbox.status(HOME)).active}
         assert identities == {RAISED[index].identity for index in left}
-        assert await outbox.active("other") == []
+        assert (await outbox.status("other")).active == []
         assert await outbox.list() == []
 
     over_restarts(tmp_path, body, then)
@@ -101,7 +101,7 @@ def test_an_alarm_raised_twice_is_active_since_the_first(tmp_path: Path) -> None
     async def body(outbox: Outbox) -> None:
         await _complete(outbox, command(reference="1"), Outcome.ACCEPTED)
         await _complete(outbox, command(reference="2", at=NOW + timedelta(hours=1)), Outcome.ACCEPTED)
-        assert await outbox.active(HOME) == [ActiveAlarm(AlarmIdentity("BA"), NOW, "1")]
+        assert (await outbox.status(HOME)).active == [ActiveAlarm(AlarmIdentity("BA"), NOW, "1")]
 
     with_outbox(tmp_path, body)
 
@@ -112,7 +112,7 @@ def test_what_is_not_delivered_changes_no_active_alarm(tmp_path: Path, outcome: 
         await _complete(outbox, command(), Outcome.ACCEPTED)
         await _complete(outbox, command(RESTORE), outcome)
         await _complete(outbox, command(code="FA"), outcome)
-        assert [alarm.identity.event_code for alarm in await outbox.active(HOME)] == ["BA"]
+        assert [alarm.identity.event_code for alarm in (await outbox.status(HOME)).active] == ["BA"]
         assert len(await outbox.list()) == (2 if outcome is Outcome.REJECTED else 0)
 
     with_outbox(tmp_path, body)
@@ -129,7 +129,7 @@ def test_a_rejected_alarm_is_set_aside_and_a_rejected_ping_is_not(tmp_path: Path
         assert (aside.state, aside.error, aside.attempts) == ("rejected", "unknown code", 2)
         assert await outbox.pending(HOME) == []
         assert await outbox.older_than(HOME, clock(lambda: NOW + timedelta(days=9)).cutoff(timedelta())) == []
-        assert await outbox.counts(HOME) == Counts(rejected=1)
+        assert (await outbox.status(HOME)).counts == Counts(rejected=1)
 
     over_restarts(tmp_path, body, then)
 
@@ -142,15 +142,15 @@ def test_a_result_is_owed_until_it_is_published(tmp_path: Path) -> None:
         await _complete(outbox, command(PING), Outcome.ACCEPTED)
 
     async def publish(outbox: Outbox) -> None:
-        first, second = await outbox.owed_results()
+        first, second = (await outbox.to_publish()).results
         assert json.loads(first.payload)["reference"] == "1"
         assert (first.request, first.reply, second.reply) == (ALARM, reply, None)
-        assert await outbox.owed_results(but={first.id}) == [second]
+        assert (await outbox.to_publish(but={first.id})).results == [second]
         assert await outbox.last_result(HOME, [ALARM, RESTORE]) is None
         await outbox.published([first])
 
     async def then(outbox: Outbox) -> None:
-        [left] = await outbox.owed_results()
+        [left] = (await outbox.to_publish()).results
         assert left.request is PING
         last = await outbox.last_result(HOME, [ALARM, RESTORE])
         assert last
@@ -169,6 +169,6 @@ def test_a_result_cannot_be_owed_without_its_command_having_ended(tmp_path: Path
             with pytest.raises(Exception, match=r"no such table: history|relation \"history\" does not exist"):
                 await outbox.complete(queued, result(queued))
             assert await outbox.list() == [queued]
-            assert await outbox.active(HOME) == []
+            assert (await outbox.status(HOME)).active == []
 
     asyncio.run(body())

@@ -30,7 +30,7 @@ def test_a_failed_round_is_told_once(tmp_path: Path) -> None:
 
     async def tell(outbox: Outbox) -> None:
         [owed] = await outbox.owed_undelivered([HOME])
-        await outbox.told_undelivered(owed)
+        await outbox.published([], [owed])
         assert await outbox.owed_undelivered([HOME]) == []
 
     async def fail_again(outbox: Outbox) -> None:
@@ -39,7 +39,7 @@ def test_a_failed_round_is_told_once(tmp_path: Path) -> None:
         assert await outbox.owed_undelivered([HOME]) == []
         [queued] = await outbox.list()
         assert (queued.attempts, queued.error, queued.state) == (4, "still none", "pending")
-        assert await outbox.owed_results() == []
+        assert (await outbox.to_publish()).results == []
 
     for step in (fail, tell, fail_again):
         with_outbox(tmp_path, step)
@@ -56,19 +56,19 @@ def test_a_refused_password_is_a_result_once(tmp_path: Path) -> None:
     with_outbox(tmp_path, refuse)
 
     async def then(outbox: Outbox) -> None:
-        [owed] = await outbox.owed_results()
+        [owed] = (await outbox.to_publish()).results
         assert json.loads(owed.payload)["outcome"] == "unauthorized"
-        assert await outbox.counts(HOME) == Counts(pending=1, oldest_at=NOW, unauthorized=1, undelivered=1)
+        assert (await outbox.status(HOME)).counts == Counts(pending=1, oldest_at=NOW, unauthorized=1, undelivered=1)
         [queued] = await outbox.list()
         await outbox.failed(queued, attempts=1, error="no route")
-        assert (await outbox.counts(HOME)).unauthorized == 0
+        assert (await outbox.status(HOME)).counts.unauthorized == 0
 
     with_outbox(tmp_path, then)
 
 
 def test_counts_are_of_alarms_and_restores_of_one_transmitter(tmp_path: Path) -> None:
     async def body(outbox: Outbox) -> None:
-        assert await outbox.counts(HOME) == Counts()
+        assert (await outbox.status(HOME)).counts == Counts()
         _, _, rejected, *_ = await put(
             outbox,
             command(at=LATER),
@@ -78,7 +78,7 @@ def test_counts_are_of_alarms_and_restores_of_one_transmitter(tmp_path: Path) ->
             command(transmitter="other", at=NOW - timedelta(hours=2)),
         )
         await outbox.complete(rejected, result(rejected, Outcome.REJECTED))
-        assert await outbox.counts(HOME) == Counts(pending=2, oldest_at=NOW, rejected=1)
+        assert (await outbox.status(HOME)).counts == Counts(pending=2, oldest_at=NOW, rejected=1)
 
     with_outbox(tmp_path, body)
 
@@ -109,7 +109,7 @@ def test_retry_puts_a_rejected_command_back_as_new(tmp_path: Path) -> None:
         assert not found.undelivered
         assert not found.unauthorized
         assert await outbox.owed_undelivered([HOME]) == []
-        assert await outbox.counts(HOME) == Counts(pending=1, oldest_at=LATER)
+        assert (await outbox.status(HOME)).counts == Counts(pending=1, oldest_at=LATER)
 
     with_outbox(tmp_path, reject)
     with_outbox(tmp_path, then)
@@ -137,7 +137,7 @@ def test_prune_drops_what_is_published_and_old(tmp_path: Path) -> None:
         for name, at in (("owed", NOW), ("old", NOW), ("new", NOW + timedelta(days=20))):
             [queued] = await put(outbox, command(reference=name, at=at))
             await outbox.complete(queued, result(queued))
-        await outbox.published((await outbox.owed_results())[1:])
+        await outbox.published((await outbox.to_publish()).results[1:])
         await outbox.prune(NOW + timedelta(days=30))
         assert await left(outbox) == ["owed", "old", "new"]
         await outbox.prune(NOW + timedelta(days=31))
@@ -151,7 +151,7 @@ def test_prune_keeps_no_more_results_than_commands_are_taken(tmp_path: Path) -> 
         for number in range(5):
             [queued] = await put(outbox, command(reference=str(number)))
             await outbox.complete(queued, result(queued))
-        await outbox.published(await outbox.owed_results())
+        await outbox.published((await outbox.to_publish()).results)
         await outbox.prune(NOW)
         count = await outbox._store.read(lambda db: db.execute("SELECT count(*) AS n FROM history").fetchone()["n"])
         assert count == 2

@@ -290,7 +290,7 @@ def test_what_is_in_doubt_is_stored_once_and_certain_at_the_end(
             assert await task == {HOME}
             assert await outbox.list() == outbox.take(HOME)
             assert len(await outbox.list()) == 1
-            assert len(await outbox.owed_results()) == 1
+            assert len((await outbox.to_publish()).results) == 1
             assert await store.read(lambda db: db.execute("SELECT mid FROM command").fetchone()["mid"]) == 7
 
     asyncio.run(run())
@@ -354,7 +354,7 @@ def test_a_command_that_ended_while_it_was_in_doubt_is_not_stored_again(
             await outbox.add([entry(command())])
             assert attempts == 3
             assert await outbox.list() == []
-            assert len(await outbox.owed_results()) == 1
+            assert len((await outbox.to_publish()).results) == 1
 
     asyncio.run(run())
 
@@ -367,7 +367,7 @@ def test_a_command_in_doubt_ends_in_one_result(postgres: PostgresServer, databas
                 [queued] = await put(outbox, command())
                 for _ in range(2):  # the first may not have been answered for certain
                     await outbox.complete(queued, result(queued, outcome))
-            outcomes = [each.fields["outcome"] for each in await outbox.owed_results()]
+            outcomes = [each.fields["outcome"] for each in (await outbox.to_publish()).results]
             assert outcomes == ["accepted", "rejected"]
 
     asyncio.run(run())

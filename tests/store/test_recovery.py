@@ -273,8 +273,8 @@ def test_everything_that_can_be_read_goes_over(tmp_path: Path) -> None:
 
     async def after() -> tuple[list[str], list[str], int]:
         async with opened(tmp_path) as outbox:
-            active = [each.identity.section for each in await outbox.active(HOME)]
-            owed = [each.transmitter for each in await outbox.owed_results()]
+            active = [each.identity.section for each in (await outbox.status(HOME)).active]
+            owed = [each.transmitter for each in (await outbox.to_publish()).results]
             [new] = await put(outbox, command())
             return active, owed, new.id
 

@@ -186,8 +186,8 @@ def test_texts_come_back_as_they_were_and_harm_no_other(tmp_path: Path, texts: l
             await outbox.keep_fact(texts[1], texts[2])
             assert await outbox.fact(texts[1]) == texts[2]
             await outbox.complete(queued, result(queued, Outcome.ACCEPTED, error=texts[3]))
-            assert queued.command.identity in [each.identity for each in await outbox.active(HOME)]
-            assert (await outbox.owed_results())[-1].reply == odd.reply
+            assert queued.command.identity in [each.identity for each in (await outbox.status(HOME)).active]
+            assert (await outbox.to_publish()).results[-1].reply == odd.reply
 
     asyncio.run(body())
 

@@ -219,7 +219,7 @@ class Bench:
 
     async def outcomes(self) -> list[str]:
         """Return the outcomes of all results so far."""
-        return [result.fields["outcome"] for result in await self.outbox.owed_results()]
+        return [result.fields["outcome"] for result in (await self.outbox.to_publish()).results]
 
     async def crash(self) -> None:
         """End without waiting for what is on its way."""

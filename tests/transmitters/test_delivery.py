@@ -99,7 +99,7 @@ def test_a_network_path_that_is_cut_is_left(tmp_path: Path, cut: str) -> None:
         assert max(took[1:]) < 0.3
         [found] = {document.receiver for document in each.dialer.sent[-4:]}
         assert found.endswith("over mobile")
-        last = (await each.outbox.owed_results())[-1].fields
+        last = (await each.outbox.to_publish()).results[-1].fields
         assert (last["path"], last["receiver"] in BOTH) == ("mobile", True)
 
     on_bench(tmp_path, body, receivers=BOTH, paths=("fixed", "mobile"))
@@ -237,7 +237,7 @@ def test_it_is_reported_soon_that_an_alarm_does_not_get_out_and_once(tmp_path: P
         await each.settle(31)
         owed = await each.outbox.owed_undelivered([HOME])
         assert len(owed) == 1
-        await each.outbox.told_undelivered(owed[0])
+        await each.outbox.published([], [owed[0]])
         await each.settle(600)
         assert await each.outbox.owed_undelivered([HOME]) == []
 

@@ -71,7 +71,7 @@ def test_the_same_reference_and_time_again_is_a_duplicate(
             await handler(outbox).handle([message(first, 1)])
             await handler(outbox).handle([message(second, 2)])
             assert len(await outbox.list()) == queued
-            outcomes = [each.fields["outcome"] for each in await outbox.owed_results()]
+            outcomes = [each.fields["outcome"] for each in (await outbox.to_publish()).results]
             assert outcomes == (["duplicate"] if queued == 1 else [])
 
     asyncio.run(body())

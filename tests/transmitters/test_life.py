@@ -94,7 +94,7 @@ class Life:
         await outbox.add(entries)
 
     async def tell(self, outbox: Outbox) -> None:
-        owed = await outbox.owed_results()
+        owed = (await outbox.to_publish()).results
         self.told += [json.loads(each.payload) for each in owed]
         await outbox.published(owed)
 
@@ -117,7 +117,7 @@ class Life:
             await bench.settle(4000)
             await self.tell(bench.outbox)
             self.left = [(queued.command.reference, queued.state) for queued in await bench.outbox.list()]
-            self.active = [alarm.identity for alarm in await bench.outbox.active(HOME)]
+            self.active = [alarm.identity for alarm in (await bench.outbox.status(HOME)).active]
 
     def outcomes(self, reference: str) -> list[str]:
         return [each["outcome"] for each in self.told if each["reference"] == reference]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -15,13 +15,13 @@ from unittest.mock import Mock
 import pytest
 
 from bridge.common.errors import StoreError
-from bridge.common.models import ActiveAlarm, Command, PreparedAlarm, Request
+from bridge.common.models import Command, PreparedAlarm, Request
 from bridge.common.problems import Kind, Problems
 from bridge.mqtt.outgoing import Outgoing
 from bridge.record.recorder import Recorder
 from bridge.store.arrivals import Wakes
 from bridge.store.outbox import Outbox
-from bridge.store.records import Counts, PendingResult, Queued, State
+from bridge.store.records import Counts, LineStatus, PendingResult, Queued, State, ToPublish
 from bridge.transmitters.publisher import Publisher
 from bridge.transmitters.routes import Route, Routes
 from bridge.transmitters.topics import Reach, Topics
@@ -48,6 +48,8 @@ class Owing:
         self.results: list[PendingResult] = []
         """The portions by the number that they follow."""
         self.failures = 0
+        self.reads: list[set[str]] = []
+        """The transmitters of each read."""
         self.looks = 0
         self.searches = 0
         self.counted = Counts(undelivered=len(undelivered))
@@ -57,12 +59,14 @@ class Owing:
         self.noted.set()
         self._portion = portion
 
-    async def active(self, _: str) -> list[ActiveAlarm]:
-        return []
-
-    async def counts(self, _: str) -> Counts:
+    async def status(self, _: str) -> LineStatus:
         self.looks += 1
-        return self.counted
+        return LineStatus([], self.counted)
+
+    async def to_publish(self, names: Collection[str], but: Collection[int] | None) -> ToPublish:
+        self.reads.append(set(names))
+        results = [] if but is None else [each for each in self.results if each.id not in but]
+        return ToPublish(results[:500], {name: await self.status(name) for name in names})
 
     async def unconfigured(self, _: object) -> dict[str, int]:
         return self.stray
@@ -72,21 +76,17 @@ class Owing:
     async def last_results(self, *_: object) -> list[object]:
         return []
 
-    async def owed_results(self, but: Collection[int]) -> list[PendingResult]:
-        return [each for each in self.results if each.id not in but][:500]
-
     async def owed_undelivered(self, _: object) -> list[Queued]:
         self.searches += 1
         return self.undelivered[: self._portion]
 
-    async def told_undelivered(self, queued: Queued) -> None:
+    async def published(self, results: object, undelivered: Sequence[Queued]) -> None:
+        del results
         await self.noted.wait()
         if self.failures:
             self.failures -= 1
             raise StoreError("the disk is full")
-        self.undelivered.remove(queued)
-
-    async def published(self, results: object) -> None: ...
+        self.undelivered = [each for each in self.undelivered if each not in undelivered]
 
 
 class Broker(Outgoing):
@@ -214,10 +214,62 @@ def test_an_undelivered_that_the_broker_has_not_got_stays_owed() -> None:
     run(scenario)
 
 
-def test_results_of_a_transmitter_that_is_no_more_do_not_hide_those_of_the_others() -> None:
-    def result(number: int, transmitter: str) -> PendingResult:
-        return PendingResult(number, transmitter, Request.PING, "{}", {}, None, None)
+def result(number: int, transmitter: str = "home") -> PendingResult:
+    return PendingResult(number, transmitter, Request.PING, "{}", {}, None, None)
 
+
+def test_an_alarm_that_ends_at_once_costs_one_read() -> None:
+    async def scenario() -> None:
+        outbox = Owing()
+        async with publishing(outbox) as (publisher, broker):
+            await until(lambda: outbox.reads)
+            outbox.reads.clear()
+            outbox.wakes.wake(["home"])
+            await asyncio.sleep(0)
+            outbox.results.append(result(1))
+            publisher.changed("home")
+            await until(lambda: broker.topics)
+            broker.acknowledge()
+            await asyncio.sleep(0.1)
+            assert outbox.reads == [{"home"}]
+
+    run(scenario)
+
+
+def test_a_result_that_is_stored_while_the_broker_is_slow_follows_the_one_before() -> None:
+    async def scenario() -> None:
+        outbox = Owing()
+        outbox.results = [result(1)]
+        async with publishing(outbox) as (publisher, broker):
+            await until(lambda: broker.topics)
+            outbox.results.append(result(2))
+            publisher.changed("home")
+            await until(partial(looked, outbox, 2))
+            assert len(broker.topics) == 1
+            broker.acknowledge()
+            await until(lambda: len(broker.topics) == 2)
+
+    run(scenario)
+
+
+def test_many_transmitters_are_read_in_portions(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def scenario() -> None:
+        outbox = Owing()
+        async with publishing(outbox) as (publisher, _):
+            await until(lambda: outbox.reads)
+            outbox.reads.clear()
+            for name in ("home", "office"):
+                publisher.changed(name)
+            await until(lambda: len(outbox.reads) == 2)
+            assert sorted(map(list, outbox.reads)) == [["home"], ["office"]]
+
+    monkeypatch.setattr("bridge.transmitters.publisher._LINES_AT_ONCE", 1)
+    topics = Topics("b", {"home": {}, "office": {}}, {"home": Reach(RECEIVERS), "office": Reach(RECEIVERS)})
+    monkeypatch.setattr(f"{__name__}.TOPICS", topics)
+    run(scenario)
+
+
+def test_results_of_a_transmitter_that_is_no_more_do_not_hide_those_of_the_others() -> None:
     async def scenario() -> None:
         outbox = Owing()
         outbox.results = [*(result(number, "former") for number in range(1, 501)), result(501, "home")]

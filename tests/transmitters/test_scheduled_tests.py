@@ -55,7 +55,7 @@ def test_it_is_sent_like_an_alarm_and_leaves_nothing_active(tmp_path: Path) -> N
         fields = await each.outbox.test_result(HOME, queued.id)
         assert fields is not None
         assert (fields["request"], fields["outcome"], fields["receiver"]) == ("test", "accepted", "primary")
-        assert await each.outbox.active(HOME) == []
+        assert (await each.outbox.status(HOME)).active == []
         assert await each.outbox.list() == []
         assert each.transmitter.delivered == 0
 
@@ -69,7 +69,7 @@ def test_it_is_tried_for_five_minutes_and_is_never_undelivered(tmp_path: Path) -
         await each.settle(290)
         assert await each.outbox.test_result(HOME, queued.id) is None
         assert 9 <= each.sent.count("TST") <= 11
-        counts = await each.outbox.counts(HOME)
+        counts = (await each.outbox.status(HOME)).counts
         assert (counts.pending, counts.undelivered) == (0, 0)
         assert await each.outbox.owed_undelivered([HOME]) == []
         await each.settle(40)

@@ -27,7 +27,7 @@ PING = "PingRequest"
 
 
 async def results(each: Bench) -> list[dict[str, object]]:
-    return [json.loads(owed.payload) for owed in await each.outbox.owed_results()]
+    return [json.loads(owed.payload) for owed in (await each.outbox.to_publish()).results]
 
 
 @pytest.mark.parametrize(
@@ -47,7 +47,7 @@ def test_an_answer_is_an_outcome(tmp_path: Path, status: int, outcome: str, sent
         await each.settle(1.5)
         assert await each.outcomes() == [outcome]
         assert [queued.state for queued in await each.outbox.list()] == ([left] if left else [])
-        assert len(await each.outbox.active(HOME)) == (0 if left else 1)
+        assert len((await each.outbox.status(HOME)).active) == (0 if left else 1)
         assert each.sent == ["BA"] * sent
         assert each.transmitter.delivered == (0 if left else 1)
 
@@ -115,7 +115,7 @@ def test_an_alarm_that_is_answered_and_not_taken_lets_others_pass(tmp_path: Path
         await each.settle(1)
         assert each.sent == ["BA", "FA", "BA", "BA"]  # FA showed that the receiver takes alarms again
         assert await each.outcomes() == ["accepted"] * 3
-        assert [alarm.identity.event_code for alarm in await each.outbox.active(HOME)] == ["FA"]
+        assert [alarm.identity.event_code for alarm in (await each.outbox.status(HOME)).active] == ["FA"]
 
     on_bench(tmp_path, body)
 
@@ -288,7 +288,7 @@ def test_a_store_that_fails_resends_nothing_and_holds_nothing(tmp_path: Path, mo
         assert each.sent == ["BA", "FA", "PA"]
         assert sorted(await each.outcomes()) == ["accepted"] * 3
         assert await each.outbox.list() == []
-        assert len(await each.outbox.active(HOME)) == 3
+        assert len((await each.outbox.status(HOME)).active) == 3
 
     on_bench(tmp_path, body)
 
