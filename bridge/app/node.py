@@ -154,7 +154,9 @@ class Node:
         until = loop.time() + 2 * lease
         while self._membership is None:
             try:
-                self._membership = await Membership.join(self._url, self._name, __version__, self._digest, shards)
+                self._membership = await Membership.join(
+                    self._url, self._name, __version__, self._digest, shards, self._most
+                )
             except BusyError:  # the session of a process that was killed may live on for a while
                 if loop.time() > until and not self._joined.is_set():
                     raise

@@ -12,7 +12,7 @@ from bridge.common.problems import Kind, Problems
 from bridge.store.postgres.nodes import Cluster, Node, Owner
 
 SEEN = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
-A = Node("a", "1", "d", SEEN, SEEN, age_s=0.2, stopped=False, broker=True)
+A = Node("a", "1", "d", SEEN, SEEN, age_s=0.2, stopped=False, broker=True, shards=1)
 B = replace(A, name="b")
 
 
@@ -67,6 +67,9 @@ def test_who_can_take_over() -> None:
         replace(B, name="c", stopped=True),
         replace(B, name="d", broker=False),
         replace(B, name="e", age_s=4.0),
+        replace(B, name="f", shards=2),
     )
-    assert [each.name for each in _cluster(A, *others).successors("a")] == ["b"]
-    assert [each.name for each in _cluster(A, *others).heirs("a")] == ["b", "d", "e"], "in doubt the will says it"
+    owners = {shard: Owner(node, SEEN, 0.0) for shard, node in enumerate("affb")}
+    assert [each.name for each in Cluster((A, *others), {0: owners[0], 1: owners[1]}).successors("a")] == ["b", "f"]
+    assert Cluster((A, *others), owners).successors("a") == [], "b and f take no more"
+    assert [each.name for each in _cluster(A, *others).heirs("a")] == ["b", "d", "e", "f"], "in doubt the will says it"
