@@ -6,6 +6,7 @@ import argparse
 import asyncio
 import itertools
 import random
+import re
 import string
 from collections import defaultdict
 from contextlib import AbstractAsyncContextManager, ExitStack
@@ -37,6 +38,7 @@ _RESUMED_S = 2.0
 """So long after its end, a pause may still show."""
 _ANSWERS_AFTER_S = 0.05
 """Of a receiver, so that fail-overs find alarms that were sent and not answered."""
+_UNEXPECTED = re.compile("Traceback|never retrieved")
 _NODE = 'node = {{name = "{name}", shards = {most}}}\n'
 _STORE = 'store = {{url = "{url}", lease = "{lease:g}s", shards = {shards}, path = '
 
@@ -117,6 +119,7 @@ class Run:
         (folder / "disk").mkdir(parents=True)
         wire = BrokerWire(f"network of {name}: broker", self.broker.port, self.ledger)
         node = Node(name, Product(folder, self.ledger), wire)
+        node.most = -(-self.options.shards // (self.options.nodes - 1))  # the others have room for those of one
         servers = self._pair.servers if self._pair else [self._server()]
         for number in range(len(servers)):
             target = partial(lambda number: servers[number].port, number)
@@ -128,8 +131,7 @@ class Run:
         url = f"postgresql://tests@{hosts}/{_BASE}?target_session_attrs=read-write"
         ports = [receiver.address[1] for receiver in self.receivers]
         text = configuration(node.product.config.parent, _BASE, node.broker.port, ports, self.transmitters)
-        most = -(-self.options.shards // (self.options.nodes - 1))  # the others have room for those of one
-        own = _NODE.format(name=node.name, most=most)
+        own = _NODE.format(name=node.name, most=node.most)
         own += _STORE.format(url=url, lease=_LEASE_S, shards=self.options.shards)
         node.product.config.write_text(text.replace("store = {path = ", own), "utf-8")
 
@@ -254,6 +256,9 @@ class Run:
                     self.outcome.unasked.append((shard, at))
         for node in self.nodes.values():
             await node.product.stop()
+            self.ledger.strange += [
+                f"node {node.name}: {line}" for line in node.product.log.splitlines() if _UNEXPECTED.search(line)
+            ]
 
 
 def _transmitters(count: int, shards: int) -> list[str]:

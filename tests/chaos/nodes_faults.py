@@ -31,10 +31,16 @@ class Node:
     broker: Wire
     databases: list[DatabaseWire] = field(default_factory=list)
     others: list[Node] = field(default_factory=list)
+    most: int = 1
+    """How many shards it takes at most."""
     owns: set[int] = field(default_factory=set)
     """Its shards when the last fault began."""
     resumed: float = 0.0
     """When it went on after a pause."""
+
+    @property
+    def has_room(self) -> bool:
+        return len(self.owns) < self.most
 
     @property
     def wires(self) -> list[Wire]:
@@ -109,7 +115,7 @@ async def _lost_commit(node: Node, _: random.Random, *, lost: Lost) -> AsyncIter
 @asynccontextmanager
 async def _moved(node: Node, dice: random.Random) -> AsyncIterator[int | None]:
     """`cluster move` gives one of its shards to another node."""
-    shard, to = dice.choice(sorted(node.owns)), dice.choice(node.others)
+    shard, to = dice.choice(sorted(node.owns)), dice.choice([each for each in node.others if each.has_room])
     async with asyncio.timeout(_COMMAND_S):
         wrong = await node.product.command("cluster", "move", str(shard), to.name)
     assert not wrong, wrong
