@@ -18,7 +18,7 @@ from chaos.ledger import RECEIVERS, Ledger, now
 from chaos.load import Listener, Publisher
 from chaos.network import Change, Wire
 from chaos.nodes_database import Account, DatabaseWire
-from chaos.nodes_faults import FAULTS, PROMOTIONS, Node
+from chaos.nodes_faults import FAULTS, PROMOTIONS, WHOLE, Node, all_killed
 from chaos.nodes_outcome import FailOver, Outcome, ShardedLedger
 from chaos.packet_ids import PacketIds, packets
 from chaos.product import PASSWORD, Product, code, configuration
@@ -38,6 +38,9 @@ _RESUMED_S = 2.0
 """So long after its end, a pause may still show."""
 _ANSWERS_AFTER_S = 0.05
 """Of a receiver, so that fail-overs find alarms that were sent and not answered."""
+_ALL_KILLED, _TWO = "all nodes killed", "two nodes at once"
+_FOR_TWO = 4
+"""So many nodes it takes until two of them may fail at once."""
 _UNEXPECTED = re.compile("Traceback|never retrieved")
 _NODE = 'node = {{name = "{name}", shards = {most}}}\n'
 _STORE = 'store = {{url = "{url}", lease = "{lease:g}s", shards = {shards}, path = '
@@ -119,7 +122,8 @@ class Run:
         (folder / "disk").mkdir(parents=True)
         wire = BrokerWire(f"network of {name}: broker", self.broker.port, self.ledger)
         node = Node(name, Product(folder, self.ledger), wire)
-        node.most = -(-self.options.shards // (self.options.nodes - 1))  # the others have room for those of one
+        fail = 2 if self.options.nodes >= _FOR_TWO else 1
+        node.most = -(-self.options.shards // (self.options.nodes - fail))  # the others have room for all
         servers = self._pair.servers if self._pair else [self._server()]
         for number in range(len(servers)):
             target = partial(lambda number: servers[number].port, number)
@@ -183,22 +187,48 @@ class Run:
     async def _fail(self, ends: float) -> None:
         """Let one fault follow the other until the time is over, or each promotion was done."""
         if self._pair is None:
-            for name in shuffled([*FAULTS], self._dice):
+            several = (_ALL_KILLED, *(_TWO,) * (2 if len(self.nodes) >= _FOR_TWO else 0))
+            for name in shuffled([*FAULTS, *several], self._dice):
                 if now() > ends:
                     return
                 await self._steady()
                 node = self._dice.choice([each for each in self.nodes.values() if each.owns])
-                await self._one(name, node.owns, FAULTS[name](node, self._dice))
-                if node.resumed:
-                    for shard in node.owns:
-                        self.ledger.taken_over[shard].append((node.resumed, node.resumed + _RESUMED_S))
-                    node.resumed = 0.0
+                if name == _ALL_KILLED:
+                    await self._one(name, self._all, all_killed(self.nodes.values()))
+                elif name == _TWO:
+                    await self._two(node, self._dice.choice(node.others))
+                else:
+                    await self._one(name, node.owns, FAULTS[name](node, self._dice))
+                self._resumed()
         else:
             names = shuffled([*PROMOTIONS], self._dice)
             for _ in range(self.options.promotions):
                 await self._steady()
                 name = next(names)
                 await self._one(name, self._all, PROMOTIONS[name](self._pair))
+
+    async def _two(self, *nodes: Node) -> None:
+        """Let two nodes fail at once. The one may take a shard of the other before it loses it as well."""
+        first, second = (
+            self._one(_TWO, node.owns, WHOLE[name](node, self._dice))
+            for node, name in zip(nodes, self._dice.sample([*WHOLE], 2), strict=True)
+        )
+        async with asyncio.TaskGroup() as tasks:
+            found = [tasks.create_task(first), tasks.create_task(second)]
+        one, other = (each.result() for each in found)
+        for shard in {*one.took, *other.took}:
+            came = [at for at in self.listener.came[shard] if at > one.begun]
+            self.ledger.taken_over[shard].append((one.begun, came[-1]))
+            if len(came) > 1:
+                one.took[shard], other.took[shard] = came[-1] - one.begun, came[-1] - other.begun
+
+    def _resumed(self) -> None:
+        """Note which shards a node that goes on after a pause may still disturb."""
+        for node in self.nodes.values():
+            if node.resumed:
+                for shard in node.owns:
+                    self.ledger.taken_over[shard].append((node.resumed, node.resumed + _RESUMED_S))
+                node.resumed = 0.0
 
     async def _steady(self) -> None:
         """Wait until each shard has an owner and each node could take one over; note who owns what."""
@@ -213,7 +243,7 @@ class Run:
         for node in self.nodes.values():
             node.owns = {shard for shard, name in owners.items() if name == node.name}
 
-    async def _one(self, name: str, shards: set[int], fault: AbstractAsyncContextManager[int | None]) -> None:
+    async def _one(self, name: str, shards: set[int], fault: AbstractAsyncContextManager[int | None]) -> FailOver:
         """Let one fault happen to the owner of these shards."""
         before = await asyncio.to_thread(self._account.owners)
         found = FailOver(name, now())
@@ -229,6 +259,7 @@ class Run:
         for shard, at in online.items():
             self.ledger.taken_over[shard].append((found.begun, at))
         self.outcome.fail_overs.append(found)
+        return found
 
     async def _online(self, shards: set[int], after: float, count: int | None = None) -> dict[int, float]:
         """Return when these shards came online after a moment, once all of them have, or `count` of them."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -130,7 +130,7 @@ def _to_database(node: Node) -> list[Wire]:
     return [*node.databases]
 
 
-FAULTS: dict[str, Fault] = {
+WHOLE: dict[str, Fault] = {
     "killed": _killed,
     "stopped": _stopped,
     "paused for 20 s": _paused,
@@ -138,10 +138,23 @@ FAULTS: dict[str, Fault] = {
     "cut off from the database, which swallows": partial(_no_network, wires=_to_database, hole=True),
     "cut off from the broker": partial(_no_network, wires=_to_broker, hole=False),
     "cut off from the broker, which swallows": partial(_no_network, wires=_to_broker, hole=True),
+}
+"""Those after which a node has no shard: two of them may come at once."""
+FAULTS: dict[str, Fault] = WHOLE | {
     "a COMMIT is lost": partial(_lost_commit, lost="request"),
     "the answer to a COMMIT is lost": partial(_lost_commit, lost="answer"),
     "a shard is moved": _moved,
 }
+
+
+@asynccontextmanager
+async def all_killed(nodes: Collection[Node]) -> AsyncIterator[int | None]:
+    """The power fails for all nodes, and comes back."""
+    for node in nodes:
+        node.product.kill()
+    for node in nodes:
+        node.product.start()
+    yield None
 
 
 @asynccontextmanager
