@@ -252,7 +252,7 @@ class Run:
             found.took = {shard: at - found.begun for shard, at in online.items()}
             after = await asyncio.to_thread(self._account.owners)
             found.again = sum(after.get(shard) == before[shard] for shard in online)
-            if self.options.verbose:
+            if self.options.verbose and online:
                 times = ", ".join(f"{shard} ({after.get(shard)}) {took:.1f} s" for shard, took in found.took.items())
                 print(f"{len(self.outcome.fail_overs) + 1}: {name}: {times}", flush=True)
         found.ended = now()

@@ -35,7 +35,7 @@ def faulty(ledger: ShardedLedger, outcome: Outcome) -> list[str]:
 def _rows(ledger: ShardedLedger, outcome: Outcome) -> dict[str, object]:
     names = sorted({each.name for each in outcome.fail_overs})
     return {
-        "fail-overs": len(outcome.fail_overs),
+        "fail-overs": sum(bool(each.took) for each in outcome.fail_overs),
         "shards that the same node took again": sum(each.again for each in outcome.fail_overs),
         "shards that came online without a fault of theirs": len(outcome.unasked),
         "shards that were offline": len(outcome.offline),
