@@ -18,7 +18,7 @@ from chaos.ledger import RECEIVERS, Ledger, now
 from chaos.load import Listener, Publisher
 from chaos.network import Change, Wire
 from chaos.nodes_database import Account, DatabaseWire
-from chaos.nodes_faults import FAULTS, PROMOTIONS, WHOLE, Node, all_killed
+from chaos.nodes_faults import ALL_KILLED, FAULTS, PROMOTIONS, TWO, WHOLE, Node, all_killed
 from chaos.nodes_outcome import FailOver, Outcome, ShardedLedger
 from chaos.packet_ids import PacketIds, packets
 from chaos.product import PASSWORD, Product, code, configuration
@@ -38,7 +38,6 @@ _RESUMED_S = 2.0
 """So long after its end, a pause may still show."""
 _ANSWERS_AFTER_S = 0.05
 """Of a receiver, so that fail-overs find alarms that were sent and not answered."""
-_ALL_KILLED, _TWO = "all nodes killed", "two nodes at once"
 _FOR_TWO = 4
 """So many nodes it takes until two of them may fail at once."""
 _UNEXPECTED = re.compile("Traceback|never retrieved")
@@ -187,15 +186,15 @@ class Run:
     async def _fail(self, ends: float) -> None:
         """Let one fault follow the other until the time is over, or each promotion was done."""
         if self._pair is None:
-            several = (_ALL_KILLED, *(_TWO,) * (2 if len(self.nodes) >= _FOR_TWO else 0))
+            several = (ALL_KILLED, *(TWO,) * (2 if len(self.nodes) >= _FOR_TWO else 0))
             for name in shuffled([*FAULTS, *several], self._dice):
                 if now() > ends:
                     return
                 await self._steady()
                 node = self._dice.choice([each for each in self.nodes.values() if each.owns])
-                if name == _ALL_KILLED:
+                if name == ALL_KILLED:
                     await self._one(name, self._all, all_killed(self.nodes.values()))
-                elif name == _TWO:
+                elif name == TWO:
                     await self._two(node, self._dice.choice(node.others))
                 else:
                     await self._one(name, node.owns, FAULTS[name](node, self._dice))
@@ -210,7 +209,7 @@ class Run:
     async def _two(self, *nodes: Node) -> None:
         """Let two nodes fail at once. The one may take a shard of the other before it loses it as well."""
         first, second = (
-            self._one(_TWO, node.owns, WHOLE[name](node, self._dice))
+            self._one(TWO, node.owns, WHOLE[name](node, self._dice))
             for node, name in zip(nodes, self._dice.sample([*WHOLE], 2), strict=True)
         )
         async with asyncio.TaskGroup() as tasks:

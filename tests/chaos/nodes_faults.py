@@ -140,6 +140,9 @@ WHOLE: dict[str, Fault] = {
     "cut off from the broker, which swallows": partial(_no_network, wires=_to_broker, hole=True),
 }
 """Those after which a node has no shard: two of them may come at once."""
+ALL_KILLED, TWO = "all nodes killed", "two nodes at once"
+SLOW = "cut off from the broker, which swallows", TWO
+"""The broker may notice it sooner than the node."""
 FAULTS: dict[str, Fault] = WHOLE | {
     "a COMMIT is lost": partial(_lost_commit, lost="request"),
     "the answer to a COMMIT is lost": partial(_lost_commit, lost="answer"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from chaos import table as chaos_table
+from chaos.nodes_faults import SLOW
 from chaos.nodes_outcome import Outcome, ShardedLedger
 from chaos.rotation import Rotations
 
@@ -27,6 +28,7 @@ def faulty(ledger: ShardedLedger, outcome: Outcome) -> list[str]:
     many = [key for key, count in outcome.doubles(ledger).items() if count > 1]
     found = [f"{name} came twice more than once in fail-over {number}" for name, number in many]
     found += [f"shard {shard}: {what}" for shard, what in outcome.foreign]
+    found += [f"shard {shard} was offline" for shard, at in outcome.offline if not _slow(outcome, shard, at)]
     silent = [shard for shard in range(ledger.shards) if not outcome.writes[shard]]
     found += [f"the account of who wrote to shard {shard} is empty" for shard in silent]
     return chaos_table.faulty(ledger, Rotations()) + found
@@ -44,6 +46,11 @@ def _rows(ledger: ShardedLedger, outcome: Outcome) -> dict[str, object]:
         f"until a shard was online again; goal of 99 in 100: {_GOAL_S:g} s": _times(outcome.times()),
         **{name: _times(outcome.times(name=name)) for name in names},
     }
+
+
+def _slow(outcome: Outcome, shard: int, at: float) -> bool:
+    """Whether the take-over of a shard may take longer than its last will waits."""
+    return any(each.name in SLOW and each.concerns(shard, at, at) for each in outcome.fail_overs)
 
 
 def _shard(ledger: ShardedLedger, outcome: Outcome, shard: int) -> str:

@@ -8,6 +8,7 @@ import pytest
 from chaos.ledger import Arrived
 from chaos.nodes_course import _transmitters
 from chaos.nodes_database import Account, DatabaseWire
+from chaos.nodes_faults import SLOW
 from chaos.nodes_outcome import FailOver, Outcome, ShardedLedger
 from chaos.nodes_table import faulty
 from support.postgres import PostgresServer
@@ -89,6 +90,12 @@ def test_only_a_fail_over_of_its_shard_excuses_an_alarm_that_came_twice() -> Non
     assert {alarm.transmitter: reason for alarm, reason in ledger.twice()} == {"t1": "taken over", "t2": "no reason"}
     assert outcome.doubles(ledger) == {("t1", 1): 1, ("t2", 0): 1}
     assert "t1" not in "".join(each for each in faulty(ledger, outcome) if "without a reason" in each)
+
+
+@pytest.mark.parametrize(("name", "shard", "found"), [("killed", 0, True), (SLOW[0], 0, False), (SLOW[0], 1, True)])
+def test_a_take_over_that_turns_a_shard_offline_is_found(name: str, shard: int, found: bool) -> None:  # noqa: FBT001
+    outcome = Outcome([FailOver(name, 10.0, 30.0, {0: 19.0})], offline=[(shard, 28.0)])
+    assert (f"shard {shard} was offline" in faulty(ShardedLedger(2), outcome)) is found
 
 
 def test_each_shard_has_as_many_transmitters() -> None:
