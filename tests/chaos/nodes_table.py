@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from chaos import table as chaos_table
 from chaos.nodes_faults import SLOW
 from chaos.nodes_outcome import Outcome, ShardedLedger
+from chaos.order import overtaken
 from chaos.rotation import Rotations
 
 _GOAL_S = 8.0
@@ -61,7 +62,7 @@ def _shard(ledger: ShardedLedger, outcome: Outcome, shard: int) -> str:
         len(part.alarms),
         len(part.lost()),
         sum(1 for _ in part.twice()),
-        len(part.overtaken()),
+        len(overtaken(part)),
         len(part.open()) + len(part.told_twice()),
         f"{outcome.writes[shard]}; {foreign}",
         _times(outcome.times(shard=shard)),
