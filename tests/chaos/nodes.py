@@ -55,7 +55,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--transmitters", type=int, default=16, help="default: 16")
     parser.add_argument(
         "--promotions", type=int, default=0, metavar="N",
-        help="let the database fail in place of nodes: promote its synchronous standby N times",
+        help="let the database fail: promote its synchronous standby N times",
     )  # fmt: skip
     parser.add_argument("--verbose", action="store_true", help="print each fail-over")
     return parser

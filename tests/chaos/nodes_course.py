@@ -9,6 +9,7 @@ import random
 import re
 import string
 from collections import defaultdict
+from collections.abc import Coroutine
 from contextlib import AbstractAsyncContextManager, ExitStack
 from functools import partial
 from pathlib import Path
@@ -18,7 +19,7 @@ from chaos.ledger import RECEIVERS, Ledger, now
 from chaos.load import Listener, Publisher
 from chaos.network import Change, Wire
 from chaos.nodes_database import Account, DatabaseWire
-from chaos.nodes_faults import ALL_KILLED, FAULTS, PROMOTIONS, TWO, WHOLE, Node, all_killed
+from chaos.nodes_faults import ALL_KILLED, FAULTS, PROMOTED, PROMOTIONS, TWO, WHOLE, Node, all_killed
 from chaos.nodes_outcome import FailOver, Outcome, ShardedLedger
 from chaos.packet_ids import PacketIds, packets
 from chaos.product import PASSWORD, Product, code, configuration
@@ -38,6 +39,8 @@ _RESUMED_S = 2.0
 """So long after its end, a pause may still show."""
 _ANSWERS_AFTER_S = 0.05
 """Of a receiver, so that fail-overs find alarms that were sent and not answered."""
+_KILLED = 0.5
+"""How often a node is killed while the database is promoted."""
 _FOR_TWO = 4
 """So many nodes it takes until two of them may fail at once."""
 _UNEXPECTED = re.compile("Traceback|never retrieved")
@@ -195,7 +198,11 @@ class Run:
                 if name == ALL_KILLED:
                     await self._one(name, self._all, all_killed(self.nodes.values()))
                 elif name == TWO:
-                    await self._two(node, self._dice.choice(node.others))
+                    kinds = self._dice.sample([*WHOLE], 2)
+                    both = zip(kinds, (node, self._dice.choice(node.others)), strict=True)
+                    await self._together(
+                        *(self._one(name, each.owns, WHOLE[kind](each, self._dice)) for kind, each in both)
+                    )
                 else:
                     await self._one(name, node.owns, FAULTS[name](node, self._dice))
                 self._resumed()
@@ -204,16 +211,17 @@ class Run:
             for _ in range(self.options.promotions):
                 await self._steady()
                 name = next(names)
-                await self._one(name, self._all, PROMOTIONS[name](self._pair))
+                promoted = self._one(name, self._all, PROMOTIONS[name](self._pair))
+                node = self._dice.choice([*self.nodes.values()])
+                if self._dice.random() < _KILLED:
+                    await self._together(promoted, self._one(PROMOTED, node.owns, WHOLE["killed"](node, self._dice)))
+                else:
+                    await promoted
 
-    async def _two(self, *nodes: Node) -> None:
-        """Let two nodes fail at once. The one may take a shard of the other before it loses it as well."""
-        first, second = (
-            self._one(TWO, node.owns, WHOLE[name](node, self._dice))
-            for node, name in zip(nodes, self._dice.sample([*WHOLE], 2), strict=True)
-        )
+    async def _together(self, *faults: Coroutine[None, None, FailOver]) -> None:
+        """Let two faults happen at once. A node may take a shard before it loses it as well."""
         async with asyncio.TaskGroup() as tasks:
-            found = [tasks.create_task(first), tasks.create_task(second)]
+            found = [tasks.create_task(each) for each in faults]
         one, other = (each.result() for each in found)
         for shard in {*one.took, *other.took}:
             came = [at for at in self.listener.came[shard] if at > one.begun]

@@ -193,6 +193,7 @@ async def _strict(pair: Pair) -> AsyncIterator[None]:
     await replacing
 
 
+PROMOTED = "a node killed while the standby is promoted"
 PROMOTIONS: dict[str, Callable[[Pair], AbstractAsyncContextManager[None]]] = {
     "primary killed, standby promoted": _crashed,
     "standby promoted, primary shut down after 3 s": _outlived,

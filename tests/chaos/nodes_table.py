@@ -36,7 +36,7 @@ def faulty(ledger: ShardedLedger, outcome: Outcome) -> list[str]:
 
 
 def _rows(ledger: ShardedLedger, outcome: Outcome) -> dict[str, object]:
-    names = sorted({each.name for each in outcome.fail_overs})
+    names = sorted({each.name for each in outcome.fail_overs if each.took})
     return {
         "fail-overs": sum(bool(each.took) for each in outcome.fail_overs),
         "shards that the same node took again": sum(each.again for each in outcome.fail_overs),
