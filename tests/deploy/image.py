@@ -204,7 +204,8 @@ def main() -> None:
         Path(folder).chmod(0o755)
         deploy = prepared(Path(folder))
         asyncio.run(prove(engine, deploy))
-        asyncio.run(prove_addon(engine, TAG, deploy, seen))
+    with tempfile.TemporaryDirectory(prefix="sosbridge-addon-") as folder:  # with a broker that remembers no `online`
+        asyncio.run(prove_addon(engine, TAG, prepared(Path(folder)), seen))
 
 
 if __name__ == "__main__":

@@ -63,7 +63,10 @@ class Look:
         }
 
     def keyboard(self) -> list[str]:
-        """Return what the first presses of the tab key reach."""
+        """Return what the first presses of the tab key reach, from the page's beginning."""
+        self.page.evaluate(
+            "document.body.tabIndex = -1; document.body.focus(); document.body.removeAttribute('tabindex')"
+        )
         reached = []
         for _ in range(8):
             self.page.keyboard.press("Tab")
