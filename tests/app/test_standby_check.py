@@ -51,6 +51,22 @@ def test_a_shard_that_nobody_takes() -> None:
     assert found.text == "no node takes shards 1, 3: start a node, or raise node.shards"
 
 
+@pytest.mark.parametrize(
+    ("owners", "most", "text"),
+    [
+        ("ab", 2, None),
+        ("ab", 1, "node a owns 1 shard, and the others have room for 0: raise node.shards, or start another node"),
+        ("aab", 2, "node a owns 2 shards, and the others have room for 1: raise node.shards, or start another node"),
+        ("aabc", 2, None),
+    ],
+)
+def test_the_others_have_room_for_the_shards_of_each(owners: str, most: int, text: str | None) -> None:
+    nodes = tuple(replace(A, name=name, shards=most) for name in sorted({*owners}))
+    found = Cluster(nodes, {shard: Owner(name, SEEN, 0.0) for shard, name in enumerate(owners)})
+    assert missing(found, "a") == text
+    assert missing(found, nodes[-1].name) == text, "each node sees it"
+
+
 def test_configurations_are_compared_with_nodes_that_live() -> None:
     problems = Problems()
     report(_cluster(A, replace(B, digest="e")), "a", "d", problems)
