@@ -167,7 +167,7 @@ class Run:
     async def _go(self) -> None:
         for node in self.nodes.values():
             node.product.start()
-        await self._online(self._all, 0.0)
+        await self._online("start", self._all, 0.0)
         self._started = now()
         await asyncio.to_thread(self._account.begin)
         ends = self._ends()
@@ -255,7 +255,7 @@ class Run:
         before = await asyncio.to_thread(self._account.owners)
         found = FailOver(name, now())
         async with fault as count:
-            online = await self._online(shards, found.begun, count)
+            online = await self._online(name, shards, found.begun, count)
             found.took = {shard: at - found.begun for shard, at in online.items()}
             after = await asyncio.to_thread(self._account.owners)
             found.again = sum(after.get(shard) == before[shard] for shard in online)
@@ -268,7 +268,7 @@ class Run:
         self.outcome.fail_overs.append(found)
         return found
 
-    async def _online(self, shards: set[int], after: float, count: int | None = None) -> dict[int, float]:
+    async def _online(self, what: str, shards: set[int], after: float, count: int | None = None) -> dict[int, float]:
         """Return when these shards came online after a moment, once all of them have, or `count` of them."""
         end = now() + _TAKEN_WITHIN_S
         while True:
@@ -276,7 +276,7 @@ class Run:
             found = {shard: each[0] for shard, each in times.items() if each}
             if len(found) >= (len(times) if count is None else count):
                 return found
-            assert now() < end, f"of {[*shards]} only {[*found]} came online again; {self._account.owners()}"
+            assert now() < end, f"{what}: of {[*shards]} only {[*found]} came online again; {self._account.owners()}"
             await asyncio.sleep(0.02)
 
     async def _settle(self) -> None:

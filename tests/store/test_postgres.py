@@ -455,6 +455,20 @@ def test_an_old_server(url: Secret, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "is too old; 99 is the oldest" in refused(url)
 
 
+def test_the_server_can_end_a_session_between_many_statements(postgres: PostgresServer, database: str) -> None:
+    """An owner that is paused there loses the shard: the server bounds no wait for a Sync, so each Execute has one."""
+
+    async def run() -> None:
+        async with proxy(postgres.port) as between, await PostgresStore.open(Secret(between.url(database))) as store:
+            begun = len(between.sent)
+            await store.write(lambda db: db.executemany(INSERT, [("GA",), ("GB",), ("GC",)]))
+            messages = between.messages(begun)
+            assert messages.count("E") >= 3
+            assert messages.count("E") == messages.count("ES")
+
+    asyncio.run(run())
+
+
 def test_a_pooler_in_between(postgres: PostgresServer, database: str) -> None:
     async def run() -> None:
         async with proxy(postgres.port) as between:

@@ -187,8 +187,9 @@ class Session:
         return self.raw.execute(_translated(sql), values)
 
     def executemany(self, sql: str, values: Iterable[Sequence[Any]], /) -> None:
-        if rows := list(values):
-            self.raw.cursor().executemany(_translated(sql), rows)
+        """Execute each by itself: psycopg would send one Sync for all, and the server bounds no wait for that."""
+        for each in values:
+            self.execute(sql, each)
 
     def commit(self) -> None:
         """Commit, however long that takes. Raises InDoubtError where it is not certain that it was."""
