@@ -469,6 +469,20 @@ def test_the_server_can_end_a_session_between_many_statements(postgres: Postgres
     asyncio.run(run())
 
 
+def test_the_server_notices_that_the_machine_of_an_owner_is_gone(url: Secret) -> None:
+    """Also where it waits for the rest of a message, which no timeout of the session bounds."""
+    names = ("tcp_keepalives_idle", "tcp_keepalives_interval", "tcp_keepalives_count", "tcp_user_timeout")
+
+    async def run() -> None:
+        async with await PostgresStore.open(url) as store:
+            rows = await store.read(
+                lambda db: [db.execute("SELECT current_setting(?) AS now", (name,)).fetchone() for name in names]
+            )
+        assert [int(row["now"]) for row in rows if row] == [1, 1, 2, 3000]
+
+    asyncio.run(run())
+
+
 def test_a_pooler_in_between(postgres: PostgresServer, database: str) -> None:
     async def run() -> None:
         async with proxy(postgres.port) as between:
