@@ -5,30 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from datetime import timedelta
-from functools import partial
-from ipaddress import ip_network
 from pathlib import Path
 
 from bridge import __version__
-from bridge.app.file_limits import reserve, share
 from bridge.common.clock import Clock
 from bridge.common.models import Secret
-from bridge.common.problems import Kind, Problems
-from bridge.config.panels import G90Settings, PanelSettings
+from bridge.config.panels import PanelSettings
 from bridge.config.settings import Settings
-from bridge.config.transmitters import TransmitterSettings
+from bridge.config.transmitters import ReceiverSettings, TransmitterSettings
 from bridge.config.types import host_port
-from bridge.g90.connections import Connections
-from bridge.g90.control import PanelControl
-from bridge.g90.control_cloud import CloudControl
-from bridge.g90.control_local import LocalControl
-from bridge.g90.reader import PanelReader
-from bridge.g90.registry import PanelConfig, PanelHandler
-from bridge.g90.server import Limits, PanelServer
-from bridge.g90.state.model import Options, PanelState
-from bridge.g90.state.plan import Reads
-from bridge.g90.upstream import Upstream
-from bridge.g90.wire.constants import LOCAL_PORT
 from bridge.homeassistant.announcer import Announcer
 from bridge.homeassistant.devices import transmitter_id
 from bridge.homeassistant.entity import Names
@@ -36,27 +21,20 @@ from bridge.homeassistant.panel import ControlOptions
 from bridge.mqtt.client import Broker
 from bridge.mqtt.outgoing import Outgoing
 from bridge.mqtt.session import Subscriptions
-from bridge.panels.code_lock import CodeLock
-from bridge.panels.known import ControlledPanel, KnownPanels
+from bridge.panels.known import KnownPanels
 from bridge.panels.topics import PanelTopics
 from bridge.record.figures import Subject
 from bridge.sos_access.client import AsyncSOSAccessClient
 from bridge.sos_access.peer import Peer
-from bridge.store.database import Store
-from bridge.store.outbox import Elsewhere, Outbox
 from bridge.store.passwords import PasswordFile, PasswordHome, Passwords, password_file
 from bridge.transmitters.line import Line
 from bridge.transmitters.network import Network
-from bridge.transmitters.publisher import Publisher
 from bridge.transmitters.routes import Route
 from bridge.transmitters.scheduled_tests import PlannedTests
 from bridge.transmitters.topics import Reach, Topics
-from bridge.transmitters.transmitter import Transmitter
 
 _TAKES_OVER_S = 5.0
 """What the next owner of a shard needs, after the lease, until it has the MQTT session."""
-_FILES_OF_A_TRANSMITTER = 4
-"""Connections of an alarm to two receivers, one of a ping; its passwords while they are written."""
 
 
 def topics(settings: Settings, shard: int = 0, others: Iterable[str] = ()) -> Topics:
@@ -127,7 +105,7 @@ def broker(settings: Settings, shard: int = 0) -> Broker:
     )
 
 
-def client(each: TransmitterSettings, authentication: Secret, clock: Clock | None = None) -> AsyncSOSAccessClient:
+def client(each: ReceiverSettings, authentication: Secret, clock: Clock | None = None) -> AsyncSOSAccessClient:
     return AsyncSOSAccessClient(
         each.transmitter_code,
         each.transmitter_type,
@@ -197,19 +175,6 @@ def receivers(each: TransmitterSettings) -> dict[str, tuple[str, int]]:
     return {name: host_port(written) for name, written in _reach(each).receivers.items()}
 
 
-def outbox(settings: Settings, store: Store, elsewhere: Elsewhere | None = None) -> Outbox:
-    return Outbox(store, settings.store.max_commands, timedelta(seconds=settings.store.history), elsewhere)
-
-
-def transmitters(
-    settings: Settings, queue: Outbox, publisher: Publisher, clock: Clock, network: Network, homes: Homes | None = None
-) -> dict[str, Transmitter]:
-    """Return the transmitters by name, with files to open for them. Raises ConfigError."""
-    reserve(_FILES_OF_A_TRANSMITTER * len(settings.transmitters))
-    lines = [line(settings, each, clock, network, homes) for each in settings.transmitters]
-    return {each.name: Transmitter(each, queue, publisher, clock) for each in lines}
-
-
 def announcer(settings: Settings, outgoing: Outgoing, shard: int = 0) -> Announcer:
     names = Names(settings.homeassistant.discovery_prefix, settings.mqtt.base_topic, __version__, shard)
     panels = {panel.guid: _announced_control(panel) for panel in settings.g90.panels} if settings.g90 else {}
@@ -257,86 +222,3 @@ def subscriptions(own: Topics, panel_topics: PanelTopics, panels: KnownPanels, d
         ids = (transmitter_id(discovery.names, name) for name in own.transmitters)
         states = (*states, *map(discovery.names.topic, ids))
     return Subscriptions(own.bridge("state"), states, is_ours, is_stale, discovery.learned)
-
-
-def known_panels(g90: G90Settings | None, connections: Connections) -> KnownPanels:
-    """Return the configured panels; cloud control finds theirs in `connections`."""
-    if g90 is None:
-        return KnownPanels({})
-    return KnownPanels({panel.guid: _controlled(panel, g90, connections) for panel in g90.panels})
-
-
-def _controlled(panel: PanelSettings, g90: G90Settings, connections: Connections) -> ControlledPanel:
-    door_off = g90.door_off_after if panel.door_off_after is None else panel.door_off_after
-    options = Options(g90.motion_off_after, door_off)
-    network = ip_network(panel.address, strict=False) if panel.address else None
-    control = _control(panel, connections)
-    reading = LocalControl(*host_port(panel.host, LOCAL_PORT)) if panel.control != "local" and panel.host else control
-    reads = Reads.AT_HELLO if isinstance(reading, CloudControl) else Reads.REGULARLY
-    return ControlledPanel(
-        config=PanelConfig(guid=panel.guid, name=panel.name, address=network, options=options),
-        control=control,
-        lock=CodeLock(panel.code, panel.code_arm_required),
-        reader=PanelReader(
-            panel.guid, reading, reads=reads if panel.read else Reads.NOT, poll=g90.poll, follows=panel.host is None
-        ),
-    )
-
-
-def _control(panel: PanelSettings, connections: Connections) -> PanelControl | None:
-    if panel.control == "local" and panel.host:
-        return LocalControl(*host_port(panel.host, LOCAL_PORT))
-    if panel.control == "cloud":
-        return CloudControl(panel.guid, connections)
-    return None
-
-
-def accepts_unknown(g90: G90Settings | None) -> bool:
-    return g90 is not None and g90.unknown_panels == "accept"
-
-
-def server(
-    g90: G90Settings,
-    lines: int,
-    handler: PanelHandler,
-    panels: KnownPanels,
-    connections: Connections,
-    states: dict[str, PanelState],
-    clock: Clock,
-    problems: Problems,
-) -> PanelServer:
-    """Return the panels' server, which leaves files to open for `lines` transmitters and the rest."""
-    problems.doubt(Kind.PORT_TAKEN)
-    host, port = host_port(g90.listen)
-    upstream = host_port(g90.upstream) if g90.upstream else None
-    return PanelServer(
-        handler,
-        host=host,
-        port=port,
-        announce=host_port(g90.announce) if g90.announce else None,
-        upstream=Upstream(host=upstream[0], port=upstream[1]) if upstream else None,
-        panels={guid: panel.config for guid, panel in panels.configured.items()},
-        states=states,
-        connections=connections,
-        accept_unknown=accepts_unknown(g90),
-        limits=_limits(g90, panels, lines),
-        clock=clock.now,
-        on_listening=partial(problems.set, Kind.PORT_TAKEN),
-        panel_time=lambda: 0 if clock.is_wrong else int(clock.now().timestamp()),
-    )
-
-
-def _limits(g90: G90Settings, panels: KnownPanels, lines: int) -> Limits:
-    connections, burst = share(
-        g90.max_connections,
-        files_each=2 if g90.upstream else 1,
-        others=_FILES_OF_A_TRANSMITTER * lines + len(panels.configured),
-        burst=Limits().burst,
-    )
-    return Limits(
-        max_connections=connections,
-        burst=burst,
-        per_stranger_address=g90.connections_per_stranger,
-        idle_timeout=g90.idle_timeout,
-        offline_after=g90.offline_after,
-    )

@@ -11,6 +11,8 @@ from contextlib import suppress
 
 log = logging.getLogger(__name__)
 
+FILES_OF_A_TRANSMITTER = 4
+"""Connections of an alarm to two receivers, one of a ping; its passwords while they are written."""
 _PARTS = 64
 """Files of the store, the broker, listeners and name lookups, with a reserve."""
 _ROUNDS = 4

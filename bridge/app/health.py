@@ -20,6 +20,7 @@ log = logging.getLogger(__name__)
 
 
 Line = tuple[str, ...]
+Counters = Callable[[], Awaitable[Mapping[str, object]]]
 
 
 def described(hanging: list[str], problems: Problems, state: str = "", more: Sequence[Line] = ()) -> str:
@@ -46,24 +47,17 @@ async def serve(
     hanging: Callable[[], Awaitable[list[str]]],
     problems: Problems,
     state: Callable[[], str] = str,
-    counters: Callable[[], Awaitable[Mapping[str, object]]] | None = None,
+    counters: Counters | None = None,
 ) -> None:
     """Answer until cancelled with what hangs, what is wrong, and the node's state in its cluster.
 
     To a request for details also with `counters` and the last lines of the log.
     """
 
-    async def details() -> list[Line]:
-        try:
-            values = await counters() if counters else {}
-        except StoreError as error:
-            values = {"store": error}
-        return [*(("counter", name, str(value)) for name, value in values.items()), *(("log", each) for each in kept())]
-
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             async with asyncio.timeout(ANSWER_S):
-                more = await details() if await reader.read(len(DETAILS)) == DETAILS else ()
+                more = await _details(counters) if await reader.read(len(DETAILS)) == DETAILS else ()
                 writer.write(described(await found(hanging, ANSWER_S / 2), problems, state(), more).encode())
                 await writer.drain()
         except (OSError, TimeoutError):
@@ -71,7 +65,20 @@ async def serve(
         finally:
             writer.close()
 
-    path, directory = socket_path(store), -1
+    await _listen(socket_path(store), answer)
+
+
+async def _details(counters: Counters | None) -> list[Line]:
+    try:
+        values = await counters() if counters else {}
+    except StoreError as error:
+        values = {"store": error}
+    return [*(("counter", name, str(value)) for name, value in values.items()), *(("log", each) for each in kept())]
+
+
+async def _listen(path: str, answer: Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]) -> None:
+    """Answer at the socket `path` until cancelled; where there can be none, log that and return."""
+    directory = -1
     try:
         _remove(path)  # left by a crash; we hold the store's lock
         name, directory = address(path)

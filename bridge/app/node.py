@@ -311,22 +311,22 @@ class Node:
     # What the page and the health check show
 
     def online(self) -> bool:
-        return bool(self._bridges) and all(each.online() for each in self._bridges.values())
+        return bool(self._bridges) and all(each.status.online() for each in self._bridges.values())
 
     def reconnects(self) -> int:
-        return sum(each.reconnects() for each in self._bridges.values())
+        return sum(each.status.reconnects() for each in self._bridges.values())
 
     async def hanging(self) -> list[str]:
         return [name for each in self._bridges.values() for name in each.status.stopped()]
 
     async def report(self, transmitter: str, month: Month) -> str | None:
         for each in self._bridges.values():
-            if (found := await each.report(transmitter, month)) is not None:
+            if (found := await each.status.report(transmitter, month)) is not None:
                 return found
         return None
 
     async def counters(self) -> Mapping[str, object]:
-        values = {shard: await each.counters() for shard, each in self._bridges.items()}
+        values = {shard: await each.status.counters() for shard, each in self._bridges.items()}
         return {f"shard {shard} {name}": value for shard, found in values.items() for name, value in found.items()}
 
     def state(self) -> str:

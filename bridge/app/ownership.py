@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from bridge.app.build import Homes
 from bridge.common.errors import LostError
 from bridge.common.lasting import tolerated
+from bridge.common.loop import now, within
 from bridge.mqtt.session import Ending, Owner
 from bridge.store.postgres.owner import PROOF, boot_clock, permits
 
@@ -94,14 +95,9 @@ class Ownership(Owner):
             self._hurry.clear()
             with tolerated(log):
                 await self._store.write(lambda db: db.execute(PROOF, (self.shard, self._node)))
-            try:
-                async with asyncio.timeout(_EACH_S):
-                    await self._hurry.wait()
-            except TimeoutError:
-                pass
+            await within(_EACH_S, self._hurry.wait())
 
     async def _watch_broker(self, online: Callable[[], bool]) -> None:
-        now = asyncio.get_running_loop().time
         since = now()
         while True:
             if online():
@@ -137,9 +133,8 @@ class Ownership(Owner):
             await asyncio.sleep(_LOOK_S)
 
     def thrown_out(self) -> None:
-        now = asyncio.get_running_loop().time()
-        self._ends.append(now)
-        if len(self._ends) == _THROWN_OUT and now - self._ends[0] < _THROWN_OUT_S and self._successors():
+        self._ends.append(now())
+        if len(self._ends) == _THROWN_OUT and now() - self._ends[0] < _THROWN_OUT_S and self._successors():
             self.release("the broker ended two connections: another client has our client id, or cannot keep ours")
 
 

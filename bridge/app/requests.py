@@ -10,6 +10,7 @@ from typing import Any
 
 from bridge.common.clock import Clock
 from bridge.common.lasting import tolerated
+from bridge.common.loop import within
 from bridge.store.database import Store
 from bridge.store.outbox import Outbox
 from bridge.store.postgres.requests import SEND, Asked, Requests
@@ -50,11 +51,7 @@ class RequestHandler:
                         await self._send(asked)
                     else:
                         await self._requests.answer(asked, await self._done(asked))
-            try:
-                async with asyncio.timeout(_LOOK_S):
-                    await self.news.wait()
-            except TimeoutError:
-                pass
+            await within(_LOOK_S, self.news.wait())
 
     async def _send(self, asked: Asked) -> None:
         """Queue a command that another owner accepted, once."""

@@ -30,7 +30,7 @@ def log_start(settings: Settings, store: str, shard: int) -> None:
         log.log(level, "%s: %s", each.name, _transmitter(each), extra={"transmitter": each.name})
     if settings.g90 is not None:
         upstream = f", upstream {settings.g90.upstream}" if settings.g90.upstream else ""
-        others = ", unknown panels accepted" * (settings.g90.unknown_panels == "accept")
+        others = ", unknown panels accepted" * settings.g90.accepts_unknown
         counts = f"{counted(len(settings.g90.panels), 'panel')}, {counted(len(settings.forward), 'rule')}"
         log.info("panels: port %s%s, %s%s", settings.g90.listen, upstream, counts, others)
         for panel in settings.g90.panels:

@@ -9,19 +9,18 @@ import os
 import time
 from collections.abc import Mapping
 from contextlib import suppress
-from datetime import datetime
 from pathlib import Path
 
 from bridge import __version__
+from bridge.app import web
+from bridge.app.core import Core
 from bridge.common.errors import StoreError
 from bridge.common.lasting import tolerated
 from bridge.common.text import timestamp
-from bridge.mqtt.outgoing import Outgoing
 from bridge.mqtt.session import Session
 from bridge.panels.known import KnownPanels
-from bridge.store.outbox import Outbox
+from bridge.record.months import Month
 from bridge.store.records import State
-from bridge.transmitters.topics import Topics
 from bridge.transmitters.transmitter import Transmitter
 
 log = logging.getLogger(__name__)
@@ -30,27 +29,16 @@ _HEALTH_S = 60.0
 
 
 class BridgeStatus:
+    """What the bridge publishes of itself, and what the page, the health check and its node ask it."""
+
     def __init__(
-        self,
-        topics: Topics,
-        outbox: Outbox,
-        outgoing: Outgoing,
-        session: Session,
-        transmitters: Mapping[str, Transmitter],
-        panels: KnownPanels,
-        *,
-        protocol: str,
-        started_at: datetime,
+        self, core: Core, session: Session, transmitters: Mapping[str, Transmitter], panels: KnownPanels
     ) -> None:
-        """`protocol` is the MQTT version, for the info topic."""
-        self._topics = topics
-        self._outbox = outbox
-        self._outgoing = outgoing
+        self._core = core
         self._session = session
         self._transmitters = transmitters
         self._panels = panels
-        self._protocol = protocol
-        self._started_at = started_at
+        self._started_at = core.clock.now()
         self._started = time.monotonic()
         self._published_panels: list[str] = []
 
@@ -60,11 +48,11 @@ class BridgeStatus:
         info = {
             "version": __version__,
             "started_at": timestamp(self._started_at),
-            "mqtt_protocol": self._protocol,
+            "mqtt_protocol": self._core.settings.mqtt.protocol,
             "transmitters": list(self._transmitters),
             "panels": self._published_panels,
         }
-        self._outgoing.state(self._topics.bridge("info"), json.dumps(info))
+        self._publish("info", info)
 
     def panel_known(self, guid: str) -> None:
         """Add a panel to the info, if it is new."""
@@ -75,12 +63,32 @@ class BridgeStatus:
         """Publish `bridge/health` each minute until cancelled."""
         while True:
             with tolerated(log):
-                self._outgoing.state(self._topics.bridge("health"), json.dumps(await self.health()))
+                self._publish("health", await self.counters())
             await asyncio.sleep(_HEALTH_S)
 
-    async def health(self) -> dict[str, object]:
+    def _publish(self, leaf: str, content: Mapping[str, object]) -> None:
+        self._core.outgoing.state(self._core.topics.bridge(leaf), json.dumps(content))
+
+    # For the page, the health check and the node
+
+    def online(self) -> bool:
+        return self._session.connected.is_set()
+
+    def reconnects(self) -> int:
+        return max(0, self._session.connects - 1)
+
+    async def report(self, transmitter: str, month: Month) -> str | None:
+        return await web.report(self._core.settings, self._core.store, self._core.outbox, transmitter, month)
+
+    def state(self) -> str:
+        return ""
+
+    def owned(self) -> Mapping[int, bool]:
+        return {}
+
+    async def counters(self) -> dict[str, object]:
         """Return the counters (TOPICS.md, Bridge health). Raises StoreError."""
-        totals = await self._outbox.totals(self._transmitters.keys())
+        totals = await self._core.outbox.totals(self._transmitters.keys())
         lines = self._transmitters.values()
         return {
             "uptime_s": int(time.monotonic() - self._started),
@@ -89,7 +97,7 @@ class BridgeStatus:
             "outbox_rejected": totals[State.REJECTED],
             "alarms_delivered": sum(each.delivered for each in lines),
             "send_failures": sum(each.failures for each in lines),
-            "mqtt_reconnects": max(0, self._session.connects - 1),
+            "mqtt_reconnects": self.reconnects(),
             "panels_online": self._panels.online,
         }
 
@@ -99,7 +107,7 @@ class BridgeStatus:
         An unreachable broker or receiver is not a hang, nor is a full disk.
         """
         with suppress(StoreError):
-            await self._outbox.change_mark()
+            await self._core.outbox.change_mark()
         return self.stopped()
 
     def stopped(self) -> list[str]:

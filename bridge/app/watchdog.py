@@ -11,7 +11,8 @@ import logging
 import os
 import socket
 from collections.abc import Awaitable, Callable, Mapping
-from contextlib import suppress
+
+from bridge.common.loop import within
 
 log = logging.getLogger(__name__)
 
@@ -77,9 +78,7 @@ async def watch(
                 manager.notify(WATCHDOG=1, STATUS=state(), **extended)
             if online.is_set() and not ready:
                 ready = manager.notify(READY=1)
-            with suppress(TimeoutError):
-                async with asyncio.timeout(manager.turn_s):
-                    await (asyncio.Event() if online.is_set() else online).wait()
+            await within(manager.turn_s, (asyncio.Event() if online.is_set() else online).wait())
     finally:
         faulthandler.cancel_dump_traceback_later()
 

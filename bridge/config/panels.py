@@ -76,9 +76,13 @@ class G90Settings(Table):
     panels: tuple[PanelSettings, ...] = Field((), description="the panels")
 
     @property
+    def accepts_unknown(self) -> bool:
+        return self.unknown_panels == "accept"
+
+    @property
     def names(self) -> dict[str, str] | None:
         """The names of the configured panels by GUID; None if others are accepted too."""
-        return None if self.unknown_panels == "accept" else {panel.guid: panel.name or "" for panel in self.panels}
+        return None if self.accepts_unknown else {panel.guid: panel.name or "" for panel in self.panels}
 
 
 class ForwardSettings(Table):

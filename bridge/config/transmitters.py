@@ -102,8 +102,8 @@ class PathSettings(Table):
         return self
 
 
-class TransmitterSettings(Table):
-    """One SOS Access transmitter."""
+class ReceiverSettings(Table):
+    """The account of a transmitter, and the receivers that know it."""
 
     name: Name = Field(description="name in topics: small letters, digits, - and _")
     transmitter_code: str = Field(min_length=1, max_length=15, description="the operator's code for this transmitter")
@@ -122,17 +122,21 @@ class TransmitterSettings(Table):
     tls_name: TlsName | None = Field(None, description="name in the certificates, for receivers given by address")
     connect_timeout: Duration = Field(5.0, gt=0, le=60, description="for a connection to a receiver")
     response_timeout: Duration = Field(10.0, gt=0, le=300, description="for the response of a receiver")
-    heartbeat: Annotated[Literal["off", "90s", "180s", "5h", "25h"], AsText] = Field(
-        "off", description="level, as agreed with the operator; heartbeats are sent more often"
-    )
-    check_idle_every: Duration = Field(
-        3600.0, ge=30, le=86400, description="how often a receiver or path that is not in use is checked"
-    )
-    max_age: Duration = Field(86400.0, gt=0, description="an older alarm expires")
-    undelivered_after: Duration = Field(
-        30.0, gt=0, description="when an alarm is reported as undelivered at the latest"
-    )
-    paths: tuple[PathSettings, ...] = Field((), description="in order of preference; none: the system's routing")
+
+    @model_validator(mode="after")
+    def _reached(self) -> Self:
+        if self.secondary_receiver is None and not self.use_single_receiver:
+            raise ValueError("secondary_receiver is missing; add it, or set use_single_receiver = true")
+        if self.secondary_receiver is not None and self.use_single_receiver:
+            raise ValueError("use_single_receiver is true, but there is a secondary_receiver; remove one of them")
+        if self.tls_name is not None and not self.use_tls:
+            raise ValueError("tls_name is set, but use_tls is false; set use_tls = true, or remove tls_name")
+        return self
+
+
+class ScheduledTestSettings(Table):
+    """The test alarms of a transmitter."""
+
     test_event_code: OptionalCode | None = Field(
         None,
         description="what the operator takes as a test, for `sosbridge test` and Home Assistant's test button",
@@ -144,7 +148,6 @@ class TransmitterSettings(Table):
         None, description="local time of test alarms, such as `03:20`; default: between 1:00 and 5:00, by the code"
     )
     test_every_route: bool = Field(default=False, description="each test alarm over one receiver and path, in turn")
-    alarms: tuple[AlarmSettings, ...] = Field((), description="named alarms")
 
     @model_validator(mode="after")
     def _tests(self) -> Self:
@@ -160,6 +163,23 @@ class TransmitterSettings(Table):
             )
         return self
 
+
+class TransmitterSettings(ScheduledTestSettings, ReceiverSettings):
+    """One SOS Access transmitter."""
+
+    heartbeat: Annotated[Literal["off", "90s", "180s", "5h", "25h"], AsText] = Field(
+        "off", description="level, as agreed with the operator; heartbeats are sent more often"
+    )
+    check_idle_every: Duration = Field(
+        3600.0, ge=30, le=86400, description="how often a receiver or path that is not in use is checked"
+    )
+    max_age: Duration = Field(86400.0, gt=0, description="an older alarm expires")
+    undelivered_after: Duration = Field(
+        30.0, gt=0, description="when an alarm is reported as undelivered at the latest"
+    )
+    paths: tuple[PathSettings, ...] = Field((), description="in order of preference; none: the system's routing")
+    alarms: tuple[AlarmSettings, ...] = Field((), description="named alarms")
+
     @property
     def timetable(self) -> Timetable | None:
         """When test alarms are sent; None: never."""
@@ -174,13 +194,7 @@ class TransmitterSettings(Table):
         return _LEVELS.get(self.heartbeat)
 
     @model_validator(mode="after")
-    def _whole(self) -> Self:
-        if self.secondary_receiver is None and not self.use_single_receiver:
-            raise ValueError("secondary_receiver is missing; add it, or set use_single_receiver = true")
-        if self.secondary_receiver is not None and self.use_single_receiver:
-            raise ValueError("use_single_receiver is true, but there is a secondary_receiver; remove one of them")
-        if self.tls_name is not None and not self.use_tls:
-            raise ValueError("tls_name is set, but use_tls is false; set use_tls = true, or remove tls_name")
+    def _distinct(self) -> Self:
         identities = [AlarmIdentity.of(alarm.named().alarm) for alarm in self.alarms]
         if len(set(identities)) < len(identities):
             raise ValueError(

@@ -156,10 +156,10 @@ def _problem(topic: str) -> Entity:
     return binary_sensor("problem", "Problem", topic, device_class="problem", **options)
 
 
-def removal(before: Payload, after: Payload | None) -> Payload | None:
+def removal(before: Payload, after: Payload) -> Payload | None:
     """Return the payload that removes the components of `before` missing in `after`; None if none is."""
-    gone = _components(before).keys() - _components(after or {}).keys()
-    if not gone or after is None:
+    gone = _components(before).keys() - _components(after).keys()
+    if not gone:
         return None
     markers = {key: {"platform": _components(before)[key].get("platform")} for key in gone}
     return {**after, "components": {**_components(after), **markers}}

@@ -7,6 +7,7 @@ import logging
 from datetime import datetime
 
 from bridge.common.lasting import Lasting
+from bridge.common.loop import now
 from bridge.common.text import lasted
 from bridge.mqtt.client import Broker, explain
 
@@ -35,7 +36,7 @@ class ConnectionLog:
 
     def lost(self, error: BaseException, held_s: float, wait_s: float) -> str:
         """Log that a connection ended after `held_s`, or was not made if less than 0; return why."""
-        now = asyncio.get_running_loop().time()
+        at = now()
         if self._quiet is not None:
             self._quiet.cancel()
         self._short = self._short + 1 if 0 <= held_s < SHORT_S else 0
@@ -44,7 +45,7 @@ class ConnectionLog:
         begins = self._trouble.since is None
         if begins:
             self._since = datetime.now().astimezone()
-        if self._trouble.is_due(now) or (needs_a_person and not self._needs_a_person):
+        if self._trouble.is_due(at) or (needs_a_person and not self._needs_a_person):
             level = logging.ERROR if needs_a_person else logging.WARNING
             since = "" if begins else f", since {self._since:%H:%M:%S}"
             log.log(level, "broker %s: %s%s, next try in %s", self._name, text, since, lasted(max(wait_s, 1.0)))
@@ -55,17 +56,16 @@ class ConnectionLog:
 
     def connected(self) -> None:
         """Log a connection; of those that do not last only the first."""
-        loop = asyncio.get_running_loop()
-        self._quiet = loop.call_later(_QUIET_S, self._held)
+        self._quiet = asyncio.get_running_loop().call_later(_QUIET_S, self._held)
         if self._trouble.since is None:
             log.info("connected to broker %s", self._name)
             return
         self._reconnects += 1
         level = logging.INFO if self._reconnects == 1 else logging.DEBUG
-        log.log(level, "connected to broker %s again after %s", self._name, lasted(loop.time() - self._trouble.since))
+        log.log(level, "connected to broker %s again after %s", self._name, lasted(now() - self._trouble.since))
 
     def _held(self) -> None:
-        took = self._trouble.end(asyncio.get_running_loop().time())
+        took = self._trouble.end(now())
         if took is not None and self._reconnects > 1:
             log.info("the connection to broker %s holds again after %s", self._name, lasted(took))
         self._reconnects, self._short, self._needs_a_person = 0, 0, False

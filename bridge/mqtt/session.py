@@ -25,6 +25,7 @@ from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from bridge.common.backoff import Backoff
 from bridge.common.errors import first
+from bridge.common.loop import now, within
 from bridge.common.models import Incoming, Reply
 from bridge.common.problems import Kind, Problems
 from bridge.common.pulse import Pulse
@@ -70,6 +71,14 @@ class DeliveryLog(Protocol):
         """The broker knows nothing of an earlier session: it will repeat nothing of it."""
 
 
+class Ending(Enum):
+    """How the session ends."""
+
+    OFFLINE = "publish what is left and `offline`"
+    HAND_OVER = "publish what is left; another node takes the session over before the broker publishes the will"
+    LOST = "publish nothing: another node may have the session already"
+
+
 class Owner:
     """Who may use the client id: this process alone by default, in a cluster the owner of the shard."""
 
@@ -79,16 +88,13 @@ class Owner:
         `beat` is called as long as it goes on.
         """
 
+    @property
+    def ending(self) -> Ending:
+        """How the session is to end now."""
+        return Ending.OFFLINE
+
     def thrown_out(self) -> None:
         """The broker ended a connection that was made: maybe for another client with our id."""
-
-
-class Ending(Enum):
-    """How the session ends."""
-
-    OFFLINE = "publish what is left and `offline`"
-    HAND_OVER = "publish what is left; another node takes the session over before the broker publishes the will"
-    LOST = "publish nothing: another node may have the session already"
 
 
 def _portions(filters: Iterable[str]) -> Iterator[list[str]]:
@@ -158,12 +164,12 @@ class Session:
         self._connected_at = math.inf
         self._log = ConnectionLog(broker)
 
-    def stop(self, ending: Ending = Ending.OFFLINE) -> None:
-        """Let `run`, which is to be cancelled now, end so and not begin another connection."""
-        self._ending = ending
+    def stop(self) -> None:
+        """Let `run`, which is to be cancelled now, end as the owner says and not begin another connection."""
+        self._ending = self._owner.ending
 
     async def run(self) -> None:
-        """Keep connected until cancelled; then end as `stop` says."""
+        """Keep connected until cancelled; then end as `stop` has fixed."""
         backoff = Backoff()
         while self._ending is None:
             self.pulse.beat()
@@ -184,7 +190,7 @@ class Session:
 
     def _connected_for(self) -> float:
         """Return how long the connection that just ended had lasted, in seconds; less than 0 if none was made."""
-        lasted = asyncio.get_running_loop().time() - self._connected_at
+        lasted = now() - self._connected_at
         self._connected_at = math.inf
         return lasted
 
@@ -230,7 +236,7 @@ class Session:
             self.connects += 1
             self.connected.set()
             self._problems.set(Kind.BROKER_DOWN, None)
-            self._connected_at = asyncio.get_running_loop().time()
+            self._connected_at = now()
             self._log.connected()
             tasks.create_task(self._publish(client, connection))
 
@@ -320,9 +326,7 @@ class Session:
         work.set()  # for what the last connection did not get through
         while True:
             self.pulse.beat()
-            with suppress(TimeoutError):
-                async with asyncio.timeout(_LONGEST_REST_S):
-                    await work.wait()
+            await within(_LONGEST_REST_S, work.wait())
             work.clear()
             await self._publish_waiting(client, connection)
 

@@ -11,6 +11,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 
 from bridge.common.clock import Clock
+from bridge.common.loop import now
 from bridge.common.models import Incoming, Reply
 from bridge.common.payloads import CommandError
 from bridge.common.text import clean
@@ -114,7 +115,7 @@ class PanelCommands:
             self._end(command, SetOutcome.FAILED, _TOO_MANY_WAIT)
         else:
             self._waiting[guid, command.action] += 1
-            self._accepted.put_nowait((panel, command, asyncio.get_running_loop().time()))
+            self._accepted.put_nowait((panel, command, now()))
 
     def _refuse_unknown(self, message: Incoming, guid: str) -> None:
         """Refuse without a retained response, which nothing would remove."""
@@ -129,7 +130,7 @@ class PanelCommands:
     ) -> None:
         try:
             async with self._turns[command.guid]:
-                waited = asyncio.get_running_loop().time() - since
+                waited = now() - since
                 result: _Result = SetOutcome.FAILED, f"not carried out: the command had waited for {waited:.0f} s"
                 if waited <= MAX_WAIT_S:
                     result = await self._carry_out(panel, command, registry)
@@ -178,13 +179,13 @@ class PanelCommands:
 
     def _code_fault(self, panel: ControlledPanel, command: PanelCommand) -> str | None:
         """Return why a command's code does not let it pass; one that locks the panel is an event too."""
-        now = asyncio.get_running_loop().time()
-        match panel.lock.check(command.code, disarms=command.action is Action.DISARM, now=now):
+        at = now()
+        match panel.lock.check(command.code, disarms=command.action is Action.DISARM, now=at):
             case Verdict.OK:
                 return None
             case Verdict.LOCKED:
                 return f"{_TOO_MANY_CODES}; this code was not checked"
-        if not panel.lock.locked(now):
+        if not panel.lock.locked(at):
             return "the code is missing or wrong"
         self._emit("panel_locked", guid=command.guid, reason=_TOO_MANY_CODES)
         return f"the code is missing or wrong; {_TOO_MANY_CODES}"

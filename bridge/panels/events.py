@@ -11,17 +11,17 @@ import logging
 import math
 import time
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
-from types import MappingProxyType
 from typing import Any
 
 from bridge.common.backoff import Backoff
 from bridge.common.clock import Clock
 from bridge.common.errors import DamagedError, StoreError
 from bridge.common.lasting import LASTS
+from bridge.common.loop import now, within
 from bridge.common.models import AlarmIdentity, Command, Request
 from bridge.common.problems import About, Kind, Problem, Problems
 from bridge.g90.registry import Refused
@@ -32,12 +32,12 @@ from bridge.mqtt.outgoing import Outgoing
 from bridge.panels.forwarding import (
     Forwarded,
     ForwardingStep,
+    MaxAges,
     Rule,
     Sending,
     expire,
     fits,
     forward,
-    is_too_old,
     until_due,
 )
 from bridge.panels.known import ControlledPanel, KnownPanels
@@ -62,7 +62,6 @@ _LEVELS = {EventType.SENSOR_ACTIVITY: logging.DEBUG} | dict.fromkeys(
     ),
     logging.WARNING,
 )
-MISSED_MAX_AGE_S = 600.0
 
 
 class Panels:
@@ -80,21 +79,16 @@ class Panels:
         accept_unknown: bool,
         emit: Callable[..., None],
         problems: Problems,
+        max_ages: MaxAges,
         on_state: Callable[[PanelState], None] = lambda _: None,
-        max_ages: Mapping[str, float] = MappingProxyType({}),
-        missed_max_age: float = MISSED_MAX_AGE_S,
     ) -> None:
-        """`emit` publishes on `bridge/event`; `on_state` takes each state of a panel, after it is stored.
-
-        `max_ages`: of each transmitter's alarms, `missed_max_age`: of missed alarms that are over; in seconds.
-        """
+        """`emit` publishes on `bridge/event`; `on_state` takes each state of a panel, after it is stored."""
         self._topics = topics
         self._outbox = outbox
         self._outgoing = outgoing
         self._panels = panels
         self._rules = rules
         self._max_ages = max_ages
-        self._missed_max_age = missed_max_age
         self._problems = problems
         self._clock = clock
         self._accept_unknown = accept_unknown
@@ -135,16 +129,12 @@ class Panels:
             try:
                 await self._restore_due()
                 wait = self._until_due()
-                self._looks_at = _now() + wait
+                self._looks_at = now() + wait
                 backoff.reset()
             except StoreError as error:
                 log.error("alarms of panels are not restored yet: %s", error, extra=LASTS)
                 wait = backoff.fail()
-            try:
-                async with asyncio.timeout(wait):
-                    await self._due.wait()
-            except TimeoutError:
-                pass
+            await within(wait, self._due.wait())
 
     # What panels report
 
@@ -156,7 +146,8 @@ class Panels:
         async with self._locks[guid]:
             step = ForwardingStep(self._active.get(guid, ()))
             for event in events:
-                rules = [rule for rule in self._rules if not self._is_too_old(event, rule.transmitter)]
+                at = self._clock.now()
+                rules = [rule for rule in self._rules if self._max_ages.allow(event, rule.transmitter, at)]
                 taken = forward(rules, step.active, event, state.name, self._clock.moment())
                 step = ForwardingStep(taken.active, step.sendings + taken.sendings)
                 to = tuple(each.transmitter for each in taken.sendings if each.request is Request.ALARM)
@@ -180,7 +171,7 @@ class Panels:
 
     def _publish(self, state: PanelState, event: PanelEvent, to: tuple[str, ...]) -> None:
         """Publish an event; another form of one that was published is for the rules alone."""
-        if event.type in _URGENT and self._max_ages and not to:
+        if event.type in _URGENT and self._max_ages.of and not to:
             self._not_forwarded(state, event)
         if event.again:
             return
@@ -214,17 +205,13 @@ class Panels:
         """Return what no rule took since the panel was armed or disarmed last, with `event`, which went `to`."""
         if event.type in _ARMINGS or (event.again and to):
             return None
-        if event.type not in _URGENT or not self._max_ages or to or self._is_covered(event):
+        if event.type not in _URGENT or not self._max_ages.of or to or self._is_covered(event):
             return before
         text = f"panel {state.name or state.guid}: no rule forwards {_what(event)}"
         return Problem(Kind.ALARM_UNMATCHED, before.since if before else self._clock.now(), text)
 
     def _is_covered(self, event: PanelEvent) -> bool:
         return any(fits(rule, event) for rule in self._rules)
-
-    def _is_too_old(self, event: PanelEvent, transmitter: str) -> bool:
-        max_age = self._max_ages.get(transmitter, math.inf)
-        return is_too_old(event, self._clock.now(), max_age, self._missed_max_age)
 
     async def panel_refused(self, reason: Refused, guid: str | None, address: str) -> None:
         self._emit(str(reason), guid=guid, address=address)
@@ -236,7 +223,7 @@ class Panels:
         entries = {sending.key: CommandEntry(_command(sending, self._clock)) for sending in step.sendings}
         await self._outbox.keep_panel(guid, content, entries)
         self._active[guid] = step.active
-        if _now() + until_due(step.active, self._clock.age_s) < self._looks_at:
+        if now() + until_due(step.active, self._clock.age_s) < self._looks_at:
             self._due.set()
 
     def _moment(self) -> Now:
@@ -296,10 +283,6 @@ def check_stored(content: dict[str, Any]) -> None:
 
 def _what(event: PanelEvent) -> str:
     return f"{event.type}{f' of sensor {event.sensor} ({event.name})' if event.sensor is not None else ''}"
-
-
-def _now() -> float:
-    return asyncio.get_running_loop().time()
 
 
 def _command(sending: Sending, clock: Clock) -> Command:

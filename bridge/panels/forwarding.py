@@ -100,6 +100,21 @@ class Forwarded:
 
 
 @dataclass(frozen=True, slots=True)
+class MaxAges:
+    """How old a missed event may be to be worth an alarm, in seconds (TOPICS.md, Missed alarms)."""
+
+    of: Mapping[str, float]
+    """By transmitter."""
+    over: float
+    """Of an alarm that is over."""
+
+    def allow(self, event: PanelEvent, transmitter: str, now: datetime) -> bool:
+        longest = self.of.get(transmitter, math.inf)
+        age = (now - event.at).total_seconds()
+        return not event.missed or age <= (min(self.over, longest) if event.over else longest)
+
+
+@dataclass(frozen=True, slots=True)
 class Sending:
     """One command for a transmitter.
 
@@ -146,15 +161,6 @@ def forward(
         else:
             kept = (*(a for a in kept if a.identity != entry.identity), entry)
     return ForwardingStep(kept, tuple(sendings))
-
-
-def is_too_old(event: PanelEvent, now: datetime, max_age: float, missed_max_age: float) -> bool:
-    """Return whether an event that was missed is no longer worth an alarm (TOPICS.md, Missed alarms).
-
-    `max_age` is the transmitter's, and `missed_max_age` that of an alarm that is over; in seconds.
-    """
-    age = (now - event.at).total_seconds()
-    return event.missed and age > (min(missed_max_age, max_age) if event.over else max_age)
 
 
 def expire(active: tuple[Forwarded, ...], now: datetime, age: Age) -> ForwardingStep:

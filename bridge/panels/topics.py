@@ -9,7 +9,7 @@ from datetime import datetime
 from enum import IntEnum, StrEnum
 
 from bridge.common.models import Reply, Secret
-from bridge.common.payloads import CommandError, payload_object
+from bridge.common.payloads import CommandError, payload_object, payload_text
 from bridge.common.text import present, timestamp
 from bridge.g90.state.model import PanelState, Sensor
 from bridge.g90.wire.answers import GsmStatus, WifiStatus
@@ -85,10 +85,7 @@ class PanelTopics:
         guid, parts = self.guid(topic) or "", self.leaf(topic).split("/")
         relay = parts[1] if parts[0] == "relay" else None
         actions = list(Switch) if relay else list(Action)
-        try:
-            text = payload[:_LONGEST_PAYLOAD].decode().strip()
-        except UnicodeDecodeError:
-            raise CommandError("the payload is not UTF-8 text") from None
+        text = payload_text(payload[:_LONGEST_PAYLOAD])
         code = None
         if text.startswith("{") and not relay:
             text, code = _object(text)

@@ -13,6 +13,7 @@ from collections import deque
 
 from bridge.common.clock import Clock
 from bridge.common.errors import StoreError
+from bridge.common.loop import now, within
 from bridge.common.runs import Edge
 from bridge.record.months import Month
 from bridge.store.edges import Edges, OpenRun
@@ -76,21 +77,18 @@ class Recorder:
         """Wait for something to write, or for the full hour."""
         hour = self._now() // _WRITE_EACH_S
         while self._now() // _WRITE_EACH_S == hour and not self._closed:
-            try:
-                async with asyncio.timeout(min(_LOOK_S, _WRITE_EACH_S - self._now() % _WRITE_EACH_S + _AFTER_S)):
-                    await self._news.wait()
-            except TimeoutError:
-                self._look()
-            else:
+            rest = _WRITE_EACH_S - self._now() % _WRITE_EACH_S + _AFTER_S
+            if await within(min(_LOOK_S, rest), self._news.wait()):
                 await asyncio.sleep(_GATHER_S)
                 return
+            self._look()
 
     def _now(self) -> float:
         return self._clock.now().timestamp()
 
     def _look(self) -> None:
         """Bring the end of the run up to now, or begin a new one."""
-        wall, awake = self._now(), asyncio.get_running_loop().time()
+        wall, awake = self._now(), now()
         expected = self._wall + awake - self._awake
         self._wall, self._awake = wall, awake
         run = self._run

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime, tzinfo
 from html import escape
 
-from bridge.common.text import clean
+from bridge.common.text import clean, lasted
 from bridge.record.alarms import AlarmEntry
 from bridge.record.availability import Availability
 from bridge.record.figures import LINK, Figures, PartFigures
@@ -213,16 +213,8 @@ def _described(day: Availability) -> str:
 
 
 def _duration(value: float) -> str:
-    """Return seconds in words of two units."""
-    if value < 60:  # noqa: PLR2004 - seconds
-        return f"{value:.3g} s" if value else "0 s"
-    minutes, rest = divmod(round(value), 60)
-    hours, minutes = divmod(minutes, 60)
-    days, hours = divmod(hours, 24)
-    units = [
-        f"{number} {unit}" for number, unit in ((days, "d"), (hours, "h"), (minutes, "min"), (rest, "s")) if number
-    ]
-    return " ".join(units[:2])
+    """Return seconds in words of two units, a short time with its fractions."""
+    return f"{value:.3g} s" if 0 < value < 60 else lasted(value)  # noqa: PLR2004 - seconds
 
 
 def _time(at: float, zone: tzinfo | None) -> str:

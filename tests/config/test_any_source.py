@@ -18,17 +18,6 @@ from bridge.config.sources import _put, load
 GUID = "GB7F20C14D05A91"
 
 
-@pytest.fixture(autouse=True)
-def secrets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """No configuration but the test's own."""
-    folder = tmp_path / "secrets"
-    folder.mkdir()
-    monkeypatch.setenv("SOSBRIDGE_SECRETS_DIR", str(folder))
-    monkeypatch.delenv("SOSBRIDGE_CONFIG", raising=False)
-    monkeypatch.chdir(tmp_path)
-    return folder
-
-
 @pytest.fixture
 def contract(tmp_path: Path) -> Path:
     path = tmp_path / "contract.toml"

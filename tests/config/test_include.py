@@ -30,12 +30,10 @@ def transmitter(name: str, *more: str) -> str:
 
 
 @pytest.fixture(autouse=True)
-def _alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No configuration but the test's own."""
-    for folder in ("secrets", "sites", "elsewhere"):
+def _elsewhere(tmp_path: Path, secrets: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A directory for the included files, and another one to run in."""
+    for folder in ("sites", "elsewhere"):
         (tmp_path / folder).mkdir()
-    monkeypatch.setenv("SOSBRIDGE_SECRETS_DIR", str(tmp_path / "secrets"))
-    monkeypatch.delenv("SOSBRIDGE_CONFIG", raising=False)
     monkeypatch.chdir(tmp_path / "elsewhere")
 
 

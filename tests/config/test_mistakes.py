@@ -22,17 +22,6 @@ EXAMPLE = files("bridge.config").joinpath("example.toml").read_text("utf-8")
 SECOND_PATH = "home: heartbeat 180s requires a second network path"
 
 
-@pytest.fixture(autouse=True)
-def secrets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """No configuration but the test's own."""
-    folder = tmp_path / "secrets"
-    folder.mkdir()
-    monkeypatch.setenv("SOSBRIDGE_SECRETS_DIR", str(folder))
-    monkeypatch.delenv("SOSBRIDGE_CONFIG", raising=False)
-    monkeypatch.chdir(tmp_path)
-    return folder
-
-
 def changed(old: str, new: str, *, count: int = -1) -> str:
     assert old in EXAMPLE
     return EXAMPLE.replace(old, new, count)

@@ -31,15 +31,6 @@ event_code = "{code}"
 FORWARD = '[g90]\n[[forward]]\nevent = "alarm"\ntransmitter = "home"\nevent_code = "FA"\n'
 
 
-@pytest.fixture(autouse=True)
-def _alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No configuration but the test's own."""
-    (tmp_path / "secrets").mkdir()
-    monkeypatch.setenv("SOSBRIDGE_SECRETS_DIR", str(tmp_path / "secrets"))
-    monkeypatch.delenv("SOSBRIDGE_CONFIG", raising=False)
-    monkeypatch.chdir(tmp_path)
-
-
 def written(folder: Path, text: str) -> Path:
     path = folder / "bridge.toml"
     path.write_text(text, "utf-8")

@@ -248,3 +248,11 @@ def test_the_units_of_the_spare_name_files_that_there_are() -> None:
     assert (CLUSTER / "to-spare").stat().st_mode & 0o111
     watched = re.findall(r"^PathChanged=(.+)$", (CLUSTER / "sosbridge-spare.path").read_text(), re.MULTILINE)
     assert watched == ["/var/lib/private/sosbridge/sosbridge.passwords"]
+
+
+@pytest.mark.parametrize("key", ["security_opt", "cap_drop", "tmpfs", "volumes", "ports"])
+def test_what_is_added_to_a_service_stands_in_one_file(key: str) -> None:
+    """Compose joins the lists of both files, and refuses a list with the same entry twice."""
+    above = yaml.safe_load((DEPLOY / "compose.yaml").read_text())["services"]
+    for name in above.keys() & COMPOSE["services"].keys():
+        assert not {*above[name].get(key, ())} & {*COMPOSE["services"][name].get(key, ())}

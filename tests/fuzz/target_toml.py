@@ -11,7 +11,7 @@ from unittest import mock
 
 from fuzz.target import MARK, Target, hidden
 
-from bridge.app import build
+from bridge.app import build, panels
 from bridge.common.errors import ConfigError
 from bridge.config.settings import Settings
 from bridge.config.sources import load
@@ -42,7 +42,7 @@ def _built(settings: Settings) -> None:
     build.topics(settings)
     repr(build.broker(settings))
     if settings.g90:
-        repr(build.known_panels(settings.g90, Connections()).configured)
+        repr(panels.known_panels(settings.g90, Connections()).configured)
 
 
 def _quiet(data: bytes, *shown: object) -> None:

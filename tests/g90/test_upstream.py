@@ -37,6 +37,8 @@ from bridge.g90.wire.messages import CommandResponse, build_response
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+    from bridge.g90.server import PanelServer
+
 
 @asynccontextmanager
 async def vendor(port: int = 0) -> AsyncIterator[tuple[Upstream, asyncio.Queue[Client]]]:
@@ -67,6 +69,20 @@ async def vendor(port: int = 0) -> AsyncIterator[tuple[Upstream, asyncio.Queue[C
         await asyncio.wait([task])
 
 
+@asynccontextmanager
+async def chained(
+    recorder: Recorder | None = None, announce: tuple[str, int] | None = None, **patience: float
+) -> AsyncIterator[tuple[asyncio.Queue[Client], Client, PanelServer]]:
+    """Yield the connections at a vendor's cloud, a panel that has connected to the server before it, and the server."""
+    async with vendor() as (found, queue):
+        upstream = upstream_at(found.port, **patience)
+        async with (
+            serving(recorder or Recorder(), upstream=upstream, announce=announce) as server,
+            dialled(server.address) as panel,
+        ):
+            yield queue, panel, server
+
+
 def upstream_at(port: int, **patience: float) -> Upstream:
     return Upstream(host="127.0.0.1", port=port, **{"first_pause": 0.05, "longest_pause": 0.1, **patience})
 
@@ -79,11 +95,7 @@ async def next_one(queue: asyncio.Queue[Client]) -> Client:
 def test_messages_go_both_ways_in_order_and_whole_and_we_only_listen() -> None:
     async def scenario() -> None:
         recorder = Recorder()
-        async with (
-            vendor() as (upstream, queue),
-            serving(recorder, upstream=upstream) as server,
-            dialled(server.address) as panel,
-        ):
+        async with chained(recorder) as (queue, panel, _):
             cloud = await next_one(queue)
             sent = HELLO + bytes.fromhex("77 10 00 20 0b 00 00 00 01 02 03") + ARMED_AWAY + NOTIFICATION + PING
             await panel.send(sent, 5)
@@ -101,11 +113,7 @@ def test_messages_go_both_ways_in_order_and_whole_and_we_only_listen() -> None:
 
 def test_the_vendors_address_never_reaches_the_panel() -> None:
     async def scenario() -> None:
-        async with (
-            vendor() as (upstream, queue),
-            serving(Recorder(), upstream=upstream, announce=("192.0.2.77", 5699)) as server,
-            dialled(server.address) as panel,
-        ):
+        async with chained(announce=("192.0.2.77", 5699)) as (queue, panel, _):
             cloud = await next_one(queue)
             await panel.send(HELLO + DISCOVERY)
             await cloud.receive(len(HELLO) + len(DISCOVERY))
@@ -148,11 +156,7 @@ def test_what_a_panel_sends_is_at_the_upstream_at_once() -> None:
     """From the panel's bytes in to the upstream's bytes out, for what is stored before and what is not."""
 
     async def scenario() -> None:
-        async with (
-            vendor() as (upstream, queue),
-            serving(Recorder(), upstream=upstream) as server,
-            dialled(server.address) as panel,
-        ):
+        async with chained() as (queue, panel, _):
             cloud = await next_one(queue)
             await panel.send(HELLO)
             await cloud.receive(len(HELLO))
@@ -223,11 +227,7 @@ def test_while_the_upstream_is_away_we_answer_and_when_it_is_back_it_does() -> N
 
 def test_a_lost_upstream_is_dialled_again_at_a_messages_beginning() -> None:
     async def scenario() -> None:
-        async with (
-            vendor() as (upstream, queue),
-            serving(Recorder(), upstream=upstream) as server,
-            dialled(server.address) as panel,
-        ):
+        async with chained() as (queue, panel, _):
             first = await next_one(queue)
             await panel.send(HELLO + ARMED_AWAY[:30])
             assert await first.receive(len(HELLO)) == HELLO
@@ -241,11 +241,7 @@ def test_a_lost_upstream_is_dialled_again_at_a_messages_beginning() -> None:
 
 def test_half_a_message_of_the_upstream_never_reaches_the_panel() -> None:
     async def scenario() -> None:
-        async with (
-            vendor() as (upstream, queue),
-            serving(Recorder(), upstream=upstream) as server,
-            dialled(server.address) as panel,
-        ):
+        async with chained() as (queue, panel, server):
             cloud = await next_one(queue)
             await panel.send(PING)
             await cloud.receive(8)
@@ -262,11 +258,7 @@ def test_half_a_message_of_the_upstream_never_reaches_the_panel() -> None:
 
 def test_a_command_of_ours_and_its_response_beside_the_upstream() -> None:
     async def scenario() -> None:
-        async with (
-            vendor() as (upstream, queue),
-            serving(Recorder(), upstream=upstream) as server,
-            dialled(server.address) as panel,
-        ):
+        async with chained() as (queue, panel, server):
             cloud = await next_one(queue)
             await panel.send(HELLO)
             await cloud.receive(len(HELLO))
@@ -285,15 +277,13 @@ def test_a_command_of_ours_and_its_response_beside_the_upstream() -> None:
 
 def test_a_cloud_that_falls_silent_is_given_up_and_we_answer() -> None:
     async def scenario() -> None:
-        async with vendor() as (found, queue):
-            upstream = upstream_at(found.port, silence=0.3, first_pause=60)
-            async with serving(Recorder(), upstream=upstream) as server, dialled(server.address) as panel:
-                cloud = await next_one(queue)
-                await panel.send(HELLO)
-                await cloud.receive(len(HELLO))
-                await cloud.closed()
-                await panel.send(PING)
-                assert (await panel.receive(42 + 8))[-8:] == PING
+        async with chained(silence=0.3, first_pause=60) as (queue, panel, _):
+            cloud = await next_one(queue)
+            await panel.send(HELLO)
+            await cloud.receive(len(HELLO))
+            await cloud.closed()
+            await panel.send(PING)
+            assert (await panel.receive(42 + 8))[-8:] == PING
 
     run(scenario())
 
@@ -302,12 +292,10 @@ def test_a_cloud_that_takes_no_bytes_is_given_up_and_no_alarm_waits_for_it() -> 
     async def scenario() -> None:
         recorder = Recorder()
         big = struct.pack("<BBBBi", 0x77, 0x10, 0, 0x20, 60_000) + bytes(60_000 - 8)
-        async with vendor() as (found, queue):
-            upstream = upstream_at(found.port, write_timeout=0.3, first_pause=60)
-            async with serving(recorder, upstream=upstream) as server, dialled(server.address) as panel:
-                await next_one(queue)
-                await panel.send(HELLO + big * 300 + SMOKE_ALARM + PING)
-                assert (await panel.receive(42 + 8))[-8:] == PING
-                assert recorder.types() == ["panel_online", "alarm"]
+        async with chained(recorder, write_timeout=0.3, first_pause=60) as (queue, panel, _):
+            await next_one(queue)
+            await panel.send(HELLO + big * 300 + SMOKE_ALARM + PING)
+            assert (await panel.receive(42 + 8))[-8:] == PING
+            assert recorder.types() == ["panel_online", "alarm"]
 
     run(scenario())

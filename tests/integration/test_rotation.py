@@ -63,23 +63,15 @@ async def _works(site: Site) -> None:
     assert not [seen for seen in site.mqtt.of("bridge/event") if seen.value["type"] == "unauthorized"]
 
 
+@pytest.mark.parametrize("answered", [False, True])
 @live
-async def test_killed_before_the_request_is_treated(site: Site) -> None:
+async def test_killed_before_the_request_is_treated_or_its_response_came(site: Site, *, answered: bool) -> None:
     await site.start()
     cut = _PowerCut(site)
-    cut.before(_is_rotation)
-    await site.send("auth/rotate")
-    await cut.wait()
-    await site.start()
-    assert (await site.result(kind="auth"))["outcome"] == "accepted"
-    await _works(site)
-
-
-@live
-async def test_killed_before_the_response_came(site: Site) -> None:
-    await site.start()
-    cut = _PowerCut(site)
-    cut.after("auth")
+    if answered:
+        cut.after("auth")
+    else:
+        cut.before(_is_rotation)
     await site.send("auth/rotate")
     await cut.wait()
     await site.start()

@@ -19,8 +19,13 @@ WILL_DELAY_S = 1
 
 
 class Scripted(Owner):
-    def __init__(self, calls: list[str]) -> None:
+    def __init__(self, calls: list[str], ending: Ending = Ending.OFFLINE) -> None:
         self.calls = calls
+        self._ending = ending
+
+    @property
+    def ending(self) -> Ending:
+        return self._ending
 
     async def prove(self, _: Callable[[], None]) -> None:
         self.calls.append("prove")
@@ -78,11 +83,12 @@ def test_how_it_ends(monkeypatch: pytest.MonkeyPatch, ending: Ending, published:
 
         outgoing = Outgoing(asyncio.Event())
         session = make_session(monkeypatch, outgoing, Made)
+        session._owner = Scripted([], ending)
         task = asyncio.create_task(session.run())
         await session.connected.wait()
         await asyncio.sleep(0.05)
         found.clear()
-        session.stop(ending)
+        session.stop()
         task.cancel()
         outgoing.publish("b/x", "1")
         await asyncio.wait([task])

@@ -17,7 +17,7 @@ from bridge.g90.state.model import Elapsed, Now, PanelState
 from bridge.g90.state.reducer import BETTER_FORM_S, reduce
 from bridge.g90.wire.constants import AlertType, SensorCode, Source
 from bridge.g90.wire.events import Alert, EventType, Form, PanelEvent
-from bridge.panels.forwarding import Age, Forwarded, Rule, expire, fits, forward, is_too_old, until_due
+from bridge.panels.forwarding import Age, Forwarded, MaxAges, Rule, expire, fits, forward, until_due
 from bridge.panels.rules import faults, parse_event, parse_restore_on, parse_sensor_type, uncovered, unknown_names
 
 SMOKE = PanelEvent(
@@ -286,13 +286,15 @@ def test_the_nearest_event_is_suggested() -> None:
 
 @pytest.mark.parametrize(
     ("age", "ended_by", "sent"),
-    [(300, (), 1), (4000, (), 0), (300, (EventType.DISARMED,), 1), (700, (EventType.DISARMED,), 0)],
+    [(3600, (), 1), (3601, (), 0), (600, (EventType.DISARMED,), 1), (601, (EventType.DISARMED,), 0)],
 )
 def test_how_old_a_missed_alarm_may_be(age: float, ended_by: tuple[EventType, ...], sent: int) -> None:
     missed = replace(SMOKE, missed=True, ended_by=ended_by)
     now = SMOKE.at + timedelta(seconds=age)
-    assert is_too_old(missed, now, 3600, 600) is not bool(sent)
-    assert not is_too_old(SMOKE, now, 3600, 600)
+    ages = MaxAges({"home": 3600}, over=600)
+    assert ages.allow(missed, "home", now) is bool(sent)
+    assert ages.allow(SMOKE, "home", now)
+    assert ages.allow(replace(missed, ended_by=()), "a transmitter without an age", now)
 
 
 def test_an_alarm_that_is_over_is_restored_at_once_and_once() -> None:

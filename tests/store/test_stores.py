@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from concurrent.futures import Future
 from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
@@ -13,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from support.outbox import HOME, command, entry, opened, result
-from support.stores import open_store
+from support.stores import held, open_store, together
 
 from bridge.common.errors import StoreError
 from bridge.common.models import AlarmIdentity, Command, Outcome, PreparedAlarm, Reply
@@ -38,24 +37,6 @@ def put_panel(guid: str) -> Callable[[Db], int]:
 
 def count(db: Db) -> int:
     return int(db.execute("SELECT count(*) AS n FROM panel").fetchone()["n"])
-
-
-async def together(store: Store, *jobs: Callable[[Db], object]) -> list[object]:
-    """Let `jobs` wait until all of them are queued, and return what becomes of each."""
-    begun: Future[None] = Future()
-    gate: Future[None] = Future()
-
-    def wait(_: Db) -> None:
-        begun.set_result(None)
-        gate.result()
-
-    held = asyncio.create_task(store.read(wait))
-    await asyncio.wrap_future(begun)
-    tasks = [asyncio.create_task(store.write(job)) for job in jobs]
-    await asyncio.sleep(0)
-    gate.set_result(None)
-    await held
-    return list(await asyncio.gather(*tasks, return_exceptions=True))
 
 
 def bad(error: Exception | None) -> Callable[[Db], None]:
@@ -112,24 +93,14 @@ def test_no_fault_of_a_job_ends_the_store(tmp_path: Path, error: Exception, othe
 
 def test_a_read_that_fails_in_a_batch_concerns_no_writer(tmp_path: Path) -> None:
     async def body(store: Store) -> None:
-        begun: Future[None] = Future()
-        gate: Future[None] = Future()
-
-        def wait(_: Db) -> None:
-            begun.set_result(None)
-            gate.result()
-
-        held = asyncio.create_task(store.read(wait))
-        await asyncio.wrap_future(begun)
-        writes = [asyncio.create_task(store.write(put_panel("a")))]
-        fails = asyncio.create_task(store.read(lambda db: db.execute("SELECT nothing FROM nowhere")))
-        writes.append(asyncio.create_task(store.write(put_panel("b"))))
-        await asyncio.sleep(0)
-        gate.set_result(None)
+        async with held(store):
+            writes = [asyncio.create_task(store.write(put_panel("a")))]
+            fails = asyncio.create_task(store.read(lambda db: db.execute("SELECT nothing FROM nowhere")))
+            writes.append(asyncio.create_task(store.write(put_panel("b"))))
+            await asyncio.sleep(0)
         assert await asyncio.gather(*writes) == [1, 1]
         with pytest.raises(StoreError):
             await fails
-        await held
         assert await store.read(count) == 2
 
     with_store(tmp_path, body)

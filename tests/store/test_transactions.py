@@ -8,12 +8,12 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Awaitable, Callable
-from concurrent.futures import Future
 from contextlib import closing
 from pathlib import Path
 from typing import TypeVar
 
 import pytest
+from support.stores import together
 
 from bridge.common.errors import StoreError
 from bridge.store.sqlite.database import SqliteStore
@@ -35,24 +35,6 @@ def put(guid: str, size: int = 1) -> Callable[[sqlite3.Connection], int]:
 
 def count(db: sqlite3.Connection) -> int:
     return int(db.execute("SELECT count(*) FROM panel").fetchone()[0])
-
-
-async def together(store: SqliteStore, *jobs: Callable[[sqlite3.Connection], object]) -> list[object]:
-    """Let `jobs` wait until all of them are queued, and return what becomes of each."""
-    begun: Future[None] = Future()
-    gate: Future[None] = Future()
-
-    def wait(_: sqlite3.Connection) -> None:
-        begun.set_result(None)
-        gate.result()
-
-    held = asyncio.create_task(store.read(wait))
-    await asyncio.wrap_future(begun)
-    tasks = [asyncio.create_task(store.write(job)) for job in jobs]
-    await asyncio.sleep(0)
-    gate.set_result(None)
-    await held
-    return list(await asyncio.gather(*tasks, return_exceptions=True))
 
 
 def test_writers_that_wait_together_are_one_transaction(tmp_path: Path) -> None:

@@ -31,7 +31,7 @@ from bridge.mqtt.outgoing import Outgoing
 from bridge.panels.code_lock import CodeLock
 from bridge.panels.commands import PanelCommands
 from bridge.panels.events import Panels
-from bridge.panels.forwarding import Rule
+from bridge.panels.forwarding import MaxAges, Rule
 from bridge.panels.known import ControlledPanel, KnownPanels
 from bridge.panels.topics import PanelTopics
 from bridge.store.outbox import Outbox
@@ -275,7 +275,7 @@ async def joined(
         commands = PanelCommands(topics, outgoing, known, clock=clock, emit=emit)
         panels = Panels(
             topics, outbox, outgoing, known, rules=rules, clock=clock, accept_unknown=accept_unknown, emit=emit,
-            problems=problems, max_ages=dict.fromkeys(TRANSMITTERS, 3600.0),
+            problems=problems, max_ages=MaxAges(dict.fromkeys(TRANSMITTERS, 3600.0), 600.0),
         )  # fmt: skip
         restored = await panels.restore()
         registry = PanelRegistry(panels, {GUID: panel.config}, restored, accept_unknown=accept_unknown, clock=clock.now)

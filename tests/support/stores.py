@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
+from concurrent.futures import Future
+from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from bridge.common.models import Secret
-from bridge.store.database import Store
+from bridge.store.database import Db, Store
 from bridge.store.sqlite.database import SqliteStore
 
 if TYPE_CHECKING:
@@ -70,3 +73,30 @@ def each_store(request: pytest.FixtureRequest) -> Iterator[None]:
     _databases.append(_Databases(request.getfixturevalue("postgres")))
     yield
     _databases.pop().drop()
+
+
+@asynccontextmanager
+async def held(store: Store) -> AsyncIterator[None]:
+    """Let the store carry nothing out meanwhile: what is given to it is one batch."""
+    begun: Future[None] = Future()
+    gate: Future[None] = Future()
+
+    def wait(_: Db) -> None:
+        begun.set_result(None)
+        gate.result()
+
+    waiting = asyncio.create_task(store.read(wait))
+    await asyncio.wrap_future(begun)
+    try:
+        yield
+    finally:
+        gate.set_result(None)
+        await waiting
+
+
+async def together(store: Store, *jobs: Callable[[Any], object]) -> list[object]:
+    """Let `jobs` wait until all of them are queued, and return what becomes of each."""
+    async with held(store):
+        tasks = [asyncio.create_task(store.write(job)) for job in jobs]
+        await asyncio.sleep(0)
+    return list(await asyncio.gather(*tasks, return_exceptions=True))

@@ -1,0 +1,49 @@
+"""What all parts of one bridge use: its settings, store, queue, topics, problems."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from bridge.app import build, web
+from bridge.app.ownership import Place
+from bridge.common.clock import Clock
+from bridge.common.problems import Problems
+from bridge.config.settings import Settings
+from bridge.mqtt.outgoing import Outgoing
+from bridge.store.database import Store
+from bridge.store.outbox import Outbox
+from bridge.store.postgres.requests import OtherShards
+from bridge.transmitters.topics import Topics
+
+if TYPE_CHECKING:
+    from bridge.web.board import Board
+
+
+@dataclass(frozen=True, slots=True)
+class Core:
+    settings: Settings
+    store: Store
+    place: Place | None
+    """In a cluster; then the node shows the page and answers health checks."""
+    clock: Clock
+    problems: Problems
+    outbox: Outbox
+    topics: Topics
+    outgoing: Outgoing
+    board: Board | None
+
+
+def make_core(settings: Settings, store: Store, place: Place | None) -> Core:
+    """Return the core of a new bridge. Raises ConfigError."""
+    shard, others = (place.ownership.shard, place.others) if place else (0, {})
+    history, elsewhere = timedelta(seconds=settings.store.history), OtherShards(others) if others else None
+    outbox = Outbox(store, settings.store.max_commands, history, elsewhere)
+    outgoing, problems = Outgoing(asyncio.Event()), Problems()
+    board = place.board if place else web.board(settings, problems)
+    if board:
+        outgoing.follow(board.published)
+    topics = build.topics(settings, shard, others)
+    return Core(settings, store, place, Clock(), problems, outbox, topics, outgoing, board)
