@@ -177,7 +177,7 @@ class Run:
             if (rate := self.options.rate / len(self.transmitters))
         ]
         try:
-            await self._fail(ends)
+            await (self._promote(self._pair) if self._pair else self._fail(ends))
         finally:
             for load in loads:
                 load.cancel()
@@ -187,36 +187,35 @@ class Run:
         return now() + (86400.0 if self._pair else self.options.minutes * 60)
 
     async def _fail(self, ends: float) -> None:
-        """Let one fault follow the other until the time is over, or each promotion was done."""
-        if self._pair is None:
-            several = (ALL_KILLED, *(TWO,) * (2 if len(self.nodes) >= _FOR_TWO else 0))
-            for name in shuffled([*FAULTS, *several], self._dice):
-                if now() > ends:
-                    return
-                await self._steady()
-                node = self._dice.choice([each for each in self.nodes.values() if each.owns])
-                if name == ALL_KILLED:
-                    await self._one(name, self._all, all_killed(self.nodes.values()))
-                elif name == TWO:
-                    kinds = self._dice.sample([*WHOLE], 2)
-                    both = zip(kinds, (node, self._dice.choice(node.others)), strict=True)
-                    await self._together(
-                        *(self._one(name, each.owns, WHOLE[kind](each, self._dice)) for kind, each in both)
-                    )
-                else:
-                    await self._one(name, node.owns, FAULTS[name](node, self._dice))
-                self._resumed()
-        else:
-            names = shuffled([*PROMOTIONS], self._dice)
-            for _ in range(self.options.promotions):
-                await self._steady()
-                name = next(names)
-                promoted = self._one(name, self._all, PROMOTIONS[name](self._pair))
-                node = self._dice.choice([*self.nodes.values()])
-                if self._dice.random() < _KILLED:
-                    await self._together(promoted, self._one(PROMOTED, node.owns, WHOLE["killed"](node, self._dice)))
-                else:
-                    await promoted
+        """Let one fault of nodes follow the other until the time is over."""
+        several = (ALL_KILLED, *(TWO,) * (2 if len(self.nodes) >= _FOR_TWO else 0))
+        for name in shuffled([*FAULTS, *several], self._dice):
+            if now() > ends:
+                return
+            await self._steady()
+            node = self._dice.choice([each for each in self.nodes.values() if each.owns])
+            if name == ALL_KILLED:
+                await self._one(name, self._all, all_killed(self.nodes.values()))
+            elif name == TWO:
+                both = zip(self._dice.sample([*WHOLE], 2), (node, self._dice.choice(node.others)), strict=True)
+                await self._together(
+                    *(self._one(name, each.owns, WHOLE[kind](each, self._dice)) for kind, each in both)
+                )
+            else:
+                await self._one(name, node.owns, FAULTS[name](node, self._dice))
+            self._resumed()
+
+    async def _promote(self, pair: Pair) -> None:
+        names = shuffled([*PROMOTIONS], self._dice)
+        for _ in range(self.options.promotions):
+            await self._steady()
+            name = next(names)
+            promoted = self._one(name, self._all, PROMOTIONS[name](pair))
+            node = self._dice.choice([*self.nodes.values()])
+            if self._dice.random() < _KILLED:
+                await self._together(promoted, self._one(PROMOTED, node.owns, WHOLE["killed"](node, self._dice)))
+            else:
+                await promoted
 
     async def _together(self, *faults: Coroutine[None, None, FailOver]) -> None:
         """Let two faults happen at once. A node may take a shard before it loses it as well."""
