@@ -99,6 +99,8 @@ class Run:
         self.ledger = ShardedLedger(options.shards)
         self.outcome = Outcome()
         self._all = {*range(options.shards)}
+        self._before: dict[int, tuple[str, int]] = {}
+        """Who owned each shard before the fault."""
         self._dice = random.Random(options.seed)
         self._pair = servers if isinstance(servers, Pair) else None
         self._alone = servers if isinstance(servers, PostgresServer) else None
@@ -246,18 +248,20 @@ class Run:
             complete = len(owners) == self.options.shards and able == {*self.nodes}
             assert complete or now() < end, f"not steady: {owners}; {able} could; {self._account.nodes()}"
             await asyncio.sleep(0 if complete else 0.2)
+        self._before = owners
         for node in self.nodes.values():
-            node.owns = {shard for shard, name in owners.items() if name == node.name}
+            node.owns = {shard for shard, (name, _) in owners.items() if name == node.name}
 
     async def _one(self, name: str, shards: set[int], fault: AbstractAsyncContextManager[int | None]) -> FailOver:
         """Let one fault happen to the owner of these shards."""
-        before = await asyncio.to_thread(self._account.owners)
         found = FailOver(name, now())
         async with fault as count:
-            online = await self._online(name, shards, found.begun, count)
+            if count is not None:
+                shards = await self._changed(shards, count)
+            online = await self._online(name, shards, found.begun)
             found.took = {shard: at - found.begun for shard, at in online.items()}
-            after = await asyncio.to_thread(self._account.owners)
-            found.again = sum(after.get(shard) == before[shard] for shard in online)
+            after = {shard: node for shard, (node, _) in (await asyncio.to_thread(self._account.owners)).items()}
+            found.again = sum(after.get(shard) == self._before[shard][0] for shard in online)
             if self.options.verbose and online:
                 times = ", ".join(f"{shard} ({after.get(shard)}) {took:.1f} s" for shard, took in found.took.items())
                 print(f"{len(self.outcome.fail_overs) + 1}: {name}: {times}", flush=True)
@@ -267,15 +271,26 @@ class Run:
         self.outcome.fail_overs.append(found)
         return found
 
-    async def _online(self, what: str, shards: set[int], after: float, count: int | None = None) -> dict[int, float]:
-        """Return when these shards came online after a moment, once all of them have, or `count` of them."""
+    async def _changed(self, shards: set[int], count: int) -> set[int]:
+        """Return which of these shards have another session than before the fault, once `count` of them have."""
+        end = now() + _TAKEN_WITHIN_S
+        while True:
+            owners = await asyncio.to_thread(self._account.owners)
+            found = {shard for shard in shards if shard in owners and owners[shard] != self._before[shard]}
+            if len(found) >= count:
+                return found
+            assert now() < end, f"none of {[*shards]} has another owner; {owners}"
+            await asyncio.sleep(0.05)
+
+    async def _online(self, what: str, shards: set[int], after: float) -> dict[int, float]:
+        """Return when these shards came online after a moment, once all of them have."""
         end = now() + _TAKEN_WITHIN_S
         while True:
             times = {shard: [at for at in self.listener.came[shard] if at > after] for shard in shards}
-            found = {shard: each[0] for shard, each in times.items() if each}
-            if len(found) >= (len(times) if count is None else count):
-                return found
-            assert now() < end, f"{what}: of {[*shards]} only {[*found]} came online again; {self._account.owners()}"
+            if all(times.values()):
+                return {shard: each[0] for shard, each in times.items()}
+            found = [shard for shard, each in times.items() if each]
+            assert now() < end, f"{what}: of {[*shards]} only {found} came online again; {self._account.owners()}"
             await asyncio.sleep(0.02)
 
     async def _settle(self) -> None:

@@ -20,7 +20,7 @@ _COMMIT = b"COMMIT\0"
 _PREPARED = re.compile(rb"P.{4}(\w+)\0COMMIT\0", re.DOTALL)
 """The message that gives it a name, by which it is executed from then on."""
 _OWNERS = f"""
-    SELECT l.objid::int8 AS shard, a.application_name AS session
+    SELECT l.objid::int8 AS shard, a.application_name AS session, a.pid
     FROM pg_locks l JOIN pg_stat_activity a ON a.pid = l.pid
     WHERE l.locktype = 'advisory' AND l.classid = {LOCK_CLASS} AND l.granted
 """
@@ -95,9 +95,9 @@ class Account:
         with self._server().connect(self._database) as admin:
             admin.execute(_AUDIT.encode())
 
-    def owners(self) -> dict[int, str]:
-        """Return the node that owns each shard."""
-        return {row["shard"]: node_of(row["session"]) for row in self._rows(_OWNERS)}
+    def owners(self) -> dict[int, tuple[str, int]]:
+        """Return the node that owns each shard, and which session of its does."""
+        return {row["shard"]: (node_of(row["session"]), row["pid"]) for row in self._rows(_OWNERS)}
 
     def able(self) -> set[str]:
         """Return the nodes that live and reach the broker."""

@@ -141,8 +141,8 @@ WHOLE: dict[str, Fault] = {
 }
 """Those after which a node has no shard: two of them may come at once."""
 ALL_KILLED, TWO = "all nodes killed", "two nodes at once"
-SLOW = "cut off from the broker, which swallows", TWO
-"""The broker may notice it sooner than the node."""
+SLOW = "cut off from the broker, which swallows", TWO, ALL_KILLED
+"""The broker may notice it sooner than the node; or no node lives for a while."""
 FAULTS: dict[str, Fault] = WHOLE | {
     "a COMMIT is lost": partial(_lost_commit, lost="request"),
     "the answer to a COMMIT is lost": partial(_lost_commit, lost="answer"),
