@@ -6,7 +6,6 @@ import argparse
 import asyncio
 import sys
 from dataclasses import fields, replace
-from typing import Literal
 
 from bridge.app.build import Homes, line, topics
 from bridge.cli.common import coloured, find_transmitter
@@ -26,20 +25,12 @@ from bridge.transmitters.line import Line
 _OPTIONS = [field.name for field in fields(Alarm) if field.name not in ("event_code", "urgent")]
 
 
-async def raise_alarm(args: argparse.Namespace) -> int:
-    return await _send(args, "AL")
-
-
-async def restore_alarm(args: argparse.Namespace) -> int:
-    return await _send(args, "RE")
-
-
-async def _send(args: argparse.Namespace, alarm_type: Literal["AL", "RE"]) -> int:
+async def send(args: argparse.Namespace) -> int:
     each, sender = await _sender(args)
     alarm, warnings = prepare(Alarm(args.event_code, **{name: getattr(args, name) for name in _OPTIONS}))
     for warning in warnings:
         print(coloured(f"warning: {warning}", good=None))
-    _report(each, await sender.exchange(sender.client.prepared_request(alarm, alarm_type)))
+    _report(each, await sender.exchange(sender.client.prepared_request(alarm, args.alarm_type)))
     return 0
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from argparse import ArgumentTypeError
+from functools import partial
 from typing import Final
 
 from bridge.common.text import clean
@@ -20,22 +21,12 @@ def number(text: str, least: int, most: int) -> int:
     raise ArgumentTypeError(f"{clean(text, 40)!r} is not a number from {least} to {most}")
 
 
-def port(text: str) -> int:
-    """Return a port; 0 lets the system choose."""
-    return number(text, 0, types.LAST_PORT)
-
-
-def count(text: str) -> int:
-    return number(text, 1, 10**9)
-
-
-def row(text: str) -> int:
-    """Return a number of the outbox."""
-    return number(text, 0, 10**18)
-
-
-def retries(text: str) -> int:
-    return number(text, 0, 999)
+port = partial(number, least=0, most=types.LAST_PORT)
+"""0 lets the system choose."""
+count = partial(number, least=1, most=10**9)
+row = partial(number, least=0, most=10**18)
+"""Of the outbox."""
+retries = partial(number, least=0, most=999)
 
 
 def seconds(text: str) -> float:

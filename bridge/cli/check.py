@@ -5,15 +5,15 @@ from __future__ import annotations
 import argparse
 import asyncio
 import os
-from collections.abc import AsyncIterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, Literal
 
 from bridge.app.build import broker, line
 from bridge.app.health_client import UnhealthyError, ask
 from bridge.cli import database, stores
-from bridge.cli.common import coloured, print_json, print_table
+from bridge.cli.findings import Finding, print_findings
 from bridge.cli.panel import state
 from bridge.common.errors import BridgeError
 from bridge.common.text import clean, counted
@@ -39,17 +39,6 @@ from bridge.transmitters.supervision import PING_GAP_S
 _PANEL_S: Final = 2.0
 """Between the two attempts to read a panel."""
 _OTHER_PROTOCOL: Final[dict[str, Literal["5", "3.1.1"]]] = {"5": "3.1.1", "3.1.1": "5"}
-_COLOURS: Final = {"ok": True, "FAILED": False, "warning": None}
-_WORDS: Final = {"FAILED": "failed", "-": "not tested"}
-"""`works` in JSON, where it differs."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Finding:
-    what: str
-    works: Literal["ok", "FAILED", "warning", "-"]
-    """"-": it was not tested."""
-    details: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,57 +58,44 @@ async def run(args: argparse.Namespace) -> int:
     site = _Site(settings, str(file or "without a file"), is_new, runs=not is_new and is_held(path))
     parts = (_configuration, _service, _store, _broker, _transmitters, _panels)
     findings = [finding for part in parts async for finding in part(site)]
-    if args.json:
-        print_json([{**asdict(each), "works": _WORDS.get(each.works, each.works)} for each in findings])
-        return _status(findings)
-    rows = [(each.what, _coloured(each.works), each.details) for each in findings]
-    print_table(("what", "works", "details"), rows)
-    return _status(findings)
+    return print_findings(("what", "works", "details"), findings, as_json=args.json)
 
 
-def _status(findings: Sequence[_Finding]) -> int:
-    return 1 if any(finding.works == "FAILED" for finding in findings) else 0
-
-
-def _coloured(works: str) -> str:
-    return coloured(works, good=_COLOURS[works]) if works in _COLOURS else works
-
-
-async def _configuration(site: _Site) -> AsyncIterator[_Finding]:
+async def _configuration(site: _Site) -> AsyncIterator[Finding]:
     settings = site.settings
     counts = [counted(len(settings.transmitters), "transmitter")]
     if settings.g90 is not None:
         counts += [counted(len(settings.g90.panels), "panel"), counted(len(settings.forward), "rule")]
-    yield _Finding("configuration", "ok", f"{site.file}: {', '.join(counts)}")
+    yield "configuration", "ok", f"{site.file}: {', '.join(counts)}"
     for warning in settings.warnings:
         if ": no rule forwards " not in warning:  # a row of its own
-            yield _Finding("configuration", "warning", warning)
+            yield "configuration", "warning", warning
 
 
-async def _service(site: _Site) -> AsyncIterator[_Finding]:
+async def _service(site: _Site) -> AsyncIterator[Finding]:
     """List what the running service reports."""
     if not site.runs:
-        yield _Finding("service", "-", "does not run on this store")
+        yield "service", "-", "does not run on this store"
         return
     try:
         report = await asyncio.to_thread(ask, site.settings.store.path)
     except UnhealthyError as error:
-        yield _Finding("service", "FAILED", str(error))
+        yield "service", "FAILED", str(error)
         return
     if report.hanging:
-        yield _Finding("service", "FAILED", f"hangs: {', '.join(report.hanging)}")
+        yield "service", "FAILED", f"hangs: {', '.join(report.hanging)}"
     count = counted(len(report.problems), "problem") if report.problems else "no problems"
     unknown = f", not checked yet: {', '.join(report.unknown)}" if report.unknown else ""
-    yield _Finding("service", "FAILED" if report.problems else "ok", f"running, {count}{unknown}")
+    yield "service", "FAILED" if report.problems else "ok", f"running, {count}{unknown}"
     for kind, owner, since, text in report.problems:
-        yield _Finding(f"service, {owner}", "FAILED", f"{kind.replace('_', ' ')} since {since[:19]}: {text}")
+        yield f"service, {owner}", "FAILED", f"{kind.replace('_', ' ')} since {since[:19]}: {text}"
 
 
-async def _store(site: _Site) -> AsyncIterator[_Finding]:
+async def _store(site: _Site) -> AsyncIterator[Finding]:
     path, names = site.settings.store.path, [each.name for each in site.settings.transmitters]
     if (url := site.settings.store.url) is not None:
         async for row in database.rows(site.settings, url):
-            yield _Finding(*row)
+            yield row
     elif site.is_new:
         yield _new_store(path)
         return
@@ -132,24 +108,24 @@ async def _store(site: _Site) -> AsyncIterator[_Finding]:
                 stray |= await outbox.unconfigured(names)
                 counts += [await outbox.counts(name) for name in names]
     except BridgeError as error:
-        yield _Finding("store", "FAILED", str(error))
+        yield "store", "FAILED", str(error)
         return
     waiting, rejected = sum(each.pending for each in counts), sum(each.rejected for each in counts)
     words = f"{where}: {counted(waiting, 'alarm')} waiting, {rejected} rejected"
-    yield _Finding("store", "ok", f"{words}{', in use by the running service' if site.runs else ''}")
+    yield "store", "ok", f"{words}{', in use by the running service' if site.runs else ''}"
     if stray:
         waits = ", ".join(f"{count} for {clean(name)}" for name, count in stray.items())
-        yield _Finding("store", "FAILED", f"alarms wait for transmitters that are not configured: {waits}")
+        yield "store", "FAILED", f"alarms wait for transmitters that are not configured: {waits}"
 
 
-def _new_store(path: Path) -> _Finding:
+def _new_store(path: Path) -> Finding:
     if not os.access(path.parent, os.W_OK | os.X_OK):
         fault = f"the directory {path.parent} does not exist or is not writable"
-        return _Finding("store", "FAILED", f"{path}: {fault}; create it, or correct store.path")
-    return _Finding("store", "warning", f"{path} does not exist: the service begins a new store; is store.path right?")
+        return "store", "FAILED", f"{path}: {fault}; create it, or correct store.path"
+    return "store", "warning", f"{path} does not exist: the service begins a new store; is store.path right?"
 
 
-async def _broker(site: _Site) -> AsyncIterator[_Finding]:
+async def _broker(site: _Site) -> AsyncIterator[Finding]:
     target = broker(site.settings)
     where = f"{target.host}:{target.port}, MQTT {target.protocol}"
     try:
@@ -159,40 +135,40 @@ async def _broker(site: _Site) -> AsyncIterator[_Finding]:
         try:
             await try_connection(replace(target, protocol=other))
         except BridgeError:
-            yield _Finding("broker", "FAILED", f"{where}: {error}")
+            yield "broker", "FAILED", f"{where}: {error}"
         else:
-            yield _Finding("broker", "FAILED", f'{where}: it speaks MQTT {other} only; set mqtt.protocol = "{other}"')
+            yield "broker", "FAILED", f'{where}: it speaks MQTT {other} only; set mqtt.protocol = "{other}"'
     else:
-        yield _Finding("broker", "ok", where)
+        yield "broker", "ok", where
 
 
-async def _transmitters(site: _Site) -> AsyncIterator[_Finding]:
+async def _transmitters(site: _Site) -> AsyncIterator[Finding]:
     homes = await stores.homes(site.settings)
     for each in site.settings.transmitters:
         sender = replace(line(site.settings, each, homes=homes), owns_passwords=False)
         password = _password(site, each, sender)
         yield password
         receivers = dict.fromkeys(route.receiver for route in sender.peers)
-        asked = (_receiver(each, sender, receiver, password.details) for receiver in receivers)
+        asked = (_receiver(each, sender, receiver, password[2]) for receiver in receivers)
         for findings in await asyncio.gather(*asked):
             for finding in findings:
                 yield finding
 
 
-def _password(site: _Site, each: TransmitterSettings, sender: Line) -> _Finding:
+def _password(site: _Site, each: TransmitterSettings, sender: Line) -> Finding:
     what = f"{each.name}, password"
     if sender.passwords.problem is not None:
-        return _Finding(what, "FAILED", sender.passwords.problem)
+        return what, "FAILED", sender.passwords.problem
     if sender.passwords.candidates()[0] != each.authentication:
-        return _Finding(what, "ok", "the rotated password, from the store")
+        return what, "ok", "the rotated password, from the store"
     if site.is_new:
-        return _Finding(what, "ok", "the configured password, as the store is new")
-    return _Finding(what, "ok", "the configured password")
+        return what, "ok", "the configured password, as the store is new"
+    return what, "ok", "the configured password"
 
 
-async def _receiver(each: TransmitterSettings, sender: Line, receiver: str, password: str) -> list[_Finding]:
+async def _receiver(each: TransmitterSettings, sender: Line, receiver: str, password: str) -> list[Finding]:
     address = each.receiver if receiver == "primary" else each.secondary_receiver
-    found: list[_Finding] = []
+    found: list[Finding] = []
     for route in sender.peers:
         if route.receiver != receiver:
             continue
@@ -203,26 +179,26 @@ async def _receiver(each: TransmitterSettings, sender: Line, receiver: str, pass
     return found
 
 
-async def _route(sender: Line, route: Route, what: str, password: str) -> _Finding:
+async def _route(sender: Line, route: Route, what: str, password: str) -> Finding:
     """Ping one receiver over one path with the password that the service would use."""
     request = sender.client.ping_request()
     sent = await sender.ask((Try(route, Login.LIKELIEST, 0.0),), request, Watch())
     if sent.exchange is None:
-        return _Finding(what, "FAILED", sent.attempts[-1].error)
+        return what, "FAILED", sent.attempts[-1].error
     response, offset = sent.exchange.response, sent.exchange.clock_offset_s
     error = error_for(response.status, response.info)
     if isinstance(error, Unauthorized):
         hint = "; if it was rotated, restore the store and its passwords from a backup" if "new" in password else ""
-        return _Finding(what, "FAILED", f"{error}: it refuses {password}{hint}")
+        return what, "FAILED", f"{error}: it refuses {password}{hint}"
     if isinstance(error, ServiceUnavailable | PingTooOften):
-        return _Finding(what, "warning", f"{error}: {error.hint}")
+        return what, "warning", f"{error}: {error.hint}"
     if error is not None:
-        return _Finding(what, "FAILED", str(error))
+        return what, "FAILED", str(error)
     clock = f", receiver clock minus local clock: {offset:+.3f} s" if offset is not None else ""
-    return _Finding(what, "ok", f"{response.status} {clean(response.info)}{clock}")
+    return what, "ok", f"{response.status} {clean(response.info)}{clock}"
 
 
-async def _panels(site: _Site) -> AsyncIterator[_Finding]:
+async def _panels(site: _Site) -> AsyncIterator[Finding]:
     g90 = site.settings.g90
     if g90 is None:
         return
@@ -233,37 +209,37 @@ async def _panels(site: _Site) -> AsyncIterator[_Finding]:
     for panel in g90.panels if site.settings.transmitters else ():
         missing = uncovered(rules, panel.guid)
         details = f"no rule forwards {', '.join(missing)}" if missing else "every alarm is forwarded"
-        yield _Finding(f"{_named(panel)}, rules", "warning" if missing else "ok", details)
+        yield f"{_named(panel)}, rules", "warning" if missing else "ok", details
 
 
-async def _port(site: _Site, host: str, port: int) -> _Finding:
+async def _port(site: _Site, host: str, port: int) -> Finding:
     what = f"port {host}:{port} for panels"
     try:
         server = await asyncio.get_running_loop().create_server(asyncio.Protocol, host, port)
     except OSError as error:
         if site.runs:
-            return _Finding(what, "ok", "in use, as the service runs")
+            return what, "ok", "in use, as the service runs"
         reason = os.strerror(error.errno) if error.errno else str(error)
-        return _Finding(what, "FAILED", f"the service could not listen: {reason}")
+        return what, "FAILED", f"the service could not listen: {reason}"
     server.close()
     if site.runs:
-        return _Finding(what, "FAILED", "the service runs and does not listen there")
-    return _Finding(what, "ok", "free")
+        return what, "FAILED", "the service runs and does not listen there"
+    return what, "ok", "free"
 
 
-async def _panel(panel: PanelSettings) -> _Finding:
+async def _panel(panel: PanelSettings) -> Finding:
     what = _named(panel)
     if panel.host is None:
-        return _Finding(what, "-", "not asked: it has no `host` in the configuration")
+        return what, "-", "not asked: it has no `host` in the configuration"
     control = LocalControl(*host_port(panel.host, LOCAL_PORT), timeout=_PANEL_S, retries=1)
     try:
         info = await control.host_info()
         status = await control.status()
     except BridgeError as error:
-        return _Finding(what, "FAILED", str(error))
+        return what, "FAILED", str(error)
     if info.guid != panel.guid:
-        return _Finding(what, "FAILED", f"{panel.host}: there is panel {clean(info.guid)}; is the address right?")
-    return _Finding(what, "ok", f"{panel.host}: {state(status).replace('_', ' ')}, {clean(info.product)}")
+        return what, "FAILED", f"{panel.host}: there is panel {clean(info.guid)}; is the address right?"
+    return what, "ok", f"{panel.host}: {state(status).replace('_', ' ')}, {clean(info.product)}"
 
 
 def _named(panel: PanelSettings) -> str:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
-from bridge.cli.common import coloured, print_json, print_table
+from bridge.cli.findings import print_findings
 from bridge.common.errors import BridgeError, ConfigError
 from bridge.common.extras import require
 from bridge.common.models import Secret
@@ -17,8 +16,6 @@ from bridge.config.shards import digest
 if TYPE_CHECKING:
     from bridge.store.postgres.nodes import Cluster, Node, Owner
 
-
-_COLOURS: Final = {"ok": True, "FAILED": False, "warning": None}
 Row = tuple[str, str, str, str]
 """What, its name, whether it works, details."""
 
@@ -31,17 +28,7 @@ async def status(args: argparse.Namespace) -> int:
     shards, found = await look(url)
     rows = [_shard(shard, found.owners.get(shard)) for shard in range(shards)]
     rows += [_node(each, found, digest(settings)) for each in found.nodes]
-    if args.json:
-        names = ("what", "name", "works", "details")
-        print_json([dict(zip(names, (*row[:2], row[2].lower(), row[3]), strict=True)) for row in rows])
-        return _status(rows)
-    shown = [(what, name, coloured(works, good=_COLOURS[works]), details) for what, name, works, details in rows]
-    print_table(("what", "name", "works", "details"), shown)
-    return _status(rows)
-
-
-def _status(rows: Sequence[Row]) -> int:
-    return 1 if any(works == "FAILED" for _, _, works, _ in rows) else 0
+    return print_findings(("what", "name", "works", "details"), rows, as_json=args.json)
 
 
 def _shard(shard: int, owner: Owner | None) -> Row:

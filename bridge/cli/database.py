@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from typing import Literal
 
+from bridge.cli.findings import Finding
 from bridge.common.errors import BridgeError
 from bridge.common.models import Secret
 from bridge.config.settings import Settings
 from bridge.config.shards import digest
 
-Row = tuple[str, Literal["ok", "FAILED", "warning"], str]
-"""What was tested, whether it works, details."""
 
-
-async def rows(settings: Settings, url: Secret) -> AsyncIterator[Row]:
+async def rows(settings: Settings, url: Secret) -> AsyncIterator[Finding]:
     """Look at the database, then at the cluster, if there is one yet."""
     from bridge.store.postgres.asking import look  # noqa: PLC0415 - an extra
     from bridge.store.postgres.status import survey  # noqa: PLC0415 - an extra

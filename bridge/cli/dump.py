@@ -61,9 +61,14 @@ async def write(args: argparse.Namespace) -> int:
     if settings is not None:
         parts["settings"] = _settings(args, settings)
         parts["service"], parts["log"] = await asyncio.to_thread(_service, settings)
-        parts["store"] = await _store(settings)
+        try:
+            parts["store"] = await _store(settings)
+        except BridgeError as error:
+            parts["store"] = [str(error)]
     parts["log"] = parts.pop("log") or await asyncio.to_thread(_journal)  # the longest comes last
-    text = "\n".join([_HEAD.format(now=f"{now:%Y-%m-%d %H:%M:%S %z}"), *_sections(parts)])
+    text = _HEAD.format(now=f"{now:%Y-%m-%d %H:%M:%S %z}")
+    for title, lines in parts.items():
+        text += "\n".join([f"\n== {title} ==", *lines, ""])
     for secret in await _secrets(settings):
         text = secret.mask(text)
     if args.file == "-":
@@ -75,11 +80,6 @@ async def write(args: argparse.Namespace) -> int:
         raise BridgeError(f"{path}: {error.strerror}") from None
     print(f"wrote {path}; read it before you publish it")
     return 0
-
-
-def _sections(parts: dict[str, list[str]]) -> Iterator[str]:
-    for title, lines in parts.items():
-        yield "\n".join([f"== {title} ==", *lines, ""])
 
 
 def _versions() -> list[str]:
@@ -124,13 +124,6 @@ def _service(settings: Settings) -> tuple[list[str], list[str]]:
 
 
 async def _store(settings: Settings) -> list[str]:
-    try:
-        return await _sizes(settings)
-    except BridgeError as error:
-        return [str(error)]
-
-
-async def _sizes(settings: Settings) -> list[str]:
     path = existing_store(settings)
     lines = [f"{file.name}: {file.stat().st_size} bytes" for file in sorted(path.parent.glob(f"{path.name}*"))]
     async with opened(settings, path) as store:

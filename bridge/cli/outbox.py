@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 
 from bridge.cli import stores
 from bridge.cli.common import find_transmitter, print_json, print_table
@@ -15,20 +13,15 @@ from bridge.store.outbox import Outbox
 from bridge.store.records import Queued, State
 
 
-@asynccontextmanager
-async def _opened(args: argparse.Namespace, shard: int) -> AsyncIterator[Outbox]:
-    async with stores.opened(args.load_settings(), shard=shard) as store:
-        yield Outbox(store)
-
-
 async def list_all(args: argparse.Namespace) -> int:
     """List the commands. A transmitter that is not configured any more can still have some."""
     found: list[Queued] = []
-    for shard in range(stores.shards(args.load_settings())):
-        async with _opened(args, shard) as outbox:
-            found += await outbox.list(args.transmitter)
+    settings = args.load_settings()
+    for shard in range(stores.shards(settings)):
+        async with stores.opened(settings, shard=shard) as store:
+            found += await Outbox(store).list(args.transmitter)
     if not found and args.transmitter is not None:
-        find_transmitter(args.load_settings(), args.transmitter)
+        find_transmitter(settings, args.transmitter)
     if args.json:
         print_json([_as_json(queued) for queued in found])
         return 0
@@ -64,12 +57,15 @@ def _state(queued: Queued) -> str:
 
 
 async def show(args: argparse.Namespace) -> int:
-    async with _opened(args, stores.shard_of_number(args.number)) as outbox:
-        queued = await outbox.get(args.number)
-    if queued is None:
+    if (queued := await _get(args)) is None:
         raise _none(args.number)
     print_json(_as_json(queued))
     return 0
+
+
+async def _get(args: argparse.Namespace) -> Queued | None:
+    async with stores.opened(args.load_settings(), shard=stores.shard_of_number(args.number)) as store:
+        return await Outbox(store).get(args.number)
 
 
 def _as_json(queued: Queued) -> dict[str, object]:
@@ -93,9 +89,8 @@ def _as_json(queued: Queued) -> dict[str, object]:
 
 async def retry(args: argparse.Namespace) -> int:
     if not await stores.retry(args.load_settings(), args.number):
-        async with _opened(args, stores.shard_of_number(args.number)) as outbox:
-            if queued := await outbox.get(args.number):
-                raise BridgeError(f"number {args.number} is {queued.state}, not rejected; it needs no retry")
+        if queued := await _get(args):
+            raise BridgeError(f"number {args.number} is {queued.state}, not rejected; it needs no retry")
         raise _none(args.number)
     print(f"number {args.number} is queued again")
     return 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import socket
-from collections.abc import Awaitable, Callable
+from dataclasses import asdict
 from typing import Final
 
 from bridge.cli.arguments import host_port
@@ -25,6 +25,7 @@ It should connect within two minutes; the bridge logs it and publishes the panel
   - Is GUID {guid} in the configuration, and does its `address` allow the panel's network?
   - Switch the panel off and on; some connect to a new server only then."""
 _INFO: Final = {
+    "state": ("state", ""),
     "guid": ("GUID", ""),
     "product": ("product", ""),
     "firmware": ("firmware", ""),
@@ -37,15 +38,22 @@ _INFO: Final = {
 
 async def list_all(args: argparse.Namespace) -> int:
     found = [await _listed(panel) for panel in _configured(args)]
+    lines = (
+        f"{each['guid']}  {each['name'] or '-'}  control {each['control']}  {each['host'] or '-'}: "
+        + (f"{each['state']}, {each['product']}" if each["state"] else f"{each['error']}")
+        for each in found
+    )
+    _show(args, found, *(lines if found else ["no panel is configured"]))
+    return 0
+
+
+def _show(args: argparse.Namespace, found: object, *lines: str) -> None:
+    """Print `found` as JSON if the command asks for it, else the lines for people."""
     if args.json:
         print_json(found)
-        return 0
-    if not found:
-        say("no panel is configured")
-    for each in found:
-        reached = f"{each['state']}, {each['product']}" if each["state"] else each["error"]
-        say(f"{each['guid']}  {each['name'] or '-'}  control {each['control']}  {each['host'] or '-'}: {reached}")
-    return 0
+        return
+    for line in lines:
+        say(line)
 
 
 async def _listed(panel: PanelSettings) -> dict[str, str | None]:
@@ -77,25 +85,25 @@ async def find(args: argparse.Namespace) -> int:
         }
         for address, info in answers
     ]
-    if args.json:
-        print_json(found)
-    elif not found:
-        say("no panel answered; run this in the panels' network, and outside of containers")
-    else:
-        for each in found:
-            say(f"{each['address']:15}  {each['guid'] or '-':15}  {each['product']}, firmware {each['firmware']}")
+    lines = (
+        f"{each['address']:15}  {each['guid'] or '-':15}  {each['product']}, firmware {each['firmware']}"
+        for each in found
+    )
+    nobody = "no panel answered; run this in the panels' network, and outside of containers"
+    _show(args, found, *(lines if found else [nobody]))
     return 0 if found else 1
 
 
 async def status(args: argparse.Namespace) -> int:
     control = _control(args)
     reached, info = await control.status(), await control.host_info()
-    found = {"state": state(reached), **{name: getattr(info, name) for name in _INFO}}
-    if args.json:
-        print_json(found)
-        return 0
-    for name, (label, unit) in {"state": ("state", ""), **_INFO}.items():
-        say(f"{label + ':':14}{'-' if found[name] is None else f'{found[name]}{unit}'}")
+    fields = {**asdict(info), "state": state(reached)}
+    found = {name: fields[name] for name in _INFO}
+    lines = (
+        f"{label + ':':14}{'-' if found[name] is None else f'{found[name]}{unit}'}"
+        for name, (label, unit) in _INFO.items()
+    )
+    _show(args, found, *lines)
     return 0
 
 
@@ -106,34 +114,17 @@ def state(status: HostStatus) -> str:
 
 async def sensors(args: argparse.Namespace) -> int:
     found = await _control(args).sensors()
-    if args.json:
-        print_json([{"index": each.index, "type": each.type_name, "name": each.name} for each in found])
-        return 0
-    for sensor in found:
-        say(f"{sensor.index:4}  {sensor.type_name or '-':18}  {sensor.name}")
+    as_json = [{"index": each.index, "type": each.type_name, "name": each.name} for each in found]
+    _show(args, as_json, *(f"{each.index:4}  {each.type_name or '-':18}  {each.name}" for each in found))
     return 0
 
 
-async def arm_away(args: argparse.Namespace) -> int:
-    return await _set(args, LocalControl.arm_away)
-
-
-async def arm_home(args: argparse.Namespace) -> int:
-    return await _set(args, LocalControl.arm_home)
-
-
-async def disarm(args: argparse.Namespace) -> int:
-    return await _set(args, LocalControl.disarm)
-
-
-async def _set(args: argparse.Namespace, ask: Callable[[LocalControl], Awaitable[None]]) -> int:
+async def set_to(args: argparse.Namespace) -> int:
     control = _control(args)
-    await ask(control)
+    actions = {"arm_away": control.arm_away, "arm_home": control.arm_home, "disarm": control.disarm}
+    await actions[args.action]()
     now = state(await control.status())
-    if args.json:
-        print_json({"state": now})
-    else:
-        say(f"done; the panel is now {now}")
+    _show(args, {"state": now}, f"done; the panel is now {now}")
     return 0
 
 
@@ -142,10 +133,8 @@ async def point_here(args: argparse.Namespace) -> int:
     guid = (await control.host_info()).guid
     address, port = _host_port(args.address or _announced(args) or _own_address(*_target(args)), CLOUD_PORT)
     await control.point_at(address, port)
-    if args.json:
-        print_json({"guid": guid, "address": f"{address}:{port}"})
-    else:
-        say(_ADVICE.format(guid=guid, address=address, port=port))
+    advice = _ADVICE.format(guid=guid, address=address, port=port)
+    _show(args, {"guid": guid, "address": f"{address}:{port}"}, advice)
     return 0
 
 

@@ -98,7 +98,7 @@ def parser(only: str | None = None) -> argparse.ArgumentParser:
         if only in (None, path.partition(" ")[0]):
             made = groups[above].add_parser(name, help=row.help, description=row.about, epilog=row.more)
             _add(made, row.options)
-            made.set_defaults(command=row)
+            made.set_defaults(command=row, **row.given)
             if not (row.run or row.options):
                 groups[path] = made.add_subparsers(metavar="COMMAND", required=True, title="commands")
             _common(made)

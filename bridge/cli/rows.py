@@ -25,14 +25,16 @@ class Command:  # not a dataclass: making one would take a third of the time of 
         about: str = "",
         more: str = "",
         light: bool = False,
+        **given: str,
     ) -> None:
         """`run` names a function in bridge.cli, such as "outbox.show"; it is empty for a group of commands.
 
         `about` is the description, by default the help, and `more` is printed last. With `light`, `run` is a plain
-        function that needs neither asyncio nor logging.
+        function that needs neither asyncio nor logging. It finds `given` among its arguments.
         """
         self.help, self.run, self.options = help, run, options
         self.about, self.more, self.light = about or f"{help[0].upper()}{help[1:]}.", more, light
+        self.given = given
 
 
 ONE_OF = "one of"

@@ -55,19 +55,9 @@ _PANEL = (
     option("guid", nargs="?", metavar="GUID", help="a configured panel that has a host (default: the only one)"),
     option("--host", metavar="HOST[:PORT]", help="the panel's address (default port: 12368)"),
     option(
-        "--timeout",
-        type="arguments.timeout",
-        default=2.0,
-        metavar="S",
-        help="seconds for each attempt (default: 2)",
+        "--timeout", type="arguments.timeout", default=2.0, metavar="S", help="seconds for each attempt (default: 2)"
     ),
-    option(
-        "--retries",
-        type="arguments.retries",
-        default=3,
-        metavar="N",
-        help="attempts after the first (default: 3)",
-    ),
+    option("--retries", type="arguments.retries", default=3, metavar="N", help="attempts after the first (default: 3)"),
 )
 _PANEL_EXAMPLES = """examples:
   sosbridge panel list
@@ -102,13 +92,14 @@ COMMANDS: dict[str, Command] = {
     "alarm": Command("raise or restore one alarm directly, for commissioning"),
     **{
         f"alarm {kind}": Command(
-            f"send one alarm ({kind_of})",
-            f"alarm.{kind}_alarm",
+            f"send one alarm ({alarm_type})",
+            "alarm.send",
             (option("event_code", help="for example BA (burglary) or FA (fire)"), *_ALARM, _TRANSMITTER),
             about=_REAL_ALARM,
             more=f"example: sosbridge alarm {kind} BA --section 1 --section-text House",
+            alarm_type=alarm_type,
         )
-        for kind, kind_of in (("raise", "AL"), ("restore", "RE"))
+        for kind, alarm_type in (("raise", "AL"), ("restore", "RE"))
     },
     "test": Command(
         "let the running service send a test alarm, and wait for the answer",
@@ -123,9 +114,7 @@ COMMANDS: dict[str, Command] = {
         about="Commands waiting for delivery, and alarms that a receiver rejected. Works while the service runs.",
     ),
     "outbox list": Command(
-        "list all pending and rejected commands",
-        "outbox.list_all",
-        (_TRANSMITTER, _json(f"a list of {{{_ENTRY}}}")),
+        "list all pending and rejected commands", "outbox.list_all", (_TRANSMITTER, _json(f"a list of {{{_ENTRY}}}"))
     ),
     "outbox show": Command("show one command with all fields, as JSON", "outbox.show", (_NUMBER,)),
     "outbox retry": Command("queue a rejected alarm again", "outbox.retry", (_NUMBER,)),
@@ -169,10 +158,7 @@ COMMANDS: dict[str, Command] = {
     "restore-backup": Command(
         "restore a backup; stop the service first",
         "backup.restore",
-        (
-            _BACKUP,
-            option("--pending", action="store_true", help="send what was pending in it once the service starts"),
-        ),
+        (_BACKUP, option("--pending", action="store_true", help="send what was pending in it once the service starts")),
         about="Replace the store by a backup; the old store is kept under another name. Existing password files stay, "
         "because they are newer. Alarms that were pending become rejected ones, which `outbox retry` sends.",
     ),
@@ -241,7 +227,7 @@ COMMANDS: dict[str, Command] = {
         "list the sensors with index and type", "panel.sensors", (*_PANEL, _json("a list of {index, type, name}"))
     ),
     **{
-        f"panel {name}": Command(text, f"panel.{name.replace('-', '_')}", (*_PANEL, _json("{state}")))
+        f"panel {name}": Command(text, "panel.set_to", (*_PANEL, _json("{state}")), action=name.replace("-", "_"))
         for name, text in (
             ("arm-away", "arm the panel"),
             ("arm-home", "arm the panel with people at home"),

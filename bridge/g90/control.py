@@ -9,22 +9,15 @@ from contextlib import AbstractAsyncContextManager
 from typing import Final, Protocol
 
 from bridge.common.text import counted
-from bridge.g90.wire.answers import (
-    GET_ALERT_FLAGS,
-    SWITCH_RELAY,
-    Page,
-    TruncatedAnswer,
-    alert_flags,
-    page,
-    page_request,
-    switch_request,
-)
+from bridge.g90.wire.answers import Page, TruncatedAnswer, alert_flags, page, page_request, switch_request
 from bridge.g90.wire.commands import (
+    GET_ALERT_FLAGS,
     GET_HOST_INFO,
     GET_SENSORS,
     GET_STATUS,
     PAGE,
     SET_STATUS,
+    SWITCH_RELAY,
     CommandRefused,
     CommandTimeout,
     HostInfo,

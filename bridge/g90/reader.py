@@ -31,8 +31,17 @@ from bridge.g90.state.model import (
     Switched,
 )
 from bridge.g90.state.plan import RARELY_S, Plan, Query, Reads
-from bridge.g90.wire.answers import GET_HISTORY, GET_RELAYS, history_record
-from bridge.g90.wire.commands import GET_SENSORS, PAGE, CommandRefused, HostInfo, PanelCommandError, sensor_record
+from bridge.g90.wire.answers import history_record
+from bridge.g90.wire.commands import (
+    GET_HISTORY,
+    GET_RELAYS,
+    GET_SENSORS,
+    PAGE,
+    CommandRefused,
+    HostInfo,
+    PanelCommandError,
+    sensor_record,
+)
 from bridge.g90.wire.constants import LOCAL_PORT, ArmCode
 
 _log = logging.getLogger(__name__)
@@ -230,7 +239,7 @@ class PanelReader:
         asked, ours = time.monotonic(), self._commanded
         self._commanded = False
         status = await control.status()
-        before = registry.panels[self.guid].state.triggered
+        before = registry.panels[self.guid].state.partition.triggered
         step = await self._take(registry, StatusRead(status, asked, missed=not ours))
         if step.events or (status.arm == ArmCode.ALARMED and not before):
             self._schedule(self._plan.suspicious(time.monotonic()))

@@ -144,8 +144,8 @@ class PanelRegistry:
     def alive(self, panel: RegisteredPanel, address: str, firmware: str | None = None) -> Rest | None:
         """Note a sign of life on a connection of the panel; return the rest where it changes the state."""
         panel.heard = panel.dialled = now = time.monotonic()
-        state = panel.state
-        known = state.online and state.address == address and firmware in (None, state.firmware)
+        link = panel.state.link
+        known = link.online and link.address == address and firmware in (None, link.firmware)
         if known and now - panel.noted < _SEEN_EVERY_S:
             return None
         return partial(self._note, panel, Heard(address, firmware))
@@ -157,7 +157,8 @@ class PanelRegistry:
     async def answered(self, panel: RegisteredPanel, address: str) -> None:
         """Record a sign of life of a panel that we asked; while it dials us, that says enough."""
         panel.heard = time.monotonic()
-        if not self.dials(panel) and not (panel.state.online and panel.state.address == address):
+        link = panel.state.link
+        if not self.dials(panel) and not (link.online and link.address == address):
             await self.take(panel, Heard(address))
 
     def greeted(self, panel: RegisteredPanel, address: str) -> None:
@@ -193,7 +194,7 @@ class PanelRegistry:
                     await self._handler.panel_changed(step.state, step.events)
                 except BridgeError as error:
                     await self._store(step, error)
-                if before.address != step.state.address:
+                if before.link.address != step.state.link.address:
                     self._moved(before, step.state)
                 panel.state = step.state
             return step
@@ -206,7 +207,7 @@ class PanelRegistry:
         for panel in list(self.panels.values()):
             if panel.state.due is not None and panel.state.due <= now:
                 await self.take(panel, Elapsed())
-            if panel.heard < now - self._offline_after and panel.state.online is not False:
+            if panel.heard < now - self._offline_after and panel.state.link.online is not False:
                 await self.take(panel, Silent(), now - self._offline_after)
 
     def now(self) -> Now:
@@ -218,12 +219,13 @@ class PanelRegistry:
         return RegisteredPanel(config, state)
 
     def _moved(self, before: PanelState | None, after: PanelState) -> None:
-        if before and before.address != after.address and before.address:
-            self._at[before.address].discard(before.guid)
-            if not self._at[before.address]:
-                del self._at[before.address]
-        if after.address:
-            self._at.setdefault(after.address, set()).add(after.guid)
+        left = before and before.link.address
+        if left and left != after.link.address:
+            self._at[left].discard(after.guid)
+            if not self._at[left]:
+                del self._at[left]
+        if after.link.address:
+            self._at.setdefault(after.link.address, set()).add(after.guid)
 
     async def _store(self, step: Step, error: BridgeError | None) -> None:
         """Offer a step again, which the handler could not store, until it can."""

@@ -116,10 +116,6 @@ class PanelServer:
                 self._on_listening(f"cannot listen for panels on {host}:{port}: {why}")
                 await asyncio.sleep(backoff.fail())
 
-    @property
-    def states(self) -> dict[str, PanelState]:
-        return {guid: panel.state for guid, panel in self.registry.panels.items()}
-
     def opened(self, connection: CloudConnection) -> bool:
         """Accept a new connection; return False if there are too many."""
         if self.workers is None or self._crowded(connection.address) or not self._make_room():

@@ -18,17 +18,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final, cast
 
-from bridge.g90.wire.answers import (
+from bridge.g90.wire.answers import AlertFlag, history_data, page_data, switched
+from bridge.g90.wire.commands import (
     GET_ALERT_FLAGS,
     GET_HISTORY,
+    GET_HOST_INFO,
     GET_RELAYS,
+    GET_SENSORS,
+    GET_STATUS,
+    SET_STATUS,
     SWITCH_RELAY,
-    AlertFlag,
-    history_data,
-    page_data,
-    switched,
+    body,
+    local_response,
+    unwrap,
 )
-from bridge.g90.wire.commands import GET_HOST_INFO, GET_SENSORS, GET_STATUS, SET_STATUS, body, local_response, unwrap
 from bridge.g90.wire.constants import AlertType, ArmCode, NoticeKind, SensorCode, SensorType, Source, StateCode
 from bridge.g90.wire.events import Alert, Form, Notice, Report
 from bridge.g90.wire.frames import FrameBuffer, MessageError
@@ -73,8 +76,7 @@ class SimulatedSensor:
 class PanelSimulator:
     """One simulated panel. `cloud`: the server to connect to; `local`: the UDP address to answer on.
 
-    Either may be None. `interval`: seconds between hellos and between pings. `chop`: the most bytes of a write; `glue`:
-    write all messages of an event, and a ping, in one piece.
+    Either may be None.
 
     `interval`: seconds between hellos and between pings. `chop`: the most bytes of a write; `glue`: write all messages
     of an event, and a ping, in one piece.
@@ -238,7 +240,6 @@ class PanelSimulator:
             _log.warning("cannot connect to %s:%d: %s", *cloud, error or "timed out")
             return
         self._writer = writer
-        self.answered.clear()
         beat = asyncio.create_task(self._beat())
         try:
             await self._listen(reader)
@@ -246,6 +247,7 @@ class PanelSimulator:
             _log.warning("connection to %s:%d lost: %s", *cloud, error)
         finally:
             self._writer = None
+            self.answered.clear()
             writer.close()
             beat.cancel()
             await asyncio.wait([beat])

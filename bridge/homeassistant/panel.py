@@ -79,7 +79,7 @@ def panel_device(names: Names, state: PanelState, control: ControlOptions) -> Pa
     if control.readable:
         entities.append(button("refresh", "Refresh", of("refresh"), **DIAGNOSTIC))
     about: Payload = {"name": state.name or f"Panel {state.guid}", "manufacturer": "Golden Security", "model": "G90"}
-    about |= {"sw_version": state.firmware} if state.firmware else {}
+    about |= {"sw_version": state.link.firmware} if state.link.firmware else {}
     device = Device(names, panel_id(names, state.guid), (of("availability"),))
     return device.payload(about | {"serial_number": state.guid}, entities)
 

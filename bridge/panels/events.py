@@ -118,7 +118,9 @@ class Panels:
                 self._on_state(PanelState(guid=guid, name=panel.config.name))
                 self._problems.doubt(Kind.PANEL_OFFLINE, About(panel=guid))
             panel.reader.on_problem = partial(self._read_or_not, panel)
-        return {guid: evolve(state, connected_since=None) for guid, state in known.states.items()}
+        return {
+            guid: evolve(state, link=evolve(state.link, connected_since=None)) for guid, state in known.states.items()
+        }
 
     async def run(self) -> None:
         """Restore in time what rules raised, until cancelled."""
@@ -240,10 +242,10 @@ class Panels:
         guid, about = state.guid, About(panel=state.guid)
         if guid in self._panels.configured:
             text = f"panel {state.name or guid}: offline"
-            if state.online is None:
+            if state.link.online is None:
                 self._problems.doubt(Kind.PANEL_OFFLINE, about)
             else:
-                self._problems.set(Kind.PANEL_OFFLINE, None if state.online else text, about, state.last_seen)
+                self._problems.set(Kind.PANEL_OFFLINE, None if state.link.online else text, about, state.link.last_seen)
         texts = [problem.text for problem in self._problems if problem.about == about]
         for leaf, payload in state_payloads(state, texts).items():
             self._outgoing.state(self._topics.of(guid, leaf), payload)

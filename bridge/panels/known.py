@@ -44,4 +44,4 @@ class KnownPanels:
 
     @property
     def online(self) -> int:
-        return sum(bool(state.online) for state in self.states.values())
+        return sum(bool(state.link.online) for state in self.states.values())

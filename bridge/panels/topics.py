@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import IntEnum, StrEnum
+from operator import attrgetter
 
 from bridge.common.models import Reply, Secret
 from bridge.common.payloads import CommandError, payload_object, payload_text
@@ -16,8 +17,9 @@ from bridge.g90.wire.answers import GsmStatus, WifiStatus
 
 _LONGEST_PAYLOAD = 1000
 _INFO = (
-    "guid", "name", "firmware", "product", "address", "connected_since", "last_seen", "last_read",
-    "upstream_connected", "changed_by", "ac_power", "battery_low", "wifi",
+    "guid", "name", "link.firmware", "hardware.product", "link.address", "link.connected_since", "link.last_seen",
+    "link.last_read", "link.upstream_connected", "partition.changed_by", "hardware.ac_power", "hardware.battery_low",
+    "hardware.wifi",
 )  # fmt: skip
 """What `info` has of a panel's state as it is."""
 
@@ -114,8 +116,8 @@ def set_response(action: str | None, outcome: SetOutcome, error: str | None, com
 def state_payloads(state: PanelState, problems: Sequence[str] = ()) -> dict[str, str]:
     """Return what a panel's retained topics hold, by the topic's last part; the unknown is absent."""
     found = {"info": json.dumps(info_payload(state, problems))}
-    if state.online is not None:
-        found["availability"] = "online" if state.online else "offline"
+    if state.link.online is not None:
+        found["availability"] = "online" if state.link.online else "offline"
     if state.state is not None:
         found["state"] = state.state
     for sensor in state.sensors.values():
@@ -129,8 +131,8 @@ def state_payloads(state: PanelState, problems: Sequence[str] = ()) -> dict[str,
 
 
 def info_payload(state: PanelState, problems: Sequence[str] = ()) -> dict[str, object]:
-    info = state.info
-    found: dict[str, object] = {name: getattr(state, name) for name in _INFO}
+    info = state.hardware.info
+    found: dict[str, object] = {path.rpartition(".")[2]: attrgetter(path)(state) for path in _INFO}
     found["problems"] = list(problems) or None
     if info:
         found |= {

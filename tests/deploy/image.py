@@ -19,7 +19,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -88,14 +88,16 @@ class Engine:
 class Proof:
     """One site over two lives of its container."""
 
-    def __init__(self, engine: Engine, deploy: Path, broker: ShippedBroker, receiver: Receiver) -> None:
+    def __init__(self, engine: Engine, deploy: Path, broker: ShippedBroker, receivers: Sequence[Receiver]) -> None:
         self.engine = engine
         self.site = deploy / "site"
         self.broker = broker
         self.deploy = deploy
         self.panel_port = free_port()
         settings = self.site / "config/sosbridge.toml"
-        text = settings.read_text().replace("receiver:19000", f"127.0.0.1:{receiver.address[1]}")
+        text = settings.read_text()
+        for shipped, receiver in zip(("receiver:19000", "receiver:19001"), receivers, strict=True):
+            text = text.replace(shipped, f"127.0.0.1:{receiver.address[1]}")
         text = text.replace('host = "mosquitto"', f'host = "127.0.0.1"\nport = {broker.port}')
         settings.write_text(text.replace("0.0.0.0:5678", f"127.0.0.1:{self.panel_port}"))
 
@@ -174,8 +176,11 @@ async def prove(engine: Engine, deploy: Path) -> None:
     first = password(deploy, "authentication")
     accounts = Accounts({CODE: first})
     with ShippedBroker(deploy) as broker:
-        async with Receiver(accounts, "127.0.0.1", 0, ping_interval_min=0) as receiver:
-            proof = Proof(engine, deploy, broker, receiver)
+        async with (
+            Receiver(accounts, "127.0.0.1", 0, ping_interval_min=0) as receiver,
+            Receiver(accounts, "127.0.0.1", 0, ping_interval_min=0) as secondary,
+        ):
+            proof = Proof(engine, deploy, broker, (receiver, secondary))
             async with proof.life() as client:
                 health = await seen(client, "sosbridge/bridge/health", "rss_bytes")
                 print(f"{health['rss_bytes'] / 2**20:.0f} MiB resident")

@@ -19,6 +19,7 @@ import psycopg
 import pytest
 import yaml
 from deploy.kit import DEPLOY, TOP, prepared, run
+from support.brokers import free_port
 from support.postgres import PostgresServer, _user, programs
 
 from bridge.cli.parser import parser
@@ -28,8 +29,11 @@ CLUSTER = DEPLOY / "cluster"
 README = (CLUSTER / "README.md").read_text("utf-8")
 BLOCKS = [re.sub(r"^   ", "", block, flags=re.MULTILINE) for block in re.findall(r"```sh\n(.*?)```", README, re.DOTALL)]
 ONE_MACHINE = README[README.index("## Try it on one machine") : README.index("## With Docker")]
-TRIED = re.findall(r"```sh\n(.*?)```", ONE_MACHINE, re.DOTALL)
+TRIED = "".join(re.findall(r"```sh\n(.*?)```", ONE_MACHINE, re.DOTALL))
+PORTS = {"11883", "15432", "15433", "19010"}
 COMPOSE = yaml.safe_load((CLUSTER / "compose.yaml").read_text())
+ABOVE = yaml.safe_load((DEPLOY / "compose.yaml").read_text())["services"]
+"""To which Compose adds."""
 SITE = "${SOSBRIDGE_SITE:-./site}"
 
 
@@ -83,6 +87,14 @@ def test_a_block_is_good_shell_and_its_commands_parse(block: str) -> None:
         parser().parse_args(words)
 
 
+def on_free_ports(commands: str) -> str:
+    """Return the commands with other ports: those that they name may be in use here."""
+    assert set(re.findall(r"\b1\d{4}\b", commands)) == PORTS
+    for port in PORTS:
+        commands = commands.replace(port, str(free_port()))
+    return commands
+
+
 def test_two_nodes_and_a_killed_one_on_one_machine(folder: Path, programs_folder: Path) -> None:
     """Each alarm arrives once: before the owner is killed, after that, and after the database's primary is."""
     _not_root(programs_folder, "initdb", "pg_ctl", "pg_basebackup")
@@ -90,7 +102,7 @@ def test_two_nodes_and_a_killed_one_on_one_machine(folder: Path, programs_folder
     environment = {"PATH": f"{programs_folder}:{os.environ['PATH']}", "HOME": str(folder)}
     with (folder / "said.log").open("wb") as said_file:
         shell = subprocess.Popen(
-            ["bash", "-e", "-u", "-o", "pipefail", "-c", "umask 022\n" + "".join(TRIED)],
+            ["bash", "-e", "-u", "-o", "pipefail", "-c", "umask 022\n" + on_free_ports(TRIED)],
             cwd=folder, env=environment, stdout=said_file, stderr=said_file, start_new_session=True,
         )  # fmt: skip
         try:
@@ -134,7 +146,7 @@ def test_prepare_makes_what_compose_names_and_keeps_it(deploy: Path) -> None:
 
 @pytest.mark.parametrize("name", COMPOSE["services"])
 def test_a_service_is_hardened(name: str) -> None:
-    service = COMPOSE["services"][name]
+    service = ABOVE.get(name, {}) | COMPOSE["services"][name]
     assert service["read_only"] is True
     assert service["cap_drop"] == ["ALL"]
     assert service["security_opt"] == ["no-new-privileges:true"]
@@ -142,7 +154,7 @@ def test_a_service_is_hardened(name: str) -> None:
     assert service["restart"] == "unless-stopped"
     assert service["mem_limit"]
     assert service["pids_limit"]
-    assert service.get("ports") is None
+    assert COMPOSE["services"][name].get("ports") is None
     assert {each if isinstance(each, str) else each["source"] for each in service["secrets"]} <= {
         *COMPOSE["secrets"],
         "bridge",
@@ -253,6 +265,5 @@ def test_the_units_of_the_spare_name_files_that_there_are() -> None:
 @pytest.mark.parametrize("key", ["security_opt", "cap_drop", "tmpfs", "volumes", "ports"])
 def test_what_is_added_to_a_service_stands_in_one_file(key: str) -> None:
     """Compose joins the lists of both files, and refuses a list with the same entry twice."""
-    above = yaml.safe_load((DEPLOY / "compose.yaml").read_text())["services"]
-    for name in above.keys() & COMPOSE["services"].keys():
-        assert not {*above[name].get(key, ())} & {*COMPOSE["services"][name].get(key, ())}
+    for name in ABOVE.keys() & COMPOSE["services"].keys():
+        assert not {*ABOVE[name].get(key, ())} & {*COMPOSE["services"][name].get(key, ())}

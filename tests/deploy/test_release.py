@@ -133,9 +133,23 @@ def test_the_base_image_is_pinned_by_digest() -> None:
     assert set(re.findall(r"^FROM (\S+)", text, re.MULTILINE)) == {"${BASE_IMAGE}"}
 
 
+@pytest.mark.parametrize("name", ["compose.yaml", "cluster/compose.yaml"])
+def test_images_of_others_have_a_version(name: str) -> None:
+    text = (TOP / "deploy" / name).read_text()
+    images = [each for each in re.findall(r"image: (?:\$\{\w+:-)?([^\s}]+)", text) if not each.startswith("sosbridge:")]
+    assert images
+    assert [each for each in images if not re.search(r"/[a-z/-]+:\d[\w.-]*(@sha256:[0-9a-f]{64})?$", each)] == []
+
+
+def test_only_the_dockerfile_names_the_base_image() -> None:
+    compose = yaml.safe_load((TOP / "deploy/compose.yaml").read_text())
+    assert compose["services"]["bridge"]["build"]["args"] == {"BASE_IMAGE": None}
+
+
 def test_renovate_moves_what_is_pinned() -> None:
     config = json.loads((TOP / ".github/renovate.json").read_text())
-    assert {"dockerfile", "github-actions"} <= set(config["enabledManagers"])
+    assert {"dockerfile", "docker-compose", "github-actions"} <= set(config["enabledManagers"])
+    assert "docker:pinDigests" in config["extends"]
     [manager] = config["customManagers"]
     [pattern] = manager["managerFilePatterns"]
     files = [path.relative_to(TOP) for path in WORKFLOWS if re.search(pattern.strip("/"), str(path.relative_to(TOP)))]

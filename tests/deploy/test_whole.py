@@ -59,10 +59,12 @@ async def running(bridge: Installed) -> AsyncIterator[None]:
 
 
 @asynccontextmanager
-async def receiving(deploy: Path) -> AsyncIterator[Receiver]:
+async def receiving(deploy: Path) -> AsyncIterator[tuple[Receiver, dict[str, object]]]:
+    """Two receivers that share their accounts: the first, and the settings with the addresses of both."""
     accounts = Accounts({"IK00001": password(deploy, "authentication")})
-    async with Receiver(accounts, "127.0.0.1", 0) as receiver:
-        yield receiver
+    async with Receiver(accounts, "127.0.0.1", 0) as first, Receiver(accounts, "127.0.0.1", 0) as second:
+        roles = {"receiver": first, "secondary_receiver": second}
+        yield first, {f"transmitters.home.{role}": "{}:{}".format(*each.address) for role, each in roles.items()}
 
 
 async def value(client: aiomqtt.Client, topic: str, wanted: str) -> None:
@@ -87,9 +89,8 @@ def by_password(broker: ShippedBroker, deploy: Path, user: str) -> aiomqtt.Clien
 
 def test_by_password(deploy: Path) -> None:
     async def scenario() -> None:
-        async with asyncio.timeout(60), receiving(deploy) as receiver:
-            address = f"127.0.0.1:{receiver.address[1]}"
-            bridge = Installed(deploy, {"mqtt.port": broker.port, "transmitters.home.receiver": address})
+        async with asyncio.timeout(60), receiving(deploy) as (receiver, addresses):
+            bridge = Installed(deploy, {"mqtt.port": broker.port, **addresses})
             shutil.copy(deploy / "site/passwords/bridge", bridge.secrets / "mqtt__password")
             async with running(bridge):
                 async with by_password(broker, deploy, "button") as button:
@@ -124,13 +125,13 @@ def over_tls(broker: ShippedBroker, certificates: Path, user: str) -> aiomqtt.Cl
 
 def test_by_client_certificate(deploy: Path, certificates: Path) -> None:
     async def scenario() -> None:
-        async with asyncio.timeout(60), receiving(deploy) as receiver:
+        async with asyncio.timeout(60), receiving(deploy) as (receiver, addresses):
             settings: dict[str, object] = {
                 "mqtt.port": broker.tls_port,
                 "mqtt.tls.ca_file": certificates / "ca.pem",
                 "mqtt.tls.cert_file": certificates / "bridge.pem",
                 "mqtt.tls.key_file": certificates / "bridge.key",
-                "transmitters.home.receiver": f"127.0.0.1:{receiver.address[1]}",
+                **addresses,
             }
             async with running(Installed(deploy, settings)), over_tls(broker, certificates, "reader") as reader:
                 async with over_tls(broker, certificates, "button") as button:

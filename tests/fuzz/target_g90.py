@@ -34,8 +34,8 @@ from bridge.g90.state.model import (
 )
 from bridge.g90.state.reducer import reduce
 from bridge.g90.state.storage import from_json, to_json
-from bridge.g90.wire.answers import GET_HISTORY, GET_RELAYS, history_record
-from bridge.g90.wire.commands import PanelCommandError, answer_data, unwrap
+from bridge.g90.wire.answers import history_record
+from bridge.g90.wire.commands import GET_HISTORY, GET_RELAYS, PanelCommandError, answer_data, unwrap
 from bridge.g90.wire.events import Alert, EventType, Notice
 from bridge.g90.wire.frames import FrameBuffer, FrameError, MessageError
 from bridge.g90.wire.messages import CommandResponse, Discovery, Hello, parse_from_cloud
@@ -130,8 +130,10 @@ class _Life:
 
     def end(self) -> None:
         """The state can be stored, and published."""
-        if self.state.last_seen or self.state.ledger or self.state.sensors:
-            kept = replace(self.state, actor=None, upstream_connected=None)  # which count for this run only
+        if self.state.link.last_seen or self.state.ledger or self.state.sensors:
+            link = replace(self.state.link, upstream_connected=None)
+            partition = replace(self.state.partition, actor=None)
+            kept = replace(self.state, link=link, partition=partition)  # without what counts for this run only
             assert _stored(self.state) == kept
             for leaf, payload in state_payloads(self.state).items():
                 assert _TOPICS.of(GUID, leaf).isprintable(), leaf

@@ -35,7 +35,7 @@ def history(kind: int, event: int, **more: object) -> Alert:
 
 
 def test_a_page_of_history_both_ways() -> None:
-    data = commands.answer_data(answers.GET_HISTORY, commands.unwrap(HISTORY))
+    data = commands.answer_data(commands.GET_HISTORY, commands.unwrap(HISTORY))
     assert data is not None
     page = answers.page(data)
     assert (page.total, page.first) == (3, 1)
@@ -47,13 +47,13 @@ def test_a_page_of_history_both_ways() -> None:
     ]
     assert [answers.history_data(alert) for alert in alerts] == RECORDS
     records: list[object] = [answers.history_data(alert) for alert in alerts]
-    assert commands.local_response(answers.GET_HISTORY, answers.page_data(records, 1, 10)) == HISTORY
+    assert commands.local_response(commands.GET_HISTORY, answers.page_data(records, 1, 10)) == HISTORY
 
 
 def test_a_page_is_asked_for_by_first_and_last() -> None:
     assert answers.page_request(1) == [1, 10]
     assert answers.page_request(11, 5) == [11, 15]
-    request = commands.local_request(answers.GET_HISTORY, answers.page_request(1, 5))
+    request = commands.local_request(commands.GET_HISTORY, answers.page_request(1, 5))
     assert request == b"ISTART[200,200,[200,[1,5]]]IEND\0"
 
 
@@ -79,7 +79,7 @@ def test_relays_and_switching_them() -> None:
     assert relay == SensorRecord(12, "Strip", 128, nodes=2, flags=1)
     assert answers.channels(relay) == ((1, "Strip#1"), (2, "Strip#2"))
     assert answers.channels(SensorRecord(1, "Lamp", 128)) == ((1, "Lamp"),)
-    request = commands.local_request(answers.SWITCH_RELAY, answers.switch_request(12, 2, on=False))
+    request = commands.local_request(commands.SWITCH_RELAY, answers.switch_request(12, 2, on=False))
     assert request == b"ISTART[137,137,[137,[12,1,1]]]IEND\0"
     assert answers.switched([12, 1, 1]) == (12, 2, False)
     with pytest.raises(MessageError):

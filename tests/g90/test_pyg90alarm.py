@@ -104,7 +104,7 @@ def test_a_panel_of_its_bytes_in_pieces_of_five(caplog: pytest.LogCaptureFixture
             assert answers[86:] == PING
             assert recorder.types() == [*told, "sensor_changed"]
             found = recorder.states[GUID]
-            assert (found.state, found.firmware, found.ac_power) == ("triggered", "206", False)
+            assert (found.state, found.link.firmware, found.hardware.ac_power) == ("triggered", "206", False)
             assert {i: (s.name, s.on) for i, s in found.sensors.items()} == {
                 7: ("Front door", False),
                 9: ("Kitchen smoke", True),

@@ -237,7 +237,7 @@ def test_p13_a_status_read_after_a_command_arms() -> None:
     step = reduce(panel.state, StatusRead(HostStatus(ArmCode.DISARMED, "G90"), at(20).steady, missed=False), at(21))
     (event,) = step.events
     assert (event.type, event.missed, step.state.state) == ("disarmed", False, "disarmed")
-    assert step.state.changed_by == "mqtt"
+    assert step.state.partition.changed_by == "mqtt"
     assert reduce(step.state, arm(3), at(25)).events == ()
 
 
@@ -466,7 +466,7 @@ def test_a_missed_alarm_over_a_restart_of_ours() -> None:
     panel = met()
     panel.state = stored(panel.state, at(20))
     panel.alarms(5000)
-    panel.state = replace(panel.state, connected_since=None)
+    panel.state = replace(panel.state, link=replace(panel.state.link, connected_since=None))
     panel.take(Heard("192.0.2.1"), 6000)
     panel.status(6000, 4)
     (event,) = panel.read(6001)
@@ -535,9 +535,9 @@ def test_lists_infos_and_flags_are_taken_over() -> None:
     assert (list(panel.state.sensors), sensor.on, sensor.enabled) == ([1], True, False)
     info = HostInfo(GUID, "G90B", "206/206", 4100, 70, 90, 3, 2)
     panel.take(InfoRead(info), 2)
-    assert (panel.state.info, panel.state.wifi, panel.state.product) == (info, True, "G90B")
+    assert (panel.state.hardware.info, panel.state.hardware.wifi, panel.state.hardware.product) == (info, True, "G90B")
     assert panel.take(InfoRead(replace(info, wifi_status=1)), 3) == []
-    assert panel.state.wifi is False
+    assert panel.state.hardware.wifi is False
 
 
 def test_relays_have_channels_and_the_state_that_we_gave_them() -> None:
@@ -581,9 +581,9 @@ def test_who_armed() -> None:
     panel = Panel()
     panel.take(activity(STATUS, 4, 0, Source.REMOTE, name="Key fob"), 0)
     panel.take(arm(1), 1)
-    assert panel.state.changed_by == "Key fob"
+    assert panel.state.partition.changed_by == "Key fob"
     panel.take(arm(3), 60)
-    assert panel.state.changed_by == "panel"
+    assert panel.state.partition.changed_by == "panel"
 
 
 def test_a_name_that_0x21_cuts_and_an_index_that_it_cannot_hold() -> None:
@@ -611,7 +611,7 @@ def test_online_and_offline() -> None:
     gone = reduce(first.state, Silent(), at(2))
     assert types(list(gone.events)) == ["panel_offline"]
     assert reduce(gone.state, Silent(), at(3)).events == ()
-    assert (gone.state.online, gone.state.connected_since, gone.state.firmware) == (False, None, "206")
+    assert (gone.state.link.online, gone.state.link.connected_since, gone.state.link.firmware) == (False, None, "206")
 
 
 # The store

@@ -304,9 +304,9 @@ def test_flags_of_sensors_and_panel() -> None:
     )
     assert state.sensors[1].tamper
     assert state.sensors[2].battery_low
-    assert (state.ac_power, state.battery_low, state.wifi) == (False, True, False)
+    assert (state.hardware.ac_power, state.hardware.battery_low, state.hardware.wifi) == (False, True, False)
     charging, _ = play(state, alert(STATUS, C, 2))
-    assert (charging.ac_power, charging.battery_low) == (True, False)
+    assert (charging.hardware.ac_power, charging.hardware.battery_low) == (True, False)
     assert state.sensors[1].last_activity == NOW
     assert not play(state, arm(3))[0].sensors[1].tamper
 

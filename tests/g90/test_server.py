@@ -170,7 +170,7 @@ def test_unknown_panels_are_taken_where_the_setting_says_so() -> None:
         async with serving(recorder, panels={}, accept_unknown=True) as server, dialled(server.address) as panel:
             await panel.send(HELLO + ARMED_AWAY)
             await recorder.told("armed_away")
-            assert server.states[GUID].state == "armed_away"
+            assert server.registry.panels[GUID].state.state == "armed_away"
 
     run(scenario())
 
@@ -319,7 +319,7 @@ def test_a_silent_panel_goes_offline_and_comes_back() -> None:
         async with serving(recorder, limits=Limits(offline_after=0.2)) as server, dialled(server.address) as panel:
             await panel.send(HELLO)
             await recorder.told("panel_online", "panel_offline")
-            assert recorder.states[GUID].online is False
+            assert recorder.states[GUID].link.online is False
             before = len(recorder.events)
             await panel.send(PING)
             await recorder.until(lambda r: len(r.events) > before)
@@ -466,8 +466,8 @@ def test_one_physical_event_is_one_event_also_when_the_bridge_is_killed_between_
             await panel.send(NOTIFICATION + PING)
             await panel.receive(8)
             assert after.events == []
-            assert server.states[GUID].state == "triggered"
-            assert server.states[GUID].sensors[9].name == "Kitchen smoke"
+            assert server.registry.panels[GUID].state.state == "triggered"
+            assert server.registry.panels[GUID].state.sensors[9].name == "Kitchen smoke"
 
     run(scenario())
 

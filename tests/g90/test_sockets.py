@@ -19,8 +19,8 @@ from bridge.g90.simulator import SimulatedSensor
 from bridge.g90.state import effects, plan
 from bridge.g90.state.model import Commanded
 from bridge.g90.state.plan import Reads
-from bridge.g90.wire.answers import GET_ALERT_FLAGS, GET_HISTORY, GET_RELAYS, AlertFlag
-from bridge.g90.wire.commands import GET_HOST_INFO, GET_SENSORS, GET_STATUS
+from bridge.g90.wire.answers import AlertFlag
+from bridge.g90.wire.commands import GET_ALERT_FLAGS, GET_HISTORY, GET_HOST_INFO, GET_RELAYS, GET_SENSORS, GET_STATUS
 from bridge.g90.wire.constants import AlertType, ArmCode, NoticeKind, SensorCode, SensorType, Source
 from bridge.g90.wire.events import Alert, Form, Notice
 from bridge.g90.wire.messages import build_report
@@ -101,6 +101,23 @@ async def met(
             assert task.cancelled(), task.exception()
 
 
+def test_a_simulated_panel_counts_as_answered_on_its_current_connection_alone() -> None:
+    async def scenario() -> None:
+        async with met(cloud=True, read=False) as here:
+            await asyncio.wait_for(here.panel.answered.wait(), PATIENCE)
+            for connection in here.server.connections:
+                connection.abort()
+            async with asyncio.timeout(PATIENCE):
+                while here.panel.answered.is_set():  # noqa: ASYNC110 - a panel has no event
+                    await asyncio.sleep(0.01)
+            with pytest.raises(ConnectionError):
+                await here.panel.activity(DOOR)
+            await asyncio.wait_for(here.panel.answered.wait(), PATIENCE)
+            await here.panel.activity(DOOR)
+
+    asyncio.run(scenario())
+
+
 # Findings about what panels report
 
 
@@ -148,7 +165,7 @@ def test_p8_a_door_whose_closing_is_not_reported_and_a_wired_sensor_go_off(
         panel = Simulated(GUID, sensors=(*SENSORS, WIRED), local=("127.0.0.1", 0))
         panel.flags = AlertFlag(1023 if wired else 1023 & ~AlertFlag.DOOR_CLOSE)
         async with met(panel) as here:
-            await here.until(lambda state: state.alert_flags is not None and index in state.sensors)
+            await here.until(lambda state: state.hardware.alert_flags is not None and index in state.sensors)
             await panel.report(Notice(kind=NoticeKind.SENSOR_ACTIVITY, sensor=index, name=panel.sensors[index].name))
             await here.until(lambda state: state.sensors[index].on)
             await here.until(lambda state: not state.sensors[index].on)
@@ -162,7 +179,7 @@ def test_p8_a_door_whose_closing_is_reported_stays_open(monkeypatch: pytest.Monk
 
     async def scenario() -> None:
         async with met() as here:
-            await here.until(lambda state: state.alert_flags is not None and DOOR in state.sensors)
+            await here.until(lambda state: state.hardware.alert_flags is not None and DOOR in state.sensors)
             await here.panel.activity(DOOR)
             await here.site.told("door_opened")
             await asyncio.sleep(1.2)
@@ -195,7 +212,7 @@ def test_p13_what_a_command_changed_is_read_back() -> None:
             await control.arm_away()
             await here.site.reader.commanded(here.server.registry, Commanded())
             await here.until(lambda state: state.state == "armed_away")
-            assert here.state.changed_by == "mqtt"
+            assert here.state.partition.changed_by == "mqtt"
 
     run(scenario())
 
@@ -289,7 +306,7 @@ def test_a_history_that_grows_while_it_is_read_is_read_whole() -> None:
     async def scenario() -> None:
         panel = Shifting(GUID, sensors=SENSORS, local=("127.0.0.1", 0))
         async with met(panel) as here:
-            await here.until(lambda state: state.history_at is not None and SMOKE in state.sensors)
+            await here.until(lambda state: state.history.read_at is not None and SMOKE in state.sensors)
             panel.cut()
             for number in range(14):
                 await panel.activity(DOOR, (number + 1) % 2)
@@ -319,7 +336,7 @@ def test_what_was_read_before_a_failure_counts() -> None:
     async def scenario() -> None:
         panel = Shifting(GUID, sensors=MANY, local=("127.0.0.1", 0))
         async with met(panel) as here:
-            await here.until(lambda state: len(state.sensors) == 23 and state.history_at is not None)
+            await here.until(lambda state: len(state.sensors) == 23 and state.history.read_at is not None)
             panel.fails_from = 2
             panel.cut()
             await panel.alarm(1)
@@ -345,7 +362,7 @@ def test_a_panel_with_cloud_control_is_read_over_udp_where_it_answers() -> None:
     async def scenario() -> None:
         async with met(cloud=True, host=False) as here:
             await here.asked(GET_STATUS, GET_HISTORY)
-            await here.until(lambda state: state.info is not None and DOOR in state.sensors)
+            await here.until(lambda state: state.hardware.info is not None and DOOR in state.sensors)
             await here.asked(GET_ALERT_FLAGS, GET_RELAYS, GET_HOST_INFO)
             assert here.site.reader
             async with asyncio.timeout(PATIENCE):
@@ -410,7 +427,7 @@ def test_a_panel_that_is_not_to_be_read_is_not_read(cloud: bool) -> None:  # noq
 def test_a_connection_that_flaps_costs_six_requests() -> None:
     async def scenario() -> None:
         async with met() as here:
-            await here.until(lambda state: state.history_at is not None)
+            await here.until(lambda state: state.history.read_at is not None)
             await here.asked(GET_STATUS, GET_HISTORY, GET_SENSORS, GET_ALERT_FLAGS, GET_HOST_INFO, GET_RELAYS)
             await asyncio.sleep(0.2)
             here.panel.asked.clear()

@@ -172,7 +172,7 @@ def test_a_form_that_says_no_more_goes_on_waiting() -> None:
 
 def test_alarmed_without_a_reason() -> None:
     step = reduce(LISTED, arm(4), at(0))
-    assert (step.state.triggered, step.state.due, step.events) == (True, at(REASON_S).steady, ())
+    assert (step.state.partition.triggered, step.state.due, step.events) == (True, at(REASON_S).steady, ())
     assert step.state.contact == at(0).wall
     (event,) = events(step.state, REASON_S, Elapsed())
     assert (event.source, event.missed, event.at) == ("panel", False, at(0).wall)
@@ -180,18 +180,31 @@ def test_alarmed_without_a_reason() -> None:
     assert events(step.state, 1, asked_before) == []
     known = after((0, smoke(STATUS)), (1, arm(3)), (1.5, smoke(STATUS, time=NEW_YEAR + 9)), (2, arm(4)))
     assert events(known, 2 + REASON_S, Elapsed()) == []
-    assert after((0, smoke(STATUS))).moved == at(0).steady
-    assert after((0, smoke(STATUS)), (2, arm(4))).moved == at(2).steady
+    assert after((0, smoke(STATUS))).partition.moved == at(0).steady
+    assert after((0, smoke(STATUS)), (2, arm(4))).partition.moved == at(2).steady
 
 
 # What inputs change
 
 
+def test_an_input_replaces_only_the_values_that_it_changes() -> None:
+    def same(seconds: float, message: Input) -> set[str]:
+        state = after((seconds, message))
+        names = ("link", "hardware", "partition", "sensors", "relays", "history")
+        return {name for name in names if getattr(state, name) is getattr(LISTED, name)}
+
+    assert same(0, activity(STATUS, 1, 1)) == {"link", "hardware", "partition", "relays", "history"}
+    assert same(0, smoke(STATUS)) == {"link", "hardware", "relays", "history"}
+    assert same(0, alert(STATUS, C, 1)) == {"link", "partition", "sensors", "relays", "history"}
+    assert same(0, Heard("192.0.2.1")) == {"hardware", "partition", "sensors", "relays", "history"}
+    assert same(0, read(0)) == {"link", "hardware", "partition", "sensors", "relays"}
+
+
 def test_fields_of_the_panel() -> None:
     changes = {1: {"ac_power": False}, 2: {"ac_power": True, "battery_low": False}, 6: {"battery_low": True}}
     for code, wanted in (changes | {7: {"wifi": True}, 8: {"wifi": False}}).items():
-        state = after((0, alert(STATUS, C, code)))
-        got = {name: getattr(state, name) for name in ("ac_power", "battery_low", "wifi")}
+        hardware = after((0, alert(STATUS, C, code))).hardware
+        got = {name: getattr(hardware, name) for name in ("ac_power", "battery_low", "wifi")}
         assert {name: value for name, value in got.items() if value is not None} == wanted
 
 
@@ -199,20 +212,23 @@ def test_fields_of_the_panel() -> None:
 def test_who_armed_is_known_for_ten_seconds(seconds: float, by: str) -> None:
     steps: list[tuple[float, Input]] = [(0, activity(STATUS, 4, 0, Source.REMOTE, name="Key fob"))]
     state = after(*(steps if seconds > 0 else []), (seconds, arm(1)))
-    assert (state.arm, state.changed_by, state.actor) == (_E.ARMED_AWAY, by, None)
-    assert after((0, activity(STATUS, 4, 0, Source.RFID)), (1, arm(1))).changed_by == "rfid"
-    assert after((0, activity(STATUS, 1, 1)), (1, arm(1))).changed_by == "panel"
-    assert after((0, Commanded()), (1, arm(1))).changed_by == "mqtt"
+    assert (state.partition.arm, state.partition.changed_by, state.partition.actor) == (_E.ARMED_AWAY, by, None)
+    assert after((0, activity(STATUS, 4, 0, Source.RFID)), (1, arm(1))).partition.changed_by == "rfid"
+    assert after((0, activity(STATUS, 1, 1)), (1, arm(1))).partition.changed_by == "panel"
+    assert after((0, Commanded()), (1, arm(1))).partition.changed_by == "mqtt"
 
 
 def test_a_status_alone_says_not_who_armed() -> None:
     armed = after((0, arm(3)), (9, StatusRead(HostStatus(ArmCode.ARMED_HOME, "G90"), at(9).steady)))
-    assert (armed.arm, armed.changed_by, armed.product) == (_E.ARMED_HOME, None, "G90")
-    assert after((10, StatusRead(HostStatus(ArmCode.ARMED_HOME, ""), at(10).steady)), begin=armed).product == "G90"
+    assert (armed.partition.arm, armed.partition.changed_by, armed.hardware.product) == (_E.ARMED_HOME, None, "G90")
+    assert (
+        after((10, StatusRead(HostStatus(ArmCode.ARMED_HOME, ""), at(10).steady)), begin=armed).hardware.product
+        == "G90"
+    )
     first = reduce(START, StatusRead(HostStatus(ArmCode.DISARMED, "G90"), at(0).steady), at(0))
-    assert (first.state.arm, first.events) == (_E.DISARMED, ())
+    assert (first.state.partition.arm, first.events) == (_E.DISARMED, ())
     same = StatusRead(HostStatus(ArmCode.DISARMED, "G90"), at(0).steady)
-    assert after((0, arm(1)), (0, same)).arm == _E.DISARMED
+    assert after((0, arm(1)), (0, same)).partition.arm == _E.DISARMED
 
 
 def test_arming_ends_an_alarm_and_what_only_an_alarm_had_set() -> None:
@@ -221,7 +237,7 @@ def test_arming_ends_an_alarm_and_what_only_an_alarm_had_set() -> None:
     ended = after((1, arm(3)), begin=begin)
     assert {index: sensor.on for index, sensor in ended.sensors.items()} == {1: True, 2: True, 5: False, 9: False}
     assert {index: sensor.tamper for index, sensor in ended.sensors.items()} == {1: None, 2: False, 5: None, 9: False}
-    assert (ended.triggered, ended.moved) == (False, at(1).steady)
+    assert (ended.partition.triggered, ended.partition.moved) == (False, at(1).steady)
 
 
 @pytest.mark.parametrize(
@@ -321,11 +337,11 @@ def test_an_index_of_one_byte_and_the_name_tell_the_sensor() -> None:
 def test_what_the_panel_lists_of_itself() -> None:
     info = HostInfo(GUID, "", "206", None, None, None, 3, None)
     state = after((0, StatusRead(HostStatus(ArmCode.DISARMED, "G90"), at(0).steady)), (1, InfoRead(info)))
-    assert (state.info, state.wifi, state.product) == (info, None, "G90")
+    assert (state.hardware.info, state.hardware.wifi, state.hardware.product) == (info, None, "G90")
     for status, up in ((0, False), (1, False), (2, True), (3, True)):
-        assert after((0, InfoRead(replace(info, wifi_status=status)))).wifi is up
-    assert after((0, UpstreamLink(connected=True))).upstream_connected is True
-    assert after((0, UpstreamLink(connected=False))).upstream_connected is False
+        assert after((0, InfoRead(replace(info, wifi_status=status)))).hardware.wifi is up
+    assert after((0, UpstreamLink(connected=True))).link.upstream_connected is True
+    assert after((0, UpstreamLink(connected=False))).link.upstream_connected is False
     listed = after((0, SensorsRead((SensorRecord(1, "Gate", SensorType.GAS, flags=3),))))
     assert listed.sensors == {1: Sensor(index=1, name="Gate", type=3, flags=3)}
     relays = after((0, RelaysRead((SensorRecord(12, "Lamp", 128),)))).relays
@@ -334,22 +350,22 @@ def test_what_the_panel_lists_of_itself() -> None:
 
 def test_an_answer_is_noted_every_ten_minutes() -> None:
     state = after((0, FlagsRead(1)))
-    assert state.last_read == NOW
+    assert state.link.last_read == NOW
     minutes = READ_EVERY / SECOND
     assert after((minutes - 1, FlagsRead(1)), begin=state) is state
-    assert after((minutes, FlagsRead(1)), begin=state).last_read == at(minutes).wall
-    assert after((-minutes, FlagsRead(1)), begin=state).last_read == at(-minutes).wall
+    assert after((minutes, FlagsRead(1)), begin=state).link.last_read == at(minutes).wall
+    assert after((-minutes, FlagsRead(1)), begin=state).link.last_read == at(-minutes).wall
 
 
 def test_a_sign_of_life_in_full() -> None:
     state = after((0, Heard("192.0.2.1", "206")), begin=START)
-    assert (state.online, state.address, state.firmware) == (True, "192.0.2.1", "206")
-    assert (state.connected_since, state.last_seen, state.contact) == (NOW, NOW, NOW)
+    assert (state.link.online, state.link.address, state.link.firmware) == (True, "192.0.2.1", "206")
+    assert (state.link.connected_since, state.link.last_seen, state.contact) == (NOW, NOW, NOW)
     later = after((9, Heard("192.0.2.2")), begin=state)
-    assert (later.address, later.firmware) == ("192.0.2.2", "206")
-    assert (later.connected_since, later.last_seen, later.contact) == (NOW, at(9).wall, NOW)
-    again = replace(state, online=False)
-    assert after((9, Heard("192.0.2.1")), begin=again).connected_since == at(9).wall
+    assert (later.link.address, later.link.firmware) == ("192.0.2.2", "206")
+    assert (later.link.connected_since, later.link.last_seen, later.contact) == (NOW, at(9).wall, NOW)
+    again = replace(state, link=replace(state.link, online=False))
+    assert after((9, Heard("192.0.2.1")), begin=again).link.connected_since == at(9).wall
 
 
 @pytest.mark.parametrize(
@@ -387,19 +403,19 @@ def test_new_is_what_lies_above_the_longest_known_run() -> None:
 
 def test_what_was_read_stays_known_where_later_readings_are_short() -> None:
     state = after((60, read(60, record(C, 5, 50))), begin=known(ON, H, D))
-    assert [signature[1] for signature in state.history] == [5, 4, 5, 3]
-    assert (state.history_at, state.contact) == (at(60).wall, at(60).wall)
+    assert [signature[1] for signature in state.history.records] == [5, 4, 5, 3]
+    assert (state.history.read_at, state.contact) == (at(60).wall, at(60).wall)
     assert events(state, 90, read(90, ON, H, D)) == []
     many = [record(S, 1, second, state=1) for second in range(70, 10, -1)]
-    assert len(known(*many).history) == history.REMEMBERED
+    assert len(known(*many).history.records) == history.REMEMBERED
 
 
 def test_reading_the_same_again_changes_nothing_for_ten_minutes() -> None:
     state = known(ON)
     assert after((60, read(60, ON)), begin=state) is state
     minutes = READ_EVERY / SECOND
-    assert after((minutes, read(minutes, ON)), begin=state).history_at == at(minutes).wall
-    assert after((-1, read(-1, ON)), begin=state).history_at == at(-1).wall
+    assert after((minutes, read(minutes, ON)), begin=state).history.read_at == at(minutes).wall
+    assert after((-1, read(-1, ON)), begin=state).history.read_at == at(-1).wall
     assert after((70, read(60, ON)), begin=state) is state
 
 
@@ -423,7 +439,7 @@ def test_without_a_clock_nothing_unknown_is_new_but_after_an_empty_history() -> 
     assert events(replace(LISTED, contact=NOW), 60, read(60, unset)) == []
     assert events(replace(LISTED, contact=NOW), 60, read(60, replace(unset, time=None))) == []
     emptied = known()
-    assert emptied.history_at == NOW
+    assert emptied.history.read_at == NOW
     (event,) = events(emptied, 60, read(60, unset))
     assert event.at == at(60).wall
     assert events(replace(emptied, clock_offset=0.0), 60, read(60, unset)) == []
@@ -465,9 +481,9 @@ def test_a_record_that_a_newer_report_outdates_changes_no_state() -> None:
     state = after((55, activity(STATUS, 2, 1, Source.INFRARED, time=NEW_YEAR + 55)), begin=known(D))
     assert after((60, read(60, record(S, 1, 40, state=1), D)), begin=state).sensors[1].on
     state = after((55, alert(STATUS, C, 3, time=NEW_YEAR + 55)), begin=known(D))
-    assert not after((60, read(60, record(A, 9, 40), D)), begin=state).triggered
+    assert not after((60, read(60, record(A, 9, 40), D)), begin=state).partition.triggered
     state = after((55, smoke(STATUS, time=NEW_YEAR + 55)), begin=known(D))
-    assert after((60, read(60, record(C, 4, 40), D)), begin=state).triggered
+    assert after((60, read(60, record(C, 4, 40), D)), begin=state).partition.triggered
 
 
 # The store
@@ -477,7 +493,7 @@ def test_what_this_version_stores_stays_readable() -> None:
     stored: dict[str, Any] = json.loads(SECOND_VERSION.read_text("utf-8"))
     state = from_json(stored, at(62))
     assert json.loads(json.dumps(to_json(state, at(62)))) == stored
-    assert (state.arm, len(state.ledger)) == (_E.DISARMED, len(stored["ledger"]))
+    assert (state.partition.arm, len(state.ledger)) == (_E.DISARMED, len(stored["ledger"]))
     waiting = (*(entry.due for entry in state.ledger), *(sensor.off_at for sensor in state.sensors.values()))
     assert state.due == min(each for each in waiting if each)
     assert state.ledger.newest == max(entry.time or 0 for entry in state.ledger)

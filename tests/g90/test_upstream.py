@@ -106,7 +106,7 @@ def test_messages_go_both_ways_in_order_and_whole_and_we_only_listen() -> None:
             await cloud.send(back[20:], 700)
             assert await panel.receive(len(back)) == back
             await recorder.told("panel_online", "armed_away", "alarm")
-            assert recorder.states[GUID].upstream_connected
+            assert recorder.states[GUID].link.upstream_connected
 
     run(scenario())
 

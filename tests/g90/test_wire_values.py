@@ -74,7 +74,7 @@ def test_ports_and_codes_of_the_protocol() -> None:
         102,
         206,
     )
-    assert (answers.GET_ALERT_FLAGS, answers.SWITCH_RELAY, answers.GET_RELAYS, answers.GET_HISTORY) == (
+    assert (commands.GET_ALERT_FLAGS, commands.SWITCH_RELAY, commands.GET_RELAYS, commands.GET_HISTORY) == (
         117,
         137,
         138,

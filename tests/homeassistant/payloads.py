@@ -9,7 +9,7 @@ import json
 from pathlib import Path
 
 from bridge.common.models import Alarm, NamedAlarm
-from bridge.g90.state.model import PanelState, Relay, Sensor
+from bridge.g90.state.model import Link, PanelState, Partition, Relay, Sensor
 from bridge.g90.wire.constants import SensorType
 from bridge.g90.wire.events import EventType
 from bridge.homeassistant.dashboard import dashboard
@@ -23,8 +23,8 @@ BURGLARY = NamedAlarm("burglary", "Burglary", Alarm("BA", section="1"))
 PANEL = PanelState(
     guid="GB7F20C14D05A91",
     name="House",
-    firmware="206",
-    arm=EventType.DISARMED,
+    link=Link(firmware="206"),
+    partition=Partition(arm=EventType.DISARMED),
     sensors={
         1: Sensor(index=1, name="Front door", type=SensorType.DOOR),
         9: Sensor(index=9, name="Kitchen smoke", type=SensorType.SMOKE, tamper=True, battery_low=True),

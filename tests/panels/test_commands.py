@@ -14,7 +14,7 @@ from support.panels import GUID, OTHER, Joined, event, joined, run
 
 from bridge.g90.control_local import LocalControl
 from bridge.g90.state import plan
-from bridge.g90.state.model import Heard, PanelState, SensorsRead, StatusRead
+from bridge.g90.state.model import Hardware, Heard, Link, PanelState, Partition, SensorsRead, StatusRead
 from bridge.g90.wire.commands import CommandRefused, CommandTimeout, HostStatus, PanelCommandError, SensorRecord
 from bridge.g90.wire.constants import ArmCode, NoticeKind
 from bridge.g90.wire.events import EventType, Notice
@@ -25,7 +25,7 @@ pytestmark = pytest.mark.usefixtures("each_store")
 
 CODE = "73519-code"
 ARMED = Notice(kind=NoticeKind.ARM_DISARM, value=ArmCode.ARMED_AWAY)
-CONNECTED = PanelState(guid=GUID, online=True, arm=EventType.ARMED_AWAY)
+CONNECTED = PanelState(guid=GUID, link=Link(online=True), partition=Partition(arm=EventType.ARMED_AWAY))
 
 
 def texts(site: Joined, caplog: pytest.LogCaptureFixture) -> str:
@@ -96,7 +96,9 @@ def test_a_panel_is_asked_once_more_at_most_while_it_is_being_asked(tmp_path: Pa
             site.panels.panel_greeted(GUID, "192.0.2.1")
             await asyncio.sleep(0.01)
             for wifi in (True, False, True, False):
-                await site.panels.panel_changed(replace(CONNECTED, wifi=wifi), (event(EventType.SENSOR_CHANGED),))
+                await site.panels.panel_changed(
+                    replace(CONNECTED, hardware=Hardware(wifi=wifi)), (event(EventType.SENSOR_CHANGED),)
+                )
             site.control.free.set()
             await site.read()
             assert sorted(code for code, _ in site.control.asked) == [100, 100, 102, 117, 138, 200, 206]
@@ -118,7 +120,7 @@ def test_a_panel_without_a_control_path_says_so(tmp_path: Path) -> None:
 def test_a_panel_that_is_not_configured_is_not_commanded(tmp_path: Path) -> None:
     async def scenario() -> None:
         async with joined(tmp_path, accept_unknown=True) as site:
-            await site.panels.panel_changed(PanelState(guid=OTHER, online=True), ())
+            await site.panels.panel_changed(PanelState(guid=OTHER, link=Link(online=True)), ())
             await site.take("DISARM", OTHER)
             await site.take("ARM_AWAY")
             await site.outgoing.responded()

@@ -18,7 +18,7 @@ from bridge.common.clock import Clock
 from bridge.common.errors import StoreError
 from bridge.common.problems import About
 from bridge.g90.registry import PanelConfig, PanelRegistry, Refused
-from bridge.g90.state.model import Now, PanelState, Sensor
+from bridge.g90.state.model import Link, Now, PanelState, Partition, Sensor
 from bridge.g90.state.storage import from_json
 from bridge.g90.wire.events import EventType, PanelEvent
 
@@ -27,12 +27,11 @@ pytestmark = pytest.mark.usefixtures("each_store")
 TRIGGERED = PanelState(
     guid=GUID,
     name="House",
-    online=True,
-    arm=EventType.ARMED_AWAY,
-    triggered=True,
+    link=Link(online=True),
+    partition=Partition(arm=EventType.ARMED_AWAY, triggered=True),
     sensors={9: Sensor(index=9, name="Kitchen smoke", type=4, on=True)},
 )
-DISARMED = replace(TRIGGERED, triggered=False, arm=EventType.DISARMED)
+DISARMED = replace(TRIGGERED, partition=Partition(arm=EventType.DISARMED))
 
 
 def stored_state(stored: dict[str, Any]) -> PanelState:
@@ -274,7 +273,7 @@ def test_a_sensor_that_there_is_no_more_leaves_no_topics(tmp_path: Path) -> None
 
 
 def test_panels_that_are_not_configured_are_taken_up_only_where_all_are(tmp_path: Path) -> None:
-    stranger = PanelState(guid=OTHER, online=True)
+    stranger = PanelState(guid=OTHER, link=Link(online=True))
 
     async def scenario() -> None:
         async with joined(tmp_path, accept_unknown=True) as site:
@@ -303,10 +302,12 @@ def test_a_state_that_cannot_be_read_is_an_error_of_the_store(tmp_path: Path) ->
 def test_a_name_of_the_configuration_holds_for_a_restored_panel_too(tmp_path: Path) -> None:
     async def scenario() -> None:
         async with joined(tmp_path) as site:
-            await site.panels.panel_changed(replace(TRIGGERED, name="Before", connected_since=now()), ())
+            await site.panels.panel_changed(
+                replace(TRIGGERED, name="Before", link=Link(online=True, connected_since=now())), ()
+            )
         async with joined(tmp_path) as site:
             assert json.loads(site.outgoing.states[f"b/panel/{GUID}/info"])["name"] == "House"
-            assert site.restored[GUID].connected_since is None
+            assert site.restored[GUID].link.connected_since is None
 
     run(scenario())
 
@@ -347,7 +348,7 @@ def test_a_panel_is_offline_once_it_is_silent_and_unknown_before_it_was_heard(tm
             await site.panels.panel_changed(TRIGGERED, ())
             assert (problems(site), site.problems.published(None)) == ({}, [])
             silent = now() - timedelta(minutes=4)
-            await site.panels.panel_changed(replace(TRIGGERED, online=False, last_seen=silent), ())
+            await site.panels.panel_changed(replace(TRIGGERED, link=Link(online=False, last_seen=silent)), ())
             assert problems(site) == {"panel_offline": "panel House: offline"}
             assert [problem.since for problem in site.problems] == [silent]
             info = json.loads(site.outgoing.states[f"b/panel/{GUID}/info"])
@@ -361,7 +362,7 @@ def test_a_panel_is_offline_once_it_is_silent_and_unknown_before_it_was_heard(tm
 def test_a_panel_that_is_not_configured_may_go_offline(tmp_path: Path) -> None:
     async def scenario() -> None:
         async with joined(tmp_path, accept_unknown=True) as site:
-            await site.panels.panel_changed(replace(TRIGGERED, guid=OTHER, online=False), ())
+            await site.panels.panel_changed(replace(TRIGGERED, guid=OTHER, link=Link(online=False)), ())
             assert problems(site) == {}
 
     run(scenario())
@@ -387,7 +388,7 @@ def test_a_minutes_hello_is_stored_and_told_every_ten_minutes_only(monkeypatch: 
 
         class Handler:
             async def panel_changed(self, state: PanelState, events: tuple[PanelEvent, ...]) -> None:
-                assert state.last_seen
+                assert state.link.last_seen
                 told.append(steady.minutes)
 
             async def panel_refused(self, reason: Refused, guid: str | None, address: str) -> None:

@@ -10,7 +10,7 @@ from support.panels import GUID
 
 from bridge.common.models import Secret
 from bridge.common.payloads import CommandError
-from bridge.g90.state.model import PanelState, Sensor
+from bridge.g90.state.model import Hardware, Link, PanelState, Partition, Sensor
 from bridge.g90.wire.events import EventType
 from bridge.panels.topics import Action, PanelCommand, PanelTopics, state_payloads
 
@@ -29,16 +29,9 @@ def test_payloads_are_those_of_the_contract() -> None:
     state = PanelState(
         guid=GUID,
         name="House",
-        firmware="206",
-        product="G90",
-        address="192.0.2.7",
-        connected_since=MOMENT,
-        last_seen=MOMENT,
-        online=True,
-        arm=EventType.ARMED_HOME,
-        ac_power=False,
-        battery_low=True,
-        wifi=True,
+        link=Link(firmware="206", address="192.0.2.7", connected_since=MOMENT, last_seen=MOMENT, online=True),
+        hardware=Hardware(product="G90", ac_power=False, battery_low=True, wifi=True),
+        partition=Partition(arm=EventType.ARMED_HOME),
         sensors={9: sensor, 3: Sensor(index=3)},
     )
     payloads = state_payloads(state)
@@ -70,9 +63,9 @@ def test_payloads_are_those_of_the_contract() -> None:
 
 @pytest.mark.parametrize("arm", [EventType.DISARMED, EventType.ARMED_AWAY, EventType.ARMED_HOME])
 def test_triggered_goes_before_what_it_is_armed_as(arm: EventType) -> None:
-    assert state_payloads(PanelState(guid=GUID, arm=arm))["state"] == arm.value
-    assert state_payloads(PanelState(guid=GUID, arm=arm, triggered=True))["state"] == "triggered"
-    assert state_payloads(PanelState(guid=GUID, online=False))["availability"] == "offline"
+    assert state_payloads(PanelState(guid=GUID, partition=Partition(arm=arm)))["state"] == arm.value
+    assert state_payloads(PanelState(guid=GUID, partition=Partition(arm=arm, triggered=True)))["state"] == "triggered"
+    assert state_payloads(PanelState(guid=GUID, link=Link(online=False)))["availability"] == "offline"
 
 
 @pytest.mark.parametrize(

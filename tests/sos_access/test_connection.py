@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
-import os
 import socket
 import ssl
 import threading
@@ -359,7 +358,6 @@ def test_path_by_source_address() -> None:
     dialling(work)
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="binding to an interface may need root")
 def test_path_by_interface() -> None:
     async def work(dialer: Dialer) -> None:
         async with receiver() as (address, _):

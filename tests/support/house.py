@@ -80,6 +80,7 @@ class House(Site):
         super().__init__(broker, folder, base)
         self.port = free_port()
         self.codes: set[str] = set()
+        self.simulators: dict[str, Simulated] = {}
 
     async def __aenter__(self) -> Self:
         await super().__aenter__()
@@ -136,10 +137,19 @@ class House(Site):
         return Simulated(guid, **given)
 
     async def enter(self, simulator: Simulated) -> None:
+        self.simulators[simulator.guid] = simulator
         await self.stack.enter_async_context(living(simulator))
         await self.mqtt.holds(f"panel/{simulator.guid}/availability", "online")
+        await self._dialled(simulator.guid)
         if simulator.local:
             await self.learnt(simulator)
+
+    async def _dialled(self, guid: str) -> None:
+        """Wait for the panel's own connection: one that was only read is online as well, and cannot report."""
+        simulator = self.simulators[guid]
+        if simulator.cloud:
+            async with asyncio.timeout(WAIT_S):
+                await simulator.answered.wait()
 
     async def learnt(self, simulator: Simulated, after: int = 0) -> None:
         """Wait until the bridge has read what the panel tells of itself."""
@@ -160,6 +170,7 @@ class House(Site):
         mark = self.mqtt.mark
         await self.start()
         await self.mqtt.wait(topic, lambda info: info.get("connected_since", before) != before, after=mark)
+        await self._dialled(guid)
 
     async def state(self, wanted: str, guid: str = GUID) -> None:
         await self.mqtt.holds(f"panel/{guid}/state", wanted)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from bridge.cli.rows import Command, option
 
+_fault = partial(option, group="faults")
 _RECEIVER = (
     option("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)"),
     option("--port", type="arguments.port", default=19000, help="port to listen on (default: %(default)s)"),
@@ -33,41 +36,20 @@ _RECEIVER = (
         help="answer 101 to heartbeats with less time between them (default: %(default)s)",
     ),
     option("--no-heartbeat", action="store_true", help="answer 9 to heartbeats"),
-    option("--status", type=int, metavar="N", help="answer with this status without processing", group="faults"),
-    option("--drop", action="store_true", help="close the connection without processing the request", group="faults"),
-    option("--lose", action="store_true", help="process the request, then close without an answer", group="faults"),
-    option(
-        "--delay",
-        type="arguments.seconds",
-        default=0.0,
-        metavar="S",
-        help="seconds to wait before the answer",
-        group="faults",
-    ),
-    option(
-        "--garbage",
-        choices=("random", "truncated"),
-        nargs="?",
-        const="random",
-        help="send an invalid answer",
-        group="faults",
-    ),
-    option(
+    _fault("--status", type=int, metavar="N", help="answer with this status without processing"),
+    _fault("--drop", action="store_true", help="close the connection without processing the request"),
+    _fault("--lose", action="store_true", help="process the request, then close without an answer"),
+    _fault("--delay", type="arguments.seconds", default=0.0, metavar="S", help="seconds to wait before the answer"),
+    _fault("--garbage", choices=("random", "truncated"), nargs="?", const="random", help="send an invalid answer"),
+    _fault(
         "--segment",
         type="arguments.seconds",
         nargs="?",
         const=0.01,
         metavar="S",
         help="answer byte by byte with this many seconds between (default: %(const)s)",
-        group="faults",
     ),
-    option(
-        "--times",
-        type="arguments.count",
-        metavar="N",
-        help="number of requests with faults (default: all)",
-        group="faults",
-    ),
+    _fault("--times", type="arguments.count", metavar="N", help="number of requests with faults (default: all)"),
 )
 _RECEIVER_EXAMPLES = """examples:
   sosbridge simulate receiver --transmitter IK00001:012345678912345

@@ -15,6 +15,7 @@ from bridge.g90.state.model import (
     Now,
     Options,
     PanelState,
+    Partition,
     Relay,
     RelaysRead,
     Sensor,
@@ -42,7 +43,7 @@ _ONE_BYTE: Final = 0x100
 _CUT_NAME: Final = 29
 """Bytes of the shortest name that 0x21 may have cut to its 32."""
 _MOST_SENSORS: Final = 1000
-_FIELDS: Final[dict[EventType, dict[str, Any]]] = {
+_REPORTED: Final[dict[EventType, dict[str, Any]]] = {
     _E.AC_POWER_LOST: {"ac_power": False},
     # The battery is charged from here on; nothing else says that it is good again.
     _E.AC_POWER_RESTORED: {"ac_power": True, "battery_low": False},
@@ -60,6 +61,9 @@ _MARKS: Final[dict[EventType, Callable[[Sensor, Now], dict[str, Any]]]] = {
 _ALARMS: Final = frozenset({_E.ALARM, _E.SOS})
 _ARMED: Final = frozenset({_E.ARMED_AWAY, _E.ARMED_HOME})
 _ACTED: Final = frozenset({_E.REMOTE_BUTTON, _E.RFID})
+_DOOR, _WIRED, _MOTION, _ACTIVITY = SensorType.DOOR, SensorType.WIRED, SensorType.MOTION, _E.SENSOR_ACTIVITY
+_CLOSING: Final = int(AlertFlag.DOOR_CLOSE)
+"""Members of enums that each report needs: to look one up takes longer than to call a function on Python 3.11."""
 
 
 def locate(state: PanelState, report: Alert) -> Sensor | None:
@@ -111,13 +115,13 @@ def effects(
     if event.sensor is None:
         if event.type in ARM_TYPES:
             return _armed(state, event, now)
-        if event.type in _FIELDS:
-            return dict(_FIELDS[event.type])
+        if event.type in _REPORTED:
+            return {"hardware": evolve(state.hardware, **_REPORTED[event.type])}
     changes: dict[str, Any] = {}
     if meaning.alarms:
-        changes = {"triggered": True, "moved": now.steady}
-    if event.type in _ACTED:
-        changes["actor"] = (event.name or event.source, now.steady)
+        changes["partition"] = evolve(state.partition, triggered=True, moved=now.steady)
+    elif event.type in _ACTED:
+        changes["partition"] = evolve(state.partition, actor=(event.name or event.source, now.steady))
     if event.sensor is not None:
         sensor = _sensor(state, state.sensors[event.sensor], meaning, event, now, options)
         changes["sensors"] = {**state.sensors, event.sensor: sensor}
@@ -128,8 +132,9 @@ def effects(
 
 def passed(state: PanelState, steady: float) -> PanelState:
     """Return `state` with the sensors off whose time is over."""
-    over = {i: evolve(s, on=False, off_at=None) for i, s in state.sensors.items() if _is_over(s, steady)}
-    return evolve(state, sensors={**state.sensors, **over}) if over else state
+    ending = {i: s for i, s in state.sensors.items() if s.off_at is not None and s.off_at <= steady}
+    off = {index: evolve(sensor, on=False, off_at=None) for index, sensor in ending.items()}
+    return evolve(state, sensors={**state.sensors, **off}) if off else state
 
 
 def taken(state: PanelState, message: Input, now: Now) -> PanelState:
@@ -138,9 +143,9 @@ def taken(state: PanelState, message: Input, now: Now) -> PanelState:
         case Switched(number, on) if number in state.relays:
             return updated(state, relays={**state.relays, number: replace(state.relays[number], on=on)})
         case Commanded():
-            return evolve(state, actor=("mqtt", now.steady))
+            return evolve(state, partition=evolve(state.partition, actor=("mqtt", now.steady)))
         case UpstreamLink(connected):
-            return updated(state, upstream_connected=connected)
+            return updated(state, link=updated(state.link, upstream_connected=connected))
         case SensorsRead() | RelaysRead() | FlagsRead() | InfoRead():
             return updated(read_at(state, now), **_read(state, message))
     return state
@@ -154,11 +159,12 @@ def _read(state: PanelState, message: SensorsRead | RelaysRead | FlagsRead | Inf
             found = [_relay(state, r, *channel) for r in records for channel in channels(r)]
             return {"relays": {**({} if whole else state.relays), **{relay.number: relay for relay in found}}}
         case FlagsRead(word):
-            return {"alert_flags": word}
+            return {"hardware": updated(state.hardware, alert_flags=word)}
         case InfoRead(info):
+            known, status = state.hardware, info.wifi_status
             # The panel's Wi-Fi is up from this status on, whatever it reaches.
-            wifi = state.wifi if info.wifi_status is None else info.wifi_status >= WifiStatus.SERVER_NOT_CONNECTED
-            return {"info": info, "wifi": wifi, "product": info.product or state.product}
+            wifi = known.wifi if status is None else status >= WifiStatus.SERVER_NOT_CONNECTED
+            return {"hardware": updated(known, info=info, wifi=wifi, product=info.product or known.product)}
 
 
 def earlier(one: float | None, other: float | None) -> float | None:
@@ -171,16 +177,10 @@ def _armed(state: PanelState, event: PanelEvent, now: Now) -> dict[str, Any]:
     """Arming ends an alarm, tampers, and what only an alarm had set."""
     armed = event.type in _ARMED
     sensors = {index: _after_arming(s, now, armed=armed) for index, s in state.sensors.items()}
-    actor = state.actor
+    actor = state.partition.actor
     by = actor[0] if actor and now.steady - actor[1] <= SAME_ACTOR_S else event.source
-    return {
-        "arm": event.type,
-        "triggered": False,
-        "changed_by": None if by == "status" else by,
-        "actor": None,
-        "sensors": sensors,
-        "moved": now.steady,
-    }
+    changed_by = None if by == "status" else by
+    return {"partition": Partition(arm=event.type, changed_by=changed_by, moved=now.steady), "sensors": sensors}
 
 
 def _after_arming(sensor: Sensor, now: Now, *, armed: bool) -> Sensor:
@@ -196,30 +196,30 @@ def _after_arming(sensor: Sensor, now: Now, *, armed: bool) -> Sensor:
 def _sensor(
     state: PanelState, sensor: Sensor, meaning: Interpretation, event: PanelEvent, now: Now, options: Options
 ) -> Sensor:
-    kind = event.type
-    changes: dict[str, Any] = {"last_activity": event.at}
-    if kind in _MARKS:
-        changes |= _MARKS[kind](sensor, now)
-    if sensor.battery_low and kind is not _E.LOW_BATTERY:
-        changes["battery_low"] = False
+    kind, on, off_at = event.type, sensor.on, sensor.off_at
     if meaning.on is not None:
         stays = _stays_on(state, sensor.type, kind, options) if meaning.on else None
-        changes["on"], changes["off_at"] = meaning.on, None if stays is None else now.steady + stays
-    return evolve(sensor, **changes)
+        on, off_at = meaning.on, None if stays is None else now.steady + stays
+    if sensor.battery_low:
+        sensor = evolve(sensor, battery_low=False)
+    if kind in _MARKS:
+        sensor = evolve(sensor, **_MARKS[kind](sensor, now))
+    return evolve(sensor, on=on, off_at=off_at, last_activity=event.at)
 
 
 def _stays_on(state: PanelState, sensor_type: int | None, event: EventType, options: Options) -> float | None:
     """Return after how many seconds a sensor goes off; None if it reports its end."""
-    if sensor_type == SensorType.MOTION:
+    if sensor_type == _MOTION:
         return options.motion_off
     if event in _ALARMS:
         return None
-    if event is _E.SENSOR_ACTIVITY:
+    if event is _ACTIVITY:
         return options.motion_off
     # Wired sensors send notices alone, and those on opening.
-    silent = sensor_type == SensorType.WIRED
-    if sensor_type == SensorType.DOOR and state.alert_flags is not None:
-        silent = not state.alert_flags & AlertFlag.DOOR_CLOSE
+    silent = sensor_type == _WIRED
+    flags = state.hardware.alert_flags
+    if sensor_type == _DOOR and flags is not None:
+        silent = not flags & _CLOSING
     return options.door_off if options.door_off is not None or not silent else DOOR_OFF_S
 
 
@@ -232,10 +232,6 @@ def _relay(state: PanelState, record: SensorRecord, channel: int, name: str) -> 
     relay = Relay(index=record.index, channel=channel, name=name, type=record.type)
     known = state.relays.get(relay.number)
     return replace(relay, on=known.on) if known else relay
-
-
-def _is_over(sensor: Sensor, steady: float) -> bool:
-    return sensor.off_at is not None and sensor.off_at <= steady
 
 
 def _cleared(flag: bool | None) -> bool | None:  # noqa: FBT001 - a state

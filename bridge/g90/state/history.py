@@ -15,7 +15,7 @@ from typing import Final
 from bridge.g90.state import ledger
 from bridge.g90.state.interpret import ARM_EVENTS, STATE_EVENTS, interpret, reported_type
 from bridge.g90.state.ledger import Entry
-from bridge.g90.state.model import READ_EVERY, HistoryRead, Now, PanelState, Signature, evolve
+from bridge.g90.state.model import READ_EVERY, HistoryRead, KnownHistory, Now, PanelState, Signature, evolve
 from bridge.g90.wire.constants import AlertType, StateCode
 from bridge.g90.wire.events import A_CLOCK, Alert, EventType, Form
 from bridge.g90.wire.frames import MessageError
@@ -59,7 +59,7 @@ def news(state: PanelState, read: HistoryRead, now: Now) -> list[Found]:
     """Return what is new, oldest first."""
     records = _records(state, read, now)
     top = _top(state, records)
-    lower = state.history_at
+    lower = state.history.read_at
     if top is None:
         records, lower = _unplaced(state, records, now), _known_until(state)
     elif known := records[top].entry:
@@ -94,14 +94,14 @@ def kept(state: PanelState, read: HistoryRead, now: Now) -> PanelState:
         if record.entry and (place := known.place_of(record.entry)) is not None:
             known = known.replaced(place, record.entry.with_form(Form.HISTORY, record.alert.time))
     read_now = tuple(signature(record) for record in read.records)
-    older = tuple(each for each in state.history if each not in read_now)
+    older = tuple(each for each in state.history.records if each not in read_now)
     asked = now.ago(read.asked)
-    recent = state.history_at is not None and timedelta(0) <= asked - state.history_at < READ_EVERY
-    if recent and known == state.ledger and read_now == state.history[: len(read_now)]:
+    last = state.history.read_at
+    recent = last is not None and timedelta(0) <= asked - last < READ_EVERY
+    if recent and known == state.ledger and read_now == state.history.records[: len(read_now)]:
         return state
-    contact = max(state.contact or asked, asked)
-    history = (*read_now, *older)[:REMEMBERED]
-    return evolve(state, ledger=known, history=history, history_at=asked, contact=contact)
+    history = KnownHistory((*read_now, *older)[:REMEMBERED], asked)
+    return evolve(state, ledger=known, history=history, contact=max(state.contact or asked, asked))
 
 
 def signature(record: Alert) -> Signature:
@@ -128,7 +128,7 @@ def _looked_up(state: PanelState, alert: Alert, now: Now) -> _Record:
 
 def _top(state: PanelState, records: Sequence[_Record]) -> int | None:
     """Return the place of the newest record that belongs to what is known, None where nothing is."""
-    read_before = frozenset(state.history)
+    read_before = frozenset(state.history.records)
     best, length, start = None, 0, 0
     for place, record in enumerate(records):
         if signature(record.alert) not in read_before:
@@ -156,11 +156,11 @@ def _later(lower: datetime | None, entry: Entry) -> datetime | None:
 
 def _was_empty(state: PanelState) -> bool:
     """Whether the history had no records when it was read: all that it holds is new."""
-    return state.history_at is not None and not state.history
+    return state.history.read_at is not None and not state.history.records
 
 
 def _known_until(state: PanelState) -> datetime | None:
-    return state.history_at if _was_empty(state) else state.contact
+    return state.history.read_at if _was_empty(state) else state.contact
 
 
 def _moment(state: PanelState, alert: Alert, upper: datetime, lower: datetime | None) -> datetime:

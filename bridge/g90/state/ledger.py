@@ -35,6 +35,7 @@ WITHOUT_TIME_S: Final = 60.0
 """How long after a form the next may come that has no time."""
 HISTORY_S: Final = 900.0
 """The same for a record of the history, which is read later than a report comes."""
+_LATEST_S: Final = {Form.HISTORY: HISTORY_S}
 SAME_ALARM_S: Final = 10.0
 """An alarm notice that comes later than this after an alarm is another alarm."""
 _READ: Final = frozenset({Form.READ, Form.HISTORY})
@@ -119,16 +120,14 @@ class Ledger:
 
     def find(self, slot: Slot, form: Form, time: int | None, heard: float) -> int | None:
         """Return the place of the event that a report in `form` belongs to, None for a new event."""
-        if time is not None and time < self.newest + _NEAR and (near := self._near(slot, time, heard)):
-            unsaid = [place for place in near if form not in self.entries[place].forms]
-            if unsaid:
-                return min(unsaid, key=lambda place: (self.entries[place].time != time, place))
-            return next((place for place in reversed(near) if self._repeats(place, form, time, heard)), None)
-        limit = HISTORY_S if form is Form.HISTORY else WITHOUT_TIME_S
+        limit = _LATEST_S.get(form, WITHOUT_TIME_S)
+        if time is not None:
+            if time < self.newest + _NEAR and (near := self._near(slot, time, heard)):
+                return self._nearest(near, form, time, heard)
+            if heard - self.untimed > limit:
+                return None  # one form at least has to be without a time
         kind, sensor, _detail = slot
-        entries, timed = self.entries, time is not None and heard - self.untimed > limit
-        for place in () if timed else range(len(entries) - 1, -1, -1):  # one form at least has to be without a time
-            entry = entries[place]
+        for place, entry in self._backwards():
             if heard - entry.heard > limit:
                 return None
             its_kind, its_sensor, _its_detail = entry.slot
@@ -194,6 +193,11 @@ class Ledger:
         own = [place for place, entry in enumerate(self.entries) if entry.slot == slot]
         near = [place for place in own if (t := self.entries[place].time) is not None and -_NEAR < t - time < _NEAR]
         return [place for place in near if time >= A_CLOCK or heard - self.entries[place].heard <= HISTORY_S]
+
+    def _nearest(self, near: list[int], form: Form, time: int, heard: float) -> int | None:
+        if unsaid := [place for place in near if form not in self.entries[place].forms]:
+            return min(unsaid, key=lambda place: (self.entries[place].time != time, place))
+        return next((place for place in reversed(near) if self._repeats(place, form, time, heard)), None)
 
     def _repeats(self, place: int, form: Form, time: int, heard: float) -> bool:
         """Whether a report was seen before: same form and second, and no other of that sensor since."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from types import MappingProxyType
 from typing import Any, Final, TypeVar
 
 from bridge.common.values import value
@@ -18,7 +17,6 @@ from bridge.g90.wire.events import Alert, EventType, Notice, PanelEvent
 T = TypeVar("T")
 Signature = tuple[int, int, int | None, int, int | None]
 """A record of the history without its name, which may change: type, event, source, state, time."""
-NOTHING: Final[Mapping[Any, Any]] = MappingProxyType({})
 
 
 @value(frozen=True, slots=True)
@@ -92,54 +90,86 @@ class Relay:
 
 
 @value(frozen=True, kw_only=True)
-class PanelState:
-    """What the panel's topics publish, and what distinguishes new events from old. None: not known yet."""
+class Link:
+    """The connection to a panel, and its signs of life."""
 
-    guid: str
-    name: str | None = None
-    """The user's name for it."""
-    firmware: str | None = None
+    online: bool | None = None
     address: str | None = None
+    firmware: str | None = None
+    """As its hello names it."""
     connected_since: datetime | None = None
     last_seen: datetime | None = None
-    online: bool | None = None
+    last_read: datetime | None = None
     upstream_connected: bool | None = None
     """Not stored."""
+
+
+@value(frozen=True, kw_only=True)
+class Hardware:
+    """What a panel says of itself."""
+
+    product: str | None = None
+    info: HostInfo | None = None
+    alert_flags: int | None = None
+    ac_power: bool | None = None
+    battery_low: bool | None = None
+    wifi: bool | None = None
+
+
+@value(frozen=True, kw_only=True)
+class Partition:
+    """Whether a panel is armed or in alarm."""
+
     arm: EventType | None = None
     """`armed_away`, `armed_home` or `disarmed`."""
     triggered: bool = False
     changed_by: str | None = None
     actor: tuple[str, float] | None = None
     """Who operated a remote or a keypad last, and when by the steady clock. Not stored: it counts for seconds."""
-    ac_power: bool | None = None
-    battery_low: bool | None = None
-    wifi: bool | None = None
-    info: HostInfo | None = None
-    product: str | None = None
-    alert_flags: int | None = None
-    last_read: datetime | None = None
+    moved: float = field(default=float("-inf"), compare=False)
+    """When a report last armed, disarmed or alarmed, by the steady clock. Not stored."""
+
+
+@dataclass(frozen=True, slots=True)
+class KnownHistory:
+    """What was read of a panel's history."""
+
+    records: tuple[Signature, ...] = ()
+    """Newest first."""
+    read_at: datetime | None = None
+    """When it was read last: what is new in it happened later."""
+
+
+@value(frozen=True, kw_only=True)
+class PanelState:
+    """What the panel's topics publish, and what distinguishes new events from old. None: not known yet.
+
+    What changes together is a value of its own: an input replaces the few that it changes.
+    """
+
+    guid: str
+    name: str | None = None
+    """The user's name for it."""
+    link: Link = Link()
+    hardware: Hardware = Hardware()
+    partition: Partition = Partition()
     sensors: Mapping[int, Sensor] = field(default_factory=dict)
     relays: Mapping[str, Relay] = field(default_factory=dict)
     ledger: Ledger = Ledger()
-    history: tuple[Signature, ...] = ()
-    """The records read last, newest first."""
+    history: KnownHistory = KnownHistory()
     contact: datetime | None = None
     """Since when nothing was missed: the last report or the last reading of the history."""
-    history_at: datetime | None = None
-    """When the history was read last: what is new in it happened later."""
     clock_offset: float | None = None
     """Our clock minus the panel's in seconds, as of the last report that had a time."""
-    moved: float = field(default=float("-inf"), compare=False)
-    """When a report last armed, disarmed or alarmed, by the steady clock."""
     due: float | None = field(default=None, compare=False)
     """No deadline comes before this, by the steady clock; None: nothing waits."""
 
     @property
     def state(self) -> str | None:
         """The payload of the panel's `state` topic; None until anything reported it."""
-        if self.triggered:
+        if self.partition.triggered:
             return "triggered"
-        return self.arm.value if self.arm else None
+        return self.partition.arm.value if self.partition.arm else None
 
 
 READ_EVERY: Final = timedelta(minutes=10)
@@ -148,16 +178,15 @@ READ_EVERY: Final = timedelta(minutes=10)
 
 def read_at(state: PanelState, now: Now) -> PanelState:
     """Return `state` with the moment of the last answer noted, unless that is recent."""
-    recent = state.last_read is not None and abs(now.wall - state.last_read) < READ_EVERY
-    return state if recent else evolve(state, last_read=now.wall)
+    last = state.link.last_read
+    recent = last is not None and abs(now.wall - last) < READ_EVERY
+    return state if recent else evolve(state, link=evolve(state.link, last_read=now.wall))
 
 
 def evolve(old: T, **changes: Any) -> T:  # noqa: ANN401 - fields of any type
     """Return a copy with `changes`, ten times as fast as `dataclasses.replace`."""
     copy: T = object.__new__(type(old))
-    fields = old.__dict__.copy()
-    fields.update(changes)
-    copy.__dict__ = fields
+    copy.__dict__ = {**old.__dict__, **changes}
     return copy
 
 

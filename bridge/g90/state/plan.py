@@ -15,8 +15,6 @@ from dataclasses import dataclass, field, replace
 from enum import IntEnum, StrEnum
 from typing import Final
 
-from bridge.g90.state.model import NOTHING
-
 HELLO_S: Final = 10.0
 """A connection that flaps is read no more often."""
 ALONE_S: Final = 10.0
@@ -47,7 +45,6 @@ class Reads(StrEnum):
     """It does not dial us: reading is all that we have."""
 
 
-_RARE: Final = (Query.SENSORS, Query.FLAGS, Query.INFO, Query.RELAYS)
 _ALWAYS: Final = (Query.STATUS, Query.HISTORY)
 
 
@@ -56,9 +53,9 @@ class Plan:
     reads: Reads
     poll: float = 60.0
     """Seconds between two readings of the status at rest."""
-    due: Mapping[Query, float] = field(default_factory=lambda: NOTHING)
-    asked: Mapping[Query, float] = field(default_factory=lambda: NOTHING)
-    failures: Mapping[Query, int] = field(default_factory=lambda: NOTHING)
+    due: Mapping[Query, float] = field(default_factory=dict)
+    asked: Mapping[Query, float] = field(default_factory=dict)
+    failures: Mapping[Query, int] = field(default_factory=dict)
     """In a row."""
 
     @property
@@ -67,14 +64,10 @@ class Plan:
         return self.failures.get(Query.STATUS, 0) >= UNREADABLE_AFTER
 
     def started(self, now: float) -> Plan:
-        if self.reads in (Reads.NOT, Reads.AT_HELLO):
-            return self
-        return self._soon(Query, now)
+        return self if self.reads is Reads.AT_HELLO else self._soon(Query, now)
 
     def greeted(self, now: float) -> Plan:
         """Plan after the first hello of a connection: what the last one did not carry was missed."""
-        if self.reads is Reads.NOT:
-            return self
         recent = max((self.asked[query] for query in _ALWAYS if query in self.asked), default=None)
         return self._soon(_ALWAYS, now if recent is None else max(now, recent + HELLO_S))
 
@@ -85,14 +78,14 @@ class Plan:
 
     def suspicious(self, now: float) -> Plan:
         """Plan after a status that no report announced."""
-        return self if self.reads is Reads.NOT else self._soon((Query.HISTORY,), now)
+        return self._soon((Query.HISTORY,), now)
 
     def commanded(self, now: float) -> Plan:
-        return self if self.reads is Reads.NOT else self._soon((Query.STATUS,), now)
+        return self._soon((Query.STATUS,), now)
 
     def refreshed(self, now: float) -> Plan:
         """Plan to read everything: on request, and after `sensor_changed`."""
-        return self if self.reads is Reads.NOT else self._soon(Query, now)
+        return self._soon(Query, now)
 
     def began(self, query: Query, now: float) -> Plan:
         """Note that `query` is being asked; what is planned meanwhile is asked again."""
@@ -133,5 +126,7 @@ class Plan:
         return self.poll if query is Query.STATUS else RARELY_S
 
     def _soon(self, queries: Iterable[Query], when: float) -> Plan:
-        """Plan `queries` at `when`; what is planned earlier stays so."""
+        """Plan `queries` at `when`, none where reading is turned off; what is planned earlier stays so."""
+        if self.reads is Reads.NOT:
+            return self
         return replace(self, due={**self.due, **{q: min(when, self.due.get(q, when)) for q in queries}})

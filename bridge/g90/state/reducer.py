@@ -119,7 +119,7 @@ def _place(state: PanelState, report: Entry, form: Form, found: Found | None) ->
     place = state.ledger.place_of(found.entry) if found else None
     if place is None:
         place = state.ledger.find(report.slot, form, report.time, report.heard)
-    if place is None and form is Form.NOTICE and report.slot[0] == ledger.ARMING and _is_alerted(state):
+    if place is None and report.slot[0] == ledger.ARMING and form is Form.NOTICE and _is_alerted(state):
         place = state.ledger.held_back(report.slot, report.heard)
     if place is None and report.alarms and not report.event.over:
         place = state.ledger.unexplained(report)
@@ -129,16 +129,17 @@ def _place(state: PanelState, report: Entry, form: Form, found: Found | None) ->
 def _new(
     state: PanelState, entry: Entry, meaning: Interpretation, now: Now, options: Options, *, superseded: bool = False
 ) -> Step:
-    early: tuple[PanelEvent, ...] = ()
+    events: tuple[PanelEvent, ...] = (entry.event,) if entry.due is None else ()
     changes: dict[str, Any] = {}
     if not superseded:
         if entry.slot[0] == ledger.ARMING:
             state, early = _released(state, None)
+            events = early + events
         changes = effects(state, meaning, entry.event, now, options)
     if entry.due is not None:
         changes["due"] = earlier(changes.get("due", state.due), entry.due)
     changes["ledger"], changes["contact"] = state.ledger.added(entry), now.wall
-    return Step(evolve(state, **changes), early if entry.due is not None else (*early, entry.event))
+    return Step(evolve(state, **changes), events)
 
 
 def _known(state: PanelState, place: int, report: Entry, meaning: Interpretation, now: Now, options: Options) -> Step:
@@ -168,7 +169,7 @@ def _known(state: PanelState, place: int, report: Entry, meaning: Interpretation
 def _alarmed(state: PanelState, form: Form, now: Now) -> Step:
     """Take a notice that the panel is in alarm: about a known alarm, or one whose reason follows."""
     place = state.ledger.last_alarm(now.steady)
-    changes: dict[str, Any] = {"triggered": True, "moved": now.steady}
+    changes: dict[str, Any] = {"partition": evolve(state.partition, triggered=True, moved=now.steady)}
     if place is not None:
         known = state.ledger.replaced(place, state.ledger[place].with_form(form, None))
         return Step(evolve(state, ledger=known, **changes))
@@ -230,18 +231,11 @@ def _as_said(meaning: Interpretation, source: int | None, kind: int | None) -> _
 
 def _event(state: PanelState, report: Alert | Notice, said: _Said, now: Now) -> PanelEvent:
     """Describe what a report says; a mere change of state is described as a closing, and never reported."""
-    index = said.meaning.sensor
-    return PanelEvent(
-        guid=state.guid,
-        type=said.meaning.event or _E.DOOR_CLOSED,
-        at=now.wall,
-        sensor=index,
-        name=None if index is None else state.sensors[index].name or None,
-        sensor_type=said.sensor_type,
-        source=said.source,
-        action=said.meaning.action,
-        panel_time=report.time if isinstance(report, Alert) else None,
-    )
+    index, action = said.meaning.sensor, said.meaning.action
+    name = None if index is None else state.sensors[index].name or None
+    time = report.time if isinstance(report, Alert) else None
+    kind = said.meaning.event or _E.DOOR_CLOSED
+    return PanelEvent(state.guid, kind, now.wall, index, name, said.sensor_type, said.source, action, time)
 
 
 def _waits(form: Form, event: PanelEvent) -> bool:
@@ -255,7 +249,8 @@ def _waits(form: Form, event: PanelEvent) -> bool:
 
 def _is_alerted(state: PanelState) -> bool:
     """Whether an alert with a time follows a notice of arming, and corrects what the notice was taken for."""
-    return state.alert_flags is None or bool(state.alert_flags & AlertFlag.ARMING)
+    flags = state.hardware.alert_flags
+    return flags is None or bool(flags & AlertFlag.ARMING)
 
 
 def _synchronised(state: PanelState, time: int | None, now: Now) -> PanelState:
@@ -271,14 +266,15 @@ def _synchronised(state: PanelState, time: int | None, now: Now) -> PanelState:
 
 
 def _status(state: PanelState, read: StatusRead, now: Now, options: Options) -> Step:
-    state = updated(read_at(state, now), product=read.status.product or state.product)
-    if state.moved > read.asked:
+    hardware, partition = state.hardware, state.partition
+    state = updated(read_at(state, now), hardware=updated(hardware, product=read.status.product or hardware.product))
+    if partition.moved > read.asked:
         return Step(state)
     if read.status.arm == ArmCode.ALARMED:
-        return Step(state) if state.triggered else _alarmed(state, Form.READ, now)
+        return Step(state) if partition.triggered else _alarmed(state, Form.READ, now)
     arm = ARM_EVENTS[read.status.arm]
-    if state.arm in (None, arm):
-        return Step(updated(state, arm=arm))
+    if partition.arm in (None, arm):
+        return Step(updated(state, partition=updated(partition, arm=arm)))
     event = PanelEvent(guid=state.guid, type=arm, at=now.wall, source="status", missed=read.missed)
     return _new(
         state, Entry(ledger.slot_of(event), event, {Form.READ: None}, now.steady), Interpretation(arm), now, options
@@ -300,23 +296,24 @@ def _history(state: PanelState, read: HistoryRead, now: Now, options: Options) -
 
 
 def _heard(state: PanelState, heard: Heard, now: Now) -> Step:
-    since = (state.connected_since if state.online else None) or now.wall
+    link = state.link
     seen = evolve(
-        state,
+        link,
         online=True,
-        last_seen=now.wall,
-        connected_since=since,
         address=heard.address,
-        firmware=heard.firmware or state.firmware,
-        contact=state.contact or now.wall,
+        firmware=heard.firmware or link.firmware,
+        connected_since=(link.connected_since if link.online else None) or now.wall,
+        last_seen=now.wall,
     )
-    return Step(seen, () if state.online else (_own(state, _E.PANEL_ONLINE, now),))
+    events = () if link.online else (_own(state, _E.PANEL_ONLINE, now),)
+    return Step(evolve(state, link=seen, contact=state.contact or now.wall), events)
 
 
 def _silent(state: PanelState, now: Now) -> Step:
-    if state.online is False:
+    if state.link.online is False:
         return Step(state)
-    return Step(evolve(state, online=False, connected_since=None), (_own(state, _E.PANEL_OFFLINE, now),))
+    gone = evolve(state.link, online=False, connected_since=None)
+    return Step(evolve(state, link=gone), (_own(state, _E.PANEL_OFFLINE, now),))
 
 
 def _own(state: PanelState, event: EventType, now: Now) -> PanelEvent:

@@ -7,15 +7,12 @@ from enum import IntEnum, IntFlag
 from typing import Final
 
 from bridge.common.text import clean
-from bridge.g90.wire.commands import PAGE, CommandRefused, PanelCommandError, SensorRecord
+from bridge.g90.wire.commands import PAGE, CommandRefused, PanelCommandError, SensorRecord, expand
 from bridge.g90.wire.constants import AlertType, Source
 from bridge.g90.wire.events import Alert, Form
 from bridge.g90.wire.frames import MessageError
+from bridge.g90.wire.reports import moment
 
-GET_ALERT_FLAGS: Final = 117
-SWITCH_RELAY: Final = 137
-GET_RELAYS: Final = 138
-GET_HISTORY: Final = 200
 DISCOVERY_PORT: Final = 12900
 """Panels listen for a probe there."""
 DISCOVERY_ANSWER_PORT: Final = 12901
@@ -24,7 +21,7 @@ _PROBE: Final = "IWTAC_PROBE_DEVICE"
 _PROBE_ANSWER: Final = "IWTAC_PROBE_DEVICE_ACK"
 _PROBE_FIELDS: Final = 13
 _MOST_CHANNELS: Final = 16
-_LATEST: Final = 1 << 32
+_MOST_FLAGS: Final = 1 << 32
 
 
 class AlertFlag(IntFlag):
@@ -127,7 +124,7 @@ def history_record(record: object) -> Alert:
                 source=source,
                 state=state,
                 name=clean(name),
-                time=time if 0 < time < _LATEST else None,
+                time=moment(time),
             )
     return Alert(form=Form.HISTORY, type=0, event=0)
 
@@ -140,9 +137,7 @@ def history_data(alert: Alert) -> list[object]:
 
 def channels(record: SensorRecord) -> tuple[tuple[int, str], ...]:
     """Return number and name of each channel of a relay; channels count from 1."""
-    if record.nodes < 2:  # noqa: PLR2004 - several
-        return ((1, record.name),)
-    return tuple((node, f"{record.name}#{node}") for node in range(1, min(record.nodes, _MOST_CHANNELS) + 1))
+    return tuple((number, node.name) for number, node in enumerate(expand(record)[:_MOST_CHANNELS], start=1))
 
 
 def switch_request(index: int, channel: int, *, on: bool) -> list[object]:
@@ -161,7 +156,7 @@ def switched(data: object) -> tuple[int, int, bool]:
 def alert_flags(data: list[object]) -> AlertFlag:
     """Read the answer to 117; bits without a known meaning are kept."""
     match data:
-        case [int(word), *_] if 0 <= word < _LATEST:
+        case [int(word), *_] if 0 <= word < _MOST_FLAGS:
             return AlertFlag(word)
     raise CommandRefused(f"not the alert flags: {clean(data)}")
 

@@ -16,15 +16,19 @@ from bridge.g90.wire.reports import LAST_SENSOR, load_json
 GET_STATUS: Final = 100
 SET_STATUS: Final = 101
 GET_SENSORS: Final = 102
+GET_ALERT_FLAGS: Final = 117
+SWITCH_RELAY: Final = 137
+GET_RELAYS: Final = 138
+GET_HISTORY: Final = 200
 GET_HOST_INFO: Final = 206
 _NAMES: Final = {
     GET_STATUS: "status",
     SET_STATUS: "arm or disarm",
     GET_SENSORS: "sensor list",
-    117: "alert flags",
-    137: "switch relay",
-    138: "relay list",
-    200: "history",
+    GET_ALERT_FLAGS: "alert flags",
+    SWITCH_RELAY: "switch relay",
+    GET_RELAYS: "relay list",
+    GET_HISTORY: "history",
     GET_HOST_INFO: "panel information",
 }
 PAGE: Final = 10

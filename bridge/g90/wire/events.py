@@ -1,6 +1,7 @@
 """Reports of a panel (`Alert`, `Notice`) and their meaning for users (`PanelEvent`), as frozen values.
 
 A panel sends the same event in up to three forms, so a report has the form it came in (PROTOCOL.md, Repeated reports).
+`Alert` and `PanelEvent` are made of positional arguments where each report makes one: names take twice as long.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ A_CLOCK: Final = 1_000_000_000
 """Unix time in 2001. A clock before this was never set and counts from the panel's start, so its times repeat."""
 
 
-@value(frozen=True, slots=True, kw_only=True)
+@value(frozen=True, slots=True)
 class Alert:
     """One status change (0x21) or alert (0x22, 208); None for what its form does not contain."""
 
@@ -121,7 +122,7 @@ _FAMILIES: Final = {EventType.SOS: "alarm", EventType.DOOR_OPENED: "activity", E
 """Types that one event can have, depending on the form: they share an identity."""
 
 
-@value(frozen=True, slots=True, kw_only=True)
+@value(frozen=True, slots=True)
 class PanelEvent:
     """One event at a panel, in whichever forms it was reported."""
 

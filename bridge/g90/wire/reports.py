@@ -20,6 +20,9 @@ _WHITESPACE: Final = " \t\n\r"
 """Of JSON; the decoder's own search for it takes as long as the rest."""
 _NAME_BYTES: Final = 32
 _ALERT_TYPES: Final = frozenset(AlertType)
+_STATE_CHANGE, _ACTIVITY = AlertType.STATE_CHANGE, AlertType.SENSOR_ACTIVITY
+_AS_STATUS, _AS_ALERT = Form.STATUS, Form.ALERT
+"""Members of enums that each report needs: to look one up takes longer than to call a function on Python 3.11."""
 LAST_SENSOR: Final = 0xFFFF
 """Panels number sensors by two bytes at most."""
 _NOTIFICATION: Final = 170
@@ -33,26 +36,17 @@ def parse_status(payload: bytes) -> Alert:
     kind, event, origin, state, name, time = _SENSOR.unpack_from(payload)
     if kind not in _ALERT_TYPES:
         raise MessageError(f"a status change of unknown type {kind}")
-    if kind == AlertType.STATE_CHANGE:
-        return Alert(form=Form.STATUS, type=kind, event=event, time=_moment(time))
-    source, sensor_type = (origin, None) if kind == AlertType.SENSOR_ACTIVITY else (None, origin)
-    return Alert(
-        form=Form.STATUS,
-        type=kind,
-        event=event,
-        state=state,
-        source=source,
-        sensor_type=sensor_type,
-        name=_name(name),
-        time=_moment(time),
-    )
+    if kind == _STATE_CHANGE:
+        return Alert(form=_AS_STATUS, type=kind, event=event, time=moment(time))
+    source, sensor_type = (origin, None) if kind == _ACTIVITY else (None, origin)
+    return Alert(_AS_STATUS, kind, event, state, source, sensor_type, _name(name), None, moment(time))
 
 
 def build_status(alert: Alert) -> bytes:
     time = alert.time or 0
-    if alert.type == AlertType.STATE_CHANGE:
+    if alert.type == _STATE_CHANGE:
         return _STATE.pack(alert.type, alert.event, time) + _TAIL
-    origin = alert.source if alert.type == AlertType.SENSOR_ACTIVITY else alert.sensor_type
+    origin = alert.source if alert.type == _ACTIVITY else alert.sensor_type
     name = alert.name.encode()[:_NAME_BYTES]
     return _SENSOR.pack(alert.type, alert.event, origin or 0, alert.state, name, time) + _TAIL
 
@@ -61,11 +55,11 @@ def parse_notification(payload: bytes) -> Report:
     """Parse the JSON of a notification; raise `MessageError` for anything but a known notice or alert."""
     document: Any = load_json(payload.partition(b"\0")[0])
     match document:  # `int(kind)` as a pattern takes a microsecond
-        case [170, [kind, data]] if isinstance(kind, int) and isinstance(data, list):
-            return _notice(kind, data)
         case [208, [kind, event, source, state, name, guid, time, *_]]:
             if type(kind) is type(event) is type(source) is type(state) is type(time) is int:
                 return _alert((kind, event, source, state), name, guid, time)
+        case [170, [kind, data]] if isinstance(kind, int) and isinstance(data, list):
+            return _notice(kind, data)
     raise MessageError(f"a notification of an unknown form: {clean(repr(payload))}")
 
 
@@ -120,16 +114,7 @@ def _alert(numbers: tuple[int, int, int, int], name: object, guid: object, time:
     kind, event, source, state = numbers
     if not (isinstance(name, str) and isinstance(guid, str)):
         raise MessageError(f"an alert with the name {clean(name)} and the GUID {clean(guid)}")
-    return Alert(
-        form=Form.ALERT,
-        type=kind,
-        event=_index(event),
-        source=source,
-        state=state,
-        name=clean(name),
-        guid=guid or None,
-        time=_moment(time),
-    )
+    return Alert(_AS_ALERT, kind, _index(event), state, source, None, clean(name), guid or None, moment(time))
 
 
 def _index(number: int) -> int:
@@ -138,7 +123,7 @@ def _index(number: int) -> int:
     return number
 
 
-def _moment(time: int) -> int | None:
+def moment(time: int) -> int | None:
     """Return a Unix time, None if it is out of range."""
     return time if 0 < time < 1 << 32 else None
 

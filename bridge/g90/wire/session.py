@@ -69,14 +69,19 @@ class PanelSession:
             message = parse(frame)
         except MessageError as error:
             return ReceivedMessage(Unreadable(str(error)), frame.raw)
-        answer = b""
+        return ReceivedMessage(message, frame.raw, self._answer(message))
+
+    def _answer(self, message: FromPanel) -> bytes:
         match message:
+            case Alert():
+                if self.guid is None and is_guid(message.guid or ""):
+                    self.guid = message.guid
             case Ping():
-                answer = PING
-            case Hello(guid=guid):
-                self.guid, answer = guid, self._hello_answer
-            case Discovery(guid=guid):
-                self.guid, answer = guid, answer_discovery(self._host, self._port, self._now())
-            case Alert() if self.guid is None and is_guid(message.guid or ""):
+                return PING
+            case Hello():
                 self.guid = message.guid
-        return ReceivedMessage(message, frame.raw, answer)
+                return self._hello_answer
+            case Discovery():
+                self.guid = message.guid
+                return answer_discovery(self._host, self._port, self._now())
+        return b""
