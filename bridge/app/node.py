@@ -156,7 +156,9 @@ class Node:
         until = loop.time() + 2 * lease
         while self._membership is None:
             try:
-                self._membership = await Membership.join(self._url, self._name, __version__, self._digest, shards)
+                self._membership = await Membership.join(
+                    self._url, self._name, __version__, self._digest, shards, self._most
+                )
             except BusyError:  # the session of a process that was killed may live on for a while
                 if loop.time() > until and not self._joined.is_set():
                     raise
@@ -186,8 +188,8 @@ class Node:
     def _heard(self, text: str) -> None:
         what, number, to = (*text.split(" "), "", "")[:3]
         shard = int(number) if number.isdecimal() else -1
-        if what == _MOVES and to != self._name:
-            self._not_before[shard] = asyncio.get_running_loop().time() + _MOVES_S
+        if what == _MOVES:
+            self._not_before[shard] = 0.0 if to == self._name else asyncio.get_running_loop().time() + _MOVES_S
         bridge = self._bridges.get(shard)
         if what == "request" and bridge is not None and bridge.requests is not None:
             bridge.requests.news.set()

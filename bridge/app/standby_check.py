@@ -36,7 +36,21 @@ def missing(cluster: Cluster, name: str) -> str | None:
             " synchronous_standby_names"
         )
     others = [each for each in cluster.others(name) if each.age_s > GRACE_S or each.broker is False]
-    return "; ".join(map(_why, others)) or None
+    return "; ".join(map(_why, others)) or _full(cluster)
+
+
+def _full(cluster: Cluster) -> str | None:
+    """Return which node has more shards than the others could take over."""
+    room = {each.name: each.shards - len(cluster.owned(each.name)) for each in cluster.nodes}
+    for name in room if len(room) > 1 else ():
+        owned, free = len(cluster.owned(name)), sum(room.values()) - room[name]
+        if owned > free:
+            shards = f"{owned} shard{'s' * (owned > 1)}"
+            return (
+                f"node {name} owns {shards}, and the others have room for {free}: raise node.shards, or start"
+                " another node"
+            )
+    return None
 
 
 def _why(node: Node) -> str:

@@ -45,11 +45,12 @@ def _node(node: Node, cluster: Cluster, ours: str) -> Row:
     if not node.alive:
         when = "stopped" if node.stopped else "not seen"
         return "node", node.name, "warning", f"{when} since {timestamp(node.seen_at)[:19]}"
-    owned = [str(shard) for shard, owner in cluster.owners.items() if owner.node == node.name]
+    owned = [*map(str, cluster.owned(node.name))]
     faults = ["does not reach the broker"] if node.broker is False else []
     if node.digest != ours:
         faults.append("its configuration differs from this one")
-    words = [f"owns {', '.join(owned)}" if owned else "standby", f"version {node.version}", *faults]
+    full = ["takes no more"] if node.shards <= len(owned) < len(cluster.owners) else []
+    words = [f"owns {', '.join(owned)}" if owned else "standby", *full, f"version {node.version}", *faults]
     return "node", node.name, "warning" if faults else "ok", ", ".join(words)
 
 

@@ -157,6 +157,8 @@ class Client(aiomqtt.Client):
                 yield
         finally:
             self._left = True
+            if self._disconnected.done() and not self._disconnected.cancelled():
+                self._disconnected.exception()  # whoever leaves for another reason does not ask for it
             if not self._connecting:
                 self._hang_up()
 

@@ -18,7 +18,7 @@ from bridge.store.postgres.nodes import Cluster, Node
 from bridge.store.postgres.owner import boot_clock, permits
 
 SEEN = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
-B = Node("b", "1", "d", SEEN, SEEN, age_s=0.2, stopped=False, broker=True)
+B = Node("b", "1", "d", SEEN, SEEN, age_s=0.2, stopped=False, broker=True, shards=1)
 
 
 class _Store(SimpleNamespace):
@@ -64,7 +64,7 @@ def test_a_client_id_that_two_use(successors: list[Node], apart_s: float, given_
 @pytest.mark.parametrize("broker", [True, False, None])
 def test_a_broker_that_is_away_for_all_is_waited_for(broker: bool | None) -> None:  # noqa: FBT001
     async def scenario() -> None:
-        successor = Node("b", "1", "d", SEEN, SEEN, age_s=0.2, stopped=False, broker=broker)
+        successor = Node("b", "1", "d", SEEN, SEEN, age_s=0.2, stopped=False, broker=broker, shards=1)
         ownership = _owned([successor])
         task = asyncio.create_task(ownership.run(lambda: False))
         await asyncio.sleep(30)

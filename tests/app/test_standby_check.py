@@ -12,7 +12,7 @@ from bridge.common.problems import Kind, Problems
 from bridge.store.postgres.nodes import Cluster, Node, Owner
 
 SEEN = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
-A = Node("a", "1", "d", SEEN, SEEN, age_s=0.2, stopped=False, broker=True)
+A = Node("a", "1", "d", SEEN, SEEN, age_s=0.2, stopped=False, broker=True, shards=1)
 B = replace(A, name="b")
 
 
@@ -51,6 +51,22 @@ def test_a_shard_that_nobody_takes() -> None:
     assert found.text == "no node takes shards 1, 3: start a node, or raise node.shards"
 
 
+@pytest.mark.parametrize(
+    ("owners", "most", "text"),
+    [
+        ("ab", 2, None),
+        ("ab", 1, "node a owns 1 shard, and the others have room for 0: raise node.shards, or start another node"),
+        ("aab", 2, "node a owns 2 shards, and the others have room for 1: raise node.shards, or start another node"),
+        ("aabc", 2, None),
+    ],
+)
+def test_the_others_have_room_for_the_shards_of_each(owners: str, most: int, text: str | None) -> None:
+    nodes = tuple(replace(A, name=name, shards=most) for name in sorted({*owners}))
+    found = Cluster(nodes, {shard: Owner(name, SEEN, 0.0) for shard, name in enumerate(owners)})
+    assert missing(found, "a") == text
+    assert missing(found, nodes[-1].name) == text, "each node sees it"
+
+
 def test_configurations_are_compared_with_nodes_that_live() -> None:
     problems = Problems()
     report(_cluster(A, replace(B, digest="e")), "a", "d", problems)
@@ -67,6 +83,9 @@ def test_who_can_take_over() -> None:
         replace(B, name="c", stopped=True),
         replace(B, name="d", broker=False),
         replace(B, name="e", age_s=4.0),
+        replace(B, name="f", shards=2),
     )
-    assert [each.name for each in _cluster(A, *others).successors("a")] == ["b"]
-    assert [each.name for each in _cluster(A, *others).heirs("a")] == ["b", "d", "e"], "in doubt the will says it"
+    owners = {shard: Owner(node, SEEN, 0.0) for shard, node in enumerate("affb")}
+    assert [each.name for each in Cluster((A, *others), {0: owners[0], 1: owners[1]}).successors("a")] == ["b", "f"]
+    assert Cluster((A, *others), owners).successors("a") == [], "b and f take no more"
+    assert [each.name for each in _cluster(A, *others).heirs("a")] == ["b", "d", "e", "f"], "in doubt the will says it"

@@ -9,7 +9,7 @@ import math
 import re
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -36,8 +36,6 @@ _REFERENCE = re.compile(rb'"reference": "([^"]+)"')
 RECEIVERS = ("primary", "secondary")
 _DRAINED_S = 10.0
 """So long after the disk takes writes again, results may not be on it yet."""
-_HELD_BACK_S = 1.0
-"""After a fault has ended, what it held back may still fail."""
 
 Reason = Literal[
     "response lost",
@@ -156,7 +154,7 @@ class Ledger:
         """From when to when answers of receivers may have been lost on their way."""
         self.troubles: dict[str, list[tuple[float, float]]] = defaultdict(list)
         """From when to when a receiver, or the network to it, let attempts fail that it does not note, by receiver."""
-        self._locked: dict[tuple[str, str], list[tuple[float, float]]] = defaultdict(list)
+        self.locked: dict[tuple[str, str], list[tuple[float, float]]] = defaultdict(list)
         """From when to when a receiver was not asked as it had refused the password, by account and receiver."""
         self._invalid: dict[str, Alarm] = {}
         """By account, the last alarm that every receiver called invalid: what comes without a name is that one."""
@@ -199,7 +197,7 @@ class Ledger:
 
     def logged_in(self, account: str, receiver: str, status: int | None) -> None:
         """Note whether a receiver has refused the password of an account, in any message."""
-        locks = self._locked[account, receiver]
+        locks = self.locked[account, receiver]
         if status in UNAUTHORIZED:
             if not locks or locks[-1][1] < math.inf:
                 locks.append((now(), math.inf))
@@ -318,96 +316,6 @@ class Ledger:
     def rejected_early(self) -> list[Alarm]:
         """Return the alarms that ended as rejected though a receiver never said that it does not take them."""
         return [each for each in self.alarms.values() if _rejected(each) and not each.refused_for_good]
-
-    def overtaken(self) -> list[Alarm]:
-        """Return the alarms that a receiver had after a later one of the same line, against the order of alarms.
-
-        Urgent alarms go first, then those never tried, then those whose first round failed; within each, and among
-        those about the same in any case, the earlier one.
-        """
-        chained = self._chained()
-        perhaps_from = self._urgent_from(lambda alarm: alarm.published[0])
-        urgent_from = self._urgent_from(lambda alarm: alarm.taken or alarm.published[0])
-        again = self._behind_again()
-        found: list[Alarm] = []
-        soonest = dict[str, dict[bool, float]]()
-        same = dict[tuple[str, str], float]()
-        for alarm in sorted(self.alarms.values(), key=lambda each: -each.number):
-            first = alarm.first
-            if first is None:
-                continue
-            line = soonest.setdefault(alarm.transmitter, {True: math.inf, False: math.inf})
-            subject = alarm.transmitter, alarm.subject
-            perhaps = any(begun <= first <= last for begun, last in again[subject])
-            urgent = perhaps or perhaps_from[alarm.reference] <= first
-            late = first > same.get(subject, math.inf)
-            if alarm.in_order and alarm.reference not in chained:
-                late = late or self._is_late(alarm, first, line, urgent_from[alarm.reference])
-            if late and len(alarm.published) == 1 and not alarm.delivered_again:  # else it may be accepted after others
-                found.append(alarm)
-            same[subject] = min(first, same.get(subject, math.inf))
-            if alarm.in_order:
-                line[urgent] = min(first, line[urgent])
-        return found
-
-    def _is_late(self, alarm: Alarm, first: float, later: dict[bool, float], urgent_from: float) -> bool:
-        """Return whether one of those `later`, urgent or not, came before `alarm` without an excuse."""
-        if first > later[False] and not self._round_failed(alarm, later[False]):
-            return True
-        return first > later[True] >= urgent_from and not self._hung(alarm, later[True])
-
-    def _round_failed(self, alarm: Alarm, until: float) -> bool:
-        """Return whether an attempt at each receiver may have failed before `until`: then it has been tried."""
-        return all(self._failed(alarm, receiver, until) for receiver in RECEIVERS)
-
-    def _hung(self, alarm: Alarm, until: float) -> bool:
-        """Return whether an exchange may have hung, beside which an urgent alarm goes."""
-        return any(self._failed(alarm, receiver, until) for receiver in RECEIVERS)
-
-    def _failed(self, alarm: Alarm, receiver: str, until: float) -> bool:
-        begun = alarm.published[0]
-        tried = (each for each in alarm.attempts if each.receiver == receiver and each.begun <= until)
-        if any(not (each.treated and each.answered) for each in tried):
-            return True
-        locks = (self._locked[account, receiver] for account in self.accounts.get(alarm.transmitter, ()))
-        spans = (*self.troubles[receiver], *(lock for each in locks for lock in each))
-        return any(start <= until and begun <= end + _HELD_BACK_S for start, end in spans)
-
-    def _urgent_from(self, known_from: Callable[[Alarm], float]) -> dict[str, float]:
-        """Return since when each alarm was urgent: what another has to follow inherits it, once it is known."""
-        found: dict[str, float] = {}
-        behind: dict[tuple[str, str], float] = {}
-        for alarm in sorted(self.alarms.values(), key=lambda each: -each.number):
-            subject = alarm.transmitter, alarm.subject
-            own = known_from(alarm) if alarm.urgent else math.inf
-            found[alarm.reference] = behind[subject] = min(own, behind.get(subject, math.inf))
-        return found
-
-    def _behind_again(self) -> dict[tuple[str, str], list[tuple[float, float]]]:
-        """Return by subject from when to when an urgent alarm that was delivered again may have waited.
-
-        Until it was sent for the last time it may have stood behind any about the same, which was urgent by that.
-        """
-        found = defaultdict[tuple[str, str], list[tuple[float, float]]](list)
-        for alarm in self.alarms.values():
-            if alarm.urgent and alarm.delivered_again:
-                last = max((each.begun for each in alarm.attempts), default=math.inf)
-                found[alarm.transmitter, alarm.subject].append((alarm.published[0], last))
-        return found
-
-    def _chained(self) -> set[str]:
-        """Return the alarms that had to wait for one about the same, which had been tried."""
-        found: set[str] = set()
-        before: dict[tuple[str, str], Alarm] = {}
-        for alarm in sorted(self.alarms.values(), key=lambda each: each.number):
-            last = before.get((alarm.transmitter, alarm.subject))
-            ended = math.inf if last is None or last.first is None else max(each.begun for each in last.treated)
-            if last is not None and ended > alarm.published[0]:
-                tried = self._round_failed(last, ended) or any(not each.answered for each in last.treated)
-                if tried or last.reference in found:
-                    found.add(alarm.reference)
-            before[alarm.transmitter, alarm.subject] = alarm
-        return found
 
 
 def _rejected(alarm: Alarm) -> bool:

@@ -42,6 +42,8 @@ def _client(port: int, name: str) -> aiomqtt.Client:
 class Listener:
     """Notes every result in the ledger."""
 
+    topics: tuple[str, ...] = ("transmitter/+/alarm/response", "transmitter/+/outbox", "bridge/state")
+
     def __init__(self, port: int, base: str, ledger: Ledger) -> None:
         self._port = port
         self._base = base
@@ -59,9 +61,8 @@ class Listener:
         while True:
             try:
                 async with _client(self._port, "listener") as client:
-                    await client.subscribe(f"{self._base}/transmitter/+/alarm/response", qos=1)
-                    await client.subscribe(f"{self._base}/transmitter/+/outbox", qos=1)
-                    await client.subscribe(f"{self._base}/bridge/state", qos=1)
+                    for topic in self.topics:
+                        await client.subscribe(f"{self._base}/{topic}", qos=1)
                     async for message in client.messages:
                         self._heard(message.topic.value, str(message.payload, "utf-8"))
             except aiomqtt.MqttError:

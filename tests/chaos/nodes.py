@@ -1,4 +1,4 @@
-"""`tests/chaos/run nodes`: alarms through two nodes on one PostgreSQL, while whoever owns the shard fails."""
+"""`tests/chaos/run nodes`: alarms through several nodes on one PostgreSQL, while nodes that own shards fail."""
 
 from __future__ import annotations
 
@@ -11,14 +11,10 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from chaos.ledger import Ledger
-from chaos.nodes_course import Outcome, Run
-from chaos.rotation import Rotations
-from chaos.table import faulty, rows, written
+from chaos.nodes_course import Run
+from chaos.nodes_table import faulty, table
 from support.postgres import PostgresServer
 from support.replicas import Pair
-
-_GOAL_S = 8.0
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -27,7 +23,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     logging.disable()
     folder = Path(tempfile.mkdtemp(prefix="chaos-nodes-"))
     what = f"{options.promotions} promotions" if options.promotions else f"{options.minutes:g} minutes"
-    print(f"seed {options.seed}, {what}, {options.transmitters} transmitters", flush=True)
+    shape = f"{options.nodes} nodes, {options.shards} shards, {options.transmitters} transmitters"
+    print(f"seed {options.seed}, {what}, {shape}", flush=True)
     with Pair() if options.promotions else PostgresServer() as servers:
         run = Run(folder, options, servers)
         try:
@@ -35,8 +32,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         except BaseException:
             print(f"configuration and logs are kept in {folder}", file=sys.stderr)
             raise
-    print(written(rows(run.ledger) | _rows(run.ledger, run.outcome)), flush=True)
-    faults = faulty(run.ledger, Rotations()) + _faulty(run.ledger, run.outcome)
+    print(table(run.ledger, run.outcome), flush=True)
+    faults = faulty(run.ledger, run.outcome)
     for fault in faults:
         print(fault, file=sys.stderr)
     if faults:
@@ -48,43 +45,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return int(bool(faults))
 
 
-def _rows(ledger: Ledger, outcome: Outcome) -> dict[str, object]:
-    every = [took for each in outcome.took.values() for took in each]
-    return {
-        "fail-overs": len(every),
-        "the same node took the shard again": outcome.again,
-        "most doubles of one transmitter in one fail-over": max(outcome.doubles(ledger).values(), default=0),
-        "transactions of owners; of others": f"{outcome.writes}; {len(outcome.foreign)}",
-        f"until a node was online again; goal of 99 in 100: {_GOAL_S:g} s": _times(every),
-        **{name: _times(each) for name, each in sorted(outcome.took.items())},
-    }
-
-
-def _times(took: Sequence[float]) -> str:
-    ordered = sorted(took)
-    if not ordered:
-        return "not run"
-    middle, late = (ordered[min(len(ordered) - 1, int(len(ordered) * share))] for share in (0.5, 0.99))
-    return f"{len(ordered)} times; half within {middle:.1f} s, 99 of 100 within {late:.1f} s"
-
-
-def _faulty(ledger: Ledger, outcome: Outcome) -> list[str]:
-    """Say what is wrong beside what the ledger says; a goal of time that a busy machine misses is none of it."""
-    many = [key for key, count in outcome.doubles(ledger).items() if count > 1]
-    found = [f"{name} came twice more than once in fail-over {number}" for name, number in many]
-    found += outcome.foreign
-    return found + ([] if outcome.writes else ["the account of who wrote is empty"])
-
-
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="tests/chaos/run nodes", description=__doc__)
     parser.add_argument("--minutes", type=float, default=2.0, help="of load; then all has to settle (default: 2)")
     parser.add_argument("--seed", type=int, default=1, help="the same seed makes the same schedule (default: 1)")
+    parser.add_argument("--nodes", type=int, choices=range(2, 27), metavar="N", default=4, help="default: 4")
+    parser.add_argument("--shards", type=int, metavar="K", default=8, help="default: 8")
     parser.add_argument("--rate", type=float, default=10.0, help="alarms a second, in the mean (default: 10)")
-    parser.add_argument("--transmitters", type=int, default=6, help="default: 6")
+    parser.add_argument("--transmitters", type=int, default=16, help="default: 16")
     parser.add_argument(
         "--promotions", type=int, default=0, metavar="N",
-        help="let the database fail in place of nodes: promote its synchronous standby N times",
+        help="let the database fail: promote its synchronous standby N times",
     )  # fmt: skip
     parser.add_argument("--verbose", action="store_true", help="print each fail-over")
     return parser

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
+from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, Literal
@@ -18,32 +19,39 @@ Lost = Literal["request", "answer"]
 _COMMIT = b"COMMIT\0"
 _PREPARED = re.compile(rb"P.{4}(\w+)\0COMMIT\0", re.DOTALL)
 """The message that gives it a name, by which it is executed from then on."""
-_OWNER = f"""
-    SELECT a.pid, a.application_name AS session FROM pg_locks l JOIN pg_stat_activity a ON a.pid = l.pid
-    WHERE l.locktype = 'advisory' AND l.classid = {LOCK_CLASS} AND l.objid = 0 AND l.granted
+_OWNERS = f"""
+    SELECT l.objid::int8 AS shard, a.application_name AS session, a.pid
+    FROM pg_locks l JOIN pg_stat_activity a ON a.pid = l.pid
+    WHERE l.locktype = 'advisory' AND l.classid = {LOCK_CLASS} AND l.granted
 """
 _ABLE = """
     SELECT name FROM sosbridge.node
     WHERE broker AND NOT stopped AND seen_at > clock_timestamp() - interval '2 seconds'
 """
 _AUDIT = f"""
-    CREATE TABLE public.written (id bigserial, xid xid8 PRIMARY KEY, session text, holds boolean);
-    CREATE FUNCTION public.note() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
-        INSERT INTO public.written (xid, session, holds) SELECT pg_current_xact_id(), pid || ' ' || backend_start,
-            EXISTS (SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND classid = {LOCK_CLASS} AND objid = 0
-                    AND granted AND pid = pg_backend_pid())
+    CREATE TABLE public.written (
+        id bigserial, xid xid8, shard integer, session text, holds boolean, PRIMARY KEY (xid, shard)
+    );
+    CREATE FUNCTION public.note() RETURNS trigger LANGUAGE plpgsql AS $$ DECLARE number integer; BEGIN
+        IF TG_TABLE_SCHEMA = 'sosbridge' THEN number := NEW.shard;
+        ELSE number := substring(TG_TABLE_SCHEMA FROM '[0-9]+$'); END IF;
+        INSERT INTO public.written (xid, shard, session, holds)
+        SELECT pg_current_xact_id(), number, pid || ' ' || backend_start,
+            EXISTS (SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND classid = {LOCK_CLASS}
+                    AND objid = number::oid AND granted AND pid = pg_backend_pid())
         FROM pg_stat_activity WHERE pid = pg_backend_pid() ON CONFLICT DO NOTHING;
         RETURN NULL;
     END $$;
     DO $$ DECLARE each regclass; BEGIN
-        FOR each IN SELECT oid FROM pg_class WHERE relkind = 'r' AND relname <> 'version'
-            AND (relnamespace = 'sosbridge_0'::regnamespace OR oid = 'sosbridge.shard'::regclass)
+        FOR each IN SELECT c.oid FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+            WHERE c.relkind = 'r' AND c.relname <> 'version'
+            AND (n.nspname ~ '^sosbridge_[0-9]+$' OR c.oid = 'sosbridge.shard'::regclass)
         LOOP EXECUTE 'CREATE CONSTRAINT TRIGGER note AFTER INSERT OR UPDATE OR DELETE ON ' || each
             || ' DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION public.note()';
         END LOOP;
     END $$;
 """
-"""Notes each transaction that writes what only the owner may write, at its commit."""
+"""Notes each transaction that writes what only the owner of a shard may write, at its commit."""
 
 
 class DatabaseWire(Wire):
@@ -87,10 +95,9 @@ class Account:
         with self._server().connect(self._database) as admin:
             admin.execute(_AUDIT.encode())
 
-    def owner(self) -> str | None:
-        """Return the node that owns the shard."""
-        rows = self._rows(_OWNER)
-        return node_of(rows[0]["session"]) if rows else None
+    def owners(self) -> dict[int, tuple[str, int]]:
+        """Return the node that owns each shard, and which session of its does."""
+        return {row["shard"]: (node_of(row["session"]), row["pid"]) for row in self._rows(_OWNERS)}
 
     def able(self) -> set[str]:
         """Return the nodes that live and reach the broker."""
@@ -99,15 +106,20 @@ class Account:
     def nodes(self) -> list[dict[str, Any]]:
         return self._rows("SELECT * FROM sosbridge.node")
 
-    def writes(self) -> int:
-        return len(self._rows("SELECT 1 AS one FROM public.written"))
+    def writes(self) -> Counter[int]:
+        """Return how many transactions wrote to each shard."""
+        return Counter(row["shard"] for row in self._rows("SELECT shard FROM public.written"))
 
-    def foreign(self) -> list[str]:
-        """Return the sessions that wrote without the lock, and those that wrote after another had written."""
-        rows = self._rows("SELECT session, holds FROM public.written ORDER BY id")
-        found = [f"{row['session']} wrote without the lock" for row in rows if not row["holds"]]
-        turns = [session for session, _ in itertools.groupby(row["session"] for row in rows)]
-        return found + [f"{session} wrote after its loss" for session in sorted({*turns}) if turns.count(session) > 1]
+    def foreign(self) -> list[tuple[int, str]]:
+        """Return by shard who wrote without its lock, or after another session had written."""
+        rows = self._rows("SELECT shard, session, holds FROM public.written ORDER BY id")
+        found = [(row["shard"], f"{row['session']} wrote without the lock") for row in rows if not row["holds"]]
+        for shard in sorted({row["shard"] for row in rows}):
+            of_shard = (row["session"] for row in rows if row["shard"] == shard)
+            turns = [session for session, _ in itertools.groupby(of_shard)]
+            again = sorted({each for each in turns if turns.count(each) > 1})
+            found += [(shard, f"{session} wrote after its loss") for session in again]
+        return found
 
     def _rows(self, sql: str) -> list[dict[str, Any]]:
         with suppress(psycopg.Error), self._server().connect(self._database) as session:

@@ -126,6 +126,15 @@ class Product:
                 stderr=log,
             )
 
+    async def command(self, *arguments: str) -> str:
+        """Run a command with the configuration of this bridge; return what went wrong."""
+        process = await asyncio.create_subprocess_exec(
+            *self.program, "--config", str(self.config), *arguments, env=self.environment,
+            stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+        )  # fmt: skip
+        _, wrong = await process.communicate()
+        return wrong.decode() if process.returncode else ""
+
     @property
     def log(self) -> str:
         return self._log.read_text(errors="replace") if self._log.exists() else ""

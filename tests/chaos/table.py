@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from chaos.equal import EqualAlarms
 from chaos.ledger import Alarm, Ledger, PanelAlarm
+from chaos.order import overtaken
 from chaos.rotation import Rotations
 
 _SHOWN = 5
@@ -51,7 +52,7 @@ def rows(ledger: Ledger) -> dict[str, object]:
         "**lost**": len(ledger.lost()),
         "sent twice": f"{sum(twice.values())} ({why})" if twice else "0",
         **(panels if ledger.panels else {}),
-        "order broken": len(ledger.overtaken()),
+        "order broken": len(overtaken(ledger)),
         "ended other than once": len(ledger.open()) + len(ledger.told_twice()),
         "longest delay of what was published once": f"{max(delays, default=0):.1f} s",
         "kills of the bridge": len(ledger.kills),
@@ -65,7 +66,7 @@ def faulty(ledger: Ledger, rotations: Rotations, equal: EqualAlarms | None = Non
     found = [
         _named("lost", ledger.lost()),
         _named("sent twice without a reason", [each for each, reason in ledger.twice() if reason == "no reason"]),
-        _named("overtaken by a later one", ledger.overtaken()),
+        _named("overtaken by a later one", overtaken(ledger)),
         _named("rejected before each receiver had refused it", ledger.rejected_early()),
         _named("without a result", ledger.open()),
         _named("ended more than once", ledger.told_twice()),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from chaos.ledger import RECEIVERS, Alarm, Arrived, Ledger, PanelAlarm
+from chaos.order import overtaken
 from chaos.rotation import Rotations
 from chaos.table import faulty, table
 
@@ -167,33 +168,33 @@ def test_a_restore_by_time_dies_with_the_memory_of_a_bridge_whose_disk_is_full(
 def test_a_later_alarm_that_comes_first_breaks_the_order(ledger: Ledger) -> None:
     early = delivered(ledger, 1, at=3)
     delivered(ledger, 2, at=2)
-    assert ledger.overtaken() == [early]
+    assert overtaken(ledger) == [early]
 
 
 def test_an_alarm_that_was_delivered_again_may_be_accepted_after_others(ledger: Ledger) -> None:
     delivered(ledger, 1, at=3).delivered_again = 1
     delivered(ledger, 2, at=2)
-    assert ledger.overtaken() == []
+    assert overtaken(ledger) == []
 
 
 def test_an_alarm_whose_round_failed_may_be_overtaken(ledger: Ledger) -> None:
     refused(ledger, delivered(ledger, 1, at=3), 1, status=42)
     delivered(ledger, 2, at=2)
-    assert ledger.overtaken() == []
+    assert overtaken(ledger) == []
 
 
 def test_not_one_that_a_single_receiver_refused(ledger: Ledger) -> None:
     early = delivered(ledger, 1, at=3)
     had(ledger, early, 1, status=98)
     delivered(ledger, 2, at=2)
-    assert ledger.overtaken() == [early]
+    assert overtaken(ledger) == [early]
 
 
 def test_nor_one_that_was_refused_only_later(ledger: Ledger) -> None:
     early = delivered(ledger, 1, at=3)
     refused(ledger, early, 2.5)
     delivered(ledger, 2, at=2)
-    assert ledger.overtaken() == [early]
+    assert overtaken(ledger) == [early]
 
 
 def test_a_receiver_that_is_away_or_refuses_the_password_fails_a_round(ledger: Ledger) -> None:
@@ -201,20 +202,20 @@ def test_a_receiver_that_is_away_or_refuses_the_password_fails_a_round(ledger: L
     delivered(ledger, 2, at=2)
     ledger.accounts["t1"] = {"IK00001"}
     ledger.troubles["primary"].append((0.5, 1))
-    assert ledger.overtaken()
+    assert overtaken(ledger)
     ledger.logged_in("IK00001", "secondary", 4)
-    assert ledger.overtaken(), "it refused the password long after all that"
+    assert overtaken(ledger), "it refused the password long after all that"
     ledger.troubles["secondary"].append((0.5, 1))
-    assert not ledger.overtaken()
+    assert not overtaken(ledger)
 
 
 def test_an_urgent_alarm_overtakes_the_others_and_no_urgent_one(ledger: Ledger) -> None:
     delivered(ledger, 1, at=5)
     early = delivered(ledger, 2, at=4, urgent=True)
     delivered(ledger, 3, at=3, urgent=True)
-    assert ledger.overtaken() == [early]
+    assert overtaken(ledger) == [early]
     ledger.troubles["primary"].append((1, 2))
-    assert ledger.overtaken() == [], "it goes beside an exchange that hangs"
+    assert overtaken(ledger) == [], "it goes beside an exchange that hangs"
 
 
 def test_so_is_what_waits_before_an_urgent_alarm_that_was_delivered_again(ledger: Ledger) -> None:
@@ -222,9 +223,9 @@ def test_so_is_what_waits_before_an_urgent_alarm_that_was_delivered_again(ledger
     urgent = delivered(ledger, 2, at=1, subject="TA", urgent=True)
     delivered(ledger, 3, at=3, subject="TA")
     urgent.delivered_again = 1
-    assert ledger.overtaken() == [early], "it was sent before the other"
+    assert overtaken(ledger) == [early], "it was sent before the other"
     had(ledger, urgent, 4, status=10)
-    assert ledger.overtaken() == []
+    assert overtaken(ledger) == []
 
 
 def test_an_alarm_is_not_urgent_for_one_that_was_delivered_again_and_has_ended(ledger: Ledger) -> None:
@@ -234,14 +235,14 @@ def test_an_alarm_is_not_urgent_for_one_that_was_delivered_again_and_has_ended(l
     urgent.delivered_again = 1
     delivered(ledger, 3, at=5, subject="TA").published = [3.0]
     delivered(ledger, 4, at=4, urgent=True).published = [3.0]
-    assert ledger.overtaken() == []
+    assert overtaken(ledger) == []
 
 
 def test_an_alarm_is_as_urgent_as_what_waits_for_it(ledger: Ledger) -> None:
     delivered(ledger, 1, at=5)
     delivered(ledger, 2, at=3, subject="BA")
     delivered(ledger, 3, at=4, subject="BA", urgent=True)
-    assert ledger.overtaken() == []
+    assert overtaken(ledger) == []
 
 
 def test_it_is_so_once_the_bridge_has_that(ledger: Ledger) -> None:
@@ -249,23 +250,23 @@ def test_it_is_so_once_the_bridge_has_that(ledger: Ledger) -> None:
     early = delivered(ledger, 1, at=5, subject="BA")
     delivered(ledger, 2, at=4, urgent=True).taken = 3.0
     behind = delivered(ledger, 3, at=6, subject="BA", urgent=True)
-    assert ledger.overtaken() == [early]
+    assert overtaken(ledger) == [early]
     behind.taken = 4.5
-    assert ledger.overtaken() == []
+    assert overtaken(ledger) == []
 
 
 def test_what_waits_behind_a_refused_one_may_be_overtaken(ledger: Ledger) -> None:
     refused(ledger, delivered(ledger, 1, at=3, subject="BA"), 1)
     delivered(ledger, 2, at=4, subject="BA")
     delivered(ledger, 3, at=2)
-    assert ledger.overtaken() == []
+    assert overtaken(ledger) == []
 
 
 def test_but_a_restore_never_overtakes_its_alarm(ledger: Ledger) -> None:
     early = delivered(ledger, 1, at=3, subject="BA")
     refused(ledger, early, 1)
     delivered(ledger, 2, at=2, subject="BA", urgent=True)
-    assert ledger.overtaken() == [early]
+    assert overtaken(ledger) == [early]
 
 
 def test_each_alarm_ends_once(ledger: Ledger) -> None:
@@ -334,7 +335,7 @@ def test_a_panels_alarms_are_in_order_whatever_it_says_again(ledger: Ledger) -> 
     early = told(ledger, 1, at=3)
     early.tellings = 2
     told(ledger, 2, at=2)
-    assert ledger.overtaken() == [early]
+    assert overtaken(ledger) == [early]
 
 
 def test_a_restore_after_a_time_comes_after_its_alarm_and_anywhere_among_others(ledger: Ledger) -> None:
@@ -343,9 +344,9 @@ def test_a_restore_after_a_time_comes_after_its_alarm_and_anywhere_among_others(
     restore.in_order, restore.acknowledged = False, 0.5
     had(ledger, restore, 9)
     told(ledger, 3, at=4)
-    assert ledger.overtaken() == []
+    assert overtaken(ledger) == []
     restore.attempts[0].begun = 2
-    assert ledger.overtaken() == [alarm]
+    assert overtaken(ledger) == [alarm]
 
 
 def test_what_a_panel_told_is_not_published_again_for_it(ledger: Ledger) -> None:

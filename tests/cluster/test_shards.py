@@ -104,6 +104,20 @@ async def test_a_shard_is_moved(site: _Two) -> None:
 
 
 @live
+async def test_a_shard_is_not_moved_to_a_node_that_takes_no_more(site: _Two) -> None:
+    await site.both()
+    owners = site.owners()
+    mark = site.mqtt.mark
+    refused = await site.nodes["a"].command("cluster", "move", "1", owners[0])
+    assert refused.returncode == 1
+    assert f"node {owners[0]} cannot take shard 1 over" in refused.stderr
+    status = await site.nodes["a"].command("cluster", "status")
+    assert status.stdout.count("takes no more") == 2
+    assert site.owners() == owners
+    assert site.mqtt.of("shard/1/state", after=mark) == [], "it was never interrupted"
+
+
+@live
 async def test_a_panel_raises_an_alarm_for_another_shard(site: _Two) -> None:
     """A request row, which its owner sends, once."""
     port = free_port()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import socket
 import threading
 from contextlib import suppress
@@ -11,6 +12,7 @@ from typing import Any
 import aiomqtt
 import pytest
 
+from bridge.common.errors import LostError
 from bridge.mqtt.client import Broker, BrokerError, Client, make_client, try_connection
 
 
@@ -166,5 +168,32 @@ def test_a_broker_that_does_not_know_mqtt_5_is_named_with_the_setting(
             with pytest.raises(BrokerError, match=r"mqtt\.protocol"):
                 await try_connection(Broker("127.0.0.1", server.sockets[0].getsockname()[1]))
             await ended.wait()
+
+    asyncio.run(scenario())
+
+
+def test_a_disconnection_that_nobody_asks_about_any_more_is_no_fault() -> None:
+    """Such as that of a node which lost its shard: the client is left for another reason."""
+
+    async def scenario() -> None:
+        faults: list[dict[str, Any]] = []
+        asyncio.get_running_loop().set_exception_handler(lambda _, fault: faults.append(fault))
+
+        async def hang_up(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await reader.read(1000)
+            writer.write(b"\x20\x03\0\0\0")  # CONNACK
+            await writer.drain()
+            writer.close()
+
+        server = await asyncio.start_server(hang_up, "127.0.0.1", 0)
+        async with server:
+            leaving = client(server.sockets[0].getsockname()[1])
+            with suppress(LostError):
+                async with leaving.connection():
+                    await asyncio.wait([leaving._disconnected], timeout=5)
+                    raise LostError("another node owns the shard")
+        del leaving
+        gc.collect()
+        assert faults == []
 
     asyncio.run(scenario())

@@ -28,7 +28,7 @@ def url(postgres: PostgresServer) -> Iterator[Secret]:
 
 
 def _join(url: Secret, name: str, shards: int = 1) -> Awaitable[Membership]:
-    return Membership.join(url, name, "1", "digest", shards)
+    return Membership.join(url, name, "1", "digest", shards, shards)
 
 
 def _run(scenario: Callable[[], Awaitable[None]]) -> None:

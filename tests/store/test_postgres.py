@@ -455,6 +455,34 @@ def test_an_old_server(url: Secret, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "is too old; 99 is the oldest" in refused(url)
 
 
+def test_the_server_can_end_a_session_between_many_statements(postgres: PostgresServer, database: str) -> None:
+    """An owner that is paused there loses the shard: the server bounds no wait for a Sync, so each Execute has one."""
+
+    async def run() -> None:
+        async with proxy(postgres.port) as between, await PostgresStore.open(Secret(between.url(database))) as store:
+            begun = len(between.sent)
+            await store.write(lambda db: db.executemany(INSERT, [("GA",), ("GB",), ("GC",)]))
+            messages = between.messages(begun)
+            assert messages.count("E") >= 3
+            assert messages.count("E") == messages.count("ES")
+
+    asyncio.run(run())
+
+
+def test_the_server_notices_that_the_machine_of_an_owner_is_gone(url: Secret) -> None:
+    """Also where it waits for the rest of a message, which no timeout of the session bounds."""
+    names = ("tcp_keepalives_idle", "tcp_keepalives_interval", "tcp_keepalives_count", "tcp_user_timeout")
+
+    async def run() -> None:
+        async with await PostgresStore.open(url) as store:
+            rows = await store.read(
+                lambda db: [db.execute("SELECT current_setting(?) AS now", (name,)).fetchone() for name in names]
+            )
+        assert [int(row["now"]) for row in rows if row] == [1, 1, 2, 3000]
+
+    asyncio.run(run())
+
+
 def test_a_pooler_in_between(postgres: PostgresServer, database: str) -> None:
     async def run() -> None:
         async with proxy(postgres.port) as between:

@@ -22,6 +22,8 @@ class Proxy:
     break_at: str | None = None
     """`before` or `after` the server gets the next COMMIT; once."""
     pooler: bool = False
+    sent: bytearray = field(default_factory=bytearray)
+    """What the client sent."""
     _writers: list[asyncio.StreamWriter] = field(default_factory=list)
 
     def url(self, database: str) -> str:
@@ -31,7 +33,7 @@ class Proxy:
         far_reader, far_writer = await asyncio.open_connection("127.0.0.1", self.server)
         self._writers += [writer, far_writer]
         await asyncio.gather(
-            self._pass(reader, far_writer, lambda data: data), self._pass(far_reader, writer, self._to_client)
+            self._pass(reader, far_writer, self._to_server), self._pass(far_reader, writer, self._to_client)
         )
 
     async def _pass(
@@ -45,6 +47,18 @@ class Proxy:
                 writer.write(change(data))
                 await writer.drain()
         writer.close()
+
+    def _to_server(self, data: bytes) -> bytes:
+        self.sent += data
+        return data
+
+    def messages(self, begin: int) -> str:
+        """Return the types of the messages that the client sent, from a byte on."""
+        found = ""
+        while begin < len(self.sent):
+            found += chr(self.sent[begin])
+            begin += 1 + int.from_bytes(self.sent[begin + 1 : begin + 5], "big")
+        return found
 
     def _to_client(self, data: bytes) -> bytes:
         if self.pooler and (at := data.find(_KEY_DATA)) >= 0:

@@ -22,7 +22,7 @@ _OLDEST = 14
 _CONNECT_S = 5
 """How long one host of the URL may take to answer."""
 _NETWORK_S = 3
-"""A server that acknowledges nothing for so long is gone."""
+"""A server that acknowledges nothing for so long is gone; so is a client, for the server."""
 _STATEMENT_MS = 5000
 """How long a statement may take, waiting for locks included. The server exempts COMMIT, which is never cancelled."""
 _IN_TRANSACTION_MS = 2000
@@ -160,6 +160,10 @@ class Session:
             statement_timeout=_STATEMENT_MS,
             lock_timeout=_STATEMENT_MS,
             idle_in_transaction_session_timeout=_IN_TRANSACTION_MS,
+            tcp_keepalives_idle=1,
+            tcp_keepalives_interval=1,
+            tcp_keepalives_count=_NETWORK_S - 1,
+            tcp_user_timeout=_NETWORK_S * 1000,
         )
 
     def set(self, **settings: object) -> None:
@@ -187,8 +191,9 @@ class Session:
         return self.raw.execute(_translated(sql), values)
 
     def executemany(self, sql: str, values: Iterable[Sequence[Any]], /) -> None:
-        if rows := list(values):
-            self.raw.cursor().executemany(_translated(sql), rows)
+        """Execute each by itself: psycopg would send one Sync for all, and the server bounds no wait for that."""
+        for each in values:
+            self.execute(sql, each)
 
     def commit(self) -> None:
         """Commit, however long that takes. Raises InDoubtError where it is not certain that it was."""

@@ -59,6 +59,8 @@ class Node:
     """Since it was seen, by the clock of the database."""
     stopped: bool
     broker: bool | None
+    shards: int
+    """How many it takes at most."""
 
     @property
     def alive(self) -> bool:
@@ -93,7 +95,12 @@ class Cluster:
 
     def successors(self, name: str) -> list[Node]:
         """Return the other nodes that can take a shard over now."""
-        return [each for each in self.others(name) if each.alive and each.broker is not False]
+        found = [each for each in self.others(name) if each.alive and each.broker is not False]
+        return [each for each in found if len(self.owned(each.name)) < each.shards]
+
+    def owned(self, name: str) -> list[int]:
+        """Return the shards that a node owns."""
+        return [shard for shard, owner in self.owners.items() if owner.node == name]
 
     @property
     def stuck_s(self) -> float:
@@ -162,21 +169,21 @@ class Membership:
         self._name = name
 
     @classmethod
-    async def join(cls, url: Secret, name: str, version: str, digest: str, shards: int) -> Self:
-        """Make the tables of all if need be, and the row of this node.
+    async def join(cls, url: Secret, name: str, version: str, digest: str, shards: int, most: int) -> Self:
+        """Make the tables of all if need be, and the row of this node, which takes at most so many shards.
 
         Raises BusyError where another process has this name, ConfigError where the cluster has other shards.
         """
         await asyncio.to_thread(_upgraded, url, name)
         found = cls(await NodeSession.open(url, f"sosbridge {name}"), name)
         try:
-            await found._enter(version, digest, shards)
+            await found._enter(version, digest, shards, most)
         except BaseException:
             await found.close()
             raise
         return found
 
-    async def _enter(self, version: str, digest: str, shards: int) -> None:
+    async def _enter(self, version: str, digest: str, shards: int, most: int) -> None:
         [row] = await self._session.rows(
             "SELECT pg_try_advisory_lock(%s, hashtext(%s)) AS taken", NODE_CLASS, self._name
         )
@@ -189,10 +196,10 @@ class Membership:
                 f"store.shards is {shards}, but this database has {row['shards']} shards; use that number"
             )
         await self._session.rows(
-            "INSERT INTO node (name, version, digest) VALUES (%s, %s, %s) ON CONFLICT (name) DO UPDATE SET"
-            " version = excluded.version, digest = excluded.digest, started_at = now(), seen_at = now(),"
-            " stopped = FALSE, broker = NULL",
-            self._name, version, digest,
+            "INSERT INTO node (name, version, digest, shards) VALUES (%s, %s, %s, %s) ON CONFLICT (name) DO UPDATE SET"
+            " version = excluded.version, digest = excluded.digest, shards = excluded.shards, started_at = now(),"
+            " seen_at = now(), stopped = FALSE, broker = NULL",
+            self._name, version, digest, most,
         )  # fmt: skip
         await self._session.rows(f"LISTEN {CHANNEL}")
 

@@ -31,7 +31,8 @@ SHARED_MIGRATIONS: tuple[str, ...] = (
         started_at timestamptz NOT NULL DEFAULT now(),
         seen_at timestamptz NOT NULL DEFAULT now(),
         stopped boolean NOT NULL DEFAULT FALSE,     -- it ended in order
-        broker boolean                              -- whether it reaches the broker; NULL: not known
+        broker boolean,                             -- whether it reaches the broker; NULL: not known
+        shards integer NOT NULL                     -- how many it takes at most
     );
     -- proof of life of each shard's owner; who owns it, pg_locks says
     CREATE TABLE shard (
