@@ -22,7 +22,7 @@ class UnhealthyError(BridgeError):
     """The bridge does not run, or does not answer."""
 
 
-class Report:
+class HealthReport:
     """What hangs, the problems as [kind, owner, since, text], and the owners that are not checked yet.
 
     `state` is what the node does in its cluster, such as standby; '' without one. With `details`: the counters of
@@ -54,7 +54,7 @@ def address(path: str) -> tuple[str, int]:
     return f"/proc/self/fd/{directory}/{name}", directory
 
 
-def ask(store: str | os.PathLike[str], *, details: bool = False) -> Report:
+def ask(store: str | os.PathLike[str], *, details: bool = False) -> HealthReport:
     """Ask the bridge that runs on `store`. Raises UnhealthyError where none answers."""
     try:
         answer = _answer(socket_path(store), DETAILS if details else b"")
@@ -67,7 +67,7 @@ def ask(store: str | os.PathLike[str], *, details: bool = False) -> Report:
         raise UnhealthyError(f"no bridge runs on {store}") from None
     if lines[-1:] != [["end"]]:
         raise UnhealthyError("the bridge sent an incomplete answer")
-    return Report(lines[:-1])
+    return HealthReport(lines[:-1])
 
 
 def _answer(path: str, request: bytes) -> str:

@@ -29,8 +29,7 @@ from bridge.mqtt.client import BrokerError, try_connection
 from bridge.record.months import Month
 from bridge.store.passwords import account
 from bridge.store.postgres.database import PostgresStore
-from bridge.store.postgres.nodes import Cluster, Membership
-from bridge.store.postgres.nodes import Node as Member
+from bridge.store.postgres.nodes import Cluster, Member, Membership
 from bridge.store.postgres.passwords import PasswordTable, read_passwords
 from bridge.transmitters.network import Pace
 

@@ -17,13 +17,13 @@ from bridge.app.build import Homes
 from bridge.common.errors import LostError
 from bridge.common.lasting import tolerated
 from bridge.common.loop import now, within
-from bridge.mqtt.session import Ending, Owner
+from bridge.mqtt.session import Owner, SessionEnd
 from bridge.store.postgres.owner import PROOF, boot_clock, permits
 from bridge.transmitters.network import Pace
 
 if TYPE_CHECKING:  # psycopg is imported only where there is a database
     from bridge.store.postgres.database import PostgresStore
-    from bridge.store.postgres.nodes import Cluster, Node
+    from bridge.store.postgres.nodes import Cluster, Member
     from bridge.web.board import Board
 
 log = logging.getLogger(__name__)
@@ -73,13 +73,13 @@ class Ownership(Owner):
         return not self._store.lost.is_set() and permits(self._store.last_commit, self._lease_s, boot_clock())
 
     @property
-    def ending(self) -> Ending:
+    def ending(self) -> SessionEnd:
         """How the MQTT session is to end now."""
         if not self.permit():
-            return Ending.LOST
-        return Ending.HAND_OVER if self._cluster().heirs(self._node) else Ending.OFFLINE
+            return SessionEnd.LOST
+        return SessionEnd.HAND_OVER if self._cluster().heirs(self._node) else SessionEnd.OFFLINE
 
-    def _successors(self) -> list[Node]:
+    def _successors(self) -> list[Member]:
         return self._cluster().successors(self._node)
 
     async def run(self, online: Callable[[], bool]) -> None:

@@ -17,7 +17,7 @@ from bridge.transmitters.transmitter import Transmitter
 
 
 @dataclass(frozen=True, slots=True)
-class Sending:
+class SendingParts:
     publisher: Publisher
     recorder: Recorder
     record: RecordPublisher
@@ -25,7 +25,7 @@ class Sending:
     transmitters: dict[str, Transmitter]
 
 
-def make_sending(core: Core) -> Sending:
+def make_sending(core: Core) -> SendingParts:
     """Return the transmitters with their parts, and files to open for them. Raises ConfigError."""
     settings, clock, outbox, topics, outgoing = core.settings, core.clock, core.outbox, core.topics, core.outgoing
     recorder = Recorder(edges := Edges(core.store), clock)
@@ -34,7 +34,7 @@ def make_sending(core: Core) -> Sending:
     reserve(FILES_OF_A_TRANSMITTER * core.transmitters)
     network, homes = _network(core), core.place.homes if core.place else None
     lines = [build.line(settings, each, clock, network, homes) for each in settings.transmitters]
-    return Sending(
+    return SendingParts(
         publisher,
         recorder,
         RecordPublisher(topics, edges, outgoing, build.subjects(settings), clock, measured),

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from bridge.common.problems import Kind, Problems
 from bridge.common.text import lasted
-from bridge.store.postgres.nodes import Cluster, Node
+from bridge.store.postgres.nodes import Cluster, Member
 
 GRACE_S = 15.0
 """A node that restarts is no problem."""
@@ -53,7 +53,7 @@ def _full(cluster: Cluster) -> str | None:
     return None
 
 
-def _why(node: Node) -> str:
+def _why(node: Member) -> str:
     if node.age_s <= GRACE_S:
         return f"node {node.name} cannot take over: it does not reach the broker"
     seen = "was stopped" if node.stopped else "was last seen"

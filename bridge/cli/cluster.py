@@ -14,7 +14,7 @@ from bridge.config.settings import Settings
 from bridge.config.shards import digest
 
 if TYPE_CHECKING:
-    from bridge.store.postgres.nodes import Cluster, Node, Owner
+    from bridge.store.postgres.nodes import Cluster, Member, ShardOwner
 
 Row = tuple[str, str, str, str]
 """What, its name, whether it works, details."""
@@ -31,7 +31,7 @@ async def status(args: argparse.Namespace) -> int:
     return print_findings(("what", "name", "works", "details"), rows, as_json=args.json)
 
 
-def _shard(shard: int, owner: Owner | None) -> Row:
+def _shard(shard: int, owner: ShardOwner | None) -> Row:
     if owner is None:
         return "shard", str(shard), "FAILED", "no node owns it: nothing is sent; start a node"
     if owner.stuck:
@@ -41,7 +41,7 @@ def _shard(shard: int, owner: Owner | None) -> Row:
     return "shard", str(shard), "ok", f"{owner.node}{since}"
 
 
-def _node(node: Node, cluster: Cluster, ours: str) -> Row:
+def _node(node: Member, cluster: Cluster, ours: str) -> Row:
     if not node.alive:
         when = "stopped" if node.stopped else "not seen"
         return "node", node.name, "warning", f"{when} since {timestamp(node.seen_at)[:19]}"

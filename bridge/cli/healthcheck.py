@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from importlib import import_module
 
-from bridge.app.health_client import Report, UnhealthyError, ask
+from bridge.app.health_client import HealthReport, UnhealthyError, ask
 from bridge.common.errors import ConfigError
 
 TYPE_CHECKING = False
@@ -46,7 +46,7 @@ def check(config: str | None, overrides: list[str], *, strict: bool, as_json: bo
     return _NEEDS_A_PERSON if strict and not good else 0
 
 
-def _show(report: Report) -> None:
+def _show(report: HealthReport) -> None:
     for kind, owner, since, text in report.problems:
         print(f"{owner}: {kind} since {since[:19].replace('T', ' ')}: {text}")
     for owner in report.unknown:

@@ -9,7 +9,7 @@ from importlib import import_module
 from typing import Any, NoReturn
 
 from bridge import __version__
-from bridge.cli.rows import GROUPS, ONE_OF, Command, Option, function
+from bridge.cli.rows import GROUPS, ONE_OF, Option, Subcommand, function
 from bridge.cli.table import COMMANDS, COMMON
 
 _SECRET = re.compile(r"((?:password|authentication|code|store\.url)[\w.]*)=.*", re.IGNORECASE | re.DOTALL)
@@ -29,7 +29,7 @@ def command(words: Sequence[str]) -> Callable[[], int]:
     if rest[:1] == ["help"]:
         rest = [*rest[1:], "--help"]
     parser(rest[0] if rest else "").parse_args(rest, args)
-    row: Command = args.command
+    row: Subcommand = args.command
     run = function(row.run)
     if row.light:
         return lambda: run(args)

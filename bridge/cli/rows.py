@@ -13,7 +13,7 @@ A group is `ONE_OF`, whose options exclude each other, or a title in `GROUPS`; i
 """
 
 
-class Command:  # not a dataclass: making one would take a third of the time of --help
+class Subcommand:  # not a dataclass: making one would take a third of the time of --help
     """A command, or a group of them."""
 
     def __init__(

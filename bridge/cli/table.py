@@ -5,7 +5,7 @@ It imports no command, so that help and completion are quick.
 
 from __future__ import annotations
 
-from bridge.cli.rows import ONE_OF, Command, Option, option
+from bridge.cli.rows import ONE_OF, Option, Subcommand, option
 from bridge.cli.simulate.table import SIMULATE
 
 
@@ -66,14 +66,14 @@ _PANEL_EXAMPLES = """examples:
   sosbridge panel sensors --host 192.168.1.50
   sosbridge panel point-here --host 192.168.1.50 --address 192.168.1.10:5678
 """
-COMMANDS: dict[str, Command] = {
-    "run": Command(
+COMMANDS: dict[str, Subcommand] = {
+    "run": Subcommand(
         "run the bridge until it is stopped",
         "run.run",
         about="Run the bridge. SIGTERM, SIGINT (Ctrl-C) and SIGHUP stop it: it publishes what is left and `offline`, "
         "and exits with status 0. A SIGHUP that is ignored at the start, as by nohup, stays ignored.",
     ),
-    "check": Command(
+    "check": Subcommand(
         "test configuration, store, broker, receivers, panels and rules; list what is wrong",
         "check.run",
         (_json("a list of {what, works, details}; works is ok, failed, warning or not tested"),),
@@ -81,17 +81,17 @@ COMMANDS: dict[str, Command] = {
         "panels and the rules, and list the problems of the running service. Exit status: 0 if everything works, 1 if "
         "something does not, 2 if the configuration is wrong.",
     ),
-    "ping": Command("send one heartbeat directly", "alarm.send_ping", (_REFERENCE, _TRANSMITTER)),
-    "rotate": Command(
+    "ping": Subcommand("send one heartbeat directly", "alarm.send_ping", (_REFERENCE, _TRANSMITTER)),
+    "rotate": Subcommand(
         "get a new password from the receiver and store it",
         "alarm.rotate_password",
         (_REFERENCE, _TRANSMITTER),
         about="Ask the receiver for a new password and store it beside the outbox, where the service finds it. Does "
         "not work while the service runs: publish to .../auth/rotate instead.",
     ),
-    "alarm": Command("raise or restore one alarm directly, for commissioning"),
+    "alarm": Subcommand("raise or restore one alarm directly, for commissioning"),
     **{
-        f"alarm {kind}": Command(
+        f"alarm {kind}": Subcommand(
             f"send one alarm ({alarm_type})",
             "alarm.send",
             (option("event_code", help="for example BA (burglary) or FA (fire)"), *_ALARM, _TRANSMITTER),
@@ -101,7 +101,7 @@ COMMANDS: dict[str, Command] = {
         )
         for kind, alarm_type in (("raise", "AL"), ("restore", "RE"))
     },
-    "test": Command(
+    "test": Subcommand(
         "let the running service send a test alarm, and wait for the answer",
         "test.send",
         (option("--event-code", metavar="CODE", help="instead of the transmitter's test_event_code"), _TRANSMITTER),
@@ -109,17 +109,17 @@ COMMANDS: dict[str, Command] = {
         "answer: at once, over whatever receiver and path works, for five minutes at most. The operator gets an alarm: "
         "ask which code is a test.",
     ),
-    "outbox": Command(
+    "outbox": Subcommand(
         "list, show, retry or drop pending and rejected commands",
         about="Commands waiting for delivery, and alarms that a receiver rejected. Works while the service runs.",
     ),
-    "outbox list": Command(
+    "outbox list": Subcommand(
         "list all pending and rejected commands", "outbox.list_all", (_TRANSMITTER, _json(f"a list of {{{_ENTRY}}}"))
     ),
-    "outbox show": Command("show one command with all fields, as JSON", "outbox.show", (_NUMBER,)),
-    "outbox retry": Command("queue a rejected alarm again", "outbox.retry", (_NUMBER,)),
-    "outbox drop": Command("delete one command; it is never sent", "outbox.drop", (_NUMBER,)),
-    "history": Command(
+    "outbox show": Subcommand("show one command with all fields, as JSON", "outbox.show", (_NUMBER,)),
+    "outbox retry": Subcommand("queue a rejected alarm again", "outbox.retry", (_NUMBER,)),
+    "outbox drop": Subcommand("delete one command; it is never sent", "outbox.drop", (_NUMBER,)),
+    "history": Subcommand(
         "list every command that ended, with its result",
         "history.show",
         (
@@ -136,7 +136,7 @@ COMMANDS: dict[str, Command] = {
         about="The commands that ended, oldest first, for as long as store.history keeps them. Works while the "
         "service runs.",
     ),
-    "report": Command(
+    "report": Subcommand(
         "figures of a month: availability, alarms, transmission times",
         "report.show",
         (
@@ -148,22 +148,22 @@ COMMANDS: dict[str, Command] = {
         about="What was measured of each transmitter's line in one month: availability of link, receivers and paths "
         "by day, alarms by outcome, transmission times, test alarms. Works while the service runs.",
     ),
-    "backup": Command(
+    "backup": Subcommand(
         "write the store and the passwords to one file",
         "backup.save",
         (_BACKUP,),
         about="Write the store and the rotated passwords into one file with mode 0600. It contains passwords: keep it "
         "where only you can read it. Works while the service runs.",
     ),
-    "restore-backup": Command(
+    "restore-backup": Subcommand(
         "restore a backup; stop the service first",
         "backup.restore",
         (_BACKUP, option("--pending", action="store_true", help="send what was pending in it once the service starts")),
         about="Replace the store by a backup; the old store is kept under another name. Existing password files stay, "
         "because they are newer. Alarms that were pending become rejected ones, which `outbox retry` sends.",
     ),
-    "store": Command("copy a store from SQLite to PostgreSQL; stop the service first"),
-    "store copy": Command(
+    "store": Subcommand("copy a store from SQLite to PostgreSQL; stop the service first"),
+    "store copy": Subcommand(
         "copy a SQLite store into a PostgreSQL database",
         "store.copy",
         (
@@ -180,36 +180,36 @@ COMMANDS: dict[str, Command] = {
         "one transaction. Stop the service first; afterwards set store.url, and start no service on the old store: it "
         "would send what is pending a second time.",
     ),
-    "cluster": Command(
+    "cluster": Subcommand(
         "list shards, their owners and the nodes of a cluster; move a shard, remove a node",
         about="The nodes that share the database store.url.",
     ),
-    "cluster status": Command(
+    "cluster status": Subcommand(
         "list shards with their owners, and nodes; exit 1 if a shard has no owner",
         "cluster.status",
         (_json("a list of {what, name, works, details}; works is ok, failed or warning"),),
     ),
-    "cluster move": Command(
+    "cluster move": Subcommand(
         "give a shard to another node",
         "cluster.move",
         (option("shard", type="arguments.row", help="its number"), option("node", help="its node.name")),
     ),
-    "cluster forget": Command(
+    "cluster forget": Subcommand(
         "remove a node that does not run any more, and will not again",
         "cluster.forget",
         (option("node", help="its node.name"),),
     ),
-    "panel": Command(
+    "panel": Subcommand(
         "query or control a G90 panel in the local network",
         about="Query or control a G90 panel over UDP, without the bridge, or point it at this bridge.",
         more=_PANEL_EXAMPLES,
     ),
-    "panel list": Command(
+    "panel list": Subcommand(
         "list the configured panels, with the state of those that have a host",
         "panel.list_all",
         (_json("a list of {guid, name, control, host, state, product, error}"),),
     ),
-    "panel discover": Command(
+    "panel discover": Subcommand(
         "find the panels in the local network",
         "panel.find",
         (
@@ -218,23 +218,23 @@ COMMANDS: dict[str, Command] = {
             _json("a list of {address, guid, product, firmware}"),
         ),
     ),
-    "panel status": Command(
+    "panel status": Subcommand(
         "show state, GUID, firmware and signals",
         "panel.status",
         (*_PANEL, _json("{state, guid, product, firmware, battery_mv, gsm_signal, wifi_signal}")),
     ),
-    "panel sensors": Command(
+    "panel sensors": Subcommand(
         "list the sensors with index and type", "panel.sensors", (*_PANEL, _json("a list of {index, type, name}"))
     ),
     **{
-        f"panel {name}": Command(text, "panel.set_to", (*_PANEL, _json("{state}")), action=name.replace("-", "_"))
+        f"panel {name}": Subcommand(text, "panel.set_to", (*_PANEL, _json("{state}")), action=name.replace("-", "_"))
         for name, text in (
             ("arm-away", "arm the panel"),
             ("arm-home", "arm the panel with people at home"),
             ("disarm", "disarm the panel"),
         )
     },
-    "panel point-here": Command(
+    "panel point-here": Subcommand(
         "make the panel connect to this bridge",
         "panel.point_here",
         (
@@ -247,8 +247,8 @@ COMMANDS: dict[str, Command] = {
             _json("{guid, address}"),
         ),
     ),
-    "mqtt": Command("remove what the bridge left on the broker"),
-    "mqtt clear": Command(
+    "mqtt": Subcommand("remove what the bridge left on the broker"),
+    "mqtt clear": Subcommand(
         "remove all retained topics of this installation from the broker",
         "mqtt.clear",
         (
@@ -258,8 +258,8 @@ COMMANDS: dict[str, Command] = {
         about="List every retained topic below mqtt.base_topic, and the Home Assistant discovery topics of this "
         "installation; then ask, and remove them. Stop the service first, or it publishes them again.",
     ),
-    "homeassistant": Command("print a dashboard for Home Assistant"),
-    "homeassistant dashboard": Command(
+    "homeassistant": Subcommand("print a dashboard for Home Assistant"),
+    "homeassistant dashboard": Subcommand(
         "print the YAML of a dashboard, made from the configuration",
         "homeassistant.show_dashboard",
         about="Print a dashboard with the configured transmitters, alarms and panels, of Home Assistant's standard "
@@ -267,7 +267,7 @@ COMMANDS: dict[str, Command] = {
         more="example: sosbridge homeassistant dashboard > dashboard.yaml",
     ),
     **SIMULATE,
-    "demo": Command(
+    "demo": Subcommand(
         "demonstrate alarms, failover and the outbox on this machine, with simulators",
         "demo.command.run",
         (
@@ -278,7 +278,7 @@ COMMANDS: dict[str, Command] = {
         "happens to alarms while receivers fail and recover, then keep running for your own tests. Needs: pip install "
         "'sosbridge[demo]'",
     ),
-    "healthcheck": Command(
+    "healthcheck": Subcommand(
         "print what needs a person; exit 0 while the running bridge works",
         "healthcheck.run",
         (
@@ -293,7 +293,7 @@ COMMANDS: dict[str, Command] = {
         "person or was not checked yet.",
         light=True,
     ),
-    "dump": Command(
+    "dump": Subcommand(
         "write what a bug report needs to one file, without passwords",
         "dump.write",
         (
@@ -305,17 +305,17 @@ COMMANDS: dict[str, Command] = {
         "the last log lines to one file with mode 0600. Passwords, keys and codes are not in it; names and addresses "
         "are. Read it before you publish it.",
     ),
-    "config": Command("print an example configuration, or its JSON schema"),
-    "config example": Command(
+    "config": Subcommand("print an example configuration, or its JSON schema"),
+    "config example": Subcommand(
         "print a commented example",
         "config.print_example",
         more="example: sosbridge config example > sosbridge.toml",
         light=True,
     ),
-    "config schema": Command(
+    "config schema": Subcommand(
         "print the JSON schema, for editors that validate TOML", "config.print_schema", light=True
     ),
-    "completion": Command(
+    "completion": Subcommand(
         "print what makes a shell complete commands and options",
         "completion.print_script",
         (option("shell", choices=("bash", "zsh", "fish"), metavar="SHELL", help="bash, zsh or fish"),),
@@ -326,7 +326,7 @@ COMMANDS: dict[str, Command] = {
 """,
         light=True,
     ),
-    "help": Command(
+    "help": Subcommand(
         "show the help of a command",
         options=(option("words", nargs="*", metavar="COMMAND", help="for example: outbox list"),),
         more="example: sosbridge help outbox list",

@@ -15,6 +15,8 @@ from bridge.config.faults import child
 from bridge.config.types import Key
 
 Values = dict[str, Any]
+Origins = dict[Key, tuple[str, Key]]
+"""By key: the file that it stands in, and its key there."""
 
 _RULES: Final = ("forward",)
 TABLES: Final = (("transmitters",), ("g90", "panels"), _RULES)
@@ -37,8 +39,8 @@ def included(patterns: object, main: Path | None) -> list[Path]:
     return list(found)
 
 
-def add(values: Values, origins: dict[Key, tuple[str, Key]], file: Path, read: Callable[[Path], Values]) -> None:
-    """Add the tables of `file` to `values`; `origins` has the file of each, and its key there. Raises ConfigError."""
+def add(values: Values, origins: Origins, file: Path, read: Callable[[Path], Values]) -> None:
+    """Add the tables of `file` to `values`, and where they stand to `origins`. Raises ConfigError."""
     more = read(file)
     _check(more, file)
     for path in TABLES:

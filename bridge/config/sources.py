@@ -25,7 +25,7 @@ from bridge.common.suggest import closest
 from bridge.common.text import clean
 from bridge.config import risks
 from bridge.config.faults import child, fields_at, header, lines, settings_at
-from bridge.config.included import Values, add, included
+from bridge.config.included import Origins, Values, add, included
 from bridge.config.settings import Settings
 from bridge.config.types import Key
 
@@ -67,7 +67,7 @@ def load(file: Path | None = None, overrides: Sequence[str] = ()) -> Settings:
     Raises ConfigError with a line for each error: source, key, what is wrong, and what to use.
     """
     path = file or find()
-    origins: dict[Key, tuple[str, Key]] = {}
+    origins: Origins = {}
     sources = [
         _Source("the command line", _overrides(overrides)),
         _Source("the environment", _keyed(_environment(), "the environment")),
@@ -85,26 +85,28 @@ def load(file: Path | None = None, overrides: Sequence[str] = ()) -> Settings:
     for source in reversed(sources):
         _merge(merged, source.values)
 
-    def origin(key: Key, whole: bool) -> tuple[str, Key]:  # noqa: FBT001
-        # No source has a missing value; then the source of the table that it is missing in is named.
-        in_list = key[:1] == ("forward",)  # all of it comes from one source
-        depths = (1,) if in_list else range(len(key), 0, -1)
-        found = ([each.name for each in sources if each.names(key[:depth])] for depth in depths)
-        # A table is written in the file, even if a value of it comes from another source.
-        name = next(filter(None, found), [sources[-1].name])[-1 if whole and not in_list else 0]
-        for depth in (2, 3) if name == sources[-1].name else ():
-            if key[:depth] in origins:
-                file, own = origins[key[:depth]]
-                return file, (*own, *key[depth:])
-        return name, key
-
     try:
         settings = Settings(**_listed(merged))
     except ValidationError as error:
-        found = lines(error.errors(include_url=False), merged, origin)
+        found = lines(error.errors(include_url=False), merged, functools.partial(_origin, sources, origins))
         raise ConfigError("\n".join(dict.fromkeys(found))) from None
     settings.warn([*_ignored(), *risks.of(settings)])
     return settings
+
+
+def _origin(sources: Sequence[_Source], origins: Origins, key: Key, whole: bool) -> tuple[str, Key]:  # noqa: FBT001
+    """Return the name of the source that `key` comes from, and its key there."""
+    # No source has a missing value; then the source of the table that it is missing in is named.
+    in_list = key[:1] == ("forward",)  # all of it comes from one source
+    depths = (1,) if in_list else range(len(key), 0, -1)
+    found = ([each.name for each in sources if each.names(key[:depth])] for depth in depths)
+    # A table is written in the file, even if a value of it comes from another source.
+    name = next(filter(None, found), [sources[-1].name])[-1 if whole and not in_list else 0]
+    for depth in (2, 3) if name == sources[-1].name else ():
+        if key[:depth] in origins:
+            file, own = origins[key[:depth]]
+            return file, (*own, *key[depth:])
+    return name, key
 
 
 def find() -> Path | None:

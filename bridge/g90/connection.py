@@ -29,7 +29,7 @@ _MAX_SKIPPED_LOGGED: Final = 3
 """Per connection, so that a flood of garbage does not fill the log."""
 
 
-class Owner(Protocol):
+class ConnectionOwner(Protocol):
     """What a connection needs of the server."""
 
     registry: PanelRegistry
@@ -58,7 +58,7 @@ class Owner(Protocol):
 class CloudConnection(asyncio.Protocol):
     """One connection. `panel` is set by the first hello of a known panel."""
 
-    def __init__(self, owner: Owner) -> None:
+    def __init__(self, owner: ConnectionOwner) -> None:
         self._owner = owner
         self._skipped = 0
         self._waiting: ReceivedMessage | None = None

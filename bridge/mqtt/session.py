@@ -71,7 +71,7 @@ class DeliveryLog(Protocol):
         """The broker knows nothing of an earlier session: it will repeat nothing of it."""
 
 
-class Ending(Enum):
+class SessionEnd(Enum):
     """How the session ends."""
 
     OFFLINE = "publish what is left and `offline`"
@@ -89,9 +89,9 @@ class Owner:
         """
 
     @property
-    def ending(self) -> Ending:
+    def ending(self) -> SessionEnd:
         """How the session is to end now."""
-        return Ending.OFFLINE
+        return SessionEnd.OFFLINE
 
     def thrown_out(self) -> None:
         """The broker ended a connection that was made: maybe for another client with our id."""
@@ -160,7 +160,7 @@ class Session:
         self._reply_tries = 0
         """For the event that is next."""
         self._owner = owner or Owner()
-        self._ending: Ending | None = None
+        self._ending: SessionEnd | None = None
         self._connected_at = math.inf
         self._log = ConnectionLog(broker)
 
@@ -207,10 +207,10 @@ class Session:
             except BaseExceptionGroup as group:
                 raise first(group) from None
             except asyncio.CancelledError:
-                if self._ending is not Ending.LOST:
+                if self._ending is not SessionEnd.LOST:
                     with suppress(aiomqtt.MqttError, TimeoutError):
                         await self._leave(client, connection)
-                if self._ending in (Ending.HAND_OVER, Ending.LOST):
+                if self._ending in (SessionEnd.HAND_OVER, SessionEnd.LOST):
                     client.abandon()  # the broker keeps the will, for where nobody takes over
                 raise
             finally:
@@ -245,7 +245,7 @@ class Session:
         async with asyncio.timeout(_GOODBYE_S):
             while self.connected.is_set() and not self._outgoing.is_empty:
                 await self._publish_waiting(client, connection)
-        if self._ending is not Ending.HAND_OVER:
+        if self._ending is not SessionEnd.HAND_OVER:
             await client.publish(self._subscriptions.status, "offline", qos=1, retain=True)
 
     async def _subscribe(self, client: Client, filters: Iterable[str], qos: int) -> None:
@@ -332,7 +332,7 @@ class Session:
 
     async def _publish_waiting(self, client: Client, connection: _Connection) -> None:
         """Publish a few events, then a few states: however fast either comes, the other is not kept waiting."""
-        if self._ending is Ending.LOST:
+        if self._ending is SessionEnd.LOST:
             return
         acknowledged = len(connection.unconfirmed)
         events = min(self._outgoing.waiting_events, _AT_ONCE)

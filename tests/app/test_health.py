@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from bridge.app.health import serve
-from bridge.app.health_client import Report, UnhealthyError, ask, socket_path
+from bridge.app.health_client import HealthReport, UnhealthyError, ask, socket_path
 from bridge.common.errors import BusyError, StoreError
 from bridge.common.problems import About, Kind, Problems
 from bridge.store.sqlite.lock import hold, is_held
@@ -46,7 +46,7 @@ def found(store: Path) -> Path:
     return Path(socket_path(store))
 
 
-async def asked(store: Path) -> Report:
+async def asked(store: Path) -> HealthReport:
     return await asyncio.to_thread(ask, store)
 
 
@@ -92,7 +92,7 @@ def test_what_hangs_what_is_wrong_and_what_is_not_known_are_reported(tmp_path: P
     async def hanging() -> list[str]:
         return ["the MQTT connection"]
 
-    async def run() -> Report:
+    async def run() -> HealthReport:
         async with serving(tmp_path / "s.db", problems, hanging):
             return await asked(tmp_path / "s.db")
 

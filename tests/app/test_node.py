@@ -12,8 +12,7 @@ from support.config import HOME
 from bridge.app.node import Node
 from bridge.common.models import Secret
 from bridge.config.sources import load
-from bridge.store.postgres.nodes import Cluster
-from bridge.store.postgres.nodes import Node as Member
+from bridge.store.postgres.nodes import Cluster, Member
 
 SEEN = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 A = Member("a", "1", "d", SEEN, SEEN, age_s=0.2, stopped=False, broker=True, shards=1)

@@ -13,12 +13,12 @@ from support import virtual
 
 from bridge.app.ownership import Ownership
 from bridge.common.errors import LostError
-from bridge.mqtt.session import Ending
-from bridge.store.postgres.nodes import Cluster, Node
+from bridge.mqtt.session import SessionEnd
+from bridge.store.postgres.nodes import Cluster, Member
 from bridge.store.postgres.owner import boot_clock, permits
 
 SEEN = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
-B = Node("b", "1", "d", SEEN, SEEN, age_s=0.2, stopped=False, broker=True, shards=1)
+B = Member("b", "1", "d", SEEN, SEEN, age_s=0.2, stopped=False, broker=True, shards=1)
 
 
 class _Store(SimpleNamespace):
@@ -35,7 +35,7 @@ class _Store(SimpleNamespace):
         self.writes += 1
 
 
-def _owned(successors: Sequence[Node], store: _Store | None = None) -> Ownership:
+def _owned(successors: Sequence[Member], store: _Store | None = None) -> Ownership:
     cluster = Cluster(tuple(successors), {})
     return Ownership(store or _Store(), "a", 0, 5.0, lambda: cluster, lambda: True)  # type: ignore[arg-type]
 
@@ -46,7 +46,7 @@ def test_only_a_young_commit_permits_an_exchange(age_s: float, permitted: bool) 
 
 
 @pytest.mark.parametrize(("successors", "apart_s", "given_up"), [([B], 5, True), ([B], 31, False), ([], 5, False)])
-def test_a_client_id_that_two_use(successors: list[Node], apart_s: float, given_up: bool) -> None:  # noqa: FBT001
+def test_a_client_id_that_two_use(successors: list[Member], apart_s: float, given_up: bool) -> None:  # noqa: FBT001
     """Where another node could take over, it is given up; else both go on in turns, as two bridges do."""
 
     async def scenario() -> None:
@@ -64,7 +64,7 @@ def test_a_client_id_that_two_use(successors: list[Node], apart_s: float, given_
 @pytest.mark.parametrize("broker", [True, False, None])
 def test_a_broker_that_is_away_for_all_is_waited_for(broker: bool | None) -> None:  # noqa: FBT001
     async def scenario() -> None:
-        successor = Node("b", "1", "d", SEEN, SEEN, age_s=0.2, stopped=False, broker=broker, shards=1)
+        successor = Member("b", "1", "d", SEEN, SEEN, age_s=0.2, stopped=False, broker=broker, shards=1)
         ownership = _owned([successor])
         task = asyncio.create_task(ownership.run(lambda: False))
         await asyncio.sleep(30)
@@ -86,7 +86,7 @@ def test_a_lost_session_ends_it_at_once() -> None:
         endings = [ownership.ending]
         store.lost.set()
         endings.append(ownership.ending)
-        assert endings == [Ending.HAND_OVER, Ending.LOST]
+        assert endings == [SessionEnd.HAND_OVER, SessionEnd.LOST]
         assert not ownership.permit()
         with pytest.raises(ExceptionGroup) as raised:
             await task
@@ -99,6 +99,6 @@ def test_a_lost_session_ends_it_at_once() -> None:
 
 def test_a_node_alone_says_offline() -> None:
     async def scenario() -> None:
-        assert _owned([]).ending is Ending.OFFLINE
+        assert _owned([]).ending is SessionEnd.OFFLINE
 
     asyncio.run(scenario())

@@ -9,15 +9,15 @@ import pytest
 
 from bridge.app.standby_check import missing, report
 from bridge.common.problems import Kind, Problems
-from bridge.store.postgres.nodes import Cluster, Node, Owner
+from bridge.store.postgres.nodes import Cluster, Member, ShardOwner
 
 SEEN = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
-A = Node("a", "1", "d", SEEN, SEEN, age_s=0.2, stopped=False, broker=True, shards=1)
+A = Member("a", "1", "d", SEEN, SEEN, age_s=0.2, stopped=False, broker=True, shards=1)
 B = replace(A, name="b")
 
 
-def _cluster(*nodes: Node, waits_s: float = 0.0) -> Cluster:
-    return Cluster(nodes, {0: Owner("a", SEEN, waits_s)})
+def _cluster(*nodes: Member, waits_s: float = 0.0) -> Cluster:
+    return Cluster(nodes, {0: ShardOwner("a", SEEN, waits_s)})
 
 
 @pytest.mark.parametrize(
@@ -62,7 +62,7 @@ def test_a_shard_that_nobody_takes() -> None:
 )
 def test_the_others_have_room_for_the_shards_of_each(owners: str, most: int, text: str | None) -> None:
     nodes = tuple(replace(A, name=name, shards=most) for name in sorted({*owners}))
-    found = Cluster(nodes, {shard: Owner(name, SEEN, 0.0) for shard, name in enumerate(owners)})
+    found = Cluster(nodes, {shard: ShardOwner(name, SEEN, 0.0) for shard, name in enumerate(owners)})
     assert missing(found, "a") == text
     assert missing(found, nodes[-1].name) == text, "each node sees it"
 
@@ -85,7 +85,7 @@ def test_who_can_take_over() -> None:
         replace(B, name="e", age_s=4.0),
         replace(B, name="f", shards=2),
     )
-    owners = {shard: Owner(node, SEEN, 0.0) for shard, node in enumerate("affb")}
+    owners = {shard: ShardOwner(node, SEEN, 0.0) for shard, node in enumerate("affb")}
     assert [each.name for each in Cluster((A, *others), {0: owners[0], 1: owners[1]}).successors("a")] == ["b", "f"]
     assert Cluster((A, *others), owners).successors("a") == [], "b and f take no more"
     assert [each.name for each in _cluster(A, *others).heirs("a")] == ["b", "d", "e", "f"], "in doubt the will says it"

@@ -13,18 +13,18 @@ from support.session import LOST, ScriptedClient, make_session, no_waits, runnin
 
 from bridge.mqtt.client import Broker, make_client
 from bridge.mqtt.outgoing import Outgoing
-from bridge.mqtt.session import Ending, Owner
+from bridge.mqtt.session import Owner, SessionEnd
 
 WILL_DELAY_S = 1
 
 
 class Scripted(Owner):
-    def __init__(self, calls: list[str], ending: Ending = Ending.OFFLINE) -> None:
+    def __init__(self, calls: list[str], ending: SessionEnd = SessionEnd.OFFLINE) -> None:
         self.calls = calls
         self._ending = ending
 
     @property
-    def ending(self) -> Ending:
+    def ending(self) -> SessionEnd:
         return self._ending
 
     async def prove(self, _: Callable[[], None]) -> None:
@@ -63,12 +63,14 @@ def test_each_connection_is_proven_before(monkeypatch: pytest.MonkeyPatch) -> No
 @pytest.mark.parametrize(
     ("ending", "published", "abandoned"),
     [
-        (Ending.OFFLINE, ["b/x", "b/state"], False),
-        (Ending.HAND_OVER, ["b/x"], True),
-        (Ending.LOST, [], True),
+        (SessionEnd.OFFLINE, ["b/x", "b/state"], False),
+        (SessionEnd.HAND_OVER, ["b/x"], True),
+        (SessionEnd.LOST, [], True),
     ],
 )
-def test_how_it_ends(monkeypatch: pytest.MonkeyPatch, ending: Ending, published: list[str], *, abandoned: bool) -> None:
+def test_how_it_ends(
+    monkeypatch: pytest.MonkeyPatch, ending: SessionEnd, published: list[str], *, abandoned: bool
+) -> None:
     """A node that hands over, or has lost its shard, leaves `bridge/state` to the next owner."""
     found: list[str] = []
     hung_up = []

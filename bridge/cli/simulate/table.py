@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 
-from bridge.cli.rows import Command, option
+from bridge.cli.rows import Subcommand, option
 
 _fault = partial(option, group="faults")
 _RECEIVER = (
@@ -113,8 +113,8 @@ examples:
 """
 
 SIMULATE = {
-    "simulate": Command("simulate a receiver or a panel"),
-    "simulate receiver": Command(
+    "simulate": Subcommand("simulate a receiver or a panel"),
+    "simulate receiver": Subcommand(
         "simulate the receiver of an alarm receiving centre",
         "simulate.receiver.run",
         _RECEIVER,
@@ -122,7 +122,7 @@ SIMULATE = {
         "transmitter, with the password of its first message.",
         more=_RECEIVER_EXAMPLES,
     ),
-    "simulate panel": Command(
+    "simulate panel": Subcommand(
         "simulate a G90 panel",
         "simulate.panel.run",
         _SIMULATED_PANEL,

@@ -78,7 +78,7 @@ class Server:
         self._dbname = str(parts.get("dbname") or self._user)
         self.name = f"the store postgresql://{parts.get('host') or 'localhost'}/{self._dbname}"
 
-    def connect(self, application: str) -> Session:
+    def connect(self, application: str) -> DatabaseSession:
         """Return a new session. Raises StoreError."""
         try:
             raw = psycopg.connect(
@@ -95,7 +95,7 @@ class Server:
             )
         except psycopg.Error as error:
             raise self.fault(error) from None
-        session = Session(raw, self)
+        session = DatabaseSession(raw, self)
         try:
             session.prepare()
         except psycopg.Error as error:
@@ -122,7 +122,7 @@ class Server:
         return reasons[0] if reasons and "Multiple connection attempts" not in text else self._password.mask(text)
 
 
-class Session:
+class DatabaseSession:
     """A Db over one connection; with its end the server ends its locks, so it is never reconnected."""
 
     def __init__(self, raw: psycopg.Connection[DictRow], server: Server) -> None:

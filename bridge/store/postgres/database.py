@@ -15,7 +15,7 @@ import psycopg
 from bridge.common.errors import BusyError, StoreError
 from bridge.common.models import Secret
 from bridge.store.database import Db, Store
-from bridge.store.postgres.connection import Server, Session
+from bridge.store.postgres.connection import DatabaseSession, Server
 from bridge.store.postgres.owner import LOCK_CLASS, session_name
 from bridge.store.postgres.schema import check, upgrade
 from bridge.store.postgres.statements import STATEMENTS
@@ -78,7 +78,7 @@ class PostgresStore(Store):
             check(session, shard, self.name)
 
     @property
-    def _db(self) -> Session:
+    def _db(self) -> DatabaseSession:
         return self._session
 
     def _disconnect(self) -> None:

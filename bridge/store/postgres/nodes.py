@@ -49,7 +49,7 @@ _OWNERS: Final = """
 
 
 @dataclass(frozen=True, slots=True)
-class Node:
+class Member:
     name: str
     version: str
     digest: str
@@ -68,7 +68,7 @@ class Node:
 
 
 @dataclass(frozen=True, slots=True)
-class Owner:
+class ShardOwner:
     node: str
     since: datetime | None
     waits_s: float
@@ -83,17 +83,17 @@ class Owner:
 class Cluster:
     """What one node saw at one moment."""
 
-    nodes: tuple[Node, ...]
-    owners: Mapping[int, Owner]
+    nodes: tuple[Member, ...]
+    owners: Mapping[int, ShardOwner]
 
-    def others(self, name: str) -> list[Node]:
+    def others(self, name: str) -> list[Member]:
         return [each for each in self.nodes if each.name != name]
 
-    def heirs(self, name: str) -> list[Node]:
+    def heirs(self, name: str) -> list[Member]:
         """Return the other nodes that may live: in doubt the will says that nobody has taken over."""
         return [each for each in self.others(name) if not each.stopped and each.age_s < _MAY_LIVE_S]
 
-    def successors(self, name: str) -> list[Node]:
+    def successors(self, name: str) -> list[Member]:
         """Return the other nodes that can take a shard over now."""
         found = [each for each in self.others(name) if each.alive and each.broker is not False]
         return [each for each in found if len(self.owned(each.name)) < each.shards]
@@ -153,9 +153,9 @@ class NodeSession:
 
     async def cluster(self) -> Cluster:
         """Return what can be seen of nodes and shards."""
-        nodes = [Node(**{name: row[name] for name in Node.__slots__}) for row in await self.rows(_NODES)]
+        nodes = [Member(**{name: row[name] for name in Member.__slots__}) for row in await self.rows(_NODES)]
         owners = {
-            row["shard"]: Owner(node_of(row["session"]), row["since"], row["waits_s"])
+            row["shard"]: ShardOwner(node_of(row["session"]), row["since"], row["waits_s"])
             for row in await self.rows(_OWNERS, LOCK_CLASS)
         }
         return Cluster(tuple(nodes), owners)

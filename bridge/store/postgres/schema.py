@@ -7,7 +7,7 @@ write stands in one schema. A session finds both by `search_path`.
 from __future__ import annotations
 
 from bridge.common.errors import StoreError
-from bridge.store.postgres.connection import Session
+from bridge.store.postgres.connection import DatabaseSession
 from bridge.store.postgres.owner import NUMBERS_OF_A_SHARD
 
 _UPGRADES = 0x505C
@@ -115,7 +115,7 @@ SHARD_MIGRATIONS: tuple[str, ...] = (
 )
 
 
-def upgrade(session: Session, shard: int | None, name: str) -> None:
+def upgrade(session: DatabaseSession, shard: int | None, name: str) -> None:
     """Bring the tables of all, and those of a shard that this session owns, up to date. Raises StoreError."""
     schemas = [(SHARED, SHARED_MIGRATIONS)]
     if shard is not None:
@@ -137,7 +137,7 @@ def upgrade(session: Session, shard: int | None, name: str) -> None:
     session.commit()
 
 
-def check(session: Session, shard: int, name: str) -> None:
+def check(session: DatabaseSession, shard: int, name: str) -> None:
     """Check that the tables of a shard are those of this version, before they are read. Raises StoreError."""
     schema = shard_schema(shard)
     session.execute(f"SET search_path = {schema}, {SHARED}")
@@ -149,7 +149,7 @@ def check(session: Session, shard: int, name: str) -> None:
         )
 
 
-def _version(session: Session, schema: str) -> int:
+def _version(session: DatabaseSession, schema: str) -> int:
     row = session.execute("SELECT to_regclass(?) AS name", (f"{schema}.version",)).fetchone()
     if row is None or row["name"] is None:
         return 0
