@@ -7,7 +7,7 @@ import json
 import secrets
 import socket
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import ExitStack, asynccontextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -42,14 +42,15 @@ class Stage:
     """All parts; they run within `running`."""
 
     def __init__(self, folder: Path, port: int) -> None:
-        self.port = port or free_port()
+        drawn, primary, secondary, cloud, local = _free_ports(5)
+        self.port = port or drawn
         self._follows = False
         self._lines: asyncio.Queue[str] = asyncio.Queue()
         self._database = folder / "demo.db"
         accounts = Accounts({CODE: _PASSWORD})
-        self.primary = Receiver(accounts, HOST, free_port(), on_arrival=partial(self._arrived, "primary"))
-        self.secondary = Receiver(accounts, HOST, free_port(), on_arrival=partial(self._arrived, "secondary"))
-        self._cloud, self._local = (HOST, free_port()), (HOST, free_port())
+        self.primary = Receiver(accounts, HOST, primary, on_arrival=partial(self._arrived, "primary"))
+        self.secondary = Receiver(accounts, HOST, secondary, on_arrival=partial(self._arrived, "secondary"))
+        self._cloud, self._local = (HOST, cloud), (HOST, local)
         sensors = [SimulatedSensor(SMOKE, "Kitchen smoke", SensorType.SMOKE), SimulatedSensor(DOOR, "Front door")]
         self.panel = PanelSimulator(GUID, cloud=self._cloud, local=self._local, sensors=sensors)
         self._seen: dict[str, list[bytes]] = {}
@@ -218,13 +219,17 @@ async def _broker(port: int) -> AsyncIterator[None]:
                 await broker.shutdown()
 
 
-def free_port() -> int:
-    """Return a free port that the system gives to no connection that goes out, and so stays free."""
-    while True:
-        port = 20_000 + secrets.randbelow(12_000)
-        with suppress(OSError), socket.socket() as probe:
-            probe.bind((HOST, port))
-            return port
+def _free_ports(count: int) -> list[int]:
+    """Return free ports that the system gives to no connection that goes out, and that so stay free."""
+    found: list[int] = []
+    with ExitStack() as probes:
+        while len(found) < count:
+            port = 20_000 + secrets.randbelow(12_000)
+            with suppress(OSError):  # also for a port that is among those found
+                for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM):
+                    probes.enter_context(socket.socket(type=kind)).bind((HOST, port))
+                found.append(port)
+    return found
 
 
 def _value(payload: bytes) -> Any:  # noqa: ANN401 - JSON, or the text itself
