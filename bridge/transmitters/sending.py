@@ -285,7 +285,7 @@ class Sender:
             try:
                 return await write()
             except StoreError as error:
-                log.error("%s: %s", self.line.name, error, extra=LASTS)
+                log.error("%s", error, extra=LASTS)
                 await asyncio.sleep(RETRY_S)
 
     async def _settle(self, sent: Sent) -> None:

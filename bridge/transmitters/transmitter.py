@@ -131,7 +131,7 @@ class Transmitter:
             try:
                 waiting = await self._outbox.pending(self.name)
             except StoreError as error:
-                log.error("%s: %s", self.name, error, extra=LASTS)
+                log.error("%s", error, extra=LASTS)
                 self._load_at = now() + RETRY_S
             else:
                 self._load_at = float("inf")
@@ -183,7 +183,7 @@ class Transmitter:
             try:
                 old = await self._outbox.older_than(self.name, self._clock.cutoff(self._line.max_age))
             except StoreError as error:
-                log.error("%s: %s", self.name, error, extra=LASTS)
+                log.error("%s", error, extra=LASTS)
                 continue
             for queued in old:
                 item = self._sender.items.get(queued.id)
@@ -220,7 +220,7 @@ class Transmitter:
                 text = kept.dump(self._state, self._addresses, self._clock, now())
                 await self._outbox.keep_fact(self._fact, text)
             except StoreError as error:
-                log.error("%s: %s", self.name, error, extra=LASTS)
+                log.error("%s", error, extra=LASTS)
                 await asyncio.sleep(RETRY_S)
                 self._turned.set()
             else:

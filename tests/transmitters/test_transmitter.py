@@ -272,7 +272,9 @@ def test_an_alarm_that_became_too_old_while_the_bridge_was_off_is_not_sent(tmp_p
     virtual.run(main())
 
 
-def test_a_store_that_fails_resends_nothing_and_holds_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_store_that_fails_resends_nothing_and_holds_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     async def body(each: Bench) -> None:
         complete, failures = each.outbox.complete, [1]
 
@@ -289,6 +291,8 @@ def test_a_store_that_fails_resends_nothing_and_holds_nothing(tmp_path: Path, mo
         assert sorted(await each.outcomes()) == ["accepted"] * 3
         assert await each.outbox.list() == []
         assert len((await each.outbox.status(HOME)).active) == 3
+        errors = [record.getMessage() for record in caplog.records if record.levelname == "ERROR"]
+        assert errors == ["the disk is full"]  # the same text from each of ten thousand transmitters is one line
 
     on_bench(tmp_path, body)
 
