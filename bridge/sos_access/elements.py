@@ -12,6 +12,9 @@ from bridge.common.text import clean
 WHITE_SPACE = " \t\r\n"
 """White space of XML, which does not include the no-break space."""
 
+NOT_PRINTABLE = re.compile(r"[^ -~\xa0-\xff]")
+"""A character that no message may contain (PROTOCOL.md, Characters)."""
+_NOT_PRINTABLE_IN_LINES = re.compile(r"[^ -~\xa0-\xff\r\n]")
 _RT90 = re.compile(r"x[0-9]{7}y[0-9]{7}")
 _WGS84 = re.compile(r"N[0-9]{6}E[0-9]{7}")
 _TIME = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2} [0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{3}")
@@ -48,24 +51,13 @@ class Element(NamedTuple):
             raise FieldError(self.field, f"has {length} characters; it must have {allowed}")
 
     def _check_characters(self, value: str) -> None:
-        if _PRINTABLE.fullmatch(value):
-            return
-        wrong = next((c for c in value if not (printable(c) or (self.lines and c in "\r\n"))), None)
-        if wrong is not None:
+        if wrong := (_NOT_PRINTABLE_IN_LINES if self.lines else NOT_PRINTABLE).search(value):
             # Of a password, not even one character is shown.
-            shown = clean(wrong) if self.field not in PASSWORDS else "a character"
+            shown = clean(wrong[0]) if self.field not in PASSWORDS else "a character"
             raise FieldError(self.field, f"contains {shown}, which is not a printable character of ISO-8859-1")
 
 
 PASSWORDS = ("authentication", "new_authentication")
-
-
-_PRINTABLE = re.compile(r"[ -~\xa0-\xff]*")
-
-
-def printable(character: str) -> bool:
-    """Whether `character` is allowed in a message (PROTOCOL.md, Characters)."""
-    return " " <= character <= "~" or "\xa0" <= character <= "\xff"
 
 
 def _check_time(field: str, value: str) -> None:

@@ -374,7 +374,7 @@ def _lenient(content: Content, name: str) -> str:
 
 def _common(content: Content) -> tuple[str, datetime | None, str | None]:
     """Return info, arrival time and reference, each if it can be used."""
-    info = "".join(c if elements.printable(c) else "?" for c in _lenient(content, "info"))[: elements.INFO.longest]
+    info = elements.NOT_PRINTABLE.sub("?", _lenient(content, "info"))[: elements.INFO.longest]
     reference: str | None = _lenient(content, "reference")
     try:
         elements.REFERENCE.check(reference)

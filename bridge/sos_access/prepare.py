@@ -17,7 +17,7 @@ from bridge.common.errors import FieldError
 from bridge.common.models import Alarm, PreparedAlarm, Secret
 from bridge.common.text import clean
 from bridge.sos_access import elements
-from bridge.sos_access.elements import WHITE_SPACE, Element, printable
+from bridge.sos_access.elements import NOT_PRINTABLE, WHITE_SPACE, Element
 
 _CODES = (
     elements.EVENT_CODE,
@@ -104,7 +104,7 @@ def check_reference(value: object) -> str | None:
 
 def transliterate(text: str) -> str:
     """Return `text` in printable ISO-8859-1, other characters in their closest spelling or as `?`."""
-    return "".join(c if printable(c) else _spell(c) for c in unicodedata.normalize("NFC", text))
+    return NOT_PRINTABLE.sub(lambda found: _spell(found[0]), unicodedata.normalize("NFC", text))
 
 
 def _spell(character: str) -> str:
@@ -113,7 +113,7 @@ def _spell(character: str) -> str:
         parts = unicodedata.normalize("NFKD", character)
         # Marks and joiners have no width of their own, so they are dropped.
         spelled = "".join(c for c in parts if unicodedata.category(c) not in {"Mn", "Me", "Cf"}).translate(_SPELLINGS)
-    return spelled if all(printable(c) for c in spelled) else "?"
+    return "?" if NOT_PRINTABLE.search(spelled) else spelled
 
 
 def _plain(field: str, value: object) -> str | None:

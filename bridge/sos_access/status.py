@@ -8,7 +8,7 @@ person. `Failover`: try the other receiver, then retry. 0 and 10 are not errors:
 from __future__ import annotations
 
 from datetime import datetime
-from enum import IntEnum, StrEnum
+from enum import IntEnum, StrEnum, auto
 from typing import Literal
 
 from bridge.common.errors import BridgeError
@@ -129,17 +129,17 @@ class OtherError(Failover):
 class Failure(StrEnum):
     """What an exchange without a readable response failed by."""
 
-    REFUSED = "refused"
-    RESET = "reset"
-    NO_CONNECTION = "no connection"
-    UNREACHABLE = "unreachable"
-    NO_RESPONSE = "no response"
-    HUNG_UP = "hung up"
-    NO_ADDRESS = "no address"
-    CERTIFICATE = "certificate"
-    TLS = "TLS"
-    MALFORMED = "malformed"
-    OTHER = "other"
+    REFUSED = auto()
+    RESET = auto()
+    NO_CONNECTION = auto()
+    UNREACHABLE = auto()
+    NO_RESPONSE = auto()
+    HUNG_UP = auto()
+    NO_ADDRESS = auto()
+    CERTIFICATE = auto()
+    TLS = auto()
+    MALFORMED = auto()
+    OTHER = auto()
 
 
 class TransportError(Failover):

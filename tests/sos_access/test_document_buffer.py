@@ -138,6 +138,12 @@ def test_written_document() -> None:
     )
 
 
+def test_the_end_of_a_long_document_in_a_piece_of_its_own_is_found() -> None:
+    buffer = DocumentBuffer()
+    assert not buffer.feed(b"<a><b>" + b"x" * 2000 + b"</b>")
+    assert buffer.feed(b"</a>")
+
+
 def test_the_end_of_a_long_comment_in_small_pieces_is_found() -> None:
     buffer = DocumentBuffer()
     assert not buffer.feed(b"<a><!--")
