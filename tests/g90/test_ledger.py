@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from support.g90 import GUID, NEW_YEAR, NOW
 
-from bridge.g90.state.ledger import HISTORY_S, MOST, SAME_ALARM_S, WITHOUT_TIME_S, Entry, Ledger, knows_more, slot_of
+from bridge.g90.state.ledger import MOST, Entry, Ledger, knows_more, slot_of
 from bridge.g90.wire.events import A_CLOCK, EventType, Form, PanelEvent
 
 _E = EventType
@@ -84,21 +84,21 @@ def test_the_times_of_a_clock_that_was_never_set_count_for_a_while_only(
     other_form: bool,  # noqa: FBT001
 ) -> None:
     ledger = book(entry(0, (STATUS, time)))
-    assert ledger.find(DOOR, STATUS, time, WITHOUT_TIME_S) == 0
-    assert (ledger.find(DOOR, STATUS, time, WITHOUT_TIME_S + 1) == 0) is repeated
-    assert ledger.find(DOOR, ALERT, time, HISTORY_S) == 0
-    assert (ledger.find(DOOR, ALERT, time, HISTORY_S + 1) == 0) is other_form
+    assert ledger.find(DOOR, STATUS, time, 60) == 0
+    assert (ledger.find(DOOR, STATUS, time, 61) == 0) is repeated
+    assert ledger.find(DOOR, ALERT, time, 900) == 0
+    assert (ledger.find(DOOR, ALERT, time, 901) == 0) is other_form
 
 
 @pytest.mark.parametrize(
     ("form", "known", "time", "heard", "found"),
     [
-        (NOTICE, (STATUS, T), None, WITHOUT_TIME_S, 1),
-        (NOTICE, (STATUS, T), None, WITHOUT_TIME_S + 1, None),
-        (STATUS, (NOTICE, None), T, WITHOUT_TIME_S, 1),
-        (STATUS, (NOTICE, None), T, WITHOUT_TIME_S + 1, None),
-        (HISTORY, (NOTICE, None), T, HISTORY_S, 1),
-        (HISTORY, (NOTICE, None), T, HISTORY_S + 1, None),
+        (NOTICE, (STATUS, T), None, 60, 1),
+        (NOTICE, (STATUS, T), None, 61, None),
+        (STATUS, (NOTICE, None), T, 60, 1),
+        (STATUS, (NOTICE, None), T, 61, None),
+        (HISTORY, (NOTICE, None), T, 900, 1),
+        (HISTORY, (NOTICE, None), T, 901, None),
         (NOTICE, (NOTICE, None), None, 1, None),
         (STATUS, (ALERT, T), T + 9, 1, None),
     ],
@@ -159,10 +159,10 @@ def alarm(heard: float, sensor: int | None = None, kind: EventType = _E.ALARM, f
 
 
 def test_a_reason_explains_the_last_alarm_that_has_none() -> None:
-    silent, reason = alarm(0), alarm(WITHOUT_TIME_S, 9)
+    silent, reason = alarm(0), alarm(60, 9)
     assert book(silent).unexplained(reason) == 0
-    assert book(silent).unexplained(alarm(WITHOUT_TIME_S + 1, 9)) is None
-    assert book(silent).unexplained(alarm(WITHOUT_TIME_S + 1, 9, form=HISTORY)) == 0
+    assert book(silent).unexplained(alarm(61, 9)) is None
+    assert book(silent).unexplained(alarm(61, 9, form=HISTORY)) == 0
     assert book(silent, alarm(1, 7), entry(2, (STATUS, T))).unexplained(reason) == 0
     assert book(silent, entry(1, (STATUS, T), kind=_E.DISARMED, sensor=None)).unexplained(reason) is None
     assert book(alarm(0, 7), alarm(1, None, _E.SOS)).unexplained(reason) is None
@@ -172,8 +172,8 @@ def test_a_reason_explains_the_last_alarm_that_has_none() -> None:
 
 def test_an_alarm_notice_is_about_an_alarm_of_ten_seconds_ago_at_most() -> None:
     ledger = book(alarm(0, 9), entry(1, (STATUS, T)))
-    assert ledger.last_alarm(SAME_ALARM_S) == 0
-    assert ledger.last_alarm(SAME_ALARM_S + 1) is None
+    assert ledger.last_alarm(10) == 0
+    assert ledger.last_alarm(11) is None
     assert book(alarm(0, 9), entry(1, (STATUS, T), kind=_E.ARMED_HOME, sensor=None)).last_alarm(2) is None
     assert book(entry(0, (STATUS, T))).last_alarm(1) is None
 

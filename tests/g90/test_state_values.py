@@ -402,7 +402,7 @@ def test_new_is_what_lies_above_the_longest_known_run() -> None:
 
 
 def test_what_was_read_stays_known_where_later_readings_are_short() -> None:
-    state = after((60, read(60, record(C, 5, 50))), begin=known(ON, H, D))
+    state = after((70, read(60, record(C, 5, 50))), begin=known(ON, H, D))
     assert [signature[1] for signature in state.history.records] == [5, 4, 5, 3]
     assert (state.history.read_at, state.contact) == (at(60).wall, at(60).wall)
     assert events(state, 90, read(90, ON, H, D)) == []
@@ -413,6 +413,7 @@ def test_what_was_read_stays_known_where_later_readings_are_short() -> None:
 def test_reading_the_same_again_changes_nothing_for_ten_minutes() -> None:
     state = known(ON)
     assert after((60, read(60, ON)), begin=state) is state
+    assert after((0, read(0, ON)), begin=state) is state
     minutes = READ_EVERY / SECOND
     assert after((minutes, read(minutes, ON)), begin=state).history.read_at == at(minutes).wall
     assert after((-1, read(-1, ON)), begin=state).history.read_at == at(-1).wall
@@ -420,7 +421,9 @@ def test_reading_the_same_again_changes_nothing_for_ten_minutes() -> None:
 
 
 @pytest.mark.parametrize("clock", [0, -5000, 5000])
-@pytest.mark.parametrize(("second", "young"), [(-3, False), (-1, True), (0, True), (59, True), (62, True), (64, False)])
+@pytest.mark.parametrize(
+    ("second", "young"), [(-3, False), (-2, False), (-1, True), (0, True), (59, True), (62, True), (64, False)]
+)
 def test_where_nothing_is_known_new_is_what_is_younger_than_the_last_contact(
     second: float,
     young: bool,  # noqa: FBT001
@@ -499,3 +502,120 @@ def test_what_this_version_stores_stays_readable() -> None:
     assert state.ledger.newest == max(entry.time or 0 for entry in state.ledger)
     late = from_json(stored, Now(9.0, at(72).wall))
     assert [entry.heard for entry in late.ledger][-1] == 9.0 - 10 - (62 - 61)
+
+
+def test_times_are_stored_to_the_millisecond() -> None:
+    waiting = after((0, arm(4)))
+    whole: dict[str, Any] = to_json(waiting, Now(at(0).steady + 0.12345, NOW))
+    assert [(entry["heard"], entry["due"]) for entry in whole["ledger"]] == [(-0.123, 4.877)]
+
+
+FIRST: dict[str, Any] = json.loads(Path(__file__).with_name("state_v1.json").read_text("utf-8"))
+KNOWN = {
+    "online": True,
+    "address": "192.0.2.1",
+    "firmware": "206",
+    "connected_since": "2025-12-31T00:00:00+00:00",
+    "last_seen": "2026-01-01T00:00:09+00:00",
+    "arm": "armed_home",
+    "ac_power": False,
+    "battery_low": True,
+    "wifi": True,
+}
+
+
+def old_entry(slot: str, sensor: int | None, *forms: str, **more: object) -> dict[str, object]:
+    received = "2025-12-31T23:59:50+00:00"
+    common: dict[str, object] = {"slot": slot, "sensor": sensor, "forms": forms, "received": received, "held": None}
+    return common | {"panel_time": NEW_YEAR - 10} | more
+
+
+def upgraded(now: Now, *entries: dict[str, object], **changed: object) -> dict[str, Any]:
+    """Return a state of the first version as this version stores it."""
+    read = from_json({**FIRST, "told": entries, **changed}, now)
+    whole: dict[str, Any] = json.loads(json.dumps(to_json(read, now)))
+    return whole
+
+
+def test_what_the_first_version_knew_of_a_panel_is_taken_over() -> None:
+    signals = {"battery_mv": 4100, "gsm_signal": 70, "wifi_signal": 90}
+    found = upgraded(at(20), **KNOWN, product="G90B", **signals)
+    unknown = {"gsm_status": None, "wifi_status": None}
+    sensors = [{**each, "flags": None, "open_since": None} for each in FIRST["sensors"]]
+    sensors[1]["off_at"] = 0.0  # now
+    assert found == KNOWN | {
+        "guid": GUID,
+        "name": None,
+        "clock_offset": None,
+        "last_read": None,
+        "product": "G90B",
+        "info": {"guid": GUID, "product": "G90B", "firmware": ""} | signals | unknown,
+        "alert_flags": None,
+        "triggered": True,
+        "changed_by": None,
+        "contact": KNOWN["last_seen"],
+        "sensors": sensors,
+        "relays": [],
+        "ledger": [],
+        "history": [],
+        "history_at": None,
+        "stored_at": "2026-01-01T00:00:20+00:00",
+    }
+    assert upgraded(at(20))["info"]["product"] == ""
+
+
+@pytest.mark.parametrize(
+    ("entry", "changes", "forms", "alarms"),
+    [
+        (
+            old_entry("alarm:9:", 9, "alert", "status", times=[NEW_YEAR - 11, NEW_YEAR - 10]),
+            {"type": "alarm", "sensor": 9, "sensor_type": "smoke"},
+            {"alert": NEW_YEAR - 11, "status": NEW_YEAR - 10},
+            True,
+        ),
+        (
+            old_entry("activity:2:", 2, "alert", "status", times=[]),
+            {"type": "sensor_activity", "sensor": 2, "sensor_type": "motion"},
+            {"alert": NEW_YEAR - 10, "status": NEW_YEAR - 10},
+            False,
+        ),
+        (old_entry("armed_home::", None, "status"), {"type": "armed_home"}, {"status": NEW_YEAR - 10}, False),
+        (
+            old_entry("remote_button:4:arm_home", 4, "notice", panel_time=None),
+            {"type": "remote_button", "sensor": 4, "action": "arm_home", "panel_time": None},
+            {"notice": None},
+            False,
+        ),
+    ],
+)
+def test_what_the_first_version_reported_is_known(
+    entry: dict[str, object],
+    changes: dict[str, object],
+    forms: dict[str, object],
+    alarms: bool,  # noqa: FBT001
+) -> None:
+    (found,) = upgraded(at(20), entry)["ledger"]
+    plain = PanelEvent(guid=GUID, type=_E.ALARM, at=NOW, panel_time=NEW_YEAR - 10)
+    event = {name: getattr(plain, name) for name in plain.__dataclass_fields__}
+    event |= {"at": "2025-12-31T23:59:50+00:00", "ended_by": []} | changes
+    assert found == {"event": event, "forms": forms, "heard": -30.0, "alarms": alarms, "due": None}
+    (later,) = upgraded(at(-100), entry)["ledger"]
+    assert later["heard"] == 0  # the clock was set back
+
+
+def test_what_waited_in_the_first_version_is_reported_at_once() -> None:
+    state = from_json({**FIRST, "alarm_due": "2026-01-01T00:00:25+00:00"}, at(20))
+    assert [(entry.heard, entry.due, entry.alarms) for entry in state.ledger][-2:] == [
+        (at(20).steady,) * 2 + (True,)
+    ] * 2
+    found = events(state, 20, Elapsed())
+    assert [(event.type, event.sensor, event.source, event.at) for event in found] == [
+        (_E.ALARM, 44, "sensor", NOW),
+        (_E.ALARM, None, "panel", at(20).wall),
+    ]
+    assert [event.guid for event in found] == [GUID, GUID]
+
+
+def test_an_arming_that_was_read_is_stored_as_no_alarm() -> None:
+    state = after((0, arm(1)), (9, StatusRead(HostStatus(ArmCode.DISARMED, ""), at(9).steady)))
+    assert [entry["alarms"] for entry in json.loads(json.dumps(to_json(state, at(9))))["ledger"]] == [False, False]

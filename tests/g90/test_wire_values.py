@@ -283,6 +283,25 @@ def test_a_number_as_text_has_nine_digits(field: object, number: int | None) -> 
     assert host_info([GUID, "", "", "", "", "", 0, 0, 0, 0, field, 0, 0]).battery_mv == number
 
 
+@pytest.mark.parametrize(
+    ("code", "name"),
+    [
+        (100, "status"),
+        (101, "arm or disarm"),
+        (102, "sensor list"),
+        (117, "alert flags"),
+        (137, "switch relay"),
+        (138, "relay list"),
+        (200, "history"),
+        (206, "panel information"),
+        (999, "999"),
+    ],
+)
+def test_a_refusal_names_the_command(code: int, name: str) -> None:
+    with pytest.raises(CommandRefused, match=f'the command "{name}" failed'):
+        answer_data(code, b"fail")
+
+
 def test_a_page_may_say_more_than_it_must() -> None:
     found = page([[0, 0, 1, "more"], RECORD, RECORD])
     assert (found.total, found.first, found.records) == (0, 0, (RECORD,))
@@ -310,6 +329,16 @@ def frame(data: bytes) -> Frame:
     assert found is not None
     assert len(buffer) == 0
     return found
+
+
+def test_what_is_held_of_a_connection_is_what_was_not_taken() -> None:
+    buffer = FrameBuffer()
+    buffer.feed(PING + PING + PING[:5])
+    assert buffer.take() is not None
+    assert len(buffer) == 13
+    assert buffer.take() is not None
+    assert buffer.take() is None
+    assert len(buffer) == 5
 
 
 @pytest.mark.parametrize(("length", "fits"), [(7, False), (8, True), (64 * 1024, True), (64 * 1024 + 1, False)])

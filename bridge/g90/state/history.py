@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Final
+from typing import Final, TypeGuard
 
 from bridge.g90.state import ledger
 from bridge.g90.state.interpret import ARM_EVENTS, STATE_EVENTS, interpret, reported_type
@@ -66,14 +66,14 @@ def news(state: PanelState, read: HistoryRead, now: Now) -> list[Found]:
         lower = _later(lower, known)
     upper, latest = now.ago(read.asked), []
     for record in records[:top]:
-        if record.entry and _was_reported(record.entry):
+        if _was_reported(record.entry):
             upper = min(upper, record.entry.event.at)
         latest.append(upper)
         upper -= _TICK
     found = []
     for place in range(len(latest) - 1, -1, -1):
         record = records[place]
-        if record.entry and _was_reported(record.entry):
+        if _was_reported(record.entry):
             wall = record.entry.event.at
         else:
             wall = _moment(state, record.alert, latest[place], lower)
@@ -144,7 +144,7 @@ def _unplaced(state: PanelState, records: Sequence[_Record], now: Now) -> list[_
     return [r for place, r in enumerate(records) if place < reported or _is_young(state, r.alert, now)]
 
 
-def _was_reported(entry: Entry | None) -> bool:
+def _was_reported(entry: Entry | None) -> TypeGuard[Entry]:
     """Whether an event has its place in time. A reading of the status follows what was missed before it."""
     return entry is not None and bool(entry.forms.keys() - {Form.READ})
 

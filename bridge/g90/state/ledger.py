@@ -30,7 +30,6 @@ _SLOTS: Final = {
 }
 CLOCK_TOLERANCE_S: Final = 2
 """The forms of one event were seen to differ by a second at most."""
-_NEAR: Final = CLOCK_TOLERANCE_S + 1
 WITHOUT_TIME_S: Final = 60.0
 """How long after a form the next may come that has no time."""
 HISTORY_S: Final = 900.0
@@ -80,7 +79,7 @@ class Ledger:
     """The last events, oldest first, in the order in which they were heard."""
 
     entries: tuple[Entry, ...] = ()
-    newest: int = field(default=0, compare=False)
+    newest: float = field(default=float("-inf"), compare=False)
     """No entry has a later time by the panel's clock."""
     untimed: float = field(default=float("-inf"), compare=False)
     """No entry without such a time was heard later than this."""
@@ -122,7 +121,7 @@ class Ledger:
         """Return the place of the event that a report in `form` belongs to, None for a new event."""
         limit = _LATEST_S.get(form, WITHOUT_TIME_S)
         if time is not None:
-            if time < self.newest + _NEAR and (near := self._near(slot, time, heard)):
+            if time <= self.newest + CLOCK_TOLERANCE_S and (near := self._near(slot, time, heard)):
                 return self._nearest(near, form, time, heard)
             if heard - self.untimed > limit:
                 return None  # one form at least has to be without a time
@@ -191,7 +190,8 @@ class Ledger:
     def _near(self, slot: Slot, time: int, heard: float) -> list[int]:
         """Return the places of the events of `slot` at about `time`; a clock that was never set repeats times."""
         own = [place for place, entry in enumerate(self.entries) if entry.slot == slot]
-        near = [place for place in own if (t := self.entries[place].time) is not None and -_NEAR < t - time < _NEAR]
+        times = ((place, self.entries[place].time) for place in own)
+        near = [place for place, known in times if known is not None and abs(known - time) <= CLOCK_TOLERANCE_S]
         return [place for place in near if time >= A_CLOCK or heard - self.entries[place].heard <= HISTORY_S]
 
     def _nearest(self, near: list[int], form: Form, time: int, heard: float) -> int | None:

@@ -138,7 +138,7 @@ def _read_entry(stored: Mapping[str, Any], moment: Callable[[float | None], floa
 
 def _ledger(entries: tuple[Entry, ...]) -> Ledger:
     untimed = max((entry.heard for entry in entries if entry.time is None), default=-math.inf)
-    return Ledger(entries, max((entry.time or 0 for entry in entries), default=0), untimed)
+    return Ledger(entries, max((e.time for e in entries if e.time is not None), default=-math.inf), untimed)
 
 
 def _read_event(stored: Mapping[str, Any]) -> PanelEvent:
@@ -176,7 +176,7 @@ def _upgraded(stored: Mapping[str, Any], now: Now) -> dict[str, Any]:
 
 def _upgraded_entry(told: Mapping[str, Any], guid: str, types: Mapping[int, str | None], now: Now) -> dict[str, Any]:
     """Return an entry with its sensor's type, which was reported with it: a later form says nothing more."""
-    family, _, action = told["slot"].split(":", 2)
+    family, _, action = told["slot"].split(":")
     sensor, time, at = told["sensor"], told["panel_time"], told["received"]
     event = {"guid": guid, "type": _OLD_FAMILIES.get(family, family), "at": at, "sensor": sensor, "panel_time": time}
     event |= {"sensor_type": types.get(sensor), "action": action or None}

@@ -168,7 +168,7 @@ def probe(guid: str) -> bytes:
 
 def probe_answer(datagram: bytes) -> ProbeAnswer:
     """Read the answer to a probe; raise `MessageError` for anything else."""
-    fields = datagram.rstrip(b"\0").decode(errors="replace").split(",")
+    fields = datagram.decode(errors="replace").split(",")
     if fields[0] != _PROBE_ANSWER or len(fields) < _PROBE_FIELDS:
         raise MessageError(f"not an answer to a probe: {clean(repr(datagram))}")
     product, _, _, mcu, wifi, gsm_status, wifi_status = (clean(field) for field in fields[1:8])
