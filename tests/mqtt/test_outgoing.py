@@ -170,3 +170,13 @@ def test_at_most_ten_thousand_events_wait(outgoing: Outgoing) -> None:
     for _ in range(10_001):
         outgoing.publish("event", "{}")
     assert outgoing.waiting_events == 10_000
+
+
+def test_a_follower_learns_of_changed_states_and_of_each_event(outgoing: Outgoing) -> None:
+    seen: list[tuple[str, str, bool]] = []
+    outgoing.follow(lambda *message: seen.append(message))
+    outgoing.state("a", "1")
+    outgoing.state("a", "1")
+    outgoing.publish("b", "2")
+    outgoing.publish("b", "2")
+    assert seen == [("a", "1", False), ("b", "2", True), ("b", "2", True)]
