@@ -404,7 +404,7 @@ def test_new_is_what_lies_above_the_longest_known_run() -> None:
 def test_what_was_read_stays_known_where_later_readings_are_short() -> None:
     state = after((70, read(60, record(C, 5, 50))), begin=known(ON, H, D))
     assert [signature[1] for signature in state.history.records] == [5, 4, 5, 3]
-    assert (state.history.read_at, state.contact) == (at(60).wall, at(60).wall)
+    assert (state.history.read_at, state.contact) == (at(60).wall, at(70).wall)
     assert events(state, 90, read(90, ON, H, D)) == []
     many = [record(S, 1, second, state=1) for second in range(70, 10, -1)]
     assert len(known(*many).history.records) == history.REMEMBERED
