@@ -170,6 +170,34 @@ def test_a_reason_explains_the_last_alarm_that_has_none() -> None:
     assert Ledger().unexplained(reason) is None
 
 
+def arming(heard: float, kind: EventType, form: Form = HISTORY) -> Entry:
+    return entry(heard, (form, None if form is Form.READ else T), kind=kind, sensor=None)
+
+
+@pytest.mark.parametrize(
+    ("entries", "heard", "found"),
+    [
+        ([arming(1, _E.DISARMED)], 61, 1),
+        ([arming(1, _E.DISARMED)], 61.5, None),
+        ([arming(1, _E.DISARMED), arming(1, _E.ARMED_AWAY)], 2, 1),
+        ([arming(1, _E.DISARMED, STATUS)], 2, None),
+        ([alarm(1, 9, form=STATUS)], 2, None),
+        ([alarm(1, 9, form=HISTORY)], 2, 1),
+        ([entry(1, (STATUS, T))], 2, 1),
+    ],
+)
+def test_a_late_notice_is_about_the_first_arming_that_was_read(
+    entries: list[Entry], heard: float, found: int | None
+) -> None:
+    ledger = book(entry(1, (HISTORY, T - 9)), arming(1, _E.ARMED_AWAY), *entries)
+    assert ledger.held_back(arming(0, _E.ARMED_AWAY).slot, heard) == found
+
+
+def test_a_notice_of_arming_is_not_about_an_answer_to_a_status_request() -> None:
+    read = arming(1, _E.ARMED_AWAY, Form.READ)
+    assert book(read, arming(1, _E.DISARMED)).held_back(read.slot, 2) is None
+
+
 def test_an_alarm_notice_is_about_an_alarm_of_ten_seconds_ago_at_most() -> None:
     ledger = book(alarm(0, 9), entry(1, (STATUS, T)))
     assert ledger.last_alarm(10) == 0

@@ -397,6 +397,7 @@ def test_new_is_what_lies_above_the_longest_known_run() -> None:
     assert types(events(state, 60, read(60, alarm, H, D))) == ["alarm"]
     assert types(events(state, 60, read(60, D, alarm, ON, H))) == ["alarm", "disarmed"]
     assert types(events(state, 60, read(60, ON, alarm, D))) == ["alarm", "armed_away"]
+    assert events(state, 60, read(60, ON, H, alarm, D)) == []
     assert events(state, 60, read(60, ON, H, D)) == []
     assert events(known(), 60, read(60)) == []
 
@@ -435,6 +436,14 @@ def test_where_nothing_is_known_new_is_what_is_younger_than_the_last_contact(
     assert types(found) == (["alarm"] if young else [])
     for event in found:
         assert event.at == max(at(min(second, 60)).wall, NOW + timedelta(milliseconds=1))
+
+
+@pytest.mark.parametrize(("time", "young"), [(A_CLOCK, True), (A_CLOCK - 1, False)])
+def test_a_clock_counts_from_2001_on(time: int, young: bool) -> None:  # noqa: FBT001
+    begin = after((-99, Heard("192.0.2.1")), (0, activity(STATUS, 1, 1, time=A_CLOCK)))
+    begin = replace(begin, ledger=START.ledger)
+    found = events(begin, 60, read(60, record(A, 9, 0, clock=time - NEW_YEAR)))
+    assert [event.at for event in found] == ([NOW + timedelta(milliseconds=1)] if young else [])
 
 
 def test_without_a_clock_nothing_unknown_is_new_but_after_an_empty_history() -> None:

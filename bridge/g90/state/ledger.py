@@ -79,7 +79,7 @@ class Ledger:
     """The last events, oldest first, in the order in which they were heard."""
 
     entries: tuple[Entry, ...] = ()
-    newest: float = field(default=float("-inf"), compare=False)
+    newest: float = float("-inf")
     """No entry has a later time by the panel's clock."""
     untimed: float = field(default=float("-inf"), compare=False)
     """No entry without such a time was heard later than this."""
