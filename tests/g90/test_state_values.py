@@ -9,14 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from g90.test_reducer import LISTED, START, activity, arm, at, smoke, types
+from g90.test_reducer import LISTED, START, activity, arm, at, smoke, stored, types
 from support.g90 import GUID, NEW_YEAR, NOW, alert
 
-from bridge.g90.state import history
-from bridge.g90.state.effects import DOOR_OFF_S, SAME_ACTOR_S, SAME_ARMING_S
 from bridge.g90.state.interpret import Interpretation, interpret, reported_type
 from bridge.g90.state.model import (
-    READ_EVERY,
     Commanded,
     Elapsed,
     FlagsRead,
@@ -34,7 +31,7 @@ from bridge.g90.state.model import (
     StatusRead,
     UpstreamLink,
 )
-from bridge.g90.state.reducer import BETTER_FORM_S, REASON_S, reduce
+from bridge.g90.state.reducer import reduce
 from bridge.g90.state.storage import from_json, to_json
 from bridge.g90.wire.answers import AlertFlag
 from bridge.g90.wire.commands import HostInfo, HostStatus, SensorRecord
@@ -157,8 +154,8 @@ def test_what_waits_for_a_better_form(report: Report, waits: bool) -> None:  # n
     step = reduce(LISTED, report, at(0))
     assert (step.events == ()) is waits
     if waits:
-        assert step.state.due == at(BETTER_FORM_S).steady
-        assert len(events(step.state, BETTER_FORM_S, Elapsed())) == 1
+        assert step.state.due == at(2).steady
+        assert len(events(step.state, 2, Elapsed())) == 1
 
 
 def test_a_form_that_says_no_more_goes_on_waiting() -> None:
@@ -172,14 +169,14 @@ def test_a_form_that_says_no_more_goes_on_waiting() -> None:
 
 def test_alarmed_without_a_reason() -> None:
     step = reduce(LISTED, arm(4), at(0))
-    assert (step.state.partition.triggered, step.state.due, step.events) == (True, at(REASON_S).steady, ())
+    assert (step.state.partition.triggered, step.state.due, step.events) == (True, at(5).steady, ())
     assert step.state.contact == at(0).wall
-    (event,) = events(step.state, REASON_S, Elapsed())
+    (event,) = events(step.state, 5, Elapsed())
     assert (event.source, event.missed, event.at) == ("panel", False, at(0).wall)
     asked_before = StatusRead(HostStatus(ArmCode.DISARMED, ""), at(-1).steady)
     assert events(step.state, 1, asked_before) == []
     known = after((0, smoke(STATUS)), (1, arm(3)), (1.5, smoke(STATUS, time=NEW_YEAR + 9)), (2, arm(4)))
-    assert events(known, 2 + REASON_S, Elapsed()) == []
+    assert events(known, 7, Elapsed()) == []
     assert after((0, smoke(STATUS))).partition.moved == at(0).steady
     assert after((0, smoke(STATUS)), (2, arm(4))).partition.moved == at(2).steady
 
@@ -208,7 +205,7 @@ def test_fields_of_the_panel() -> None:
         assert {name: value for name, value in got.items() if value is not None} == wanted
 
 
-@pytest.mark.parametrize(("seconds", "by"), [(SAME_ACTOR_S, "Key fob"), (SAME_ACTOR_S + 1, "panel"), (-1, "panel")])
+@pytest.mark.parametrize(("seconds", "by"), [(10, "Key fob"), (11, "panel"), (-1, "panel")])
 def test_who_armed_is_known_for_ten_seconds(seconds: float, by: str) -> None:
     steps: list[tuple[float, Input]] = [(0, activity(STATUS, 4, 0, Source.REMOTE, name="Key fob"))]
     state = after(*(steps if seconds > 0 else []), (seconds, arm(1)))
@@ -242,7 +239,7 @@ def test_arming_ends_an_alarm_and_what_only_an_alarm_had_set() -> None:
 
 @pytest.mark.parametrize(
     ("seconds", "value", "stays"),
-    [(SAME_ARMING_S, 1, True), (SAME_ARMING_S, 2, True), (SAME_ARMING_S + 1, 1, False), (1, 3, False)],
+    [(60, 1, True), (60, 2, True), (61, 1, False), (1, 3, False)],
 )
 def test_a_door_open_while_arming_is_marked_for_that_arming(seconds: float, value: int, stays: bool) -> None:  # noqa: FBT001
     begin = after((0, Notice(kind=NoticeKind.DOOR_OPEN_WHEN_ARMING, sensor=1, name="Front door")))
@@ -258,10 +255,10 @@ def test_a_door_open_while_arming_is_marked_for_that_arming(seconds: float, valu
         (Notice(kind=5, sensor=2, name="Hall"), Options(motion_off=7), 0, 7),
         (activity(STATUS, 1, 1), Options(), None, None),
         (activity(STATUS, 1, 1), Options(), int(AlertFlag.DOOR_CLOSE), None),
-        (activity(STATUS, 1, 1), Options(), int(AlertFlag.DOOR_OPEN), DOOR_OFF_S),
+        (activity(STATUS, 1, 1), Options(), int(AlertFlag.DOOR_OPEN), 60),
         (activity(STATUS, 1, 1), Options(door_off=9), int(AlertFlag.DOOR_OPEN), 9),
         (activity(STATUS, 1, 1), Options(door_off=9), int(AlertFlag.DOOR_CLOSE), 9),
-        (activity(STATUS, 3, 1), Options(), None, DOOR_OFF_S),
+        (activity(STATUS, 3, 1), Options(), None, 60),
         (activity(STATUS, 3, 1), Options(door_off=9), None, 9),
         (smoke(STATUS), Options(door_off=9), 0, None),
         (alert(STATUS, A, 2, sensor_type=8, state=0), Options(motion_off=7), 0, 7),
@@ -351,10 +348,9 @@ def test_what_the_panel_lists_of_itself() -> None:
 def test_an_answer_is_noted_every_ten_minutes() -> None:
     state = after((0, FlagsRead(1)))
     assert state.link.last_read == NOW
-    minutes = READ_EVERY / SECOND
-    assert after((minutes - 1, FlagsRead(1)), begin=state) is state
-    assert after((minutes, FlagsRead(1)), begin=state).link.last_read == at(minutes).wall
-    assert after((-minutes, FlagsRead(1)), begin=state).link.last_read == at(-minutes).wall
+    assert after((599, FlagsRead(1)), begin=state) is state
+    assert after((600, FlagsRead(1)), begin=state).link.last_read == at(600).wall
+    assert after((-600, FlagsRead(1)), begin=state).link.last_read == at(-600).wall
 
 
 def test_a_sign_of_life_in_full() -> None:
@@ -408,15 +404,14 @@ def test_what_was_read_stays_known_where_later_readings_are_short() -> None:
     assert (state.history.read_at, state.contact) == (at(60).wall, at(70).wall)
     assert events(state, 90, read(90, ON, H, D)) == []
     many = [record(S, 1, second, state=1) for second in range(70, 10, -1)]
-    assert len(known(*many).history.records) == history.REMEMBERED
+    assert len(known(*many).history.records) == 50
 
 
 def test_reading_the_same_again_changes_nothing_for_ten_minutes() -> None:
     state = known(ON)
     assert after((60, read(60, ON)), begin=state) is state
     assert after((0, read(0, ON)), begin=state) is state
-    minutes = READ_EVERY / SECOND
-    assert after((minutes, read(minutes, ON)), begin=state).history.read_at == at(minutes).wall
+    assert after((600, read(600, ON)), begin=state).history.read_at == at(600).wall
     assert after((-1, read(-1, ON)), begin=state).history.read_at == at(-1).wall
     assert after((70, read(60, ON)), begin=state) is state
 
@@ -490,6 +485,8 @@ def test_a_record_that_a_newer_report_outdates_changes_no_state() -> None:
     state = after((55, activity(STATUS, 1, 0, time=NEW_YEAR + 55)), begin=known(D))
     state = after((60, read(60, record(S, 1, 40, state=1), D)), begin=state)
     assert not state.sensors[1].on
+    state = after((55, activity(STATUS, 1, 3, time=NEW_YEAR + 55)), begin=known(D))
+    assert not after((60, read(60, record(S, 1, 40, state=1), D)), begin=state).sensors[1].on
     state = after((55, activity(STATUS, 2, 1, Source.INFRARED, time=NEW_YEAR + 55)), begin=known(D))
     assert after((60, read(60, record(S, 1, 40, state=1), D)), begin=state).sensors[1].on
     state = after((55, alert(STATUS, C, 3, time=NEW_YEAR + 55)), begin=known(D))
@@ -511,6 +508,11 @@ def test_what_this_version_stores_stays_readable() -> None:
     assert state.ledger.newest == max(entry.time or 0 for entry in state.ledger)
     late = from_json(stored, Now(9.0, at(72).wall))
     assert [entry.heard for entry in late.ledger][-1] == 9.0 - 10 - (62 - 61)
+
+
+def test_a_form_with_a_time_belongs_to_a_notice_before_a_restart() -> None:
+    again = stored(after((0, Notice(kind=5, sensor=1, name="Front door"))), at(1))
+    assert events(again, 1, activity(STATUS, 1, 1)) == []
 
 
 def test_times_are_stored_to_the_millisecond() -> None:
