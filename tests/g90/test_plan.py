@@ -94,6 +94,14 @@ def test_a_panel_that_does_not_dial_is_asked_for_status_and_history_each_ten_sec
         assert [moment for moment, asked_for in asked if asked_for is query] == [10.0 * n for n in range(61)]
 
 
+def test_a_panel_that_no_longer_dials_is_read_at_once_and_one_that_does_again_is_not() -> None:
+    plan, _ = drained(Plan(Reads.REGULARLY).started(0), 0)
+    plan, asked = drained(plan.with_reads(Reads.ALONE, 30), 30)
+    assert asked == [Query.STATUS, Query.HISTORY]
+    assert plan.wakes() == 40
+    assert drained(plan.with_reads(Reads.REGULARLY, 35), 35)[1] == []
+
+
 def test_nothing_is_asked_where_reading_is_off_and_only_at_hello_over_the_cloud() -> None:
     off = Plan(Reads.NOT)
     for plan in (off.started(0), off.greeted(0), off.refreshed(0), off.commanded(0), off.suspicious(0)):

@@ -345,6 +345,17 @@ def test_what_the_panel_lists_of_itself() -> None:
     assert relays == {"12": Relay(index=12, name="Lamp", type=128)}
 
 
+@pytest.mark.parametrize("whole", [None, True, False])
+def test_what_a_whole_list_lacks_is_gone(whole: bool | None) -> None:  # noqa: FBT001 - None: the default
+    more = {} if whole is None else {"whole": whole}
+    one, other = SensorRecord(12, "Lamp", 128), SensorRecord(13, "Fan", 128)
+    kept = [12, 13] if whole is False else [13]
+    relays = after((0, RelaysRead((one,))), (1, RelaysRead((other,), **more))).relays
+    assert [relay.index for relay in relays.values()] == kept
+    sensors = after((0, SensorsRead((one,))), (1, SensorsRead((other,), **more))).sensors
+    assert list(sensors) == kept
+
+
 def test_an_answer_is_noted_every_ten_minutes() -> None:
     state = after((0, FlagsRead(1)))
     assert state.link.last_read == NOW
@@ -471,6 +482,8 @@ def test_what_comes_after_an_alarm_in_the_history_ends_it() -> None:
     for code, arming in ((3, _E.DISARMED), (4, _E.ARMED_AWAY), (5, _E.ARMED_HOME)):
         found = events(state, 60, read(60, record(C, code, 50), record(A, 9, 40), D))
         assert [(event.type, event.ended_by) for event in found] == [(_E.ALARM, (arming,)), (arming, ())]
+    again = stored(after((60, read(60, record(C, 3, 50), record(A, 9, 40), D)), begin=state), at(60))
+    assert [entry.event.ended_by for entry in again.ledger][-2:] == [(_E.DISARMED,), ()]
     (event,) = events(state, 60, read(60, record(C, 1, 50), record(A, 9, 40), D))[:1]
     assert not event.over
 
