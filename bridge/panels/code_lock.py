@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from enum import StrEnum
+from enum import Enum, auto
 from typing import Final
 
 from bridge.common.models import Secret
@@ -14,10 +14,10 @@ LOCK_S: Final = 60.0
 """At this rate, trying all codes of four digits takes a day and a half, of six digits five months."""
 
 
-class Verdict(StrEnum):
-    OK = "ok"
-    WRONG = "wrong"
-    LOCKED = "locked"
+class Verdict(Enum):
+    OK = auto()
+    WRONG = auto()
+    LOCKED = auto()
     """After `MAX_WRONG` wrong codes in a row, even the right one is refused for `LOCK_S`."""
 
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from enum import IntEnum, StrEnum
+from enum import Enum, IntEnum, auto
 from typing import Final
 
 HELLO_S: Final = 10.0
@@ -36,12 +36,12 @@ class Query(IntEnum):
     RELAYS = 6
 
 
-class Reads(StrEnum):
-    NOT = "not"
-    AT_HELLO = "at_hello"
+class Reads(Enum):
+    NOT = auto()
+    AT_HELLO = auto()
     """Over its own connection alone."""
-    REGULARLY = "regularly"
-    ALONE = "alone"
+    REGULARLY = auto()
+    ALONE = auto()
     """It does not dial us: reading is all that we have."""
 
 
