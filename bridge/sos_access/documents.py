@@ -97,7 +97,7 @@ class DocumentBuffer:
 
     def finish(self) -> bool:
         """Take note that nothing more comes; return whether the document is whole."""
-        if self._end is None and self._data:
+        if self._end is None:
             self._parse(len(self._data))
         return self._end is not None
 

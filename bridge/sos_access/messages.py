@@ -231,7 +231,7 @@ class Response(_Message):
         content: Content = {"reference": rest.pop("reference")} if "reference" in rest else {}
         content["status"] = str(self.status)
         if self.info:
-            content["info"] = self.info
+            content[elements.INFO.name] = self.info
         content |= rest
         if self.arrival_time is not None:
             content["arrivaltime"] = self.arrival_time.replace(tzinfo=None).isoformat(" ", "milliseconds")
@@ -374,7 +374,7 @@ def _lenient(content: Content, name: str) -> str:
 
 def _common(content: Content) -> tuple[str, datetime | None, str | None]:
     """Return info, arrival time and reference, each if it can be used."""
-    info = elements.NOT_PRINTABLE.sub("?", _lenient(content, "info"))[: elements.INFO.longest]
+    info = elements.NOT_PRINTABLE.sub("?", _lenient(content, elements.INFO.name))[: elements.INFO.longest]
     reference: str | None = _lenient(content, "reference")
     try:
         elements.REFERENCE.check(reference)

@@ -173,7 +173,7 @@ def _lines(lines: list[str], warnings: list[str]) -> str | None:
     length = -len(_NEW_LINE)
     for line in lines:
         # Never longer than this when transliterated: each character becomes at least one.
-        length += len(_NEW_LINE) + len(transliterate(line[: element.longest + 1]))
+        length += len(_NEW_LINE) + len(transliterate(line[: element.longest]))
         if kept and length > element.longest:
             break
         kept.append(line)

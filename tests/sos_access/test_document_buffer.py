@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import time
 import weakref
 
 import pytest
@@ -142,6 +143,40 @@ def test_the_end_of_a_long_document_in_a_piece_of_its_own_is_found() -> None:
     buffer = DocumentBuffer()
     assert not buffer.feed(b"<a><b>" + b"x" * 2000 + b"</b>")
     assert buffer.feed(b"</a>")
+
+
+def test_a_document_of_many_elements_in_pieces_of_one_byte_is_whole_with_its_last() -> None:
+    whole = b"<a>" + b"<b>x</b>" * 400 + b"</a>"
+    buffer = DocumentBuffer()
+    assert [buffer.feed(whole[place : place + 1]) for place in range(len(whole))] == [False] * (len(whole) - 1) + [True]
+
+
+def test_what_small_pieces_left_unread_is_read_when_nothing_more_comes() -> None:
+    buffer = DocumentBuffer()
+    buffer.feed(b"<a><!--")
+    for _ in range(3000):
+        buffer.feed(b">")
+    assert not buffer.feed(b"--></a>")
+    assert buffer.finish()
+    assert buffer.root == ("a", {})
+
+
+def test_a_long_comment_in_pieces_of_one_byte_is_not_scanned_again_for_each() -> None:
+    buffer = DocumentBuffer()
+    buffer.feed(b"<a><!--")
+    begun = time.process_time()
+    for _ in range(LONGEST - 100):
+        buffer.feed(b">")
+    assert time.process_time() - begun < 1
+
+
+def test_a_document_that_was_read_without_its_header_is_none_with_one() -> None:
+    buffer = DocumentBuffer()
+    assert buffer.feed(WHOLE)
+    assert documents.read(buffer.document, header=False) == buffer.root
+    with pytest.raises(MalformedMessage) as caught:
+        documents.read(buffer.document, header=True)
+    assert caught.value.reason is Status.XML_HEADER_MISSING_OR_INVALID
 
 
 def test_the_end_of_a_long_comment_in_small_pieces_is_found() -> None:

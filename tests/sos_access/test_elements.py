@@ -186,6 +186,11 @@ def test_a_no_break_space_is_no_white_space() -> None:
     assert alarm(section_text="\xa0ab\xa0").section_text == "\xa0ab\xa0"
 
 
+@pytest.mark.parametrize(("info", "text"), [(None, None), ("a", "a"), ({"a": 1}, "a: 1"), (["a", "b"], "a\r\nb")])
+def test_additional_info_as_it_is_sent(info: object, text: str | None) -> None:
+    assert alarm(additional_info=info).additional_info_text == text
+
+
 def test_info_of_a_response_has_at_most_255_characters() -> None:
     assert AlarmResponse(0, "x" * 255).info == "x" * 255
     with pytest.raises(FieldError, match="info: has 256 characters; it must have 0 to 255"):
