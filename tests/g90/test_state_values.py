@@ -488,10 +488,11 @@ def test_what_comes_after_an_alarm_in_the_history_ends_it() -> None:
     assert not event.over
 
 
-def test_an_older_arming_that_the_history_lacks_ends_nothing() -> None:
-    state = after((5, alert(STATUS, C, 3, time=NEW_YEAR + 5)), begin=known(D))
+@pytest.mark.parametrize(("second", "over"), [(5, False), (50, False), (51, True)])
+def test_only_a_later_arming_that_the_history_lacks_ends_an_alarm(second: int, over: bool) -> None:  # noqa: FBT001
+    state = after((second, alert(STATUS, C, 3, time=NEW_YEAR + second)), begin=known(D))
     (event,) = events(state, 60, read(60, record(A, 9, 50), D))
-    assert not event.over
+    assert event.over is over
 
 
 def test_a_record_that_a_newer_report_outdates_changes_no_state() -> None:

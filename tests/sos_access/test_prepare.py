@@ -165,6 +165,7 @@ def test_positions_in_the_two_formats(given: str | dict[str, float], sent: str) 
         {"lat": 59, "lon": 18, "x": 1},
         {"x": 10_000_000, "y": 1},
         {"x": float("inf"), "y": 1},
+        {"x": float("-inf"), "y": 1},
         "59.3, 18.1",
         7,
         [59, 18],

@@ -40,6 +40,11 @@ def test_each_code_is_one_error_of_one_group(code: int, kind: type, group: type)
     assert str(error) == f"answered {code} SAID"
 
 
+def test_what_a_refused_heartbeat_means() -> None:
+    assert status.ServiceUnavailable.hint == "heartbeats are not enabled at the operator"
+    assert status.PingTooOften.hint == "it was pinged a moment ago; try again later"
+
+
 @pytest.mark.parametrize("code", [0, 10])
 def test_delivered_is_no_error(code: int) -> None:
     response = AlarmResponse(code)
