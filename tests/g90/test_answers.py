@@ -50,6 +50,16 @@ def test_a_page_of_history_both_ways() -> None:
     assert commands.local_response(commands.GET_HISTORY, answers.page_data(records, 1, 10)) == HISTORY
 
 
+@pytest.mark.parametrize(
+    ("kind", "source", "written"),
+    [(AlertType.ALARM, None, 0), (AlertType.ALARM, 1, 1), (AlertType.PANEL_SOS, None, 0), (AlertType.PANEL_SOS, 1, 0)],
+)
+def test_the_source_of_a_record_is_the_panel_where_there_is_none(
+    kind: AlertType, source: int | None, written: int
+) -> None:
+    assert answers.history_data(history(kind, 9, source=source))[2] == written
+
+
 def test_a_page_is_asked_for_by_first_and_last() -> None:
     assert answers.page_request(1) == [1, 10]
     assert answers.page_request(11, 5) == [11, 15]

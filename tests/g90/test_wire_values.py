@@ -305,6 +305,7 @@ def test_a_refusal_names_the_command(code: int, name: str) -> None:
 def test_a_page_may_say_more_than_it_must() -> None:
     found = page([[0, 0, 1, "more"], RECORD, RECORD])
     assert (found.total, found.first, found.records) == (0, 0, (RECORD,))
+    assert page([[1, 1, 0], RECORD]).records == page([[1, 1, -1], RECORD]).records == ()
     for wrong in ([0, -1, 0], [-1, 0, 0]):
         with pytest.raises(CommandRefused):
             page([wrong])
@@ -407,6 +408,21 @@ def test_a_message_that_cannot_be_read_says_why(fault: str) -> None:
     with pytest.raises(MessageError, match=text):
         messages.parse(frame(data))
     assert messages.parse(frame(versioned(0x21, 0x10, 0x20, b"\x02" + bytes(39)))) is not None
+
+
+@pytest.mark.parametrize(
+    ("data", "text"),
+    [
+        (versioned(0x63, 0x20, 0x10, bytes(3)), "only 3 bytes"),
+        (versioned(0x01, 0xD0, 0x10, bytes(31)), "only 31 bytes"),
+        (versioned(0x29, 0x50, 0x10, bytes(9)), "only 9 bytes"),
+        (versioned(0x77, 0x20, 0x10), "77/20"),
+        (basic(0x63, 0x20, 0x10), "8 bytes"),
+    ],
+)
+def test_a_message_of_a_cloud_that_cannot_be_read_says_why(data: bytes, text: str) -> None:
+    with pytest.raises(MessageError, match=text):
+        messages.parse_from_cloud(frame(data))
 
 
 def named(name: bytes) -> str:
