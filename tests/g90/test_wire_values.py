@@ -334,6 +334,7 @@ def frame(data: bytes) -> Frame:
 
 def test_what_is_held_of_a_connection_is_what_was_not_taken() -> None:
     buffer = FrameBuffer()
+    assert len(buffer) == 0
     buffer.feed(PING + PING + PING[:5])
     assert buffer.take() is not None
     assert len(buffer) == 13

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ipaddress
-import json
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -11,7 +10,7 @@ from bridge.common.errors import BridgeError, FieldError
 from bridge.common.text import clean
 from bridge.g90.wire.constants import ArmCode, type_name
 from bridge.g90.wire.frames import MessageError
-from bridge.g90.wire.reports import LAST_SENSOR, load_json
+from bridge.g90.wire.reports import LAST_SENSOR, dump_json, load_json
 
 GET_STATUS: Final = 100
 SET_STATUS: Final = 101
@@ -89,7 +88,7 @@ class SensorRecord:
 
 def body(code: int, data: list[object] | None) -> bytes:
     """Return the JSON body of a command, `[code,[data...]]`, or nothing for None."""
-    return b"" if data is None else json.dumps([code, data], separators=(",", ":")).encode()
+    return b"" if data is None else dump_json([code, data])
 
 
 def local_request(code: int, data: list[object] | None) -> bytes:
@@ -99,8 +98,7 @@ def local_request(code: int, data: list[object] | None) -> bytes:
 
 def local_response(code: int, data: list[object]) -> bytes:
     """Return the datagram of a panel's response; empty `data` gives an empty response."""
-    text = json.dumps([code, data], separators=(",", ":"), ensure_ascii=False).encode() if data else b""
-    return _START + text + _END
+    return _START + (dump_json([code, data]) if data else b"") + _END
 
 
 def unwrap(datagram: bytes) -> bytes:

@@ -71,7 +71,12 @@ def build_notification(report: Report) -> bytes:
     else:
         numbers = [int(report.type), int(report.event), int(report.source or 0), int(report.state)]
         document = [_ALERT, [*numbers, report.name, report.guid or "", report.time or 0, 0, [""]]]
-    return json.dumps(document, separators=(",", ":"), ensure_ascii=False).encode() + b"\0"
+    return dump_json(document) + b"\0"
+
+
+def dump_json(document: list[object]) -> bytes:
+    """Return JSON as panels write it, without spaces."""
+    return json.dumps(document, separators=(",", ":"), ensure_ascii=False).encode()
 
 
 def load_json(text: bytes) -> object:
