@@ -253,6 +253,7 @@ def test_a_door_open_while_arming_is_marked_for_that_arming(seconds: float, valu
         (activity(STATUS, 2, 0, Source.INFRARED), Options(), 0, 30),
         (activity(STATUS, 2, 0, Source.INFRARED), Options(motion_off=7), 0, 7),
         (Notice(kind=5, sensor=2, name="Hall"), Options(motion_off=7), 0, 7),
+        (activity(STATUS, 6, 1), Options(motion_off=7), 0, 7),
         (activity(STATUS, 1, 1), Options(), None, None),
         (activity(STATUS, 1, 1), Options(), int(AlertFlag.DOOR_CLOSE), None),
         (activity(STATUS, 1, 1), Options(), int(AlertFlag.DOOR_OPEN), 60),
@@ -267,7 +268,8 @@ def test_a_door_open_while_arming_is_marked_for_that_arming(seconds: float, valu
 def test_when_a_sensor_goes_off_by_itself(
     report: Report, options: Options, flags: int | None, off_after: float | None
 ) -> None:
-    begin = after((0, SensorsRead((*RECORDS, SensorRecord(3, "Window", SensorType.WIRED)))))
+    more = (SensorRecord(3, "Window", SensorType.WIRED), SensorRecord(6, "Gas", SensorType.GAS))
+    begin = after((0, SensorsRead((*RECORDS, *more))))
     begin = begin if flags is None else after((0, FlagsRead(flags)), begin=begin)
     step = reduce(begin, report, at(0), options)
     sensor = step.state.sensors[report.event if isinstance(report, Alert) else 2]
