@@ -32,6 +32,13 @@ def test_any_other_character_before_the_root_is_refused(before: bytes) -> None:
     assert caught.value.reason is Status.INVALID_XML
 
 
+@pytest.mark.parametrize("data", [b"<a></b>", b"<a>&x;</a>", b"<a b></a>", b"<a>\x01</a>"])
+def test_what_cannot_become_xml_is_refused_at_once(data: bytes) -> None:
+    with pytest.raises(MalformedMessage, match="not XML") as caught:
+        DocumentBuffer().feed(data)
+    assert caught.value.reason is Status.INVALID_XML
+
+
 def test_nothing_is_not_a_document() -> None:
     buffer = DocumentBuffer()
     assert not buffer.feed(b"")
