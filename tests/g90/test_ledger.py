@@ -143,6 +143,8 @@ def test_an_event_has_the_time_of_the_first_form_that_has_one() -> None:
 
 
 def test_the_oldest_goes_but_nothing_that_waits() -> None:
+    ledger = book(*(entry(second, (STATUS, T + 9 * second)) for second in range(66)))
+    assert [each.heard for each in ledger] == list(range(2, 66))
     waiting = entry(0, (ALERT, T), due=2.0)
     ledger = book(waiting, *(entry(second, (STATUS, T + 9 * second)) for second in range(1, 67)))
     assert len(ledger) == 64

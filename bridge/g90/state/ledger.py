@@ -100,7 +100,7 @@ class Ledger:
         """Return the ledger with a new event. What waits to be reported is never dropped."""
         kept, new = self.entries, (entry,)
         if len(kept) >= MOST:
-            spare = 0 if kept[0].due is None else next((i for i, old in enumerate(kept) if old.due is None), len(kept))
+            spare = next((i for i, old in enumerate(kept) if old.due is None), len(kept))
             kept = kept[:spare] + kept[spare + 1 :]
         return self._with(kept + new, entry)
 
