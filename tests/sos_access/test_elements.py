@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 import pytest
@@ -114,6 +115,11 @@ def test_text_of_the_right_length_in_another_format_is_refused(field: str, text:
     with pytest.raises(FieldError) as caught:
         alarm(**{field: text})
     assert caught.value.field == field
+
+
+def test_a_time_is_sent_as_text() -> None:
+    time = datetime(2002, 5, 28, 11, 35, 20, 22_000)  # noqa: DTZ001 - local time
+    assert alarm(transmitter_time=time).transmitter_time == "2002-05-28 11:35:20.022"
 
 
 @pytest.mark.parametrize("text", ["AL", "RE"])

@@ -158,6 +158,9 @@ def test_positions_in_the_two_formats(given: str | dict[str, float], sent: str) 
         {"lat": -1, "lon": 18},
         {"lat": 59, "lon": -1},
         {"lat": 91, "lon": 18},
+        {"lat": 59, "lon": 180.5},
+        {"x": -1, "y": 1},
+        {"x": 1, "y": -1},
         {"lat": float("nan"), "lon": 18},
         {"lat": "59", "lon": 18},
         {"lat": True, "lon": 18},
@@ -206,3 +209,16 @@ def test_a_long_list_as_additional_info_holds_nobody_up(lines: list[str]) -> Non
     began = time.process_time()
     prepare(Alarm("BA", additional_info=lines))
     assert time.process_time() - began < 0.05
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        ({"x": 0, "y": 0}, "x0000000y0000000"),
+        ({"x": 9_999_999, "y": 9_999_999}, "x9999999y9999999"),
+        ({"lat": 0, "lon": 0}, "N000000E0000000"),
+        ({"lat": 90, "lon": 180}, "N900000E1800000"),
+    ],
+)
+def test_the_corners_of_a_position(value: dict[str, float], text: str) -> None:
+    assert prepare(Alarm("BA", position=value))[0].position == text
