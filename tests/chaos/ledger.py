@@ -261,7 +261,7 @@ class Ledger:
         return [each for each in self._missing() if not self._died_with_memory(each)]
 
     def lost_with_memory(self) -> list[Alarm]:
-        """Return the restores by time that were in the memory of a bridge that was killed while its disk was full."""
+        """Return the restores that were in the memory of a bridge that was killed while its disk was full."""
         return [each for each in self._missing() if self._died_with_memory(each)]
 
     def _missing(self) -> Iterator[Alarm]:
@@ -270,10 +270,10 @@ class Ledger:
                 yield each
 
     def _died_with_memory(self, alarm: Alarm) -> bool:
-        """Whether `alarm` is the restore by time of one that was acknowledged on a full disk, before a kill."""
+        """Whether `alarm` is the restore of one that was acknowledged on a full disk, before a kill."""
         raised = self.alarms.get(alarm.reference.removesuffix(RESTORED))
         told = raised.acknowledged if raised else None
-        if alarm.in_order or raised is alarm or told is None:
+        if raised is alarm or told is None:
             return False
         return any(begun <= told <= kill <= end for begun, end in self._full for kill in self.kills)
 

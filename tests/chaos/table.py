@@ -41,7 +41,7 @@ def rows(ledger: Ledger) -> dict[str, object]:
         "made of events of panels": len(ledger.panels),
         "told by their panel more than once": sum(alarm.tellings > 1 for alarm in ledger.panels),
         "**lost** events of panels": sum(isinstance(alarm, PanelAlarm) for alarm in ledger.lost()),
-        "restores by time that were in memory only when the bridge was killed": len(ledger.lost_with_memory()),
+        "restores that were in memory only when the bridge was killed": len(ledger.lost_with_memory()),
         "sent twice, of panels": sum(isinstance(alarm, PanelAlarm) for alarm, _ in ledger.twice()),
     }
     return {

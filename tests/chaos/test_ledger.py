@@ -147,22 +147,19 @@ def test_what_was_told_while_the_disk_was_full_may_be_told_again(ledger: Ledger)
 
 
 @pytest.mark.parametrize(("acknowledged", "killed", "excused"), [(2, 3, True), (1, 3, False), (2, 6, False)])
-def test_a_restore_by_time_dies_with_the_memory_of_a_bridge_whose_disk_is_full(
+def test_a_restore_dies_with_the_memory_of_a_bridge_whose_disk_is_full(
     ledger: Ledger, acknowledged: float, killed: float, *, excused: bool
 ) -> None:
     alarm = ledger.of_panel("p1", 1, "PA 1")
     restore = ledger.of_panel("p1", 2, "PA 1", alarm)
     had(ledger, alarm, 2)
     alarm.acknowledged = restore.acknowledged = acknowledged
-    restore.in_order = False
     ledger._full = [(1.5, 5.0)]
     ledger.kills = [killed]
     ledger.unnamed.add("result")
     assert (ledger.lost() == []) is excused
     assert (faulty(ledger, Rotations()) == []) is excused
     assert len(ledger.lost_with_memory()) == excused
-    restore.in_order = True
-    assert ledger.lost() == [restore]
 
 
 def test_a_later_alarm_that_comes_first_breaks_the_order(ledger: Ledger) -> None:
