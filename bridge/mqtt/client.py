@@ -152,8 +152,11 @@ class Client(aiomqtt.Client):
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[None]:
         """Stay connected within. No socket stays open, even where connecting fails halfway."""
+        disconnected = self._disconnected
         try:
             async with self:
+                if disconnected.done():  # right after the CONNACK: aiomqtt would forget it, and wait for another
+                    self._disconnected = disconnected
                 yield
         finally:
             self._left = True
