@@ -13,9 +13,11 @@ import socket
 import ssl
 from collections import defaultdict
 from collections.abc import Coroutine
+from contextlib import nullcontext
 from dataclasses import replace
 from typing import Any
 
+from bridge.common.loop import Awake, awake, now
 from bridge.sos_access.documents import LONGEST, DocumentBuffer
 from bridge.sos_access.peer import Peer, peer_name, translated
 from bridge.sos_access.resolver import Resolver
@@ -64,6 +66,7 @@ class Connection:
             self.abort()  # there is no goodbye, and nothing left to send
         elif not self._closed:
             self._closed = True
+            self._writer.close()
             self._dialer.closing(self._hang_up())
 
     def abort(self) -> None:
@@ -74,7 +77,6 @@ class Connection:
             self._dialer.release(self.peer.address)
 
     async def _hang_up(self) -> None:
-        self._writer.close()
         try:
             async with asyncio.timeout(CLOSE_TIMEOUT):
                 await self._writer.wait_closed()
@@ -90,7 +92,7 @@ class Connection:
             self._writer.write(data)
             if self._writer.transport.get_write_buffer_size():  # else the system has taken all of it
                 with translated(self.peer, f"{peer_name(self.peer.address)} read no data for {timeout:g} s"):
-                    async with asyncio.timeout(timeout):
+                    async with awake(timeout):
                         await self._writer.drain()
 
     async def receive(self) -> bytes:
@@ -100,7 +102,7 @@ class Connection:
         with translated(self.peer, f"no complete response from {name} within {timeout:g} s", Failure.NO_RESPONSE):
             try:
                 with traced(self.peer, "answer") as result:
-                    async with asyncio.timeout(timeout):
+                    async with awake(timeout):
                         answer = await self._read(raw)
                     result.append(f"{len(answer)} bytes")
             except OSError:  # TimeoutError among them
@@ -148,12 +150,12 @@ class Dialer:
 
     async def connect(self, peer: Peer) -> Connection:
         """Return a connection. Raises TransportError after `connect_timeout` at most."""
-        until = asyncio.get_running_loop().time() + peer.connect_timeout
+        until = now() + peer.connect_timeout
         place = self._places.setdefault(peer.address, asyncio.Semaphore(self._at_once))
         try:
             text = f"no connection to {peer_name(peer.address)} within {peer.connect_timeout:g} s"
             with translated(peer, text, Failure.NO_CONNECTION):
-                async with asyncio.timeout_at(until):
+                async with Awake(until):
                     await place.acquire()
                     try:
                         streams = await self._open(peer)
@@ -176,7 +178,6 @@ class Dialer:
 
     async def _inspected(self, peer: Peer, until: float) -> bytes | None:
         """Return the certificate (DER) that is not trusted; None if it cannot be read before `until`."""
-        now = asyncio.get_running_loop().time
         try:
             async with asyncio.timeout_at(until), self._inspecting[peer]:
                 read_at, certificate = self._certificates.get(peer, (-math.inf, None))
@@ -203,8 +204,7 @@ class Dialer:
 
     async def _open(self, peer: Peer) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         """Try the addresses of the host one after the other, each for its share of the time."""
-        loop = asyncio.get_running_loop()
-        end = loop.time() + peer.connect_timeout
+        end = now() + peer.connect_timeout
         host, port = peer.address
         with traced(peer, "resolve") as result:
             addresses = await self.resolver.resolve(host, peer.connect_timeout)
@@ -212,7 +212,7 @@ class Dialer:
         for left in range(len(addresses), 0, -1):
             address = addresses[-left]
             try:
-                async with asyncio.timeout((end - loop.time()) / left if left > 1 else None):
+                async with awake((end - now()) / left) if left > 1 else nullcontext():
                     streams = await _connect(peer, address, port)
             except OSError:  # TimeoutError among them: the next one may do
                 if left == 1:

@@ -14,6 +14,8 @@ from contextlib import suppress
 from functools import lru_cache
 from ipaddress import ip_address
 
+from bridge.common.loop import awake
+
 LOOKUP_S = 2.0
 """What an attempt waits for a name that worked before; a local resolver answers in milliseconds."""
 _ADDRESSES = 4
@@ -46,7 +48,7 @@ class Resolver:
             return (host,)
         known = self.known.get(host, ())
         try:
-            async with asyncio.timeout(self._patience(host, timeout) if known else timeout):
+            async with awake(self._patience(host, timeout) if known else timeout):
                 return tuple(await asyncio.shield(self._running_lookup(host)))
         except (OSError, UnicodeError):
             if known:

@@ -9,7 +9,8 @@ import socket
 import ssl
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -87,6 +88,28 @@ def full_listener() -> Any:  # noqa: ANN401 - yields an address
             waiting.connect_ex(listener.getsockname())
         time.sleep(0.05)
         yield listener.getsockname()
+
+
+@contextlib.contextmanager
+def receiver_elsewhere(tls: ssl.SSLContext | None = None) -> Iterator[tuple[str, int]]:
+    """A receiver in a thread of its own: it answers while our loop stands still."""
+    started: Future[tuple[tuple[str, int], asyncio.AbstractEventLoop, asyncio.Event]] = Future()
+
+    async def main() -> None:
+        async with receiver(tls=tls) as (address, _):
+            ended = asyncio.Event()
+            started.set_result((address, asyncio.get_running_loop(), ended))
+            await ended.wait()
+        await asyncio.sleep(0.05)  # what was aborted is closed by the loop
+
+    thread = threading.Thread(target=asyncio.run, args=(main(),))
+    thread.start()
+    address, loop, ended = started.result(10)
+    try:
+        yield address
+    finally:
+        loop.call_soon_threadsafe(ended.set)
+        thread.join(10)
 
 
 def closed_port() -> tuple[str, int]:
@@ -254,6 +277,34 @@ def test_answer_that_is_no_proper_xml_is_returned_as_it_came(answer: bytes) -> N
             assert await connection.exchange(b"<pingrequest/>") == answer
 
     dialling(work)
+
+
+def test_answer_that_came_while_the_loop_stood_still_is_read() -> None:
+    async def work(dialer: Dialer) -> None:
+        connection = await dialer.connect(Peer(address, response_timeout=0.3))
+        asyncio.get_running_loop().call_soon(time.sleep, 0.6)
+        assert await connection.exchange(b"<pingrequest/>") == ANSWER
+
+    with receiver_elsewhere() as address:
+        dialling(work)
+
+
+def test_connection_made_while_the_loop_stood_still_counts(server_tls: ssl.SSLContext) -> None:
+    async def work(dialer: Dialer) -> None:
+        peer = Peer(address, tls_context("none"), connect_timeout=0.3)
+        asyncio.get_running_loop().call_later(0, time.sleep, 0.6)
+        assert await (await dialer.connect(peer)).exchange(b"<pingrequest/>") == ANSWER
+
+    with receiver_elsewhere(server_tls) as address:
+        dialling(work)
+
+
+def test_name_found_while_the_loop_stood_still_counts() -> None:
+    async def work() -> None:
+        asyncio.get_running_loop().call_soon(time.sleep, 0.6)
+        assert await Resolver(lookup=lambda _: ["192.0.2.1"]).resolve("receiver.example", 0.3) == ("192.0.2.1",)
+
+    run(work())
 
 
 def test_no_answer() -> None:
