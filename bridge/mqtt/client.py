@@ -128,6 +128,10 @@ class Client(aiomqtt.Client):
         if mid in self._pending_subscribes:  # a late answer that is no longer awaited needs no traceback
             super()._on_subscribe(client, userdata, mid, *rest)
 
+    def _on_unsubscribe(self, client: paho.Client, userdata: object, mid: int, *rest: Any) -> None:  # noqa: ANN401
+        if mid in self._pending_unsubscribes:
+            super()._on_unsubscribe(client, userdata, mid, *rest)
+
     def _on_socket_register_write(self, client: paho.Client, userdata: object, sock: socket.socket) -> None:  # noqa: ARG002
         if threading.get_ident() == self._thread:
             self._loop.call_soon(self._write, sock)

@@ -72,6 +72,7 @@ def test_an_answer_to_a_subscription_that_nobody_waits_for_any_more_is_no_fault(
     async def scenario() -> None:
         late = client()
         late._on_subscribe(late._client, None, 9, [])
+        late._on_unsubscribe(late._client, None, 9, [])
 
     asyncio.run(scenario())
     assert not caplog.records
