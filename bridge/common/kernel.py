@@ -7,7 +7,7 @@ import hashlib
 import secrets
 import time
 from collections.abc import Callable
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 
 _TIME_ERROR = 5
@@ -26,7 +26,12 @@ def steady_clock() -> tuple[str, Callable[[], float]]:
 
 
 def is_synchronised() -> bool | None:
-    """Whether a time service keeps the wall clock right; None where the system does not say."""
+    """Whether a time service keeps the wall clock right, at most a second ago; None where the system does not say."""
+    return _is_synchronised(int(time.monotonic()))
+
+
+@lru_cache(maxsize=1)  # each alarm wants to know
+def _is_synchronised(_second: int) -> bool | None:
     try:
         state = _libc().adjtimex(ctypes.create_string_buffer(_LARGEST_TIMEX))
     except (OSError, AttributeError):
