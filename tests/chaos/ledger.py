@@ -131,12 +131,13 @@ class PanelAlarm(Alarm):
 
 @dataclass(frozen=True, slots=True)
 class Arrived:
-    """An alarm at a receiver, under which reference, of which account."""
+    """An alarm at a receiver, under which reference, of which account; `kind`: AL or RE and its event code."""
 
     reference: str | None
     account: str
     receiver: str
     status: int | None
+    kind: str = "AL FA"
 
 
 class Ledger:
@@ -156,8 +157,8 @@ class Ledger:
         """From when to when a receiver, or the network to it, let attempts fail that it does not note, by receiver."""
         self.locked: dict[tuple[str, str], list[tuple[float, float]]] = defaultdict(list)
         """From when to when a receiver was not asked as it had refused the password, by account and receiver."""
-        self._invalid: dict[str, Alarm] = {}
-        """By account, the last alarm that every receiver called invalid: what comes without a name is that one."""
+        self._invalid: dict[tuple[str, str], Alarm] = {}
+        """By account and kind, the last alarm that every receiver called invalid: what has no name is that one."""
         self.faults: Counter[str] = Counter()
         self.accounts: dict[str, set[str]] = {}
         """By line, a transmitter or a panel: the transmitter codes under which its alarms go out."""
@@ -186,13 +187,14 @@ class Ledger:
     def arrived(self, arrived: Arrived, begun: float) -> Attempt:
         """Note an alarm at a receiver; without a name: one that goes out with its mandatory elements only."""
         attempt = Attempt(begun, arrived.status, arrived.receiver)
-        alarm = self.alarms.get(arrived.reference) if arrived.reference else self._invalid.get(arrived.account)
+        kind = arrived.account, arrived.kind
+        alarm = self.alarms.get(arrived.reference) if arrived.reference else self._invalid.get(kind)
         if alarm is None:
             self.strange.append(f"an alarm that nobody sent: {arrived.reference}")
             return attempt
         alarm.attempts.append(attempt)
         if arrived.status in INVALID and alarm.refused_for_good:
-            self._invalid[arrived.account] = alarm
+            self._invalid[kind] = alarm
         return attempt
 
     def logged_in(self, account: str, receiver: str, status: int | None) -> None:

@@ -172,6 +172,8 @@ class Product:
         if self._process is not None:
             self._process.kill()
             self._process.wait(_ENDS_WITHIN_S)
+            for left in Path("/dev/shm").glob(f"*faketime_*_{self._process.pid}"):  # by libfaketime, at each kill
+                left.unlink(missing_ok=True)
             self._process = None
 
     async def stop(self) -> None:

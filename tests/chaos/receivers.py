@@ -66,8 +66,9 @@ class Station(Receiver):
     async def _note(self, arrival: Arrival) -> None:
         task = asyncio.current_task()
         if isinstance(arrival.request, AlarmRequest):
-            code = arrival.request.transmitter_code
-            arrived = Arrived(_name(arrival.request), code, self.name, arrival.status)
+            request = arrival.request
+            kind = f"{request.alarm_type} {request.event_code}"
+            arrived = Arrived(_name(request), request.transmitter_code, self.name, arrival.status, kind)
             attempt = self._ledger.arrived(arrived, self._begun[task])
             self._attempts[task] = attempt, arrival.answered
         if arrival.request is not None and arrival.answered:

@@ -132,6 +132,16 @@ def test_what_comes_without_a_name_was_refused_by_both(ledger: Ledger) -> None:
     assert [len(each.treated) for each in (first, second)] == [1, 0]
 
 
+def test_what_comes_without_a_name_is_of_the_same_kind(ledger: Ledger) -> None:
+    burglary, fire = sent(ledger, 1, at=0), sent(ledger, 2, at=0)
+    for at, alarm, kind in ((1, burglary, "AL BA"), (2, fire, "AL FA")):
+        for by in RECEIVERS:
+            ledger.arrived(Arrived(alarm.reference, "IK00001", by, 1, kind), at)
+    ledger.arrived(Arrived(None, "IK00001", "secondary", 0, "AL FA"), 3)
+    ledger.arrived(Arrived(None, "IK00001", "secondary", 0, "AL BA"), 4)
+    assert [[each.begun for each in alarm.treated] for alarm in (burglary, fire)] == [[4], [3]]
+
+
 def test_what_was_told_while_the_disk_was_full_may_be_told_again(ledger: Ledger) -> None:
     alarm = sent(ledger, 1, at=1)
     had(ledger, alarm, 1)
