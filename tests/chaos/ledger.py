@@ -34,6 +34,8 @@ _NO_CLOCK = "no-clock-"
 _REFERENCE = re.compile(rb'"reference": "([^"]+)"')
 
 RECEIVERS = ("primary", "secondary")
+_KEPT_S = 2.0
+"""So long after an answer what it says of the password may not be on the disk yet."""
 _DRAINED_S = 10.0
 """So long after the disk takes writes again, results may not be on it yet."""
 
@@ -155,8 +157,10 @@ class Ledger:
         """From when to when answers of receivers may have been lost on their way."""
         self.troubles: dict[str, list[tuple[float, float]]] = defaultdict(list)
         """From when to when a receiver, or the network to it, let attempts fail that it does not note, by receiver."""
-        self.locked: dict[tuple[str, str], list[tuple[float, float]]] = defaultdict(list)
-        """From when to when a receiver was not asked as it had refused the password, by account and receiver."""
+        self.refused: dict[tuple[str, str], list[float]] = defaultdict(list)
+        """When a receiver refused the password, by account and receiver: it is not asked then for a while."""
+        self.served: dict[tuple[str, str], list[float]] = defaultdict(list)
+        """When it took it."""
         self._invalid: dict[tuple[str, str], Alarm] = {}
         """By account and kind, the last alarm that every receiver called invalid: what has no name is that one."""
         self.faults: Counter[str] = Counter()
@@ -199,12 +203,28 @@ class Ledger:
 
     def logged_in(self, account: str, receiver: str, status: int | None) -> None:
         """Note whether a receiver has refused the password of an account, in any message."""
-        locks = self.locked[account, receiver]
         if status in UNAUTHORIZED:
-            if not locks or locks[-1][1] < math.inf:
-                locks.append((now(), math.inf))
-        elif status in SERVING and locks:
-            locks[-1] = locks[-1][0], min(locks[-1][1], now())
+            self.refused[account, receiver].append(now())
+        elif status in SERVING:
+            self.served[account, receiver].append(now())
+
+    def seems_refused(self, account: str, receiver: str, begun: float, until: float) -> bool:
+        """Return whether the bridge may have believed between these times that a receiver refuses the password.
+
+        It forgets an answer that took the password with a kill before that is on the disk, and never reads one that
+        is lost.
+        """
+        refused = max((at for at in self.refused[account, receiver] if at <= until), default=None)
+        if refused is None or refused >= begun:
+            return refused is not None
+        return not any(self._is_kept(at) for at in self.served[account, receiver] if refused < at <= begun - _KEPT_S)
+
+    def _is_kept(self, answered: float) -> bool:
+        """Return whether an answer was certainly read and is on the disk."""
+        ends = [end for start, end in self._full if start <= answered <= end]
+        until = max(ends, default=answered + _KEPT_S)
+        cut = any(start <= answered <= end for start, end in self.cuts)
+        return not cut and not any(answered <= kill <= until for kill in self.kills)
 
     def delivered_again(self, packet: bytes) -> None:
         """Note a message with DUP from the broker."""

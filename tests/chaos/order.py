@@ -66,9 +66,10 @@ def _failed(ledger: Ledger, alarm: Alarm, receiver: str, until: float) -> bool:
     tried = (each for each in alarm.attempts if each.receiver == receiver and each.begun <= until)
     if any(not (each.treated and each.answered) for each in tried):
         return True
-    locks = (ledger.locked[account, receiver] for account in ledger.accounts.get(alarm.transmitter, ()))
-    spans = (*ledger.troubles[receiver], *(lock for each in locks for lock in each))
-    return any(start <= until and begun <= end + _HELD_BACK_S for start, end in spans)
+    if any(start <= until and begun <= end + _HELD_BACK_S for start, end in ledger.troubles[receiver]):
+        return True
+    accounts = ledger.accounts.get(alarm.transmitter, ())
+    return any(ledger.seems_refused(account, receiver, begun, until) for account in accounts)
 
 
 def _urgent_from(ledger: Ledger, known_from: Callable[[Alarm], float]) -> dict[str, float]:

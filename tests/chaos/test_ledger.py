@@ -216,6 +216,27 @@ def test_a_receiver_that_is_away_or_refuses_the_password_fails_a_round(ledger: L
     assert not overtaken(ledger)
 
 
+def test_a_password_that_was_taken_is_remembered_as_refused_if_that_was_lost(ledger: Ledger) -> None:
+    account = "IK00001", "primary"
+    ledger.refused[account].append(10)
+    assert not ledger.seems_refused(*account, 5, 9)
+    assert ledger.seems_refused(*account, 5, 11)
+    ledger.served[account].append(20)
+    assert ledger.seems_refused(*account, 19, 30)
+    assert not ledger.seems_refused(*account, 25, 30)
+    ledger.cuts.append((19.9, 20.1))
+    assert ledger.seems_refused(*account, 25, 30), "its answer may be lost"
+    ledger.cuts.clear()
+    ledger.kills.append(21)
+    assert ledger.seems_refused(*account, 25, 30), "it was not on the disk yet"
+    ledger.served[account].append(24)
+    assert not ledger.seems_refused(*account, 27, 30)
+    ledger._full.append((23, 40))
+    assert not ledger.seems_refused(*account, 27, 30)
+    ledger.kills.append(26)
+    assert ledger.seems_refused(*account, 27, 30), "the disk was full"
+
+
 def test_an_urgent_alarm_overtakes_the_others_and_no_urgent_one(ledger: Ledger) -> None:
     delivered(ledger, 1, at=5)
     early = delivered(ledger, 2, at=4, urgent=True)
