@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from bisect import bisect_left
 from collections import Counter, deque
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
@@ -98,13 +98,14 @@ class Board:
             self.states.setdefault(key, {})[leaf] = payload
             self._touch(key)
 
-    def forget(self, transmitters: Collection[str], *, bridge: bool) -> None:
+    def forget(self, transmitters: Iterable[str], *, bridge: bool) -> None:
         """Forget the states of `transmitters`, and of bridge and panels: another owns them now."""
+        names = frozenset(transmitters)
         for key in [*self.states]:
-            if key.name in transmitters if key.kind == "transmitter" else bridge:
+            if key.name in names if key.kind == "transmitter" else bridge:
                 del self.states[key]
                 self._changed.pop(key, None)
-        for name in transmitters:
+        for name in names:
             self._days.pop(name, None)
         self.forgotten = self.sequence = self.sequence + 1
 

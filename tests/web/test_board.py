@@ -187,3 +187,22 @@ def _sorted(line: str) -> str:
 
 def test_a_leaf_is_an_object_or_empty(board: Board) -> None:
     assert board.leaf(Key("bridge"), "info") == {}
+
+
+class _Names(list[str]):
+    """Counts the searches, each of which reads the list."""
+
+    searches = 0
+
+    def __contains__(self, name: object) -> bool:
+        self.searches += 1
+        return super().__contains__(name)
+
+
+def test_states_of_a_lost_shard_are_forgotten_without_a_search_for_each(board: Board, outgoing: Outgoing) -> None:
+    for name in ("home", "shed", "shop"):
+        outgoing.state(f"house/alarm/transmitter/{name}/link", "ON")
+    lost = _Names(["home", "shop"])
+    board.forget(lost, bridge=False)
+    assert [key.name for key in board.states] == ["shed"]
+    assert lost.searches == 0
