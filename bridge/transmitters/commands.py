@@ -18,6 +18,8 @@ from bridge.transmitters.topics import COMMANDS, Topics
 _TRUE = ("true", "on", "yes", "1")
 """What templates write for true."""
 _MOST_WARNINGS = 20
+_MOST_NAMES = 10
+"""Of transmitters in an answer: there may be thousands."""
 _LONGEST_PLACE = 50
 _NOTHING = (None, "")
 _ALARM_FIELDS = tuple(field.name for field in fields(Alarm))
@@ -55,8 +57,8 @@ def _split(topics: Topics, topic: str) -> tuple[str, str]:
     rest = topic.removeprefix(f"{topics.base}/transmitter/")
     name, _, leaf = rest.partition("/")
     if name not in topics.transmitters:
-        known = ", ".join(sorted(topics.transmitters)) or "none"
-        raise CommandError(f"unknown transmitter {clean(name)!r}; configured: {known}")
+        known = (*topics.transmitters, *topics.others)
+        raise CommandError(f"unknown transmitter {clean(name)!r}{meant(name, known, _MOST_NAMES)}")
     return name, leaf
 
 

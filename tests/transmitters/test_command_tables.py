@@ -16,6 +16,7 @@ from bridge.transmitters.topics import Reach, Topics, active_payload, alarm_stat
 
 FIRE = NamedAlarm("fire", "Fire", Alarm("FA", section="1", detector="2", urgent=True))
 TOPICS = Topics("b", {"home": {"fire": FIRE}, "shed": {}})
+MANY = frozenset(map(str, range(10_000)))
 
 
 def raised(**fields: object) -> ParsedCommand:
@@ -153,8 +154,15 @@ def test_named_alarm() -> None:
 @pytest.mark.parametrize(
     ("topics", "leaf", "payload", "words"),
     [
-        (Topics("b", {}), "home/ping", "", "unknown transmitter 'home'; configured: none"),
-        (TOPICS, "attic/ping", "", "unknown transmitter 'attic'; configured: home, shed"),
+        (Topics("b", {}), "home/ping", "", "unknown transmitter 'home'; known: none"),
+        (TOPICS, "attic/ping", "", "unknown transmitter 'attic'; known: home, shed"),
+        (replace(TOPICS, others=MANY), "8888x/ping", "", "unknown transmitter '8888x'; did you mean '8888'?"),
+        (
+            replace(TOPICS, others=MANY),
+            "attic/ping",
+            "",
+            "unknown transmitter 'attic'; known: 0, 1, 10, 100, 1000, 1001, 1002, 1003, 1004, 1005 and 9992 more",
+        ),
         (TOPICS, "shed/alarm/fire/set", "ON", "transmitter shed has no alarm 'fire'; configured: none"),
         (TOPICS, "home/alarm/x/set", "ON", "transmitter home has no alarm 'x'; configured: fire"),
         (TOPICS, "home/alarm/fire/set", "1", "'1' is neither ON nor OFF"),

@@ -210,7 +210,7 @@ def test_a_named_alarm_is_urgent_when_raised() -> None:
         ("home/alarm/burglary/set", "", "'' is neither ON nor OFF"),
         ("home/alarm/fire/set", "ON", "transmitter home has no alarm 'fire'; configured: burglary"),
         ("shed/alarm/fire/set", "ON", "configured: none"),
-        ("attic/ping", "", "unknown transmitter 'attic'; configured: home, shed"),
+        ("attic/ping", "", "unknown transmitter 'attic'; known: home, shed"),
         ("home/ping", "x" * 51, "reference: "),
         ("home/ping", '{"reference": true}', "reference: has type bool; use text"),
         ("home/auth/rotate", '{"event_code": "BA"}', "event_code: unknown field; known fields: reference"),
