@@ -56,6 +56,8 @@ _MOVES_S = 10.0
 """How long a shard that is moved is left to the node that it is moved to."""
 _MOVES = "moves"
 """The notification that a shard is moved."""
+_REQUEST = "request"
+"""The notification that the owner of a shard has something to do."""
 
 
 class Node:
@@ -181,17 +183,27 @@ class Node:
             for shard in range(self._settings.store.shards):
                 if self._may_take(shard):
                     self._owning[shard] = tasks.create_task(self._own_shard(shard), name=f"shard {shard}")
-            for text in await membership.news(_LOOK_S):
-                self._heard(text)
+            await self._listen(membership)
 
-    def _heard(self, text: str) -> None:
+    async def _listen(self, membership: Membership) -> None:
+        """Take what is notified until the next look at the cluster is due. Raises StoreError."""
+        loop = asyncio.get_running_loop()
+        due = loop.time() + _LOOK_S
+        while (left := due - loop.time()) > 0:
+            heard = [self._heard(text) for text in await membership.news(left)]  # each, also after one to look for
+            if any(heard):
+                return
+
+    def _heard(self, text: str) -> bool:
+        """Take one notification; return whether to look at the cluster now: a request says nothing about it."""
         what, number, to = (*text.split(" "), "", "")[:3]
         shard = int(number) if number.isdecimal() else -1
         if what == _MOVES:
             self._not_before[shard] = 0.0 if to == self._name else asyncio.get_running_loop().time() + _MOVES_S
         bridge = self._bridges.get(shard)
-        if what == "request" and bridge is not None and bridge.requests is not None:
+        if what == _REQUEST and bridge is not None and bridge.requests is not None:
             bridge.requests.news.set()
+        return what != _REQUEST
 
     def _unowned(self) -> list[int]:
         """Return the shards that nobody has taken for a while."""

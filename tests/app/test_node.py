@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
+import math
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
+import pytest
 from support import virtual
 from support.config import HOME
 
 from bridge.app.node import Node
 from bridge.common.models import Secret
 from bridge.config.sources import load
-from bridge.store.postgres.nodes import Cluster, Member
+from bridge.store.postgres.nodes import Cluster, Member, ShardOwner
 
 SEEN = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 A = Member("a", "1", "d", SEEN, SEEN, age_s=0.2, stopped=False, broker=True, shards=1)
@@ -20,11 +25,9 @@ A = Member("a", "1", "d", SEEN, SEEN, age_s=0.2, stopped=False, broker=True, sha
 
 def test_a_shard_that_is_moved_is_taken_by_that_node(tmp_path: Path) -> None:
     """Also if it was moved to another one a moment before."""
-    config = tmp_path / "bridge.toml"
-    config.write_text(f'node = {{name = "a"}}\nstore = {{url = "postgresql://db/x", path = "x.db"}}\n{HOME}')
 
     async def scenario() -> None:
-        node = Node(load(config), Secret("postgresql://db/x"))
+        node = _node(tmp_path)
         node._cluster, node._broker = Cluster((A, replace(A, name="b")), {}), True
         node._unowned()
         found = []
@@ -34,3 +37,58 @@ def test_a_shard_that_is_moved_is_taken_by_that_node(tmp_path: Path) -> None:
         assert found == [True, False, True]
 
     virtual.run(scenario())
+
+
+class _Notified:
+    """Stands for a membership: notifies at its times, and counts the looks."""
+
+    def __init__(self, news: Sequence[tuple[float, str]]) -> None:
+        self._began = asyncio.get_running_loop().time()
+        self._news = [*news]
+        self.looks: list[float] = []
+
+    @property
+    def _now(self) -> float:
+        return round(asyncio.get_running_loop().time() - self._began, 3)
+
+    async def look(self, *, broker: bool | None) -> Cluster:
+        assert broker in (True, None)
+        self.looks.append(self._now)
+        return Cluster((A,), {0: ShardOwner("b", SEEN, 0.0)})
+
+    async def news(self, within_s: float) -> list[str]:
+        at, text = self._news[0] if self._news else (math.inf, "")
+        await asyncio.sleep(max(0.001, min(within_s, at - self._now)))  # less is no time to a loop
+        if self._now < at:
+            return []
+        del self._news[0]
+        return [text]
+
+
+@pytest.mark.parametrize(
+    ("news", "looks"),
+    [
+        pytest.param([], [0, 0.5, 1.0], id="each half second"),
+        pytest.param([(0.01 * n, f"request {n % 2}") for n in range(100)], [0, 0.5, 1.0], id="requests need none"),
+        pytest.param([(0.2, "moves 0 b"), (0.3, "request 0")], [0, 0.2, 0.7], id="a move is looked at, once"),
+        pytest.param([(0.2, "news of a later version")], [0, 0.2, 0.7], id="unknown"),
+    ],
+)
+def test_the_cluster_is_looked_at_regularly_and_when_news_is_about_it(
+    tmp_path: Path, news: list[tuple[float, str]], looks: list[float]
+) -> None:
+    async def scenario() -> None:
+        node, membership = _node(tmp_path), _Notified(news)
+        node._membership = membership  # type: ignore[assignment]
+        with suppress(TimeoutError):
+            async with asyncio.timeout(1.1), asyncio.TaskGroup() as tasks:
+                await node._follow(tasks)
+        assert membership.looks == pytest.approx(looks, abs=0.01)
+
+    virtual.run(scenario())
+
+
+def _node(folder: Path) -> Node:
+    config = folder / "bridge.toml"
+    config.write_text(f'node = {{name = "a"}}\nstore = {{url = "postgresql://db/x", path = "x.db"}}\n{HOME}')
+    return Node(load(config), Secret("postgresql://db/x"))
