@@ -20,6 +20,9 @@ log = logging.getLogger(__name__)
 
 _BETWEEN_S = 0.2
 """Devices are published again one after the other: Home Assistant is still starting."""
+_ALL_S = 60.0
+"""Within which all are, unless they are so many that less than `_LEAST_S` would be between two."""
+_LEAST_S = 0.005
 _NOT_CONTROLLED = ControlOptions(possible=False, readable=False)
 
 
@@ -91,9 +94,10 @@ class Announcer:
             await self._started.wait()
             self._started.clear()
             log.info("Home Assistant has started: %d devices are announced again", len(self._devices))
+            between = max(_LEAST_S, min(_BETWEEN_S, _ALL_S / max(1, len(self._devices))))
             for topic in list(self._devices):
                 self._outgoing.state_again(topic)
-                await asyncio.sleep(_BETWEEN_S)
+                await asyncio.sleep(between)
 
     def _remove(self, topic: str, before: Payload, after: Payload) -> None:
         markers = removal(before, after)

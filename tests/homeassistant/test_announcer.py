@@ -7,6 +7,7 @@ import json
 from dataclasses import replace
 
 import pytest
+from support import virtual
 
 from bridge.common.models import Alarm, Incoming, NamedAlarm
 from bridge.homeassistant.announcer import Announcer
@@ -113,3 +114,20 @@ def test_a_birth_brings_the_devices_again() -> None:
         return topic
 
     assert asyncio.run(run()) == TOPIC
+
+
+@pytest.mark.parametrize(("devices", "seconds"), [(10, 2), (300, 60), (3000, 60), (20_000, 100)])
+def test_a_birth_brings_thousands_of_devices_within_a_minute(devices: int, seconds: float) -> None:
+    async def run() -> float:
+        outgoing = Published()
+        announcer = Announcer(NAMES, outgoing, {}, enabled=True)
+        announcer._devices.update({f"topic {number}": {} for number in range(devices)})
+        await announcer.handle_status([Incoming("x", b"online", retained=False, duplicate=False, mid=None, reply=None)])
+        began, running = asyncio.get_running_loop().time(), asyncio.create_task(announcer.run())
+        for _ in range(devices):
+            await outgoing.again.get()
+        took = asyncio.get_running_loop().time() - began
+        running.cancel()
+        return took
+
+    assert virtual.run(run()) == pytest.approx(seconds, rel=0.11)
