@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -16,7 +16,7 @@ from bridge.config.settings import Settings
 from bridge.config.transmitters import ReceiverSettings, TransmitterSettings
 from bridge.config.types import host_port
 from bridge.homeassistant.announcer import Announcer
-from bridge.homeassistant.devices import transmitter_id
+from bridge.homeassistant.devices import transmitter_id, transmitter_of
 from bridge.homeassistant.entity import Names
 from bridge.homeassistant.panel import ControlOptions
 from bridge.mqtt.client import Broker
@@ -38,11 +38,11 @@ _TAKES_OVER_S = 5.0
 """What the next owner of a shard needs, after the lease, until it has the MQTT session."""
 
 
-def topics(settings: Settings, shard: int = 0, others: Iterable[str] = ()) -> Topics:
+def topics(settings: Settings, shard: int = 0, others: Collection[str] = ()) -> Topics:
     """Return the topics of a shard's transmitters; `others` are those of other shards."""
     named = {each.name: {alarm.key: alarm.named() for alarm in each.alarms} for each in settings.transmitters}
     reaches = {each.name: _reach(each) for each in settings.transmitters}
-    return Topics(settings.mqtt.base_topic, named, reaches, shard, frozenset(others))
+    return Topics(settings.mqtt.base_topic, named, reaches, shard, others)
 
 
 def _reach(each: TransmitterSettings) -> Reach:
@@ -204,12 +204,11 @@ async def announce(settings: Settings, own: Topics, to: Announcer) -> None:
 
 def subscriptions(own: Topics, panel_topics: PanelTopics, panels: KnownPanels, discovery: Announcer) -> Subscriptions:
     """Return the retained topics of the bridge, transmitters, panels and Home Assistant's discovery."""
-    others = {discovery.names.topic(transmitter_id(discovery.names, name)) for name in own.others}
 
     def is_ours(topic: str) -> bool:
         if topic.startswith(f"{own.base}/"):
             return not own.is_elsewhere(topic)
-        return discovery.names.is_ours(topic) and topic not in others
+        return discovery.names.is_ours(topic) and transmitter_of(discovery.names, topic) not in own.others
 
     def is_stale(topic: str) -> bool:
         if discovery.names.is_ours(topic):

@@ -23,7 +23,7 @@ from bridge.common.lasting import LASTS, Lasting
 from bridge.common.models import Secret
 from bridge.common.problems import Kind, NodeProblems, Problems
 from bridge.config.settings import Settings
-from bridge.config.shards import digest, elsewhere, of_shard
+from bridge.config.shards import Elsewhere, digest, divided
 from bridge.config.transmitters import TransmitterSettings
 from bridge.mqtt.client import BrokerError, try_connection
 from bridge.record.months import Month
@@ -66,6 +66,8 @@ class Node:
         self._name = settings.node.name
         self._most = settings.node.shards or settings.store.shards
         self._digest = digest(settings)
+        self._parts = divided(settings)
+        self._shards = {each.name: shard for shard, part in enumerate(self._parts) for each in part.transmitters}
         self._problems = NodeProblems()
         self._problems.doubt(Kind.STORE_FAILED)
         self._board = web.board(settings, self._problems)
@@ -258,12 +260,12 @@ class Node:
     async def _serve(self, store: PostgresStore, ownership: Ownership) -> None:
         """Run the bridge of a shard until it is given up or lost."""
         shard = ownership.shard
-        settings = of_shard(self._settings, shard)
+        settings = self._parts[shard]
         place = Place(
             ownership,
             await _homes(store),
-            elsewhere(self._settings, shard),
-            build.max_ages(self._settings),
+            Elsewhere(self._shards, shard),
+            build.max_ages(self._settings) if shard == 0 else {},
             partial(self._move, ownership),
             self._pace,
             self._board,

@@ -148,7 +148,7 @@ class Place:
     others: Mapping[str, int]
     """The shards of the transmitters that others own, by name."""
     max_ages: Mapping[str, float]
-    """How old an alarm of any transmitter may be, in seconds: panels raise them for all."""
+    """How old an alarm of any transmitter may be, in seconds: panels, which are with shard 0, raise them for all."""
     move: Callable[[str], Awaitable[bool]]
     """Gives the shard to a node by its name; it returns False where that cannot take it."""
     pace: Pace

@@ -16,7 +16,7 @@ from bridge.common.clock import Clock
 from bridge.common.errors import BridgeError
 from bridge.common.text import clean
 from bridge.config.settings import Settings
-from bridge.config.shards import of_shard
+from bridge.config.shards import divided
 from bridge.record import export, report
 from bridge.record.figures import Figures
 from bridge.record.months import Month
@@ -37,8 +37,9 @@ async def show(args: argparse.Namespace) -> int:
     now = Clock().now().timestamp()
     path, running, month = existing_store(settings), await is_running(settings), args.month or Month.of(now)
     months: list[Figures] = []
+    parts = divided(settings)
     for shard in range(shards(settings)):
-        found = [each for each in subjects(of_shard(settings, shard)) if chosen in (None, each.name)]
+        found = [each for each in subjects(parts[shard]) if chosen in (None, each.name)]
         if found:
             async with opened(settings, path, shard) as store:
                 months += await read_report(store, Outbox(store), found, month, now, running=running)

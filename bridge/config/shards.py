@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterator, Mapping
 from typing import Any, Final
 from zlib import crc32
 
 from bridge.config.settings import Settings
+from bridge.config.transmitters import TransmitterSettings
 
 _OF_THE_NODE: Final[Any] = {
     "node": True,
@@ -27,20 +29,38 @@ def shard_of(transmitter: str, shards: int) -> int:
     return crc32(transmitter.encode()) % shards
 
 
-def of_shard(settings: Settings, shard: int) -> Settings:
-    """Return the settings with the transmitters of one shard; panels and their rules are with shard 0."""
+def divided(settings: Settings) -> list[Settings]:
+    """Return the settings of each shard, with its transmitters; panels and their rules are with shard 0."""
     shards = settings.store.shards
     if shards == 1:
-        return settings
-    ours = tuple(each for each in settings.transmitters if shard_of(each.name, shards) == shard)
-    panels = {} if shard == 0 else {"g90": None, "forward": ()}
-    return settings.model_copy(update={"transmitters": ours, **panels})
+        return [settings]
+    parts: list[list[TransmitterSettings]] = [[] for _ in range(shards)]
+    for each in settings.transmitters:
+        parts[shard_of(each.name, shards)].append(each)
+    without_panels = settings.model_copy(update={"g90": None, "forward": ()})
+    return [
+        (without_panels if shard else settings).model_copy(update={"transmitters": tuple(part)})
+        for shard, part in enumerate(parts)
+    ]
 
 
-def elsewhere(settings: Settings, shard: int) -> dict[str, int]:
-    """Return the shards of the transmitters that are not in this one, by name."""
-    found = {each.name: shard_of(each.name, settings.store.shards) for each in settings.transmitters}
-    return {name: number for name, number in found.items() if number != shard}
+class Elsewhere(Mapping[str, int]):
+    """The shards of the transmitters that are not in one shard, by name; all shards of a node share one table."""
+
+    def __init__(self, shards: Mapping[str, int], own: int) -> None:
+        """`shards`: of all transmitters; `own`: the one whose transmitters are left out."""
+        self._shards, self._own = shards, own
+
+    def __getitem__(self, name: str) -> int:
+        if (shard := self._shards[name]) == self._own:
+            raise KeyError(name)
+        return shard
+
+    def __iter__(self) -> Iterator[str]:
+        return (name for name, shard in self._shards.items() if shard != self._own)
+
+    def __len__(self) -> int:
+        return sum(shard != self._own for shard in self._shards.values())
 
 
 def digest(settings: Settings) -> str:

@@ -80,6 +80,13 @@ def transmitter_id(names: Names, name: str) -> str:
     return f"{names.root}_transmitter_{name}"
 
 
+def transmitter_of(names: Names, topic: str) -> str | None:
+    """Return the transmitter that a discovery topic announces; None if none."""
+    before, _, after = names.topic(transmitter_id(names, "\0")).partition("\0")
+    is_one = topic.startswith(before) and topic.endswith(after)
+    return topic.removeprefix(before).removesuffix(after) if is_one else None
+
+
 def transmitter_device(
     names: Names, name: str, alarms: Mapping[str, NamedAlarm], test_code: str | None, reach: Reach | None = None
 ) -> Payload:

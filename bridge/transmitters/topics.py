@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from bridge.common.models import ActiveAlarm, AlarmIdentity, NamedAlarm, Request
@@ -51,7 +51,7 @@ class Topics:
     reaches: Mapping[str, Reach] = field(default_factory=dict)
     """By the name of the transmitter."""
     shard: int = 0
-    others: frozenset[str] = frozenset()
+    others: Collection[str] = frozenset()
     """The transmitters of other shards."""
 
     def reach(self, transmitter: str) -> Reach:

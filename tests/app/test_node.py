@@ -9,13 +9,17 @@ from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 from support import virtual
 from support.config import HOME
 
 from bridge.app.node import Node
+from bridge.app.ownership import Ownership, Place
+from bridge.common.errors import StoreError
 from bridge.common.models import Secret
+from bridge.config.settings import Settings
 from bridge.config.sources import load
 from bridge.store.postgres.nodes import Cluster, Member, ShardOwner
 
@@ -86,6 +90,36 @@ def test_the_cluster_is_looked_at_regularly_and_when_news_is_about_it(
         assert membership.looks == pytest.approx(looks, abs=0.01)
 
     virtual.run(scenario())
+
+
+def test_transmitters_are_divided_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not for each shard that is taken over: that would grow with shards and transmitters."""
+    asked = Mock(side_effect=lambda name, count: int(name[1:]) % count)
+    monkeypatch.setattr("bridge.config.shards.shard_of", asked)
+    path = tmp_path / "bridge.toml"
+    rows = "".join(HOME.replace('"home"', f'"t{n}"').replace("IK1", f"IK{n}") for n in range(8))
+    path.write_text(f'node = {{name = "a"}}\nstore = {{url = "postgresql://db/x", path = "x.db", shards = 4}}\n{rows}')
+    node, places = Node(load(path), Secret("postgresql://db/x")), []
+
+    async def homes(_: object) -> object:
+        return None
+
+    def bridge(settings: Settings, _: object, place: Place) -> None:
+        places.append((len(settings.transmitters), len(place.others), len(place.max_ages)))
+        raise StoreError("that is enough")
+
+    monkeypatch.setattr("bridge.app.node._homes", homes)
+    monkeypatch.setattr("bridge.app.node.Bridge", bridge)
+
+    async def scenario() -> None:
+        for shard in range(4):
+            ownership = Ownership(None, "a", shard, 5.0, lambda: node._cluster, lambda: True)  # type: ignore[arg-type]
+            with pytest.raises(StoreError):
+                await node._serve(None, ownership)  # type: ignore[arg-type]
+
+    asyncio.run(scenario())
+    assert places == [(2, 6, 8), (2, 6, 0), (2, 6, 0), (2, 6, 0)], "the ages are used by panels, which shard 0 has"
+    assert asked.call_count == 8
 
 
 def _node(folder: Path) -> Node:

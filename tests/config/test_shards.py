@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from bridge.config.settings import Settings
-from bridge.config.shards import digest, elsewhere, of_shard, shard_of
+from bridge.config.shards import Elsewhere, digest, divided, shard_of
 from bridge.config.sources import load
 
 TEXT = """
@@ -53,17 +53,22 @@ def _loaded(folder: Path, text: str = TEXT) -> Settings:
 
 def test_each_transmitter_is_in_one_shard(tmp_path: Path) -> None:
     settings = _loaded(tmp_path)
-    parts = [of_shard(settings, shard) for shard in range(2)]
+    parts = divided(settings)
     assert [[each.name for each in part.transmitters] for part in parts] == [["home"], ["shed"]]
-    assert [elsewhere(settings, shard) for shard in range(2)] == [{"shed": 1}, {"home": 0}]
     assert [bool(part.g90) for part in parts] == [True, False], "panels are with shard 0"
     assert [len(part.forward) for part in parts] == [1, 0], "and raise alarms for all"
 
 
 def test_one_shard_has_everything(tmp_path: Path) -> None:
     settings = _loaded(tmp_path, TEXT.replace("shards = 2", "shards = 1"))
-    assert of_shard(settings, 0) is settings
-    assert elsewhere(settings, 0) == {}
+    assert divided(settings) == [settings]
+
+
+def test_what_is_in_other_shards() -> None:
+    shards = {"home": 0, "shed": 1, "shop": 2}
+    found = Elsewhere(shards, 1)
+    assert (dict(found), len(found), "shed" in found, "attic" in found) == ({"home": 0, "shop": 2}, 2, False, False)
+    assert not Elsewhere({"home": 0}, 0)
 
 
 def test_the_shard_of_a_name_never_changes() -> None:

@@ -1,0 +1,51 @@
+"""What the bridge of one shard takes for its own among the topics of all."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from unittest.mock import Mock
+
+import pytest
+
+from bridge.app import build
+from bridge.homeassistant.announcer import Announcer
+from bridge.homeassistant.devices import transmitter_id
+from bridge.homeassistant.entity import Names
+from bridge.mqtt.outgoing import Outgoing
+from bridge.mqtt.session import Subscriptions
+from bridge.panels.known import KnownPanels
+from bridge.panels.topics import PanelTopics
+from bridge.transmitters.topics import Topics
+
+NAMES = Names("homeassistant", "house", "1.2.3")
+
+
+def _subscriptions(*others: str) -> Subscriptions:
+    own = Topics("house", {"home": {}}, others=frozenset(others))
+    announcer = Announcer(NAMES, Outgoing(asyncio.Event()), {}, enabled=True)
+    return build.subscriptions(own, PanelTopics("house"), KnownPanels({}), announcer)
+
+
+@pytest.mark.parametrize(
+    ("topic", "ours"),
+    [
+        ("house/transmitter/home/link", True),
+        ("house/transmitter/shed/link", False),
+        (NAMES.topic(transmitter_id(NAMES, "home")), True),
+        (NAMES.topic(transmitter_id(NAMES, "gone")), True),
+        (NAMES.topic(transmitter_id(NAMES, "shed")), False),
+        (NAMES.topic(f"{NAMES.root}_panel_shed"), True),
+        (NAMES.topic(NAMES.root), True),
+        (NAMES.topic("zigbee2mqtt"), False),
+    ],
+)
+def test_topics_of_other_shards_are_left_alone(topic: str, *, ours: bool) -> None:
+    assert _subscriptions("shed").is_ours(topic) is ours
+
+
+def test_a_shard_is_taken_over_without_a_hash_for_each_transmitter(monkeypatch: pytest.MonkeyPatch) -> None:
+    hashed = Mock(side_effect=hashlib.sha256)
+    monkeypatch.setattr("bridge.homeassistant.entity.sha256", hashed)
+    _subscriptions(*map(str, range(1000)))
+    assert hashed.call_count < 10
