@@ -196,7 +196,7 @@ def _announced_control(panel: PanelSettings) -> ControlOptions:
 async def announce(settings: Settings, own: Topics, to: Announcer) -> None:
     """Announce the bridge and its transmitters to Home Assistant; panels follow as they are known."""
     if own.shard == 0:
-        to.announce_bridge()
+        to.announce_bridge(settings.store.shards)
     for each in settings.transmitters:
         await asyncio.sleep(0)  # of thousands it takes seconds, in which an owner has to prove that it lives
         to.announce_transmitter(each.name, own.transmitters[each.name], each.test_event_code, own.reach(each.name))

@@ -51,8 +51,8 @@ class Announcer:
         """Return whether a retained discovery topic is ours and announces a device that does not exist."""
         return self.names.is_ours(topic) and topic not in self._devices
 
-    def announce_bridge(self) -> None:
-        self._announce(self.names.root, bridge_device(self.names))
+    def announce_bridge(self, shards: int = 1) -> None:
+        self._announce(self.names.root, bridge_device(self.names, shards))
 
     def announce_transmitter(
         self, name: str, alarms: Mapping[str, NamedAlarm], test_code: str | None, reach: Reach | None = None

@@ -7,6 +7,7 @@ users may change. A key below is part of an entity's unique id: it never changes
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from functools import partial
 from typing import Final
 
@@ -53,7 +54,8 @@ _CLOCK_OFFSET = f"({_OFFSET} | round(1) + 0) if {_OFFSET} is number else none"
 """Plus 0: without it, a rounded small negative offset is shown as "-0.0"."""
 
 
-def bridge_device(names: Names) -> Payload:
+def bridge_device(names: Names, shards: int = 1) -> Payload:
+    """Return the device of the bridge, with the states of all its shards; the figures are those of shard 0."""
     topics = Topics(names.base, {})
     count = partial(_count, topics.bridge("health"))
     state = {"state_topic": topics.bridge("state"), **_ONLINE, **DIAGNOSTIC}
@@ -67,9 +69,23 @@ def bridge_device(names: Names) -> Payload:
         count("mqtt_restarts", "MQTT reconnects", "mqtt_reconnects", **TOTAL, **DIAGNOSTIC, icon="mdi:connection"),
         _problem(topics.bridge("problem")),
         event("events", "Bridge", events, _BRIDGE_EVENTS, icon="mdi:message-alert"),
+        *(entity for shard in range(1, shards) for entity in _shard(names, shard)),
     ]
     about = {"name": "sosbridge", "manufacturer": "sosbridge", "model": "Alarm bridge", "sw_version": names.version}
     return Device(names, names.root).payload(about, entities)
+
+
+def _shard(names: Names, shard: int) -> Iterator[Entity]:
+    """Yield whether a further shard is served, and whether anything of it needs a person."""
+    topics = Topics(names.base, {}, shard=shard)
+    state = topics.bridge("state")
+    options = {"state_topic": state, **_ONLINE, **DIAGNOSTIC}
+    yield Entity(
+        "binary_sensor", f"connectivity_{shard}", f"Shard {shard} connectivity", options, always_available=True
+    )
+    problem = _problem(topics.bridge("problem"))
+    served = {"availability": [{"topic": state}]}
+    yield replace(problem, key=f"problem_{shard}", name=f"Shard {shard} problem", options=problem.options | served)
 
 
 def _count(topic: str, key: str, name: str, field: str, **options: object) -> Entity:

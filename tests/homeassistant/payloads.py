@@ -42,6 +42,7 @@ SNAPSHOTS = Path(__file__).with_name("snapshots")
 def devices() -> dict[str, Payload]:
     return {
         "bridge": bridge_device(NAMES),
+        "bridge_of_two_shards": bridge_device(NAMES, 2),
         "transmitter": transmitter_device(NAMES, "home", {"burglary": BURGLARY}, "TA", REACH),
         "panel": panel_device(NAMES, PANEL, CONTROLLED),
         "panel_with_code": panel_device(NAMES, PANEL, ControlOptions(possible=True, code=True, code_to_arm=True)),
