@@ -64,7 +64,7 @@ class Bridge:
         self._announcer = build.announcer(settings, core.outgoing, core.topics.shard)
         self._session = Session(
             build.broker(settings, core.topics.shard), core.outgoing, self._router(),
-            build.subscriptions(core.topics, self._panels.topics, known, self._announcer),
+            build.subscriptions(core.topics, self._panels.topics, known, self._announcer, core.differs),
             core.outbox.deliveries, core.problems, place.ownership if place else None,
         )  # fmt: skip
         self.status = BridgeStatus(core, self._session, self._sending.transmitters, known)
@@ -77,7 +77,7 @@ class Bridge:
     def _router(self) -> Router:
         """Return the routes of all commands; those of transmitters last: where the disk is full they wait."""
         topics, outbox, clock = self._core.topics, self._core.outbox, self._core.clock
-        commands = CommandHandler(topics, outbox, self._sending.publisher, clock)
+        commands = CommandHandler(topics, outbox, self._sending.publisher, clock, self._core.differs)
         of_panels = self._panels.commands.routes if topics.shard == 0 else ()
         return Router((self._announcer.route, *of_panels, *commands.routes), self._emit)
 

@@ -202,15 +202,30 @@ async def announce(settings: Settings, own: Topics, to: Announcer) -> None:
         to.announce_transmitter(each.name, own.transmitters[each.name], each.test_event_code, own.reach(each.name))
 
 
-def subscriptions(own: Topics, panel_topics: PanelTopics, panels: KnownPanels, discovery: Announcer) -> Subscriptions:
-    """Return the retained topics of the bridge, transmitters, panels and Home Assistant's discovery."""
+def subscriptions(
+    own: Topics,
+    panel_topics: PanelTopics,
+    panels: KnownPanels,
+    discovery: Announcer,
+    differs: Callable[[], bool] = lambda: False,
+) -> Subscriptions:
+    """Return the retained topics of the bridge, transmitters, panels and Home Assistant's discovery.
+
+    `differs` returns whether the owner of another shard may know transmitters that are unknown here.
+    """
 
     def is_ours(topic: str) -> bool:
         if topic.startswith(f"{own.base}/"):
             return not own.is_elsewhere(topic)
         return discovery.names.is_ours(topic) and transmitter_of(discovery.names, topic) not in own.others
 
+    def may_be_elsewhere(topic: str) -> bool:
+        name = transmitter_of(discovery.names, topic) or own.transmitter(topic)
+        return name is not None and name not in own.transmitters and differs()
+
     def is_stale(topic: str) -> bool:
+        if may_be_elsewhere(topic):
+            return False
         if discovery.names.is_ours(topic):
             return discovery.is_stale(topic)
         guid = panel_topics.guid(topic)

@@ -40,6 +40,10 @@ class Core:
         """How many this process may own, in all shards."""
         return len(self.topics.transmitters) + len(self.topics.others)
 
+    def differs(self) -> bool:
+        """Return whether the owner of another shard may have another configuration."""
+        return self.place is not None and self.place.differs()
+
 
 def make_core(settings: Settings, store: Store, place: Place | None) -> Core:
     """Return the core of a new bridge. Raises ConfigError."""

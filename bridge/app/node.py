@@ -269,6 +269,7 @@ class Node:
             partial(self._move, ownership),
             self._pace,
             self._board,
+            self._differs,
         )
         # In a thread: of thousands of transmitters it takes seconds, in which the other shards go on.
         bridge = await asyncio.to_thread(Bridge, settings, store, place=place)
@@ -294,6 +295,10 @@ class Node:
                 self._not_before[shard] = max(rests, self._not_before.get(shard, 0.0))
             if self._board is not None:
                 self._board.forget([each.name for each in settings.transmitters], bridge=shard == 0)
+
+    def _differs(self) -> bool:
+        others = standby_check.configured_otherwise(self._cluster, self._name, self._digest)
+        return self._settings.store.shards > 1 and bool(others)
 
     async def _move(self, ownership: Ownership, to: str) -> bool:
         """Give a shard to the node `to`; return False if that cannot take it."""

@@ -155,3 +155,5 @@ class Place:
     """At which the transmitters of all shards of the node begin."""
     board: Board | None
     """What the node's page shows."""
+    differs: Callable[[], bool]
+    """Returns whether the owner of another shard may have another configuration."""

@@ -22,9 +22,14 @@ def report(cluster: Cluster, name: str, digest: str, problems: Problems, unowned
         shards = f"shard{'s' * (len(unowned) > 1)} {', '.join(map(str, unowned))}"
         text = f"no node takes {shards}: start a node, or raise node.shards" + (f"; {text}" if text else "")
     problems.set(Kind.STANDBY_MISSING, text)
-    others = [each.name for each in cluster.others(name) if each.alive and each.digest != digest]
+    others = configured_otherwise(cluster, name, digest)
     text = f"{_nodes(others)} with another configuration than {name}; make them the same, and restart"
     problems.set(Kind.CONFIGURATION_DIFFERS, text if others else None)
+
+
+def configured_otherwise(cluster: Cluster, name: str, digest: str) -> list[str]:
+    """Return the other nodes that live and whose configuration has another digest than that of node `name`."""
+    return [each.name for each in cluster.others(name) if each.alive and each.digest != digest]
 
 
 def missing(cluster: Cluster, name: str) -> str | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 
 from bridge.common.backoff import Backoff
@@ -25,9 +25,20 @@ from bridge.transmitters.topics import Topics
 
 log = logging.getLogger(__name__)
 
+_LEFT = "left to another shard, whose owner may not know the transmitter: the configurations of the nodes differ"
+
 
 class CommandHandler:
-    def __init__(self, topics: Topics, outbox: Outbox, publisher: Publisher, clock: Clock) -> None:
+    def __init__(
+        self,
+        topics: Topics,
+        outbox: Outbox,
+        publisher: Publisher,
+        clock: Clock,
+        differs: Callable[[], bool] = lambda: False,
+    ) -> None:
+        """`differs` returns whether the owner of another shard may have another configuration."""
+        self._differs = differs
         self._topics = topics
         self._outbox = outbox
         self._publisher = publisher
@@ -44,6 +55,8 @@ class CommandHandler:
         entries: list[Entry] = []
         for message in batch:
             if self._topics.is_elsewhere(message.topic):
+                if self._differs():
+                    log.warning("%s: %s", clean(message.topic), _LEFT)
                 continue
             try:
                 entries.append(self._entry(message))

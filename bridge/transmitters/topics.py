@@ -81,12 +81,16 @@ class Topics:
     def _filtered(self) -> Iterable[str]:
         return self.transmitters if self.shard else "+"
 
-    def is_elsewhere(self, topic: str) -> bool:
-        """Return whether a topic belongs to a transmitter of another shard."""
+    def transmitter(self, topic: str) -> str | None:
+        """Return the name of the transmitter, configured or not, that a topic belongs to; None if to none."""
         match topic.removeprefix(f"{self.base}/").split("/"):
             case ["transmitter", name, *_]:
-                return name in self.others
-        return False
+                return name
+        return None
+
+    def is_elsewhere(self, topic: str) -> bool:
+        """Return whether a topic belongs to a transmitter of another shard."""
+        return self.transmitter(topic) in self.others
 
     @property
     def mistakes(self) -> tuple[str, ...]:

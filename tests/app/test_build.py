@@ -21,10 +21,10 @@ from bridge.transmitters.topics import Topics
 NAMES = Names("homeassistant", "house", "1.2.3")
 
 
-def _subscriptions(*others: str) -> Subscriptions:
+def _subscriptions(*others: str, differs: bool = False) -> Subscriptions:
     own = Topics("house", {"home": {}}, others=frozenset(others))
     announcer = Announcer(NAMES, Outgoing(asyncio.Event()), {}, enabled=True)
-    return build.subscriptions(own, PanelTopics("house"), KnownPanels({}), announcer)
+    return build.subscriptions(own, PanelTopics("house"), KnownPanels({}), announcer, lambda: differs)
 
 
 @pytest.mark.parametrize(
@@ -49,3 +49,21 @@ def test_a_shard_is_taken_over_without_a_hash_for_each_transmitter(monkeypatch: 
     monkeypatch.setattr("bridge.homeassistant.entity.sha256", hashed)
     _subscriptions(*map(str, range(1000)))
     assert hashed.call_count < 10
+
+
+@pytest.mark.parametrize(
+    ("topic", "stale", "while_nodes_differ"),
+    [
+        ("house/transmitter/new/link", True, False),
+        (NAMES.topic(transmitter_id(NAMES, "new")), True, False),
+        ("house/transmitter/home/alarm/fire/state", True, True),
+        (NAMES.topic(transmitter_id(NAMES, "home")), True, True),
+        (NAMES.topic(f"{NAMES.root}_panel_p"), True, True),
+        ("house/transmitter/home/link", False, False),
+    ],
+)
+def test_topics_of_unknown_transmitters_are_kept_while_nodes_differ(
+    topic: str, *, stale: bool, while_nodes_differ: bool
+) -> None:
+    found = [_subscriptions("shed", differs=differs).is_stale(topic) for differs in (False, True)]
+    assert found == [stale, while_nodes_differ]

@@ -9,6 +9,7 @@ from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 from unittest.mock import Mock
 
 import pytest
@@ -122,7 +123,26 @@ def test_transmitters_are_divided_once(tmp_path: Path, monkeypatch: pytest.Monke
     assert asked.call_count == 8
 
 
-def _node(folder: Path) -> Node:
+@pytest.mark.parametrize(
+    ("shards", "other", "differs"),
+    [
+        (2, {"digest": "x"}, True),
+        (1, {"digest": "x"}, False),
+        (2, {"digest": "x", "stopped": True}, False),
+        (2, {}, False),
+    ],
+)
+def test_another_shard_may_have_another_configuration(
+    tmp_path: Path, shards: int, other: dict[str, Any], *, differs: bool
+) -> None:
+    node = _node(tmp_path, shards)
+    own = replace(A, digest=node._digest)
+    node._cluster = Cluster((own, replace(own, name="b", **other)), {})
+    assert node._differs() is differs
+
+
+def _node(folder: Path, shards: int = 1) -> Node:
     config = folder / "bridge.toml"
-    config.write_text(f'node = {{name = "a"}}\nstore = {{url = "postgresql://db/x", path = "x.db"}}\n{HOME}')
+    store = f'{{url = "postgresql://db/x", path = "x.db", shards = {shards}}}'
+    config.write_text(f'node = {{name = "a"}}\nstore = {store}\n{HOME}')
     return Node(load(config), Secret("postgresql://db/x"))

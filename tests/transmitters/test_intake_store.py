@@ -129,3 +129,19 @@ def test_who_asks_for_an_answer_to_a_command_for_nobody_gets_one(tmp_path: Path)
         assert "nobody" in result["error"]
 
     on_bench(tmp_path, body)
+
+
+@pytest.mark.parametrize("differs", [False, True])
+def test_a_command_left_to_another_shard_is_logged_while_nodes_differ(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, *, differs: bool
+) -> None:
+    topics = Topics("b", {HOME: {}}, others=frozenset({"shed"}))
+
+    async def body(bench: Bench) -> None:
+        handler = CommandHandler(topics, bench.outbox, bench.heard, Clock(), lambda: differs)  # type: ignore[arg-type]
+        await handler.handle([message("b/transmitter/shed/alarm/raise"), message()])
+        assert len(await bench.outbox.list()) == 1
+
+    on_bench(tmp_path, body)
+    warnings = [each.getMessage() for each in caplog.records if each.levelname == "WARNING"]
+    assert [each.partition(":")[0] for each in warnings] == ["b/transmitter/shed/alarm/raise"] * differs
