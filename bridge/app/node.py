@@ -23,7 +23,7 @@ from bridge.common.lasting import LASTS, Lasting
 from bridge.common.models import Secret
 from bridge.common.problems import Kind, NodeProblems, Problems
 from bridge.config.settings import Settings
-from bridge.config.shards import Elsewhere, digest, divided
+from bridge.config.shards import ShardsOfOthers, digest, divided
 from bridge.config.transmitters import TransmitterSettings
 from bridge.mqtt.client import BrokerError, try_connection
 from bridge.record.months import Month
@@ -264,7 +264,7 @@ class Node:
         place = Place(
             ownership,
             await _homes(store),
-            Elsewhere(self._shards, shard),
+            ShardsOfOthers(self._shards, shard),
             build.max_ages(self._settings) if shard == 0 else {},
             partial(self._move, ownership),
             self._pace,

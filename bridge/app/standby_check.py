@@ -28,7 +28,7 @@ def report(cluster: Cluster, name: str, digest: str, problems: Problems, unowned
 
 
 def configured_otherwise(cluster: Cluster, name: str, digest: str) -> list[str]:
-    """Return the other nodes that live and whose configuration has another digest than that of node `name`."""
+    """Return the other nodes that live and have another digest than node `name`."""
     return [each.name for each in cluster.others(name) if each.alive and each.digest != digest]
 
 

@@ -44,8 +44,11 @@ def divided(settings: Settings) -> list[Settings]:
     ]
 
 
-class Elsewhere(Mapping[str, int]):
-    """The shards of the transmitters that are not in one shard, by name; all shards of a node share one table."""
+class ShardsOfOthers(Mapping[str, int]):
+    """The shards of the transmitters that are not in one shard, by name.
+
+    All shards of a node share one table.
+    """
 
     def __init__(self, shards: Mapping[str, int], own: int) -> None:
         """`shards`: of all transmitters; `own`: the one whose transmitters are left out."""

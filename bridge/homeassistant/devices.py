@@ -55,7 +55,7 @@ _CLOCK_OFFSET = f"({_OFFSET} | round(1) + 0) if {_OFFSET} is number else none"
 
 
 def bridge_device(names: Names, shards: int = 1) -> Payload:
-    """Return the device of the bridge, with the states of all its shards; the figures are those of shard 0."""
+    """Return the device of the bridge, with the states of all shards, and the counts of shard 0."""
     topics = Topics(names.base, {})
     count = partial(_count, topics.bridge("health"))
     state = {"state_topic": topics.bridge("state"), **_ONLINE, **DIAGNOSTIC}

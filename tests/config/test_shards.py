@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from bridge.config.settings import Settings
-from bridge.config.shards import Elsewhere, digest, divided, shard_of
+from bridge.config.shards import ShardsOfOthers, digest, divided, shard_of
 from bridge.config.sources import load
 
 TEXT = """
@@ -66,9 +66,9 @@ def test_one_shard_has_everything(tmp_path: Path) -> None:
 
 def test_what_is_in_other_shards() -> None:
     shards = {"home": 0, "shed": 1, "shop": 2}
-    found = Elsewhere(shards, 1)
+    found = ShardsOfOthers(shards, 1)
     assert (dict(found), len(found), "shed" in found, "attic" in found) == ({"home": 0, "shop": 2}, 2, False, False)
-    assert not Elsewhere({"home": 0}, 0)
+    assert not ShardsOfOthers({"home": 0}, 0)
 
 
 def test_the_shard_of_a_name_never_changes() -> None:
