@@ -97,7 +97,7 @@ def test_a_copied_store_has_one_shard_for_good(tmp_path: Path, url: Secret) -> N
     async def join(shards: int) -> None:
         await (await Membership.join(url, "a", "1", "digest", shards, shards)).leave()
 
-    with pytest.raises(ConfigError, match="store.shards is 8, but this database has 1 shards; use that number"):
+    with pytest.raises(ConfigError, match=r"store\.shards is 8, but this database has 1 shards; use that number"):
         asyncio.run(join(8))
     asyncio.run(join(1))
 
