@@ -9,7 +9,7 @@ from bridge.cli.findings import print_findings
 from bridge.common.errors import BridgeError, ConfigError
 from bridge.common.extras import require
 from bridge.common.models import Secret
-from bridge.common.text import lasted, timestamp
+from bridge.common.text import counted, lasted, timestamp
 from bridge.config.settings import Settings
 from bridge.config.shards import digest
 
@@ -27,7 +27,8 @@ async def status(args: argparse.Namespace) -> int:
 
     shards, found = await look(url)
     rows = [_shard(shard, found.owners.get(shard)) for shard in range(shards)]
-    rows += [_node(each, found, digest(settings)) for each in found.nodes]
+    ours = digest(settings)
+    rows += [_node(each, found, ours) for each in found.nodes]
     return print_findings(("what", "name", "works", "details"), rows, as_json=args.json)
 
 
@@ -56,12 +57,34 @@ def _node(node: Member, cluster: Cluster, ours: str) -> Row:
 
 async def move(args: argparse.Namespace) -> int:
     url = _url(args.load_settings())
-    from bridge.store.postgres.asking import ask  # noqa: PLC0415 - an extra
+    from bridge.store.postgres.asking import ask, look  # noqa: PLC0415 - an extra
 
+    shards, found = await look(url)
+    if args.shard >= shards:
+        there = f"there are shards 0 to {shards - 1}" if shards else "no node has used this database yet"
+        raise ConfigError(f"SHARD: {args.shard}: {there}")
+    if (reason := _obstacle(args.shard, args.node, found)) is not None:
+        raise BridgeError(f"shard {args.shard} was not moved: {reason}")
     if not (await ask(url, args.shard, "move", {"node": args.node}))["done"]:
         raise BridgeError(f"node {args.node} cannot take shard {args.shard} over; see sosbridge cluster status")
     print(f"shard {args.shard} is given to node {args.node}")
     return 0
+
+
+def _obstacle(shard: int, name: str, cluster: Cluster) -> str | None:
+    """Return why a shard cannot be moved to the node `name`; None: nothing is in the way."""
+    nodes = {each.name: each for each in cluster.nodes}
+    if (node := nodes.get(name)) is None:
+        return f"unknown node {name}; known: {', '.join(nodes)}"
+    owned, room = cluster.owned(name), f"takes no more than {counted(node.shards, 'shard')}"
+    reasons = {
+        f"node {name} owns it already": shard in owned,
+        "no node owns it; start a node": shard not in cluster.owners,
+        f"node {name} does not run; start it": not node.alive,
+        f"node {name} does not reach the broker": node.broker is False,
+        f"node {name} {room}; raise its node.shards, or move one away": len(owned) >= node.shards,
+    }
+    return next((reason for reason, holds in reasons.items() if holds), None)
 
 
 async def forget(args: argparse.Namespace) -> int:
