@@ -31,6 +31,7 @@ async def rows(settings: Settings, url: Secret) -> AsyncIterator[Finding]:
     if shards not in (0, settings.store.shards):
         words = f"store.shards is {settings.store.shards}, but this database has {shards} shards; use that number"
         yield "cluster", "FAILED", words
+    ours = digest(settings)
     for node in cluster.others(settings.node.name) if cluster else ():
-        if node.alive and node.digest != digest(settings):
+        if node.alive and node.digest != ours:
             yield "cluster", "FAILED", f"node {node.name} runs with another configuration; make them the same"
