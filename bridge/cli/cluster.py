@@ -23,23 +23,25 @@ Row = tuple[str, str, str, str]
 async def status(args: argparse.Namespace) -> int:
     settings = args.load_settings()
     url = _url(settings)
-    from bridge.store.postgres.asking import look  # noqa: PLC0415 - an extra
+    from bridge.store.postgres.asking import look, waiting  # noqa: PLC0415 - an extra
 
     shards, found = await look(url)
-    rows = [_shard(shard, found.owners.get(shard)) for shard in range(shards)]
+    waits = await waiting(url)
+    rows = [_shard(shard, found.owners.get(shard), waits.get(shard, 0)) for shard in range(shards)]
     ours = digest(settings)
     rows += [_node(each, found, ours) for each in found.nodes]
     return print_findings(("what", "name", "works", "details"), rows, as_json=args.json)
 
 
-def _shard(shard: int, owner: ShardOwner | None) -> Row:
+def _shard(shard: int, owner: ShardOwner | None, waiting: int) -> Row:
+    waits = f"; alarms of panels that wait for its owner: {waiting}" if waiting else ""
     if owner is None:
-        return "shard", str(shard), "FAILED", "no node owns it: nothing is sent; start a node"
+        return "shard", str(shard), "FAILED", f"no node owns it: nothing is sent; start a node{waits}"
     if owner.stuck:
         words = f"waiting for the synchronous standby for {lasted(owner.waits_s)}: no take-over is possible"
-        return "shard", str(shard), "FAILED", f"{owner.node}, {words}"
+        return "shard", str(shard), "FAILED", f"{owner.node}, {words}{waits}"
     since = f" since {timestamp(owner.since)[:19]}" if owner.since else ""
-    return "shard", str(shard), "ok", f"{owner.node}{since}"
+    return "shard", str(shard), "ok", f"{owner.node}{since}{waits}"
 
 
 def _node(node: Member, cluster: Cluster, ours: str) -> Row:

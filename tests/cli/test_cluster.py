@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 from support.commands import Output
 from support.config import HOME
+from support.outbox import command
 from support.postgres import PostgresServer
 
 from bridge.cli import call
@@ -18,6 +20,7 @@ from bridge.config.shards import shard_of
 from bridge.store.outbox import Outbox
 from bridge.store.postgres.database import PostgresStore
 from bridge.store.postgres.nodes import Membership
+from bridge.store.postgres.requests import OtherShards
 from bridge.store.records import LineStatus
 
 SHARDS = 3
@@ -85,6 +88,30 @@ def test_a_database_without_a_node_has_no_shards(url: Secret, capsys: Output) ->
     asyncio.run(scenario())
     assert call(["cluster", "move", "0", "a"]) == 2
     assert "SHARD: 0: no node has used this database yet" in capsys.readouterr().err
+
+
+def test_alarms_of_panels_that_wait_for_an_owner_are_counted(url: Secret, capsys: Output) -> None:
+    """Those of an owned shard are about to be sent; nobody sends those of shard 2."""
+    alarms = [("shed", 2), ("shed", 2), ("home", 1)]
+
+    async def scenario() -> None:
+        async with running(url), await PostgresStore.open(url, 7) as store:
+            others = OtherShards(dict(alarms))
+            for name, _ in alarms:
+                await store.write(lambda db, name=name: others.put(db, command(transmitter=name)))  # type: ignore[misc]
+            for words in (["cluster", "status", "--json"], ["check", "--json"]):
+                await asyncio.to_thread(call, words)
+                found.append(json.loads(capsys.readouterr().out))
+
+    found: list[list[dict[str, str]]] = []
+    asyncio.run(scenario())
+    status, check = found
+    shards = [(row["works"], row["details"].partition("; alarms")[2]) for row in status if row["what"] == "shard"]
+    words = " of panels that wait for its owner: "
+    assert shards == [("ok", ""), ("ok", f"{words}1"), ("failed", f"{words}2")]
+    assert [(row["works"], row["details"]) for row in check if "of panels that wait" in row["details"]] == [
+        ("warning", f"shard 1: alarms{words}1"), ("failed", f"shard 2: alarms{words}2"),
+    ]  # fmt: skip
 
 
 def test_check_asks_each_shard_for_its_own_transmitters(url: Secret, monkeypatch: pytest.MonkeyPatch) -> None:
