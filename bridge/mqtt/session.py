@@ -283,9 +283,10 @@ class Session:
 
     def _receive(self, connection: _Connection, message: paho.MQTTMessage) -> None:
         topic = message.topic
-        if self._router.takes(topic):
+        taken = self._router.takes(topic)
+        if taken or message.qos:  # what is not acknowledged fills the broker's window
             connection.inbox.put_nowait(incoming(message))
-        elif message.retain and self._subscriptions.is_ours(topic):
+        if not taken and message.retain and self._subscriptions.is_ours(topic):
             self._outgoing.hold(topic, message.payload.decode("utf-8", "replace"))
 
     def _new(self, connection: _Connection, *received: Incoming) -> list[Incoming]:
