@@ -29,7 +29,7 @@ class TopicRoute:
     retained: bool = False
     """Whether retained messages are taken. Commands must not be retained: each reconnect would repeat them."""
     optional: bool = False
-    """Whether the broker may refuse the subscription; at most eight, some brokers take no more in a packet."""
+    """Whether the broker may refuse the subscription."""
 
 
 class Router:

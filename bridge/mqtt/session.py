@@ -273,11 +273,9 @@ class Session:
                 raise BrokerError(f"it does not let {who} subscribe to {refused[0]}; see the broker's access list")
 
     async def _subscribe_optional(self, client: Client) -> None:
-        filters = self._router.optional
-        if filters and self._broker.protocol == "5":
-            await client.subscribe([(each, SubscribeOptions(qos=0)) for each in filters])
-        elif filters:
-            await client.subscribe([(each, 0) for each in filters])
+        options: Any = SubscribeOptions(qos=0) if self._broker.protocol == "5" else 0
+        for some in _portions(self._router.optional):
+            await client.subscribe([(each, options) for each in some])
 
     async def _learn(self, client: Client) -> None:
         """Read our retained topics: the broker sends all of them before it confirms the unsubscription."""
