@@ -46,12 +46,18 @@ class RequestHandler:
         while True:
             self.news.clear()
             with tolerated(log):
-                for asked in await self._requests.open():
-                    if asked.kind == SEND:
-                        await self._send(asked)
-                    else:
-                        await self._requests.answer(asked, await self._done(asked))
+                await self._handle_open()
             await within(_LOOK_S, self.news.wait())
+
+    async def _handle_open(self) -> None:
+        last = 0
+        while found := await self._requests.open(after=last):
+            for asked in found:
+                if asked.kind == SEND:
+                    await self._send(asked)
+                else:
+                    await self._requests.answer(asked, await self._done(asked))
+            last = found[-1].id
 
     async def _send(self, asked: Asked) -> None:
         """Queue a command that another owner accepted, once."""

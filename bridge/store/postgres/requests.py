@@ -17,6 +17,9 @@ from bridge.store.records import columns
 
 SEND: Final = "send"
 """The kind of a request to send a command; its content is that of the command's row."""
+_OPEN: Final = (
+    "SELECT id, kind, content FROM request WHERE shard = ? AND id > ? AND answer IS NULL ORDER BY id LIMIT 100"
+)
 _KEPT: Final = "DELETE FROM request WHERE answer IS NOT NULL AND at < now() - interval '1 hour'"
 
 
@@ -54,12 +57,11 @@ class Requests:
         self._store = store
         self._shard = shard
 
-    async def open(self) -> list[Asked]:
-        """Return what is to be done, in order."""
-        sql = "SELECT id, kind, content FROM request WHERE shard = ? AND answer IS NULL ORDER BY id LIMIT 100"
+    async def open(self, after: int = 0) -> list[Asked]:
+        """Return what is to be done, in order: the first hundred after that number."""
 
         def work(db: Db) -> list[Asked]:
-            rows = db.execute(sql, (self._shard,)).fetchall()
+            rows = db.execute(_OPEN, (self._shard, after)).fetchall()
             return [Asked(row["id"], row["kind"], json.loads(row["content"])) for row in rows]
 
         return await self._store.read(work)

@@ -1,0 +1,88 @@
+"""What the owner of a shard does with the requests of others: all of them, in order, once."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+from support.outbox import HOME, clock, command
+from support.postgres import PostgresServer
+
+from bridge.app.requests import RequestHandler
+from bridge.common.models import Secret
+from bridge.store.outbox import Outbox
+from bridge.store.postgres.database import PostgresStore
+from bridge.store.postgres.requests import OtherShards
+
+LEASE_S = 4.0
+
+
+@pytest.fixture
+def url(postgres: PostgresServer) -> Iterator[Secret]:
+    yield Secret(postgres.create("requests"))
+    postgres.drop("requests")
+
+
+async def _no_move(_: str) -> bool:
+    return False
+
+
+class Shard:
+    """An open shard and what is in its tables."""
+
+    def __init__(self, store: PostgresStore) -> None:
+        self.store = store
+        self.outbox = Outbox(store)
+        self.handler = RequestHandler(store, 0, self.outbox, clock(), _no_move)
+
+    async def put(self, *codes: str) -> None:
+        """Leave commands to it, as the owner of another shard does."""
+        other = OtherShards({HOME: 0})
+        await self.store.write(lambda db: [other.put(db, command(code=code)) for code in codes])
+
+    async def sql(self, sql: str, *values: object) -> list[Any]:
+        def work(db: Any) -> list[Any]:  # noqa: ANN401 - a Db
+            found = db.execute(sql, values)
+            return [tuple(row.values()) for row in found.fetchall()] if " RETURNING " in sql or sql[0] == "S" else []
+
+        return await self.store.write(work)
+
+    async def codes(self) -> list[str]:
+        return [each.command.identity.event_code for each in await self.outbox.pending(HOME)]
+
+    @asynccontextmanager
+    async def handling(self) -> AsyncIterator[None]:
+        """Handle requests, for ten seconds at most."""
+        task = asyncio.create_task(self.handler.run())
+        try:
+            async with asyncio.timeout(10):
+                yield
+        finally:
+            task.cancel()
+            await asyncio.wait([task])
+
+
+@asynccontextmanager
+async def _shard(url: Secret) -> AsyncIterator[Shard]:
+    async with await PostgresStore.open(url, lease_s=LEASE_S, node="a") as store:
+        yield Shard(store)
+
+
+def test_all_requests_that_wait_are_handled_at_once(url: Secret, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Such as a burst of alarms that came while the shard had no owner: each page had waited for two seconds."""
+    monkeypatch.setattr("bridge.app.requests._LOOK_S", 60.0)
+    codes = [f"{number:03}" for number in range(250)]
+
+    async def scenario() -> None:
+        async with _shard(url) as shard:
+            await shard.put(*codes)
+            async with shard.handling():
+                while await shard.codes() != codes:  # noqa: ASYNC110 - the database is asked anew
+                    await asyncio.sleep(0.05)
+            assert await shard.sql("SELECT id FROM request") == []
+
+    asyncio.run(scenario())
