@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from bridge.common.clock import Clock
-from bridge.common.lasting import tolerated
+from bridge.common.lasting import LASTS, tolerated
 from bridge.common.loop import within
 from bridge.store.database import Store
 from bridge.store.outbox import Outbox
@@ -60,12 +60,15 @@ class RequestHandler:
             last = found[-1].id
 
     async def _send(self, asked: Asked) -> None:
-        """Queue a command that another owner accepted, once."""
+        """Queue a command that another owner accepted, once.
+
+        One that cannot be read stays, for a node that can: another version of this program wrote it.
+        """
         try:
             command = read_command(asked.content)
         except (ValueError, LookupError, TypeError, OverflowError, OSError) as error:
-            log.critical("request %d cannot be read (%s); it was not sent", asked.id, type(error).__name__)
-            await self._requests.answer(asked, {"error": "it cannot be read"})
+            why = "this version cannot read it, and it is not sent; do all nodes run the same version?"
+            log.critical("request %d: %s (%s)", asked.id, why, type(error).__name__, extra=LASTS)
             return
         await self._outbox.add([CommandEntry(command)], self._requests.claim(asked))
 
