@@ -116,3 +116,25 @@ def test_a_command_that_cannot_be_read_is_kept_for_a_version_that_can(
             assert f"request {number}: this version cannot read it, and it is not sent" in caplog.text
 
     asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("withdrawn", [False, True])
+def test_a_test_alarm_is_queued_and_answered_at_once_or_not_at_all(url: Secret, *, withdrawn: bool) -> None:
+    """A shard that is lost in between would send it twice; a withdrawn request must do nothing."""
+    ask = "INSERT INTO request (shard, kind, content) VALUES (0, 'test', ?) RETURNING id"
+    content = json.dumps({"transmitter": HOME, "event_code": "BA"})
+
+    async def scenario() -> None:
+        async with _shard(url) as shard:
+            [[number]] = await shard.sql(ask, content)
+            [asked] = await shard.handler._requests.open()
+            if withdrawn:
+                await shard.sql("DELETE FROM request WHERE id = ?", number)
+            for _ in range(2):
+                await shard.handler._test(asked)
+            found = [each.id for each in await shard.outbox.pending(HOME)]
+            assert len(found) == (0 if withdrawn else 1)
+            answers = await shard.sql("SELECT answer FROM request")
+            assert [json.loads(answer) for [answer] in answers] == [{"number": each} for each in found]
+
+    asyncio.run(scenario())

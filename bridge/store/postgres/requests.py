@@ -20,6 +20,7 @@ SEND: Final = "send"
 _OPEN: Final = (
     "SELECT id, kind, content FROM request WHERE shard = ? AND id > ? AND answer IS NULL ORDER BY id LIMIT 100"
 )
+_CLAIM: Final = "SELECT id FROM request WHERE id = ? AND answer IS NULL FOR UPDATE"
 _KEPT: Final = "DELETE FROM request WHERE answer IS NOT NULL AND at < now() - interval '1 hour'"
 
 
@@ -72,9 +73,17 @@ class Requests:
 
     async def answer(self, asked: Asked, answer: Mapping[str, Any]) -> None:
         """Store that a request is done."""
+        await self.do(asked, lambda _: answer)
 
-        def work(db: Db) -> None:
-            db.execute("UPDATE request SET answer = ? WHERE id = ?", (json.dumps(answer), asked.id))
-            db.execute(_KEPT)
+    async def do(self, asked: Asked, work: Callable[[Db], Mapping[str, Any]]) -> None:
+        """Do a request and store its answer, which `work` returns, in one transaction.
 
-        await self._store.write(work)
+        Nothing is done where it was done before, or is withdrawn.
+        """
+
+        def done(db: Db) -> None:
+            if db.execute(_CLAIM, (asked.id,)).fetchone():
+                db.execute("UPDATE request SET answer = ? WHERE id = ?", (json.dumps(work(db)), asked.id))
+                db.execute(_KEPT)
+
+        await self._store.write(done)
