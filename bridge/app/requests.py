@@ -8,6 +8,7 @@ import secrets
 from collections.abc import Awaitable, Callable
 
 from bridge.common.clock import Clock
+from bridge.common.errors import FieldError
 from bridge.common.lasting import LASTS, tolerated
 from bridge.common.loop import within
 from bridge.store.database import Store
@@ -84,7 +85,11 @@ class RequestHandler:
         await self._requests.answer(asked, {"done": done})
 
     async def _test(self, asked: Asked) -> None:
-        command = new_test(asked.content["transmitter"], asked.content["event_code"], self._clock)
+        try:
+            command = new_test(asked.content["transmitter"], asked.content["event_code"], self._clock)
+        except FieldError as error:
+            await self._requests.answer(asked, {"error": str(error)})
+            return
         token = secrets.token_bytes(16)
         await self._requests.do(asked, lambda db: {"number": insert_command(db, command, None, token).id})
         await self._outbox.follow_others()

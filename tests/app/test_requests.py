@@ -138,3 +138,18 @@ def test_a_test_alarm_is_queued_and_answered_at_once_or_not_at_all(url: Secret, 
             assert [json.loads(answer) for [answer] in answers] == [{"number": each} for each in found]
 
     asyncio.run(scenario())
+
+
+def test_a_test_alarm_that_cannot_be_sent_is_answered_and_ends_nothing(url: Secret) -> None:
+    """The request would end each node that takes the shard."""
+    content = json.dumps({"transmitter": HOME, "event_code": "B\nA"})
+
+    async def scenario() -> None:
+        async with _shard(url) as shard:
+            await shard.sql("INSERT INTO request (shard, kind, content) VALUES (0, 'test', ?)", content)
+            async with shard.handling():
+                while not (answers := await shard.sql("SELECT answer FROM request WHERE answer IS NOT NULL")):  # noqa: ASYNC110 - asked anew
+                    await asyncio.sleep(0.02)
+            assert json.loads(answers[0][0])["error"].startswith("event_code: ")
+
+    asyncio.run(scenario())
