@@ -11,7 +11,7 @@ from pathlib import Path
 from bridge import __version__
 from bridge.app.build import subjects
 from bridge.cli.common import existing_store, find_transmitter, print_json, print_table
-from bridge.cli.stores import is_running, opened, shards
+from bridge.cli.stores import is_running, opened
 from bridge.common.clock import Clock
 from bridge.common.errors import BridgeError
 from bridge.common.text import clean
@@ -37,9 +37,8 @@ async def show(args: argparse.Namespace) -> int:
     now = Clock().now().timestamp()
     path, running, month = existing_store(settings), await is_running(settings), args.month or Month.of(now)
     months: list[Figures] = []
-    parts = divided(settings)
-    for shard in range(shards(settings)):
-        found = [each for each in subjects(parts[shard]) if chosen in (None, each.name)]
+    for shard, part in enumerate(divided(settings)):
+        found = [each for each in subjects(part) if chosen in (None, each.name)]
         if found:
             async with opened(settings, path, shard) as store:
                 months += await read_report(store, Outbox(store), found, month, now, running=running)
