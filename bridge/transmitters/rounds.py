@@ -103,7 +103,7 @@ class LineState:
         assert alarm is not None  # noqa: S101 - the decision named it
         if alarm.round is None:
             alarm.round = Round(now)
-            if alarm.state is AlarmState.HELD and not self.routes.serving:
+            if alarm.state in (AlarmState.HELD, AlarmState.HUNG) and not self.routes.serving:
                 self._next_round(now)
         self.queue.put(alarm, AlarmState.SENDING)
         self.sending[number] = InFlight(now)
@@ -132,6 +132,7 @@ class LineState:
         assert alarm.round is not None  # noqa: S101 - set when it began
         receiver = attempt.route.receiver
         alarm.round.routes.add(attempt.route)
+        alarm.round.hung |= attempt.answer is Answer.FAILED
         if attempt.status is None:
             return
         alarm.round.answers[receiver] = attempt.answer
@@ -182,7 +183,10 @@ class LineState:
             self.queue.put(alarm, AlarmState.REFUSED, now + alarm.wait_s)
             alarm.wait_s = min(2 * alarm.wait_s, REFUSED_LONGEST_S)
         else:
-            self.queue.put(alarm, AlarmState.HELD)
+            if ended.hung:
+                self.queue.put(alarm, AlarmState.HUNG, now)
+            else:
+                self.queue.put(alarm, AlarmState.HELD)
             if self.outage.since is None and not self.routes.serving:
                 self.outage = Outage(ended.began, ended.began, 0, self._factor())
         return Ending.UNAUTHORIZED if answers == {Answer.UNAUTHORIZED} else Ending.ROUND_FAILED

@@ -294,3 +294,64 @@ def test_schedule_nine_pauses_pings_for_a_day() -> None:
     assert len(world.pings) <= 2
     world.run(90000)
     assert len(world.pings) >= 2
+
+
+def after_an_outage(fault: Behaviour, number: int = 1, *, level: float | None = None) -> World:
+    """Both receivers refuse for a minute, and are good after it but for one alarm."""
+    return World(
+        lambda route, each, now: REFUSES if now < 60 else fault if each == number else OK,
+        level=level,
+    )
+
+
+@pytest.mark.parametrize("level", [None, 90.0])
+@pytest.mark.parametrize("urgent", [False, True])
+@pytest.mark.parametrize("followed", [False, True])
+def test_schedule_alarm_that_hangs_after_an_outage_holds_up_no_other(
+    level: float | None, *, urgent: bool, followed: bool
+) -> None:
+    world = after_an_outage(SILENT, level=level)
+    world.raise_alarm("FA", detector="1", urgent=urgent)
+    if followed:
+        world.raise_alarm("FA", detector="1", restore=True)
+    others = [world.raise_alarm() for _ in range(4)]
+    world.run(59)
+    later = world.raise_alarm("ZZ")
+    world.run(3600)
+    assert set(world.delivered) == {*others, later}
+    assert max(world.delivered.values()) < 60 + 45
+    assert sorted(world.delivered, key=world.delivered.__getitem__)[-5:] == sorted(world.delivered)
+
+
+def test_schedule_alarms_that_hang_after_an_outage_take_turns() -> None:
+    """Each costs the others 20 s, once; urgent ones as well."""
+    hang = {1, 2, 3, 4}
+    world = World(lambda route, number, now: REFUSES if now < 60 else SILENT if number in hang else OK)
+    for each in sorted(hang):
+        world.raise_alarm("FA", urgent=each % 2 == 0)
+    others = [world.raise_alarm() for _ in range(5)]
+    world.run(3600)
+    assert set(world.delivered) == set(others)
+    assert max(world.delivered.values()) < 60 + 4 * 20 + 15
+
+
+@pytest.mark.parametrize("fault", [REFUSES, DROPS])
+def test_schedule_outage_keeps_the_order_of_acceptance(fault: Behaviour) -> None:
+    world = World(lambda route, number, now: fault if now < 300 else OK)
+    numbers = [world.raise_alarm() for _ in range(5)]
+    world.run(100)
+    urgent = world.raise_alarm("FA", urgent=True)
+    world.run(400)
+    assert list(world.delivered) == [urgent, *numbers]
+
+
+def test_schedule_urgent_alarm_goes_first_when_silent_receivers_are_good_again() -> None:
+    world = World(lambda route, number, now: SILENT if now < 300 else OK)
+    for _ in range(20):
+        world.raise_alarm()
+    world.run(100)
+    urgent = world.raise_alarm("FA", urgent=True)
+    world.run(400)
+    assert len(world.delivered) == 21
+    assert list(world.delivered).index(urgent) <= 1, "one alarm finds out that a receiver is good again"
+    assert max(world.delivered.values()) < 300 + 25
