@@ -228,7 +228,7 @@ class LineState:
         self.observed(attempt, now, alarm=False)
         self.routes[attempt.route].checked_at = now
         if attempt.status is not None:
-            self.supervision.ping_answered(attempt.status, now, heartbeat=heartbeat)
+            self.supervision.ping_answered(attempt.route.receiver, attempt.status, now, heartbeat=heartbeat)
         if heartbeat:
             self.supervision.last_heartbeat = now
             if not self.routes[attempt.route].serving and self._other_than(attempt.route, now):
@@ -249,7 +249,7 @@ class LineState:
         for attempt in attempts:
             self.observed(attempt, now, alarm=alarm)
             if ping and attempt.status is not None:
-                self.supervision.ping_answered(attempt.status, now, heartbeat=False)
+                self.supervision.ping_answered(attempt.route.receiver, attempt.status, now, heartbeat=False)
 
     def connect_ended(self, attempt: Attempt, now: float) -> None:
         self.busy = False
@@ -274,6 +274,7 @@ class LineState:
             self.outage = Outage()
 
     def check_all(self) -> None:
-        """Check every route now: after a rotation each receiver has to show which password it takes."""
+        """Check every route now; each receiver has to show, by an answer, which password it takes."""
+        self.supervision.to_ping.update(self.routes.receivers)
         for route in self.routes.configured:
             self.routes[route].checked_at = self.routes[route].last_exchange = None

@@ -240,17 +240,10 @@ def _check(line: LineState, now: float) -> Step:
         at = line.supervision.check_at(route, line.routes, now)
         if at is None:
             continue
-        by_ping = at <= now and _is_pinged(line, route, now)
+        by_ping = at <= now and line.supervision.checks_by_ping(route, line.routes, now)
         if by_ping:
             at = max(at, line.supervision.ping_at(now), line.logins.allowed_at(route.receiver, new_alarm=False))
         if at <= now:
             return SendPing(route, heartbeat=False) if by_ping else Connect(route)
         waits.append(at)
     return Wait(min(waits, default=float("inf")))
-
-
-def _is_pinged(line: LineState, route: Route, now: float) -> bool:
-    """Return whether a check of `route` is a ping: beyond the usual number if only an answer proves it."""
-    supervision = line.supervision
-    unproven = line.routes[route].served is False and not supervision.is_paused(now)
-    return unproven or supervision.checks_by_ping(now)

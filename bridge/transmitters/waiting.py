@@ -158,7 +158,7 @@ class Queue:
         return None
 
     def longest_hung(self) -> Waiting | None:
-        """Return the one of those that hung whose turn it is, urgent or not; it follows nothing, as it was sent."""
+        """Return the one of those that hung whose turn it is, urgent or not."""
         return self._top(_URGENT + _OTHERS, [AlarmState.HUNG])
 
     def _inherit(self, head: Waiting, *, urgent: bool) -> None:

@@ -355,3 +355,55 @@ def test_schedule_urgent_alarm_goes_first_when_silent_receivers_are_good_again()
     assert len(world.delivered) == 21
     assert list(world.delivered).index(urgent) <= 1, "one alarm finds out that a receiver is good again"
     assert max(world.delivered.values()) < 300 + 25
+
+
+@pytest.mark.parametrize("level", [None, 90.0, 18000.0])
+def test_schedule_rotation_has_every_receiver_pinged_at_once(level: float | None) -> None:
+    """Only an answer shows which password a receiver takes, however many pings there were."""
+    world = World(lambda route, number, now: OK, level=level)
+    world.run(7 * 3600 + 7)
+    began = len(world.pings)
+    world.line.check_all()
+    world.run(world.now + 10)
+    assert {route.receiver for _, route, _ in world.pings[began:]} == {"primary", "secondary"}
+    pinged = len(world.pings)
+    world.run(world.now + 60)
+    assert len([heartbeat for _, _, heartbeat in world.pings[pinged:] if not heartbeat]) == 0
+
+
+def test_schedule_rotation_has_a_receiver_pinged_when_it_answers_again() -> None:
+    until = 7 * 3600.0
+    world = World(lambda route, number, now: DROPS if until < now < until + 400 and route == SECONDARY else OK)
+    world.run(until)
+    began = len(world.pings)
+    world.line.check_all()
+    world.run(until + 400)
+    tries = [at for at, route, _ in world.pings[began:] if route == SECONDARY]
+    assert 2 <= len(tries) <= 12
+    world.run(until + 400 + 310)
+    assert [route for _, route, _ in world.pings[-1:]] == [SECONDARY]
+    assert world.line.supervision.to_ping == set()
+
+
+def test_schedule_rotation_pings_over_the_next_path() -> None:
+    cut = 7 * 3600.0
+    world = World(
+        lambda route, number, now: DROPS if now > cut and route.path == "fixed" else OK, paths=("fixed", "mobile")
+    )
+    world.run(cut + 1)
+    world.line.check_all()
+    world.run(cut + 60)
+    answered = {route for at, route, _ in world.pings if at > cut and route.path == "mobile"}
+    assert answered == {Route("primary", "mobile"), Route("secondary", "mobile")}
+
+
+@pytest.mark.parametrize(("status", "gap"), [(9, 86400), (101, 22.5)])
+def test_schedule_rotation_keeps_the_limits_of_pings(status: int, gap: float) -> None:
+    world = World(lambda route, number, now: answering(status), level=90)
+    world.run(600)
+    before = [at for at, *_ in world.pings]
+    world.line.check_all()
+    world.run(700)
+    after = [at for at, *_ in world.pings[len(before) :]]
+    assert after == [] or status == 101
+    assert min((b - a for a, b in itertools.pairwise([before[-1], *after])), default=gap) >= gap
