@@ -54,7 +54,8 @@ from bridge.transmitters.waiting import AlarmState, Waiting
 
 HANGS_S = 1.0
 """A healthy receiver answers within this; an urgent alarm waits no longer behind another's exchange."""
-MOST_AT_ONCE = 4
+MOST_AT_ONCE = 8
+"""Urgent alarms that hang hold up no other until there are so many of them."""
 ROUTE_GAP_S = 1.0
 """Between two attempts on a route that does not serve."""
 LONGEST_WAIT_S = 30.0

@@ -407,3 +407,15 @@ def test_schedule_rotation_keeps_the_limits_of_pings(status: int, gap: float) ->
     after = [at for at, *_ in world.pings[len(before) :]]
     assert after == [] or status == 101
     assert min((b - a for a, b in itertools.pairwise([before[-1], *after])), default=gap) >= gap
+
+
+@pytest.mark.parametrize("hanging", [4, 7])
+def test_schedule_urgent_alarm_goes_beside_urgent_ones_that_hang(hanging: int) -> None:
+    world = World(lambda route, number, now: SILENT if number and number <= hanging else OK, level=18000)
+    world.run(60)
+    for _ in range(hanging):
+        world.raise_alarm("FA", urgent=True)
+    world.run(60.5)
+    last = world.raise_alarm("FA", urgent=True)
+    world.run(200)
+    assert took(world, last) < hanging + 1.5
