@@ -74,7 +74,7 @@ class LineState:
     delivered: int = 0
     undelivered_after: float = 30.0
     refused_since: dict[str, set[int]] = field(default_factory=dict)
-    """By receiver: the alarms that it refused for the first time since it accepted one."""
+    """By receiver: the alarms that it refused since it accepted one, but for those released at its last recovery."""
     jitter: Callable[[], float] = random.random
 
     def add(self, alarm: Waiting) -> None:
@@ -139,8 +139,7 @@ class LineState:
         match attempt.answer:
             case Answer.INVALID:
                 alarm.invalid_at[receiver] = attempt.status
-            case Answer.REFUSED if receiver not in alarm.refused_by:
-                alarm.refused_by.add(receiver)
+            case Answer.REFUSED if receiver not in alarm.released_by:
                 self.refused_since.setdefault(receiver, set()).add(alarm.number)
 
     def _ending(self, alarm: Waiting, now: float) -> Ending:
@@ -176,6 +175,7 @@ class LineState:
     def _round_failed(self, alarm: Waiting, now: float) -> Ending:
         assert alarm.round is not None  # noqa: S101 - set when it began
         ended, alarm.round = alarm.round, None
+        alarm.released_by.clear()
         alarm.tried = True
         self._report(alarm)
         answers = set(ended.answers.values())
@@ -206,6 +206,7 @@ class LineState:
         for number in self.refused_since.pop(receiver, ()):
             alarm = self.queue.get(number)
             if alarm is not None and alarm.state is AlarmState.REFUSED:
+                alarm.released_by.add(receiver)
                 self.queue.put(alarm, AlarmState.DUE)
 
     def _next_round(self, now: float) -> None:

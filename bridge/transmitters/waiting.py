@@ -73,8 +73,8 @@ class Waiting:
     wait_s: float = REFUSED_FIRST_S
     invalid_at: dict[str, int] = field(default_factory=dict)
     """The last status of 1, 2, 3, 7 and 100, by receiver."""
-    refused_by: set[str] = field(default_factory=set)
-    """The receivers that ever refused it."""
+    released_by: set[str] = field(default_factory=set)
+    """The receivers whose recovery made it due; one that refuses it then refuses this alarm, not all."""
     round: Round | None = None
     failed_at_delivered: int | None = None
     """How many alarms had been delivered when its last round failed without an answer."""

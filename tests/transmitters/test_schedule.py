@@ -419,3 +419,32 @@ def test_schedule_urgent_alarm_goes_beside_urgent_ones_that_hang(hanging: int) -
     last = world.raise_alarm("FA", urgent=True)
     world.run(200)
     assert took(world, last) < hanging + 1.5
+
+
+def test_schedule_refused_alarm_is_due_whenever_its_receiver_is_good_again() -> None:
+    """Not only at the first such time."""
+    good = ((100.0, 101.0), (1000.0, 9999.0))
+
+    def how(route: Route, number: int | None, now: float) -> Behaviour:
+        accepts = any(start <= now < end for start, end in good) and (number != 1 or now >= 1000)
+        return OK if number is None or accepts else answering(98)
+
+    world = World(how)
+    old = world.raise_alarm()
+    world.at(100.0, lambda: world.raise_alarm("ZZ"))
+    world.at(1000.5, lambda: world.raise_alarm("ZZ"))
+    world.run(1100)
+    assert 2 in world.delivered
+    assert world.delivered[old] < 1002
+
+
+def test_schedule_alarm_refused_for_good_is_not_retried_with_each_success() -> None:
+    world = World(lambda route, number, now: answering(99) if number == 1 else OK)
+    world.raise_alarm()
+    for second in range(5, 7200, 5):
+        world.at(float(second), lambda: world.raise_alarm("ZZ"))
+    world.run(7200)
+    tries = [at for at, number, route in world.sent if number == 1 and route == PRIMARY]
+    assert len(world.delivered) == 1439
+    assert len(tries) < 60
+    assert len([at for at in tries if at > 3600]) <= 2 * 3600 / 300 + 1
