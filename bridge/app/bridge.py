@@ -136,7 +136,7 @@ class Bridge:
         if core.place is None:
             others |= front(core.settings, self.status, core.problems, manager, self._session.connected, core.board)
         else:
-            others["ownership"] = core.place.ownership.run(self.status.online)
+            others["ownership"] = core.place.ownership.run(self.status.broker_away_s)
         if self.requests:
             others["requests"] = self.requests.run()
         lines = {f"transmitter {name}": each.run() for name, each in sending.transmitters.items()}

@@ -297,13 +297,13 @@ class Node:
 
     async def _watch_broker(self) -> None:
         """Look whether this node reaches the broker, also while it stands by."""
-        own, online = build.broker(self._settings), True
+        own, reached = build.broker(self._settings), True
         trial = replace(own, client_id=f"{own.client_id}-{self._name}")
         while True:
             if self._bridges:
-                before, online = online, self.online()
-                if online or not before:  # a connection that is being made is no fault
-                    self._broker = online
+                before, reached = reached, all(each.status.broker_away_s() == 0 for each in self._bridges.values())
+                if reached or not before:  # a connection that is being made is no fault
+                    self._broker = reached
             else:
                 try:
                     await try_connection(trial)

@@ -82,10 +82,13 @@ class Ownership(Owner):
     def _successors(self) -> list[Member]:
         return self._cluster().successors(self._node)
 
-    async def run(self, online: Callable[[], bool]) -> None:
-        """Watch the ownership until cancelled. Raises LostError once it is lost."""
+    async def run(self, away_s: Callable[[], float]) -> None:
+        """Watch the ownership until cancelled. Raises LostError once it is lost.
+
+        `away_s` returns for how many seconds this node has not reached the broker.
+        """
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._watch_broker(online), name=f"shard {self.shard}: watch the broker")
+            tasks.create_task(self._watch_broker(away_s), name=f"shard {self.shard}: watch the broker")
             tasks.create_task(self._watch_database(), name=f"shard {self.shard}: watch the database")
             await self._store.lost.wait()
             raise LostError(f"shard {self.shard} is lost: {self._store.failure or 'the database ended the session'}")
@@ -98,12 +101,9 @@ class Ownership(Owner):
                 await self._store.write(lambda db: db.execute(PROOF, (self.shard, self._node)))
             await within(_EACH_S, self._hurry.wait())
 
-    async def _watch_broker(self, online: Callable[[], bool]) -> None:
-        since = now()
+    async def _watch_broker(self, away_s: Callable[[], float]) -> None:
         while True:
-            if online():
-                since = now()
-            elif now() - since > _AWAY_S and (better := [each.name for each in self._successors() if each.broker]):
+            if away_s() > _AWAY_S and (better := [each.name for each in self._successors() if each.broker]):
                 self.release(f"the broker does not answer this node, but {', '.join(better)}")
             await asyncio.sleep(_EACH_S)
 

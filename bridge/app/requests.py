@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-from collections.abc import Awaitable, Callable, Mapping
-from typing import Any
+from collections.abc import Awaitable, Callable
 
 from bridge.common.clock import Clock
-from bridge.common.lasting import tolerated
+from bridge.common.errors import FieldError
+from bridge.common.lasting import LASTS, tolerated
 from bridge.common.loop import within
 from bridge.store.database import Store
 from bridge.store.outbox import Outbox
@@ -30,12 +30,12 @@ class RequestHandler:
         """`move` gives the shard to a node by its name; it returns False where that cannot take it."""
         self.news = asyncio.Event()
         """Set when there may be requests."""
-        self._store = store
         self._requests = Requests(store, shard)
         self._outbox = outbox
         self._give = move
         self._clock = clock
-        self._kinds: dict[str, Callable[[Mapping[str, Any]], Awaitable[dict[str, Any]]]] = {
+        self._kinds: dict[str, Callable[[Asked], Awaitable[None]]] = {
+            SEND: self._send,
             "drop": self._drop,
             "retry": self._retry,
             "test": self._test,
@@ -46,44 +46,53 @@ class RequestHandler:
         while True:
             self.news.clear()
             with tolerated(log):
-                for asked in await self._requests.open():
-                    if asked.kind == SEND:
-                        await self._send(asked)
-                    else:
-                        await self._requests.answer(asked, await self._done(asked))
+                await self._handle_open()
             await within(_LOOK_S, self.news.wait())
 
+    async def _handle_open(self) -> None:
+        last = 0
+        while found := await self._requests.open(after=last):
+            for asked in found:
+                await self._kinds.get(asked.kind, self._refuse)(asked)
+            last = found[-1].id
+
     async def _send(self, asked: Asked) -> None:
-        """Queue a command that another owner accepted, once."""
+        """Queue a command that another owner accepted, once.
+
+        One that cannot be read stays, for a node that can: another version of this program wrote it.
+        """
         try:
             command = read_command(asked.content)
         except (ValueError, LookupError, TypeError, OverflowError, OSError) as error:
-            log.critical("request %d cannot be read (%s); it was not sent", asked.id, type(error).__name__)
-            await self._requests.answer(asked, {"error": "it cannot be read"})
+            why = "this version cannot read it, and it is not sent; do all nodes run the same version?"
+            log.critical("request %d: %s (%s)", asked.id, why, type(error).__name__, extra=LASTS)
             return
         await self._outbox.add([CommandEntry(command)], self._requests.claim(asked))
 
-    async def _done(self, asked: Asked) -> dict[str, Any]:
-        if (do := self._kinds.get(asked.kind)) is None:
-            log.error("request %d: unknown kind %s; do all nodes run the same version?", asked.id, asked.kind)
-            return {"error": "the node that owns the shard is older than this program; upgrade it"}
-        return await do(asked.content)
+    async def _refuse(self, asked: Asked) -> None:
+        log.error("request %d: unknown kind %s; do all nodes run the same version?", asked.id, asked.kind)
+        error = "the node that owns the shard is older than this program; upgrade it"
+        await self._requests.answer(asked, {"error": error})
 
-    async def _drop(self, content: Mapping[str, Any]) -> dict[str, Any]:
-        done = await self._outbox.drop(content["number"], self._clock.now())
+    async def _drop(self, asked: Asked) -> None:
+        done = await self._outbox.drop(asked.content["number"], self._clock.now())
         await self._outbox.follow_others()
-        return {"done": done}
+        await self._requests.answer(asked, {"done": done})
 
-    async def _retry(self, content: Mapping[str, Any]) -> dict[str, Any]:
-        done = await self._outbox.retry(content["number"], self._clock.now(), self._clock.moment())
+    async def _retry(self, asked: Asked) -> None:
+        done = await self._outbox.retry(asked.content["number"], self._clock.now(), self._clock.moment())
         await self._outbox.follow_others()
-        return {"done": done}
+        await self._requests.answer(asked, {"done": done})
 
-    async def _test(self, content: Mapping[str, Any]) -> dict[str, Any]:
-        command = new_test(content["transmitter"], content["event_code"], self._clock)
-        queued = await self._store.write(lambda db: insert_command(db, command, None, secrets.token_bytes(16)))
+    async def _test(self, asked: Asked) -> None:
+        try:
+            command = new_test(asked.content["transmitter"], asked.content["event_code"], self._clock)
+        except FieldError as error:
+            await self._requests.answer(asked, {"error": str(error)})
+            return
+        token = secrets.token_bytes(16)
+        await self._requests.do(asked, lambda db: {"number": insert_command(db, command, None, token).id})
         await self._outbox.follow_others()
-        return {"number": queued.id}
 
-    async def _move(self, content: Mapping[str, Any]) -> dict[str, Any]:
-        return {"done": await self._give(content["node"])}
+    async def _move(self, asked: Asked) -> None:
+        await self._requests.answer(asked, {"done": await self._give(asked.content["node"])})

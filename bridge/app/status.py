@@ -74,6 +74,10 @@ class BridgeStatus:
     def online(self) -> bool:
         return self._session.connected.is_set()
 
+    def broker_away_s(self) -> float:
+        """Return for how many seconds the broker has not been reached (`Session.away_s`)."""
+        return self._session.away_s()
+
     def reconnects(self) -> int:
         return max(0, self._session.connects - 1)
 

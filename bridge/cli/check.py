@@ -19,6 +19,7 @@ from bridge.common.errors import BridgeError
 from bridge.common.text import clean, counted
 from bridge.config.panels import PanelSettings
 from bridge.config.settings import Settings
+from bridge.config.shards import of_shard
 from bridge.config.sources import find
 from bridge.config.transmitters import TransmitterSettings
 from bridge.config.types import host_port
@@ -106,7 +107,8 @@ async def _store(site: _Site) -> AsyncIterator[Finding]:
             async with stores.opened(site.settings, shard=shard) as store:
                 outbox, where = Outbox(store), store.name.removeprefix("the store ")
                 stray |= await outbox.unconfigured(names)
-                counts += [(await outbox.status(name)).counts for name in names]
+                ours = of_shard(site.settings, shard).transmitters
+                counts += [(await outbox.status(each.name)).counts for each in ours]
     except BridgeError as error:
         yield "store", "FAILED", str(error)
         return

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Mapping
 from glob import glob
+from os.path import isdir
 from pathlib import Path
 from typing import Any, Final
 
@@ -25,18 +26,30 @@ _FORM = "[[transmitters]], [[g90.panels]] and [[forward]]"
 
 
 def included(patterns: object, main: Path | None) -> list[Path]:
-    """Return the files that `patterns` match, relative to the configuration file. Raises ConfigError."""
+    """Return the files that `patterns` match, relative to the configuration file `main`, which is none of them.
+
+    A directory means its `*.toml`. Raises ConfigError.
+    """
     folder = main.parent if main else Path()
     found: dict[Path, None] = {}
     for pattern in patterns if isinstance(patterns, list) else ():  # validation reports anything else
-        if not isinstance(pattern, str):
-            continue
-        matched = sorted(glob(pattern, root_dir=folder)) if "\0" not in pattern else []  # noqa: PTH207 - also of absolute patterns
-        if not matched:
-            origin = main or "the configuration"
-            raise ConfigError(f"{origin}: include.files: no file matches {clean(pattern)!r} in {folder.absolute()}")
-        found |= dict.fromkeys(folder / name for name in matched)
+        if isinstance(pattern, str):
+            try:
+                found |= dict.fromkeys(_matched(pattern, folder, main))
+            except ConfigError as error:
+                raise ConfigError(f"{main or 'the configuration'}: include.files: {error}") from None
     return list(found)
+
+
+def _matched(pattern: str, folder: Path, main: Path | None) -> list[Path]:
+    wanted = str(Path(pattern) / "*.toml") if isdir(folder / pattern) else pattern  # noqa: PTH112 - it never raises
+    matched = sorted(glob(wanted, root_dir=folder, recursive=True)) if "\0" not in pattern else []  # noqa: PTH207 - also of absolute patterns
+    files = [path for path in (folder / name for name in matched) if main is None or path.absolute() != main.absolute()]
+    if not files:
+        raise ConfigError(f"no {'other ' if matched else ''}file matches {clean(wanted)!r} in {folder.absolute()}")
+    if (directory := next(filter(isdir, files), None)) is not None:
+        raise ConfigError(f"{clean(pattern)!r}: {directory} is a directory; use a pattern that matches files alone")
+    return files
 
 
 def add(values: Values, origins: Origins, file: Path, read: Callable[[Path], Values]) -> None:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterable
 from typing import Any, Final
 from zlib import crc32
 
+from bridge.common.models import Secret
 from bridge.config.settings import Settings
 
 _OF_THE_NODE: Final[Any] = {
@@ -16,6 +18,7 @@ _OF_THE_NODE: Final[Any] = {
     "web": True,
     "store": {"path", "url"},
     "mqtt": {"host", "port", "username", "password", "transport", "websocket_path", "tls"},
+    "g90": {"listen"},
 }
 """Settings that may differ from node to node."""
 _OF_A_PATH = ("interface", "source")
@@ -30,7 +33,7 @@ def shard_of(transmitter: str, shards: int) -> int:
 def of_shard(settings: Settings, shard: int) -> Settings:
     """Return the settings with the transmitters of one shard; panels and their rules are with shard 0."""
     shards = settings.store.shards
-    if shards == 1:
+    if shards == 1 or settings.store.url is None:
         return settings
     ours = tuple(each for each in settings.transmitters if shard_of(each.name, shards) == shard)
     panels = {} if shard == 0 else {"g90": None, "forward": ()}
@@ -44,11 +47,21 @@ def elsewhere(settings: Settings, shard: int) -> dict[str, int]:
 
 
 def digest(settings: Settings) -> str:
-    """Return a hash of the settings that must be the same on all nodes."""
-    found: dict[str, Any] = settings.model_dump(mode="json", exclude=_OF_THE_NODE)
+    """Return a hash of the settings that must be the same on all nodes.
+
+    Secrets are part of it: the long passwords of transmitters keep a panel's short code from being found by trying.
+    """
+    found: dict[str, Any] = settings.model_dump(exclude=_OF_THE_NODE)
     for path in (path for each in found["transmitters"] for path in each["paths"]):
         for name in _OF_A_PATH:
             del path[name]
-    for each, table in zip(settings.transmitters, found["transmitters"], strict=True):
-        table["authentication"] = each.authentication.reveal()
-    return hashlib.sha256(json.dumps(found, sort_keys=True).encode()).hexdigest()[:16]
+    found["transmitters"] = _sorted(found["transmitters"], "name")
+    if found["g90"]:
+        found["g90"]["panels"] = _sorted(found["g90"]["panels"], "guid")
+    text = json.dumps(found, sort_keys=True, default=Secret.reveal)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _sorted(tables: Iterable[dict[str, Any]], name: str) -> list[dict[str, Any]]:
+    """Return tables whose order says nothing: nodes may include their files in different orders."""
+    return sorted(tables, key=lambda table: str(table[name]))

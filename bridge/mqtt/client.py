@@ -31,6 +31,7 @@ _T = TypeVar("_T")
 TIMEOUT_S = 10.0
 """Bounds the wait for each answer of the broker, in seconds."""
 _CONNECT_TIMEOUT_S = 4.0
+_KEEPALIVE_TIMEOUT = 0x8D
 _TAKEN_OVER = 0x8E
 _LARGEST_PACKET = 1024 * 1024
 """Bytes; no command comes near it. Brokers hold back what is larger with MQTT 5, but not with 3.1.1."""
@@ -95,6 +96,9 @@ class Client(aiomqtt.Client):
         self._left = False
         self._thread = threading.get_ident()
         self.session_present = False
+        self._heard_at = self._greeted_at = 0.0
+        """When bytes came last, and when the CONNACK did."""
+        self._unanswered = False
         self._recv = self._client._sock_recv  # noqa: SLF001 - paho bounds nothing
         self._client._sock_recv = self._receive_bounded  # type: ignore[method-assign]  # noqa: SLF001
         self._client.manual_ack_set(True)  # noqa: FBT003 - paho has it so
@@ -109,9 +113,20 @@ class Client(aiomqtt.Client):
         packet = self._client._in_packet  # noqa: SLF001
         if packet["have_remaining"] and not isinstance(packet["packet"], _Beginning):
             packet["packet"] = _Beginning()
-        return self._recv(min(bufsize, _PORTION))
+        received = self._recv(min(bufsize, _PORTION))
+        self._heard_at = self._loop.time()
+        return received
+
+    @property
+    def silent_since(self) -> float | None:
+        """When the last bytes came, if the connection ended because no more did; else None.
+
+        By the time of the loop, in seconds.
+        """
+        return self._heard_at if self._unanswered or self._heard_at == self._greeted_at else None
 
     def _on_connect(self, client: paho.Client, userdata: object, flags: paho.ConnectFlags, *rest: Any) -> None:  # noqa: ANN401
+        self._greeted_at = self._heard_at
         self.session_present = flags.session_present  # messages that arrive before aiomqtt knows go to the inbox
         super()._on_connect(client, userdata, flags, *rest)
 
@@ -119,6 +134,7 @@ class Client(aiomqtt.Client):
         if not self._connected.done():  # aiomqtt would wait for the whole timeout and lose the reason
             self._connected.set_exception(aiomqtt.MqttError(_DISCONNECTED))
             return
+        self._unanswered = details[3].value == _KEEPALIVE_TIMEOUT
         super()._on_disconnect(*details)
 
     def _on_message(self, _client: paho.Client, _userdata: object, message: paho.MQTTMessage) -> None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from paho.mqtt.matcher import MQTTMatcher
 
+from bridge.common.lasting import LASTS
 from bridge.common.models import Incoming
 from bridge.common.text import clean
 
@@ -28,7 +29,7 @@ class TopicRoute:
     retained: bool = False
     """Whether retained messages are taken. Commands must not be retained: each reconnect would repeat them."""
     optional: bool = False
-    """Whether the broker may refuse the subscription; at most eight, some brokers take no more in a packet."""
+    """Whether the broker may refuse the subscription."""
 
 
 class Router:
@@ -59,6 +60,8 @@ class Router:
         for message in batch:
             route = self._route(message.topic)
             if route is None:
+                # The broker keeps the subscriptions of a session: this one was made by an earlier configuration.
+                log.warning("ignored a message on %s: nothing here handles it", clean(message.topic), extra=LASTS)
                 continue
             if message.retained and not route.retained:
                 self._refuse_retained(message)

@@ -162,6 +162,8 @@ class Session:
         self._owner = owner or Owner()
         self._ending: SessionEnd | None = None
         self._connected_at = math.inf
+        self._away_since: float | None = math.inf
+        """None: there is a connection."""
         self._log = ConnectionLog(broker)
 
     def stop(self) -> None:
@@ -171,6 +173,7 @@ class Session:
     async def run(self) -> None:
         """Keep connected until cancelled; then end as `stop` has fixed."""
         backoff = Backoff()
+        self._away_since = now()
         while self._ending is None:
             self.pulse.beat()
             await self._owner.prove(self.pulse.beat)
@@ -188,6 +191,14 @@ class Session:
                 self._problems.set(Kind.BROKER_DOWN, self._log.lost(error, lasted, wait))
                 await asyncio.sleep(wait)
 
+    def away_s(self) -> float:
+        """Return for how many seconds there has been no connection, from CONNACK to end.
+
+        It is 0 while there is one, and less before the first is tried. One that ended because the broker was silent
+        counts until its last bytes.
+        """
+        return 0.0 if self._away_since is None else now() - self._away_since
+
     def _connected_for(self) -> float:
         """Return how long the connection that just ended had lasted, in seconds; less than 0 if none was made."""
         lasted = now() - self._connected_at
@@ -200,6 +211,7 @@ class Session:
             self._broker, partial(self._receive, connection), self._context, self._subscriptions.status
         )
         async with client.connection():
+            self._away_since = None
             try:
                 async with asyncio.TaskGroup() as tasks:
                     tasks.create_task(client.until_lost())
@@ -215,6 +227,7 @@ class Session:
                 raise
             finally:
                 self.connected.clear()
+                self._away_since = client.silent_since or now()
 
     async def _converse(self, client: Client, connection: _Connection) -> None:
         if not client.session_present:
@@ -260,11 +273,9 @@ class Session:
                 raise BrokerError(f"it does not let {who} subscribe to {refused[0]}; see the broker's access list")
 
     async def _subscribe_optional(self, client: Client) -> None:
-        filters = self._router.optional
-        if filters and self._broker.protocol == "5":
-            await client.subscribe([(each, SubscribeOptions(qos=0)) for each in filters])
-        elif filters:
-            await client.subscribe([(each, 0) for each in filters])
+        options: Any = SubscribeOptions(qos=0) if self._broker.protocol == "5" else 0
+        for some in _portions(self._router.optional):
+            await client.subscribe([(each, options) for each in some])
 
     async def _learn(self, client: Client) -> None:
         """Read our retained topics: the broker sends all of them before it confirms the unsubscription."""
@@ -283,9 +294,10 @@ class Session:
 
     def _receive(self, connection: _Connection, message: paho.MQTTMessage) -> None:
         topic = message.topic
-        if self._router.takes(topic):
+        taken = self._router.takes(topic)
+        if taken or message.qos:  # what is not acknowledged fills the broker's window
             connection.inbox.put_nowait(incoming(message))
-        elif message.retain and self._subscriptions.is_ours(topic):
+        if not taken and message.retain and self._subscriptions.is_ours(topic):
             self._outgoing.hold(topic, message.payload.decode("utf-8", "replace"))
 
     def _new(self, connection: _Connection, *received: Incoming) -> list[Incoming]:

@@ -11,6 +11,7 @@ import asyncio
 import json
 import logging
 import secrets
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -204,14 +205,16 @@ class Outbox(OutboxReader):
 
     async def follow_others(self) -> None:
         """Take note of what another program changed, such as `sosbridge outbox drop`."""
-        for name in self._arrivals.transmitters:
-            pending = await self._store.read(partial(_pending_numbers, transmitter=name))
-            gone, unknown = self._arrivals.compare(name, pending)
+        pending = await self._store.read(_pending_numbers)
+        found: set[int] = set()
+        for name in self._arrivals.transmitters:  # nothing is awaited: what is accepted meanwhile is not in `pending`
+            gone, unknown = self._arrivals.compare(name, pending.get(name, set()))
             self.deliveries.ended(gone)
-            for number in unknown:
-                queued = await self.get(number)
-                if queued is not None and queued.state is State.PENDING:
-                    self._arrivals.add(queued)
+            found |= unknown
+        for number in sorted(found):
+            queued = await self.get(number)
+            if queued is not None and queued.state is State.PENDING:
+                self._arrivals.add(queued)
         self.wakes.wake_all()
 
     async def failed(self, queued: Queued, *, attempts: int, error: str, unauthorized: Result | None = None) -> None:
@@ -365,9 +368,12 @@ def _stored(db: Db, all_given: Sequence[_Given]) -> _Added | None:
     return added if added.transmitters else None
 
 
-def _pending_numbers(db: Db, transmitter: str) -> set[int]:
-    sql = "SELECT id FROM command WHERE transmitter = ? AND state = 'pending'"
-    return {row["id"] for row in db.execute(sql, (transmitter,))}
+def _pending_numbers(db: Db) -> dict[str, set[int]]:
+    """Return the numbers of what is pending, by transmitter."""
+    found: defaultdict[str, set[int]] = defaultdict(set)
+    for row in db.execute("SELECT transmitter, id FROM command WHERE state = 'pending'"):
+        found[row["transmitter"]].add(row["id"])
+    return found
 
 
 def _end_dropped(db: Db, queued: Queued, token: bytes | None, now: datetime) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -214,6 +215,12 @@ def test_a_pattern_without_a_file_is_a_fault(tmp_path: Path) -> None:
     assert faults(tmp_path) == [found]
 
 
+@pytest.mark.parametrize("pattern", ["", "\\u0000", "n" * 300, "sites/home.toml/more"])
+def test_a_pattern_that_cannot_match_is_a_fault(tmp_path: Path, pattern: str) -> None:
+    [line] = faults(tmp_path, f'[include]\nfiles = ["{pattern}"]\n', home=transmitter("home"))
+    assert re.match("bridge.toml: include.files: no (other )?file matches ", line)
+
+
 @pytest.mark.parametrize("value", ['"sites/*.toml"', "[7]", "7"])
 def test_files_that_are_not_a_list_of_texts_are_a_fault(tmp_path: Path, value: str) -> None:
     [line] = faults(tmp_path, f"[include]\nfiles = {value}\n", home=transmitter("home"))
@@ -221,9 +228,40 @@ def test_files_that_are_not_a_list_of_texts_are_a_fault(tmp_path: Path, value: s
     assert line.endswith("is not a list of texts")
 
 
-def test_an_included_folder_is_a_fault(tmp_path: Path) -> None:
+def test_a_folder_means_its_toml_files(tmp_path: Path) -> None:
+    (tmp_path / "sites" / "README").write_text("not TOML", "utf-8")
+    for name in ("sites", "sites/", str(tmp_path / "sites")):
+        main = f'[include]\nfiles = ["{name}"]\n'
+        assert names(read(tmp_path, main, b=transmitter("b"), a=transmitter("a"))) == ["a", "b"]
+
+
+def test_a_folder_without_a_toml_file_is_a_fault(tmp_path: Path) -> None:
+    main = '[include]\nfiles = ["sites"]\n'
+    assert faults(tmp_path, main) == [f"bridge.toml: include.files: no file matches 'sites/*.toml' in {tmp_path}"]
+
+
+@pytest.mark.parametrize("pattern", ["sites/*.toml", "sites/**"])
+def test_a_folder_that_a_pattern_matches_is_a_fault(tmp_path: Path, pattern: str) -> None:
+    """Docker makes a folder in place of a file that it does not find."""
     (tmp_path / "sites" / "more.toml").mkdir()
-    assert faults(tmp_path, a=transmitter("home")) == ["sites/more.toml: Is a directory"]
+    [line] = faults(tmp_path, f'[include]\nfiles = ["{pattern}"]\n', a=transmitter("home"))
+    assert line.startswith(f"bridge.toml: include.files: '{pattern}': sites")
+    assert line.endswith(" is a directory; use a pattern that matches files alone")
+
+
+def test_two_stars_match_folders_at_any_depth(tmp_path: Path) -> None:
+    (tmp_path / "sites" / "south" / "coast").mkdir(parents=True)
+    (tmp_path / "sites" / "south" / "coast" / "c.toml").write_text(transmitter("c"), "utf-8")
+    main = '[include]\nfiles = ["sites/**/*.toml"]\n'
+    assert names(read(tmp_path, main, a=transmitter("a"))) == ["a", "c"]
+
+
+@pytest.mark.parametrize("absolute", [False, True])
+def test_the_configuration_file_does_not_include_itself(tmp_path: Path, absolute: bool) -> None:  # noqa: FBT001
+    main = f'[include]\nfiles = ["{tmp_path}/*.toml"]\n' if absolute else '[include]\nfiles = ["*.toml"]\n'
+    assert faults(tmp_path, main) == [f"bridge.toml: include.files: no other file matches '*.toml' in {tmp_path}"]
+    (tmp_path / "a.toml").write_text(transmitter("a"), "utf-8")
+    assert names(read(tmp_path, main)) == ["a"]
 
 
 def test_a_risk_of_many_transmitters_is_one_line(tmp_path: Path) -> None:

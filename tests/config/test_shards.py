@@ -38,6 +38,12 @@ receiver_id = "OPER"
 receiver = "localhost:19000"
 use_single_receiver = true
 [g90]
+listen = "0.0.0.0:5678"
+[[g90.panels]]
+guid = "P1"
+code = "1111"
+[[g90.panels]]
+guid = "P2"
 [[forward]]
 event = "sos"
 transmitter = "shed"
@@ -60,6 +66,11 @@ def test_each_transmitter_is_in_one_shard(tmp_path: Path) -> None:
     assert [len(part.forward) for part in parts] == [1, 0], "and raise alarms for all"
 
 
+def test_a_store_that_is_a_file_has_everything(tmp_path: Path) -> None:
+    settings = _loaded(tmp_path, TEXT.replace('url = "postgresql://sosbridge@db1/sosbridge"\n', ""))
+    assert of_shard(settings, 0) is settings
+
+
 def test_one_shard_has_everything(tmp_path: Path) -> None:
     settings = _loaded(tmp_path, TEXT.replace("shards = 2", "shards = 1"))
     assert of_shard(settings, 0) is settings
@@ -78,11 +89,28 @@ def test_the_shard_of_a_name_never_changes() -> None:
         ('name = "a"', 'name = "b"'),
         ("eth0", "eno1"),
         ("@db1/", "@db2/"),
+        ("0.0.0.0:5678", "192.0.2.7:5678"),
         ("[node]", '[log]\nlevel = "debug"\n[node]'),
     ],
 )
 def test_what_may_differ_from_node_to_node(tmp_path: Path, old: str, new: str) -> None:
     assert digest(_loaded(tmp_path, TEXT.replace(old, new))) == digest(_loaded(tmp_path))
+
+
+@pytest.mark.parametrize("header", ["[[transmitters]]\n", "[[g90.panels]]\n"])
+def test_the_order_of_transmitters_and_of_panels_may_differ(tmp_path: Path, header: str) -> None:
+    """Each node may include them as it likes."""
+    before, first, rest = TEXT.split(header)
+    second, mark, after = rest.partition("[g90]" if "transmitters" in header else "[[forward]]")
+    text = f"{before}{header}{second}{header}{first}{mark}{after}"
+    assert (text != TEXT, sorted(text.splitlines())) == (True, sorted(TEXT.splitlines()))
+    assert digest(_loaded(tmp_path, text)) == digest(_loaded(tmp_path))
+
+
+def test_the_order_of_rules_may_not_differ(tmp_path: Path) -> None:
+    rules = [f'[[forward]]\nevent = "sos"\ntransmitter = "{name}"\nevent_code = "PA"\n' for name in ("home", "shed")]
+    both = [digest(_loaded(tmp_path, TEXT + "".join(each))) for each in (rules, rules[::-1])]
+    assert len(set(both)) == 2
 
 
 @pytest.mark.parametrize(
@@ -92,6 +120,8 @@ def test_what_may_differ_from_node_to_node(tmp_path: Path, old: str, new: str) -
         ("localhost:19000", "localhost:19001"),
         ("shards = 2", "shards = 3"),
         ('event_code = "PA"', 'event_code = "PB"'),
+        ('code = "1111"', 'code = "2222"'),
+        ('code = "1111"\n', ""),
         ("[node]", "[homeassistant]\nenabled = false\n[node]"),
     ],
 )

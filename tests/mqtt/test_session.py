@@ -9,6 +9,7 @@ import pytest
 from support.session import ScriptedClient, make_session, running
 
 from bridge.mqtt.outgoing import Outgoing
+from bridge.mqtt.routes import Router, TopicRoute
 
 
 class Busy(ScriptedClient):
@@ -109,3 +110,27 @@ def test_a_connection_that_breaks_as_the_session_ends_is_the_last_one(monkeypatc
 
     asyncio.run(main())
     assert len(made) == 1
+
+
+@pytest.mark.parametrize("optional", [False, True])
+def test_many_filters_are_subscribed_in_portions(monkeypatch: pytest.MonkeyPatch, *, optional: bool) -> None:
+    """A shard has filters for each of its transmitters; a broker bounds the packet."""
+    subscribed: list[list[str]] = []
+
+    class Noting(ScriptedClient):
+        async def subscribe(self, filters: list[tuple[str, object]]) -> list[int]:
+            subscribed.append([pattern for pattern, _ in filters])
+            return [0] * len(filters)
+
+    async def handle(_: object) -> None: ...
+
+    async def main() -> None:
+        session = make_session(monkeypatch, Outgoing(asyncio.Event()), Noting)
+        routes = [TopicRoute(f"b/{number}/raise", handle, optional=optional) for number in range(250)]
+        session._router = Router(routes, lambda *_, **__: None)
+        async with running(session):
+            await session.connected.wait()
+        assert [len(each) for each in subscribed] == [100, 100, 50]
+        assert [pattern for each in subscribed for pattern in each] == [each.filter for each in routes]
+
+    asyncio.run(main())

@@ -5,15 +5,20 @@ from __future__ import annotations
 import asyncio
 import json
 import time
+from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 from support.outbox import HOME, NOW, clock, command, entry, opened, opened_beside, put, result, with_outbox
 
 from bridge.common.models import Alarm, AlarmIdentity, Command, Outcome, Request
 from bridge.sos_access.prepare import prepare
+from bridge.store.database import Db
 from bridge.store.outbox import Outbox
 from bridge.store.records import Queued
+
+T = TypeVar("T")
 
 pytestmark = pytest.mark.usefixtures("each_store")
 
@@ -80,6 +85,54 @@ def test_what_another_program_puts_back_is_new(tmp_path: Path) -> None:
             assert await other.drop(rejected.id, NOW)
             await outbox.follow_others()
             assert outbox.dropped(HOME) == {rejected.id}
+
+    asyncio.run(body())
+
+
+def test_what_another_program_changed_is_one_read_however_many_transmitters_there_are(tmp_path: Path) -> None:
+    async def body() -> None:
+        async with opened(tmp_path) as outbox, opened_beside(tmp_path, outbox) as other:
+            names = [f"t{number}" for number in range(20)]
+            queued = await put(outbox, *(command(transmitter=name) for name in names))
+            for name in names:
+                await outbox.pending(name)
+            assert await other.drop(queued[3].id, NOW)
+            read, reads = outbox._store.read, 0
+
+            def counted(work: Callable[[Db], T]) -> Awaitable[T]:
+                nonlocal reads
+                reads += 1
+                return read(work)
+
+            outbox._store.read = counted  # type: ignore[method-assign, assignment]
+            await outbox.follow_others()
+            assert reads == 1
+            assert [outbox.dropped(name) for name in names] == [
+                {queued[3].id} if name == "t3" else set() for name in names
+            ]
+
+    asyncio.run(body())
+
+
+def test_what_is_accepted_while_others_changes_are_read_is_not_dropped(tmp_path: Path) -> None:
+    async def body() -> None:
+        async with opened(tmp_path) as outbox, opened_beside(tmp_path, outbox) as other:
+            [rejected] = await put(outbox, command(transmitter="a"))
+            for name in ("a", "b"):
+                await outbox.pending(name)
+            await outbox.complete(rejected, result(rejected, Outcome.REJECTED))
+            assert await other.retry(rejected.id, NOW, clock().moment())
+            get = outbox.get
+
+            async def slow(number: int) -> Queued | None:
+                await outbox.add([entry(command(transmitter="b"))])
+                return await get(number)
+
+            outbox.get = slow  # type: ignore[method-assign]
+            await outbox.follow_others()
+            assert [queued.id for queued in outbox.take("a")] == [rejected.id]
+            assert outbox.dropped("b") == set()
+            assert len(outbox.take("b")) == 1
 
     asyncio.run(body())
 

@@ -13,7 +13,7 @@ from support.outbox import HOME, NOW, command, entry, put, result
 from support.postgres import PostgresServer
 
 from bridge.cli import call
-from bridge.common.errors import StoreError
+from bridge.common.errors import ConfigError, StoreError
 from bridge.common.models import Outcome, Reply, Request, Secret
 from bridge.common.runs import Edge
 from bridge.store.deliveries import Delivery
@@ -22,6 +22,7 @@ from bridge.store.outbox import Outbox
 from bridge.store.passwords import PasswordFile, Passwords, password_file
 from bridge.store.postgres.copying import copy
 from bridge.store.postgres.database import PostgresStore
+from bridge.store.postgres.nodes import Membership
 from bridge.store.postgres.passwords import PasswordTable, read_passwords
 from bridge.store.sqlite.database import SqliteStore
 from bridge.store.sqlite.lock import hold
@@ -85,6 +86,20 @@ def test_everything_is_copied_with_the_passwords(
             assert queued.id > highest + 1, "numbers are not given twice"
 
     asyncio.run(run())
+
+
+def test_a_copied_store_has_one_shard_for_good(tmp_path: Path, url: Secret) -> None:
+    """The owners of other shards would see neither its alarms nor its rotated passwords."""
+    path = tmp_path / "sosbridge.db"
+    asyncio.run(_fill(path))
+    asyncio.run(copy(path, url))
+
+    async def join(shards: int) -> None:
+        await (await Membership.join(url, "a", "1", "digest", shards, shards)).leave()
+
+    with pytest.raises(ConfigError, match=r"store\.shards is 8, but this database has 1 shards; use that number"):
+        asyncio.run(join(8))
+    asyncio.run(join(1))
 
 
 def test_a_password_in_the_table_is_there_for_the_next_owner(url: Secret) -> None:
@@ -152,6 +167,7 @@ def test_a_row_that_cannot_be_copied_leaves_the_target_empty(tmp_path: Path, url
             await copy(path, url)
         async with await PostgresStore.open(url) as store:
             assert await Outbox(store).list() == []
+            assert not await store.read(lambda db: db.execute("SELECT * FROM cluster").fetchall())
 
     asyncio.run(run())
 

@@ -24,6 +24,7 @@ class ScriptedClient:
 
     session_present = True
     timeout = 10.0
+    silent_since = None
 
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[None]:

@@ -11,6 +11,7 @@ from bridge.common.errors import BusyError, StoreError
 from bridge.common.models import Secret
 from bridge.store.postgres.nodes import ALIVE_S, Cluster, NodeSession
 from bridge.store.postgres.owner import CHANNEL
+from bridge.store.postgres.requests import SEND
 
 _NAME: Final = "sosbridge command"
 _ANSWERED_WITHIN_S: Final = 10.0
@@ -18,6 +19,7 @@ _LOOK_S: Final = 0.1
 _ADD: Final = "INSERT INTO request (shard, kind, content) VALUES (%s, %s, %s) RETURNING id"
 _ANSWER: Final = "SELECT answer FROM request WHERE id = %s"
 _WITHDRAW: Final = "DELETE FROM request WHERE id = %s AND answer IS NULL RETURNING id"
+_WAITING: Final = "SELECT shard, count(*) AS n FROM request WHERE kind = %s AND answer IS NULL GROUP BY shard"
 _FORGET: Final = """
     DELETE FROM node WHERE name = %s AND (stopped OR seen_at < clock_timestamp() - make_interval(secs => %s))
     RETURNING name
@@ -60,6 +62,15 @@ async def look(url: Secret) -> tuple[int, Cluster]:
     async with await NodeSession.open(url, _NAME) as session:
         rows = await session.rows("SELECT shards FROM cluster")
         return (rows[0]["shards"] if rows else 0), await session.cluster()
+
+
+async def waiting(url: Secret) -> dict[int, int]:
+    """Return how many alarms that panels raised wait for the owner of a shard, by shard.
+
+    Raises StoreError, ConfigError.
+    """
+    async with await NodeSession.open(url, _NAME) as session:
+        return {row["shard"]: row["n"] for row in await session.rows(_WAITING, SEND)}
 
 
 async def forget(url: Secret, name: str) -> bool:

@@ -56,6 +56,7 @@ def _read_passwords(folder: Path) -> dict[str, str]:
 
 
 def _copy(source: Path, db: sqlite3.Connection, passwords: Mapping[str, str], to: Db, name: str) -> dict[str, int]:
+    to.execute("INSERT INTO cluster (shards) VALUES (1) ON CONFLICT DO NOTHING")  # no node may begin with more
     if (row := to.execute("SELECT shards FROM cluster").fetchone()) and row["shards"] != 1:
         raise StoreError(f"{name}: it has {row['shards']} shards; a store is copied into a database with one")
     for table in (*_TABLES, "password"):

@@ -17,6 +17,10 @@ from bridge.store.records import columns
 
 SEND: Final = "send"
 """The kind of a request to send a command; its content is that of the command's row."""
+_OPEN: Final = (
+    "SELECT id, kind, content FROM request WHERE shard = ? AND id > ? AND answer IS NULL ORDER BY id LIMIT 100"
+)
+_CLAIM: Final = "SELECT id FROM request WHERE id = ? AND answer IS NULL FOR UPDATE"
 _KEPT: Final = "DELETE FROM request WHERE answer IS NOT NULL AND at < now() - interval '1 hour'"
 
 
@@ -54,12 +58,11 @@ class Requests:
         self._store = store
         self._shard = shard
 
-    async def open(self) -> list[Asked]:
-        """Return what is to be done, in order."""
-        sql = "SELECT id, kind, content FROM request WHERE shard = ? AND answer IS NULL ORDER BY id LIMIT 100"
+    async def open(self, after: int = 0) -> list[Asked]:
+        """Return what is to be done, in order: the first hundred after that number."""
 
         def work(db: Db) -> list[Asked]:
-            rows = db.execute(sql, (self._shard,)).fetchall()
+            rows = db.execute(_OPEN, (self._shard, after)).fetchall()
             return [Asked(row["id"], row["kind"], json.loads(row["content"])) for row in rows]
 
         return await self._store.read(work)
@@ -70,9 +73,17 @@ class Requests:
 
     async def answer(self, asked: Asked, answer: Mapping[str, Any]) -> None:
         """Store that a request is done."""
+        await self.do(asked, lambda _: answer)
 
-        def work(db: Db) -> None:
-            db.execute("UPDATE request SET answer = ? WHERE id = ?", (json.dumps(answer), asked.id))
-            db.execute(_KEPT)
+    async def do(self, asked: Asked, work: Callable[[Db], Mapping[str, Any]]) -> None:
+        """Do a request and store its answer, which `work` returns, in one transaction.
 
-        await self._store.write(work)
+        Nothing is done where it was done before, or is withdrawn.
+        """
+
+        def done(db: Db) -> None:
+            if db.execute(_CLAIM, (asked.id,)).fetchone():
+                db.execute("UPDATE request SET answer = ? WHERE id = ?", (json.dumps(work(db)), asked.id))
+                db.execute(_KEPT)
+
+        await self._store.write(done)
