@@ -26,7 +26,7 @@ def steady_clock() -> tuple[str, Callable[[], float]]:
 
 
 def is_synchronised() -> bool | None:
-    """Whether a time service keeps the wall clock right, at most a second ago; None where the system does not say."""
+    """Whether a time service keeps the wall clock right, as of this second; None: the system does not say."""
     return _is_synchronised(int(time.monotonic()))
 
 

@@ -26,9 +26,9 @@ _FORM = "[[transmitters]], [[g90.panels]] and [[forward]]"
 
 
 def included(patterns: object, main: Path | None) -> list[Path]:
-    """Return the files that `patterns` match, relative to the configuration file `main`, which is none of them.
+    """Return the files that `patterns` match, relative to the configuration file `main`.
 
-    A directory means its `*.toml`. Raises ConfigError.
+    A directory means its `*.toml`. `main` itself is left out. Raises ConfigError.
     """
     folder = main.parent if main else Path()
     found: dict[Path, None] = {}

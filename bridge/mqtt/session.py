@@ -37,6 +37,8 @@ from bridge.mqtt.routes import Router
 
 log = logging.getLogger(__name__)
 
+_LEARN_S = 120.0
+"""Of a portion of retained topics: shard 0 reads a million of them with 100 000 transmitters."""
 _GOODBYE_S = 1.0
 _LONGEST_TURN_S = 300.0
 """Whatever a turn waits for, a name server, the broker or the next try to connect, is bounded well below this."""
@@ -285,7 +287,7 @@ class Session:
         except BrokerError as error:
             log.warning("%s; all states are published again", error)
         for some in _portions(self._subscriptions.states):
-            await client.unsubscribe(some)
+            await client.unsubscribe(some, timeout=_LEARN_S)
         self._subscriptions.learned(self._outgoing.held)
         for topic in filter(self._subscriptions.is_stale, list(self._outgoing.held)):
             await client.publish(topic, None, qos=1, retain=True)

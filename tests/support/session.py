@@ -36,7 +36,7 @@ class ScriptedClient:
     async def subscribe(self, *_: Any, **__: Any) -> list[int]:  # noqa: ANN401 - aiomqtt's
         return [0]
 
-    async def unsubscribe(self, _: str) -> None: ...
+    async def unsubscribe(self, _: str, timeout: float) -> None: ...
 
     async def publish(self, topic: str, payload: str, **_: Any) -> None: ...  # noqa: ANN401 - aiomqtt's
 
