@@ -74,7 +74,7 @@ class LineState:
     delivered: int = 0
     undelivered_after: float = 30.0
     refused_since: dict[str, set[int]] = field(default_factory=dict)
-    """By receiver: the alarms that it refused for the first time since it accepted one."""
+    """By receiver: the alarms that it refused since it accepted one, but for those released at its last recovery."""
     jitter: Callable[[], float] = random.random
 
     def add(self, alarm: Waiting) -> None:
@@ -103,7 +103,7 @@ class LineState:
         assert alarm is not None  # noqa: S101 - the decision named it
         if alarm.round is None:
             alarm.round = Round(now)
-            if alarm.state is AlarmState.HELD and not self.routes.serving:
+            if alarm.state in (AlarmState.HELD, AlarmState.HUNG) and not self.routes.serving:
                 self._next_round(now)
         self.queue.put(alarm, AlarmState.SENDING)
         self.sending[number] = InFlight(now)
@@ -132,14 +132,14 @@ class LineState:
         assert alarm.round is not None  # noqa: S101 - set when it began
         receiver = attempt.route.receiver
         alarm.round.routes.add(attempt.route)
+        alarm.round.hung |= attempt.answer is Answer.FAILED
         if attempt.status is None:
             return
         alarm.round.answers[receiver] = attempt.answer
         match attempt.answer:
             case Answer.INVALID:
                 alarm.invalid_at[receiver] = attempt.status
-            case Answer.REFUSED if receiver not in alarm.refused_by:
-                alarm.refused_by.add(receiver)
+            case Answer.REFUSED if receiver not in alarm.released_by:
                 self.refused_since.setdefault(receiver, set()).add(alarm.number)
 
     def _ending(self, alarm: Waiting, now: float) -> Ending:
@@ -175,6 +175,7 @@ class LineState:
     def _round_failed(self, alarm: Waiting, now: float) -> Ending:
         assert alarm.round is not None  # noqa: S101 - set when it began
         ended, alarm.round = alarm.round, None
+        alarm.released_by.clear()
         alarm.tried = True
         self._report(alarm)
         answers = set(ended.answers.values())
@@ -182,7 +183,10 @@ class LineState:
             self.queue.put(alarm, AlarmState.REFUSED, now + alarm.wait_s)
             alarm.wait_s = min(2 * alarm.wait_s, REFUSED_LONGEST_S)
         else:
-            self.queue.put(alarm, AlarmState.HELD)
+            if ended.hung:
+                self.queue.put(alarm, AlarmState.HUNG, now)
+            else:
+                self.queue.put(alarm, AlarmState.HELD)
             if self.outage.since is None and not self.routes.serving:
                 self.outage = Outage(ended.began, ended.began, 0, self._factor())
         return Ending.UNAUTHORIZED if answers == {Answer.UNAUTHORIZED} else Ending.ROUND_FAILED
@@ -202,6 +206,7 @@ class LineState:
         for number in self.refused_since.pop(receiver, ()):
             alarm = self.queue.get(number)
             if alarm is not None and alarm.state is AlarmState.REFUSED:
+                alarm.released_by.add(receiver)
                 self.queue.put(alarm, AlarmState.DUE)
 
     def _next_round(self, now: float) -> None:
@@ -224,7 +229,7 @@ class LineState:
         self.observed(attempt, now, alarm=False)
         self.routes[attempt.route].checked_at = now
         if attempt.status is not None:
-            self.supervision.ping_answered(attempt.status, now, heartbeat=heartbeat)
+            self.supervision.ping_answered(attempt.route.receiver, attempt.status, now, heartbeat=heartbeat)
         if heartbeat:
             self.supervision.last_heartbeat = now
             if not self.routes[attempt.route].serving and self._other_than(attempt.route, now):
@@ -245,7 +250,7 @@ class LineState:
         for attempt in attempts:
             self.observed(attempt, now, alarm=alarm)
             if ping and attempt.status is not None:
-                self.supervision.ping_answered(attempt.status, now, heartbeat=False)
+                self.supervision.ping_answered(attempt.route.receiver, attempt.status, now, heartbeat=False)
 
     def connect_ended(self, attempt: Attempt, now: float) -> None:
         self.busy = False
@@ -270,6 +275,7 @@ class LineState:
             self.outage = Outage()
 
     def check_all(self) -> None:
-        """Check every route now: after a rotation each receiver has to show which password it takes."""
+        """Check every route now; each receiver has to show, by an answer, which password it takes."""
+        self.supervision.to_ping.update(self.routes.receivers)
         for route in self.routes.configured:
             self.routes[route].checked_at = self.routes[route].last_exchange = None

@@ -19,11 +19,13 @@ SENDING               an attempt begins                               the attemp
 NEW or DUE, in round  an attempt failed, the round has routes left    at once, on a route not tried: SENDING
 HELD                  a round failed, no receiver answered, or all    a route serves, or the next round begins:
                       answers refuse the password                     SENDING
+HUNG                  the same, but a document went out unanswered    a route serves, or the next round begins and
+                                                                      nothing else may go, in turn: SENDING
 REFUSED               a round failed, a receiver refused it, or       10 s doubling to 5 min, or the receiver
                       others went while it hung                       accepts its first alarm since: DUE
 DUE                   it may be sent again                            after those that are NEW: SENDING
-BEHIND                what it follows cannot be sent; that inherits   that ends: NEW
-                      its urgency
+BEHIND                what it follows is held or cannot be sent;      that ends: NEW
+                      that inherits its urgency
 (ended)               0 or 10 from any receiver: delivered
                       1, 2, 3, 7, 100 from every receiver, the last
                       time with mandatory elements only: rejected
@@ -52,7 +54,8 @@ from bridge.transmitters.waiting import AlarmState, Waiting
 
 HANGS_S = 1.0
 """A healthy receiver answers within this; an urgent alarm waits no longer behind another's exchange."""
-MOST_AT_ONCE = 4
+MOST_AT_ONCE = 8
+"""Urgent alarms that hang hold up no other until there are so many of them."""
 ROUTE_GAP_S = 1.0
 """Between two attempts on a route that does not serve."""
 LONGEST_WAIT_S = 30.0
@@ -136,6 +139,8 @@ def _alarm(line: LineState, now: float) -> Step:
     if not len(line.queue) or len(line.sending) >= MOST_AT_ONCE:
         return _IDLE
     alarm = line.queue.first(_sendable(line, now), urgent_only=bool(line.sending))
+    if alarm is None and not line.sending and _is_round(line, now):
+        alarm = line.queue.longest_hung()
     if alarm is None:
         return _IDLE if line.sending else Wait(_retry_at(line, now))
     if alarm.round is not None and not line.left(alarm, now):
@@ -160,16 +165,23 @@ def _sendable(line: LineState, now: float) -> tuple[AlarmState, ...]:
     """Return the states whose alarms may go; while every receiver refuses the password, only what is new."""
     if not any(line.logins.allowed(receiver, now, new_alarm=False) for receiver in line.routes.receivers):
         return (AlarmState.NEW,)
-    if line.routes.serving or _round_at(line, now) <= now:
+    if line.routes.serving:
+        return (AlarmState.NEW, AlarmState.DUE, AlarmState.HELD, AlarmState.HUNG)
+    if _is_round(line, now):
         return (AlarmState.NEW, AlarmState.DUE, AlarmState.HELD)
     return (AlarmState.NEW, AlarmState.DUE)
+
+
+def _is_round(line: LineState, now: float) -> bool:
+    """Return whether the next round may begin while no route serves."""
+    return not line.routes.serving and _round_at(line, now) <= now
 
 
 def _retry_at(line: LineState, now: float) -> float:
     """Return when what was tried before may go, where something waits for that."""
     if line.queue.has(AlarmState.DUE):
         return _login_at(line, new_alarm=False)
-    return _round_at(line, now) if line.queue.has(AlarmState.HELD) else float("inf")
+    return _round_at(line, now) if line.queue.has(AlarmState.HELD, AlarmState.HUNG) else float("inf")
 
 
 def next_try_at(line: LineState, now: float) -> float | None:
@@ -229,17 +241,10 @@ def _check(line: LineState, now: float) -> Step:
         at = line.supervision.check_at(route, line.routes, now)
         if at is None:
             continue
-        by_ping = at <= now and _is_pinged(line, route, now)
+        by_ping = at <= now and line.supervision.checks_by_ping(route, line.routes, now)
         if by_ping:
             at = max(at, line.supervision.ping_at(now), line.logins.allowed_at(route.receiver, new_alarm=False))
         if at <= now:
             return SendPing(route, heartbeat=False) if by_ping else Connect(route)
         waits.append(at)
     return Wait(min(waits, default=float("inf")))
-
-
-def _is_pinged(line: LineState, route: Route, now: float) -> bool:
-    """Return whether a check of `route` is a ping: beyond the usual number if only an answer proves it."""
-    supervision = line.supervision
-    unproven = line.routes[route].served is False and not supervision.is_paused(now)
-    return unproven or supervision.checks_by_ping(now)

@@ -45,11 +45,14 @@ class Supervision:
     """Since when the route in use does not serve."""
     answered: deque[float] = field(default_factory=lambda: deque(maxlen=PINGS_PER_LEVEL))
     """When pings other than heartbeats were answered."""
+    to_ping: set[str] = field(default_factory=set)
+    """Receivers to be checked by a ping whatever the number of pings: each has to show which password it takes."""
 
     # What happened
 
-    def ping_answered(self, status: int, now: float, *, heartbeat: bool) -> None:
+    def ping_answered(self, receiver: str, status: int, now: float, *, heartbeat: bool) -> None:
         """Note an answered ping: 9 pauses pings, 101 widens the gap, any other status ends the pause."""
+        self.to_ping.discard(receiver)
         if not heartbeat:
             self.answered.append(now)
         if status == 9:  # noqa: PLR2004 - SERVICE_UNAVAILABLE
@@ -91,7 +94,7 @@ class Supervision:
         """Return when `route` is to be checked; None: heartbeats look after it."""
         health = routes[route]
         heartbeats = self.level is not None and not self.is_paused(now)
-        if heartbeats and health.serving and route == routes.in_use(now):
+        if heartbeats and health.serving and route == routes.in_use(now) and route.receiver not in self.to_ping:
             return None
         last = max((t for t in (health.checked_at, health.last_exchange) if t is not None), default=None)
         if last is None:
@@ -106,11 +109,15 @@ class Supervision:
             return DOWN_AFTER_S  # the second failure decides
         return min(SOON_S if now - max(since) < SOON_FOR_S else LATER_S, self.check_idle_every)
 
-    def checks_by_ping(self, now: float) -> bool:
-        """Whether a check may be a ping, or has to be a connection alone."""
+    def checks_by_ping(self, route: Route, routes: Routes, now: float) -> bool:
+        """Whether a check of `route` is a ping, or a connection alone: pings have a usual number."""
+        if self.is_paused(now):
+            return False
+        if route.receiver in self.to_ping or routes[route].served is False:  # only an answer proves it
+            return True
         spare = PINGS_PER_LEVEL - (HEARTBEATS_PER_LEVEL if self.level else 0)
         recent = sum(now - at < (self.level or NO_LEVEL_S) for at in self.answered)
-        return not self.is_paused(now) and recent < spare
+        return recent < spare
 
     # Restarts
 

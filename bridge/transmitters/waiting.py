@@ -1,13 +1,14 @@
 """The alarms that wait for one transmitter, in the order of sending. Pure; nothing scans them all.
 
-Urgent and due, then never tried, then retried and due; within each by acceptance. A restore never overtakes its alarm,
-nor an alarm the restore of the one before: what comes first in such a chain is sent in place of what follows it, and
-inherits its urgency.
+Urgent and due, then never tried, then retried and due; within each by acceptance, but those that hung come last. A
+restore never overtakes its alarm, nor an alarm the restore of the one before: what comes first in such a chain is sent
+in place of what follows it, and inherits its urgency.
 """
 
 from __future__ import annotations
 
 import heapq
+import itertools
 from collections import defaultdict
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
@@ -28,6 +29,8 @@ class AlarmState(IntEnum):
     """Tried before, and to be sent again now."""
     HELD = auto()
     """Its last round found no receiver: it waits for a route that serves, or for the next round."""
+    HUNG = auto()
+    """The same, but its document went out and was not answered: in an outage it goes after all others, in turn."""
     REFUSED = auto()
     """A receiver refused it: it waits on its own."""
     BEHIND = auto()
@@ -44,6 +47,8 @@ class Round:
     """Those that were tried."""
     answers: dict[str, Answer] = field(default_factory=dict)
     """By receiver; who has answered is not asked over another path."""
+    hung: bool = False
+    """Whether the document went out and was not answered."""
 
 
 @dataclass(slots=True, eq=False)
@@ -64,17 +69,23 @@ class Waiting:
     """Whether it goes out with its mandatory elements only."""
     state: AlarmState = AlarmState.NEW
     due: float = 0.0
+    """When it may go if REFUSED, since when it waits if HUNG, else 0."""
     wait_s: float = REFUSED_FIRST_S
     invalid_at: dict[str, int] = field(default_factory=dict)
     """The last status of 1, 2, 3, 7 and 100, by receiver."""
-    refused_by: set[str] = field(default_factory=set)
-    """The receivers that ever refused it."""
+    released_by: set[str] = field(default_factory=set)
+    """The receivers whose recovery made it due; one that refuses it then refuses this alarm, not all."""
     round: Round | None = None
     failed_at_delivered: int | None = None
     """How many alarms had been delivered when its last round failed without an answer."""
 
 
-_READY = (AlarmState.NEW, AlarmState.DUE, AlarmState.HELD)
+_READY = (AlarmState.NEW, AlarmState.DUE, AlarmState.HELD, AlarmState.HUNG)
+_INDEPENDENT = (AlarmState.NEW, AlarmState.DUE)
+"""What goes whether or not a route serves, also in place of what has to follow it."""
+_URGENT, _OTHERS = (True,), (False,)
+_Entry = tuple[float, int]
+"""Of a heap: `due` and number of an alarm."""
 
 
 class Queue:
@@ -82,9 +93,9 @@ class Queue:
 
     def __init__(self) -> None:
         self._alarms: dict[int, Waiting] = {}
-        self._heaps: dict[tuple[bool, AlarmState], list[int]] = defaultdict(list)
-        self._refused: list[tuple[float, int]] = []
-        self._unreported: list[tuple[float, int]] = []
+        self._heaps: dict[tuple[bool, AlarmState], list[_Entry]] = defaultdict(list)
+        self._refused: list[_Entry] = []
+        self._unreported: list[_Entry] = []
         self._behind: dict[int, list[int]] = defaultdict(list)
         self._same: dict[tuple[AlarmIdentity, bool], list[int]] = defaultdict(list)
         self._code: dict[tuple[str, bool], list[int]] = defaultdict(list)
@@ -119,7 +130,7 @@ class Queue:
     def put(self, alarm: Waiting, state: AlarmState, due: float = 0.0) -> None:
         alarm.state, alarm.due = state, due
         if state in _READY:
-            heapq.heappush(self._heaps[alarm.urgent, state], alarm.number)
+            heapq.heappush(self._heaps[alarm.urgent, state], (due, alarm.number))
         elif state is AlarmState.REFUSED:
             heapq.heappush(self._refused, (due, alarm.number))
 
@@ -131,26 +142,30 @@ class Queue:
                 each.clear()
 
     def first(self, states: Collection[AlarmState], *, urgent_only: bool = False) -> Waiting | None:
-        """Return the alarm to send now, out of `states`: some of NEW, DUE and HELD."""
+        """Return the alarm to send now, out of `states`: some of NEW, DUE, HELD and HUNG."""
         retried = [state for state in states if state is not AlarmState.NEW]
-        tiers: list[tuple[bool, Collection[AlarmState]]] = [(True, states)]
+        tiers: list[tuple[tuple[bool, ...], Collection[AlarmState]]] = [(_URGENT, states)]
         if not urgent_only:
-            tiers += [(False, [AlarmState.NEW]), (False, retried)]
-        for urgent, tier in tiers:
-            while (alarm := self._top(urgent, tier)) is not None:
+            tiers += [(_OTHERS, [AlarmState.NEW]), (_OTHERS, retried)]
+        for urgency, tier in tiers:
+            while (alarm := self._top(urgency, tier)) is not None:
                 head = self.head(alarm)
-                if head.state in states:
+                if head is alarm or (head.state in states and head.state in _INDEPENDENT):
                     return head
-                self._inherit(head, urgent=urgent)
+                self._inherit(head, urgent=alarm.urgent)
                 alarm.state = AlarmState.BEHIND
                 self._behind[head.number].append(alarm.number)
         return None
+
+    def longest_hung(self) -> Waiting | None:
+        """Return the one of those that hung whose turn it is, urgent or not."""
+        return self._top(_URGENT + _OTHERS, [AlarmState.HUNG])
 
     def _inherit(self, head: Waiting, *, urgent: bool) -> None:
         if urgent and not head.urgent:
             head.urgent = True
             if head.state in _READY:
-                heapq.heappush(self._heaps[True, head.state], head.number)
+                heapq.heappush(self._heaps[True, head.state], (head.due, head.number))
 
     def make_due(self, now: float) -> None:
         while self._refused and self._refused[0][0] <= now:
@@ -170,12 +185,12 @@ class Queue:
             heapq.heappop(self._refused)
         return None
 
-    def has(self, state: AlarmState, *, urgent: bool | None = None) -> bool:
-        return any(self._top(each, (state,)) is not None for each in (True, False) if urgent in (None, each))
+    def has(self, *states: AlarmState) -> bool:
+        return self._top(_URGENT + _OTHERS, states) is not None
 
     @property
     def has_urgent(self) -> bool:
-        return self._top(True, _READY) is not None  # noqa: FBT003 - a key of the heaps
+        return self._top(_URGENT, _READY) is not None
 
     def unreported(self, now: float) -> list[Waiting]:
         """Return the alarms not delivered in time that nobody has reported, once each."""
@@ -220,18 +235,18 @@ class Queue:
             heapq.heappop(heap)
         return heap[0] if heap else None
 
-    def _top(self, urgent: bool, states: Collection[AlarmState]) -> Waiting | None:  # noqa: FBT001 - a key of the heaps
+    def _top(self, urgency: Collection[bool], states: Collection[AlarmState]) -> Waiting | None:
         tops = []
-        for state in states:
-            heap = self._heaps[urgent, state]
-            while heap and not self._fits(heap[0], urgent, state):
+        for key in itertools.product(urgency, states):
+            heap = self._heaps[key]
+            while heap and not self._fits(heap[0], key):
                 heapq.heappop(heap)
             tops += heap[:1]
-        return self._alarms[min(tops)] if tops else None
+        return self._alarms[min(tops)[1]] if tops else None
 
-    def _fits(self, number: int, urgent: bool, state: AlarmState) -> bool:  # noqa: FBT001 - a key of the heaps
-        alarm = self._alarms.get(number)
-        return alarm is not None and alarm.urgent is urgent and alarm.state is state
+    def _fits(self, entry: _Entry, key: tuple[bool, AlarmState]) -> bool:
+        alarm = self._alarms.get(entry[1])
+        return alarm is not None and alarm.due == entry[0] and (alarm.urgent, alarm.state) == key
 
     def _release(self, number: int) -> None:
         for each in self._behind.pop(number, ()):

@@ -188,7 +188,7 @@ def test_supervision_gap_is_doubled_by_101_and_forgotten_after_a_day() -> None:
     supervision = Supervision(level=90)
     gaps = []
     for now in range(6):
-        supervision.ping_answered(101, now, heartbeat=True)
+        supervision.ping_answered("primary", 101, now, heartbeat=True)
         gaps.append(supervision.gap(now))
     assert gaps == [4, 8, 16, 22.5, 22.5, 22.5]
     assert supervision.gap(5 + 86400) == 2
@@ -196,8 +196,8 @@ def test_supervision_gap_is_doubled_by_101_and_forgotten_after_a_day() -> None:
 
 def test_supervision_survives_json() -> None:
     supervision = Supervision(level=90)
-    supervision.ping_answered(101, 0, heartbeat=True)
-    supervision.ping_answered(9, 0, heartbeat=True)
+    supervision.ping_answered("primary", 101, 0, heartbeat=True)
+    supervision.ping_answered("primary", 9, 0, heartbeat=True)
     again = Supervision(level=90)
     again.load(json.loads(json.dumps(supervision.as_json(10))), now=0, elapsed=100)
     assert again.gap(0) == 4

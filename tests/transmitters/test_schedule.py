@@ -294,3 +294,157 @@ def test_schedule_nine_pauses_pings_for_a_day() -> None:
     assert len(world.pings) <= 2
     world.run(90000)
     assert len(world.pings) >= 2
+
+
+def after_an_outage(fault: Behaviour, number: int = 1, *, level: float | None = None) -> World:
+    """Both receivers refuse for a minute, and are good after it but for one alarm."""
+    return World(
+        lambda route, each, now: REFUSES if now < 60 else fault if each == number else OK,
+        level=level,
+    )
+
+
+@pytest.mark.parametrize("level", [None, 90.0])
+@pytest.mark.parametrize("urgent", [False, True])
+@pytest.mark.parametrize("followed", [False, True])
+def test_schedule_alarm_that_hangs_after_an_outage_holds_up_no_other(
+    level: float | None, *, urgent: bool, followed: bool
+) -> None:
+    world = after_an_outage(SILENT, level=level)
+    world.raise_alarm("FA", detector="1", urgent=urgent)
+    if followed:
+        world.raise_alarm("FA", detector="1", restore=True)
+    others = [world.raise_alarm() for _ in range(4)]
+    world.run(59)
+    later = world.raise_alarm("ZZ")
+    world.run(3600)
+    assert set(world.delivered) == {*others, later}
+    assert max(world.delivered.values()) < 60 + 45
+    assert sorted(world.delivered, key=world.delivered.__getitem__)[-5:] == sorted(world.delivered)
+
+
+def test_schedule_alarms_that_hang_after_an_outage_take_turns() -> None:
+    """Each costs the others 20 s, once; urgent ones as well."""
+    hang = {1, 2, 3, 4}
+    world = World(lambda route, number, now: REFUSES if now < 60 else SILENT if number in hang else OK)
+    for each in sorted(hang):
+        world.raise_alarm("FA", urgent=each % 2 == 0)
+    others = [world.raise_alarm() for _ in range(5)]
+    world.run(3600)
+    assert set(world.delivered) == set(others)
+    assert max(world.delivered.values()) < 60 + 4 * 20 + 15
+
+
+@pytest.mark.parametrize("fault", [REFUSES, DROPS])
+def test_schedule_outage_keeps_the_order_of_acceptance(fault: Behaviour) -> None:
+    world = World(lambda route, number, now: fault if now < 300 else OK)
+    numbers = [world.raise_alarm() for _ in range(5)]
+    world.run(100)
+    urgent = world.raise_alarm("FA", urgent=True)
+    world.run(400)
+    assert list(world.delivered) == [urgent, *numbers]
+
+
+def test_schedule_urgent_alarm_goes_first_when_silent_receivers_are_good_again() -> None:
+    world = World(lambda route, number, now: SILENT if now < 300 else OK)
+    for _ in range(20):
+        world.raise_alarm()
+    world.run(100)
+    urgent = world.raise_alarm("FA", urgent=True)
+    world.run(400)
+    assert len(world.delivered) == 21
+    assert list(world.delivered).index(urgent) <= 1, "one alarm finds out that a receiver is good again"
+    assert max(world.delivered.values()) < 300 + 25
+
+
+@pytest.mark.parametrize("level", [None, 90.0, 18000.0])
+def test_schedule_rotation_has_every_receiver_pinged_at_once(level: float | None) -> None:
+    """Only an answer shows which password a receiver takes, however many pings there were."""
+    world = World(lambda route, number, now: OK, level=level)
+    world.run(7 * 3600 + 7)
+    began = len(world.pings)
+    world.line.check_all()
+    world.run(world.now + 10)
+    assert {route.receiver for _, route, _ in world.pings[began:]} == {"primary", "secondary"}
+    pinged = len(world.pings)
+    world.run(world.now + 60)
+    assert len([heartbeat for _, _, heartbeat in world.pings[pinged:] if not heartbeat]) == 0
+
+
+def test_schedule_rotation_has_a_receiver_pinged_when_it_answers_again() -> None:
+    until = 7 * 3600.0
+    world = World(lambda route, number, now: DROPS if until < now < until + 400 and route == SECONDARY else OK)
+    world.run(until)
+    began = len(world.pings)
+    world.line.check_all()
+    world.run(until + 400)
+    tries = [at for at, route, _ in world.pings[began:] if route == SECONDARY]
+    assert 2 <= len(tries) <= 12
+    world.run(until + 400 + 310)
+    assert [route for _, route, _ in world.pings[-1:]] == [SECONDARY]
+    assert world.line.supervision.to_ping == set()
+
+
+def test_schedule_rotation_pings_over_the_next_path() -> None:
+    cut = 7 * 3600.0
+    world = World(
+        lambda route, number, now: DROPS if now > cut and route.path == "fixed" else OK, paths=("fixed", "mobile")
+    )
+    world.run(cut + 1)
+    world.line.check_all()
+    world.run(cut + 60)
+    answered = {route for at, route, _ in world.pings if at > cut and route.path == "mobile"}
+    assert answered == {Route("primary", "mobile"), Route("secondary", "mobile")}
+
+
+@pytest.mark.parametrize(("status", "gap"), [(9, 86400), (101, 22.5)])
+def test_schedule_rotation_keeps_the_limits_of_pings(status: int, gap: float) -> None:
+    world = World(lambda route, number, now: answering(status), level=90)
+    world.run(600)
+    before = [at for at, *_ in world.pings]
+    world.line.check_all()
+    world.run(700)
+    after = [at for at, *_ in world.pings[len(before) :]]
+    assert after == [] or status == 101
+    assert min((b - a for a, b in itertools.pairwise([before[-1], *after])), default=gap) >= gap
+
+
+@pytest.mark.parametrize("hanging", [4, 7])
+def test_schedule_urgent_alarm_goes_beside_urgent_ones_that_hang(hanging: int) -> None:
+    world = World(lambda route, number, now: SILENT if number and number <= hanging else OK, level=18000)
+    world.run(60)
+    for _ in range(hanging):
+        world.raise_alarm("FA", urgent=True)
+    world.run(60.5)
+    last = world.raise_alarm("FA", urgent=True)
+    world.run(200)
+    assert took(world, last) < hanging + 1.5
+
+
+def test_schedule_refused_alarm_is_due_whenever_its_receiver_is_good_again() -> None:
+    """Not only at the first such time."""
+    good = ((100.0, 101.0), (1000.0, 9999.0))
+
+    def how(route: Route, number: int | None, now: float) -> Behaviour:
+        accepts = any(start <= now < end for start, end in good) and (number != 1 or now >= 1000)
+        return OK if number is None or accepts else answering(98)
+
+    world = World(how)
+    old = world.raise_alarm()
+    world.at(100.0, lambda: world.raise_alarm("ZZ"))
+    world.at(1000.5, lambda: world.raise_alarm("ZZ"))
+    world.run(1100)
+    assert 2 in world.delivered
+    assert world.delivered[old] < 1002
+
+
+def test_schedule_alarm_refused_for_good_is_not_retried_with_each_success() -> None:
+    world = World(lambda route, number, now: answering(99) if number == 1 else OK)
+    world.raise_alarm()
+    for second in range(5, 7200, 5):
+        world.at(float(second), lambda: world.raise_alarm("ZZ"))
+    world.run(7200)
+    tries = [at for at, number, route in world.sent if number == 1 and route == PRIMARY]
+    assert len(world.delivered) == 1439
+    assert len(tries) < 60
+    assert len([at for at in tries if at > 3600]) <= 2 * 3600 / 300 + 1

@@ -35,14 +35,20 @@ raised = st.builds(
     urgent=st.booleans(),
 )
 seeds = st.lists(st.integers(0, len(BEHAVIOURS) - 1), min_size=12, max_size=12)
+some = st.sets(st.integers(1, 25), max_size=3)
 
 
-def behaves(plan: list[int], refused: set[int]) -> World:
-    """Return a world in which each route changes each 50 s, and is good after 300 s but for alarms in `refused`."""
+def behaves(plan: list[int], refused: set[int], silent: set[int]) -> World:
+    """Return a world in which each route changes each 50 s, and is good after 300 s.
+
+    Alarms in `refused` are never accepted, those in `silent` never answered.
+    """
 
     def how(route: Route, number: int | None, now: float) -> Behaviour:
         if number in refused:
             return answering(5)
+        if number in silent:
+            return SILENT
         if now >= FAULTY_FOR_S:
             return OK
         return BEHAVIOURS[plan[(int(now // 50) * 2 + (route.receiver == "secondary")) % len(plan)]]
@@ -51,9 +57,9 @@ def behaves(plan: list[int], refused: set[int]) -> World:
 
 
 @settings(deadline=None, max_examples=50)
-@given(plan=seeds, alarms=st.lists(raised, max_size=25), refused=st.sets(st.integers(1, 25), max_size=3))
-def test_schedule_whatever_happens(plan: list[int], alarms: list[Raised], refused: set[int]) -> None:
-    world = behaves(plan, refused)
+@given(plan=seeds, alarms=st.lists(raised, max_size=25), refused=some, silent=some)
+def test_schedule_whatever_happens(plan: list[int], alarms: list[Raised], refused: set[int], silent: set[int]) -> None:
+    world = behaves(plan, refused, silent)
     chains: dict[int, Raised] = {}
 
     def store(each: Raised) -> None:
@@ -64,28 +70,29 @@ def test_schedule_whatever_happens(plan: list[int], alarms: list[Raised], refuse
         world.at(each.at, lambda each=each: store(each))  # type: ignore[misc]
     world.run(FAULTY_FOR_S + 4300)
 
-    check_all_delivered(world, chains, refused)
-    check_order(world, chains, refused)
+    never = refused | silent
+    check_all_delivered(world, chains, never, at_once=not silent)
+    check_order(world, chains, never)
     for number in chains:
         if (world.delivered.get(number) or float("inf")) > world.accepted[number] + 30.001:
             assert world.reported[number] <= world.accepted[number] + 30.001
     assert len(world.logins) <= 60
 
 
-def check_all_delivered(world: World, chains: dict[int, Raised], refused: set[int]) -> None:
-    behind = {later for later in chains for first in refused & set(chains) if follows(chains, later, first)}
-    due = set(chains) - refused - behind
+def check_all_delivered(world: World, chains: dict[int, Raised], never: set[int], *, at_once: bool) -> None:
+    behind = {later for later in chains for first in never & set(chains) if follows(chains, later, first)}
+    due = set(chains) - never - behind
     assert due <= set(world.delivered), "an alarm was not delivered although both receivers are good again"
     for number in due:
         free = not any(follows(chains, number, first) for first in chains if first < number)
-        if free and world.accepted[number] >= FAULTY_FOR_S + 62 and not world.line.logins.refusals:
+        if at_once and free and world.accepted[number] >= FAULTY_FOR_S + 62 and not world.line.logins.refusals:
             assert first_sent(world, number) - world.accepted[number] < 11
 
 
-def check_order(world: World, chains: dict[int, Raised], refused: set[int]) -> None:
+def check_order(world: World, chains: dict[int, Raised], never: set[int]) -> None:
     for later in world.delivered:
         before = {first for first in chains if directly_follows(chains, later, first)}
-        assert not before & refused
+        assert not before & never
         assert all(world.delivered[first] < world.delivered[later] for first in before), "what it follows came later"
 
 
