@@ -17,9 +17,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from bridge.common.errors import StoreError
+from bridge.common.errors import FieldError, StoreError
 from bridge.common.files import write_private
 from bridge.common.models import Secret
+from bridge.sos_access import elements
 
 MOST_OPEN = 5
 """Passwords kept at most; beyond that a rotation is refused, as it is unknown which of them is valid."""
@@ -191,7 +192,8 @@ class Passwords:
             if content is None:
                 return
             stored = json.loads(content)
-            salt, mark = str(stored["salt"]), stored["configured"]
+            salt = str(stored["salt"])
+            reconfigured = stored["configured"] != self._mark(salt)
             passwords = [self._read(each) for each in stored["passwords"]]
             if not passwords:
                 raise ValueError("no password")  # noqa: TRY301 - handled below like other damage
@@ -199,7 +201,7 @@ class Passwords:
             self._stored = True
             self.problem = f"{error}; the configured password is tried"
             return
-        except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
+        except (FieldError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
             # The message must not quote the content: it has passwords.
             self.problem = (
                 f"{self._home.name} is damaged; the configured password is tried. {self._home.remedy} and set the"
@@ -207,25 +209,25 @@ class Passwords:
             )
             return
         self._salt = salt
-        if mark != self._mark():  # a password newly written into the configuration counts as the newest
+        if reconfigured:  # a password newly written into the configuration counts as the newest
             self.reconfigured = True
             passwords = [_Password(self._configured), *(each for each in passwords if each.value != self._configured)]
         self._passwords = passwords
 
     def _read(self, stored: dict[str, Any]) -> _Password:
-        if not isinstance(stored["value"], str):
-            raise TypeError("a password is a text")
+        elements.AUTHENTICATION.check(stored["value"])  # one that cannot be sent would end the bridge
         refused = stored["refused"]
         if isinstance(refused, bool):  # before 0.2.0 the receivers were not told apart
             refused = self._receivers if refused else ()
-        return _Password(Secret(stored["value"]), frozenset(stored.get("taken", ())), frozenset(refused))
+        taken = stored.get("taken", ())
+        return _Password(Secret(stored["value"]), frozenset(map(str, taken)), frozenset(map(str, refused)))
 
     def _save(self, passwords: list[_Password]) -> None:
         if self.problem is not None:
             raise StoreError(self.problem)
         content = {
             "salt": self._salt,
-            "configured": self._mark(),
+            "configured": self._mark(self._salt),
             "passwords": [
                 {"value": each.value.reveal(), "taken": sorted(each.taken), "refused": sorted(each.refused)}
                 for each in passwords
@@ -238,9 +240,9 @@ class Passwords:
             raise
         self._passwords, self._unwritable, self._stored = passwords, None, True
 
-    def _mark(self) -> str:
+    def _mark(self, salt: str) -> str:
         """Return a hash that shows whether the configured password has changed, without storing it again."""
-        return hashlib.sha256(f"{self._salt}:{self._configured.reveal()}".encode()).hexdigest()
+        return hashlib.sha256(f"{salt}:{self._configured.reveal()}".encode()).hexdigest()
 
 
 def directory(store: Path) -> Path:

@@ -26,6 +26,11 @@ DAMAGED = [
     '{"salt": "x", "configured": "y", "passwords": {"value": "222222222222222"}}',
     '{"salt": "x", "configured": "y", "passwords": ["222222222222222"]}',
     '{"salt": "x", "configured": "y", "passwords": [{"value": "222222222222222", "refused": false}',
+    # Valid JSON, and nothing that can be sent.
+    '{"salt": "x", "configured": "y", "passwords": [{"value": "22222222222222", "refused": []}]}',
+    '{"salt": "x", "configured": "y", "passwords": [{"value": "2222 \\u20ac 2222222", "refused": []}]}',
+    '{"salt": "x", "configured": "y", "passwords": [{"value": null, "refused": []}]}',
+    '{"salt": "\\ud800", "configured": "y", "passwords": [{"value": "222222222222222", "refused": []}]}',
 ]
 
 
