@@ -113,6 +113,46 @@ def test_a_rotation_is_refused_while_too_many_are_open(kept: Kept) -> None:
     assert kept.open().rotation_refusal is None
 
 
+def test_transmitters_of_one_account_keep_what_each_receiver_takes(kept: Kept) -> None:
+    """Two operators gave the same code: a rotation at one says nothing about the other."""
+
+    def shared() -> Passwords:
+        return Passwords(PasswordFile(kept.path), CONFIGURED, ["a/primary"], {"b/primary": FOURTH})
+
+    passwords = shared()
+    assert passwords.candidates("a/primary") == (CONFIGURED,)
+    assert passwords.candidates("b/primary") == (FOURTH,)
+    passwords.confirm("a/primary", CONFIGURED)
+    passwords.confirm("b/primary", FOURTH)
+    assert not kept.path.exists()
+    rotated = [Secret(f"{letter}" * 15) for letter in "vwxyz"]
+    passwords.add(of_b := Secret("b" * 15))
+    passwords.refuse("a/primary", of_b)
+    passwords.confirm("b/primary", of_b)
+    for number, new in enumerate(rotated):
+        assert passwords.rotation_refusal is None, number
+        passwords.add(new)
+        passwords.confirm("a/primary", new)
+        passwords.refuse("b/primary", new)
+        passwords.confirm("b/primary", of_b)
+    again = shared()
+    assert not again.reconfigured
+    assert again.candidates("a/primary")[0] == rotated[-1]
+    assert again.candidates("b/primary")[0] == of_b
+
+
+def test_a_receiver_that_refuses_all_for_a_while_keeps_what_it_may_take(kept: Kept) -> None:
+    passwords = kept.open()
+    for new in (SECOND, THIRD):
+        passwords.add(new)
+        passwords.confirm("primary", new)
+    for each in (THIRD, SECOND, CONFIGURED):
+        passwords.refuse("secondary", each)
+    passwords.add(FOURTH)
+    passwords.confirm("primary", FOURTH)
+    assert {*kept.open().candidates("secondary")} == {CONFIGURED, SECOND, THIRD, FOURTH}
+
+
 @pytest.mark.parametrize("content", DAMAGED)
 def test_a_damaged_file_is_a_problem_of_its_account_alone(kept: Kept, content: str) -> None:
     kept.path.parent.mkdir()
