@@ -124,9 +124,15 @@ class Line:
         return sent._replace(attempts=failed + sent.attempts)
 
     async def ask(self, tries: Sequence[Try], request: AnyRequest, watch: Watch) -> Sent:
-        """Send `request` on one route after the other until a receiver accepts the password and the message."""
+        """Send `request` on one route after the other until a receiver accepts the password and the message.
+
+        A receiver that has answered is not asked again over another path.
+        """
         sent = Sent(())
+        answered: set[str] = set()
         for each in tries:
+            if each.route.receiver in answered:
+                continue
             watch.connecting(each.route)
             found = await self._asked(each, request, watch)
             sent = (found if found.exchange else sent)._replace(
@@ -135,6 +141,8 @@ class Line:
             )
             if found.attempts[-1].status in SERVING:
                 break
+            if found.attempts[-1].status is not None:
+                answered.add(each.route.receiver)
         return sent
 
     async def connect(self, route: Route) -> Attempt:
