@@ -45,7 +45,13 @@ class Changes:
         self._reported_at = float("-inf")
         self._trouble: str | None = None
         self._refusing: set[str] = set()
+        self._unauthorized = False
+        """Whether the event was emitted since a receiver began to refuse, maybe before this start."""
         self._paused = False
+
+    def restored(self, state: LineState) -> None:
+        """Note that `state` is as it was before this start: its events were emitted then."""
+        self._unauthorized = bool(state.logins.refusals)
 
     def look(self, state: LineState, now: float) -> None:
         if (trouble := self._line.passwords.trouble) != self._trouble:
@@ -76,11 +82,11 @@ class Changes:
         for receiver in sorted(refusing - self._refusing):
             text = f"the {receiver} receiver refuses transmitter code or password; ask the operator"
             self._reporter.problem(name, Kind.UNAUTHORIZED, text, receiver=receiver)
-            if not self._refusing:
+            if not self._unauthorized:
                 self._reporter.emit("unauthorized", transmitter=name, error=text)
         for receiver in sorted(self._refusing - refusing):
             self._reporter.problem(name, Kind.UNAUTHORIZED, None, receiver=receiver)
-        self._refusing = refusing
+        self._refusing, self._unauthorized = refusing, bool(refusing)
 
     def _heartbeats(self, state: LineState) -> None:
         """The end of a pause is not an answer: the problem lasts until a ping is accepted."""

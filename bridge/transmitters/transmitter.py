@@ -80,6 +80,7 @@ class Transmitter:
                 await self._wake.wait()
         self._state.started = now()
         await self._restore()
+        self._changes.restored(self._state)
         for route, peer in self._line.peers.items():
             self._line.network.follow(peer, route, self._line, self._heard)
         async with asyncio.TaskGroup() as tasks:
