@@ -102,8 +102,6 @@ class Passwords:
         """Exchanges that end at the same time write from threads of their own."""
         self._salt = secrets.token_hex(16)
         self._passwords = [_Password(each) for each in dict.fromkeys(self._configured.values())]
-        self.reconfigured = False
-        """Whether the configured password differs from the one of the last start."""
         self._load()
 
     def candidates(self, receiver: str | None = None) -> tuple[Secret, ...]:
@@ -232,7 +230,6 @@ class Passwords:
             return
         self._salt = salt
         if reconfigured:  # a password newly written into the configuration counts as the newest
-            self.reconfigured = True
             first = dict.fromkeys(self._configured.values())
             passwords = [*map(_Password, first), *(each for each in passwords if each.value not in first)]
         self._passwords = passwords

@@ -176,17 +176,19 @@ class Bench:
         network: Network | None = None,
         own_clock: Clock | None = None,
         paths: Sequence[str] = ("",),
+        configured: Secret = OLD,
+        port: int = 1,
     ) -> None:
         self.dialer = dialer or FakeDialer()
         self.outbox = outbox
         self.recorder = Recorder()
         self._wall, self._set_at = NOW, 1000.0  # when virtual time begins
         self.clock = own_clock or clock(lambda: self.wall)
-        client = AsyncSOSAccessClient("IK1", "SV301", OLD, "OPER", ("localhost", 1), use_single_receiver=True)
-        self.passwords = Passwords(PasswordFile(folder / "passwords" / HOME), OLD, receivers)
+        client = AsyncSOSAccessClient("IK1", "SV301", configured, "OPER", ("localhost", 1), use_single_receiver=True)
+        self.passwords = Passwords(PasswordFile(folder / "passwords" / HOME), configured, receivers)
         self.line = Line(
             HOME, client, self.passwords,
-            {Route(name, path): Peer((name, 1), interface=path or None) for path in paths for name in receivers},
+            {Route(name, path): Peer((name, port), interface=path or None) for path in paths for name in receivers},
             network or Network(self.dialer), self.clock, heartbeat, max_age=timedelta(hours=1),
         )  # fmt: skip
         self.transmitter = Transmitter(self.line, outbox, self.recorder, self.clock)
