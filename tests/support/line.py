@@ -134,6 +134,7 @@ class Recorder:
         self.heartbeats: list[str] = []
         self.events: list[str] = []
         self.problems: dict[tuple[str, str | None], str] = {}
+        self.began: dict[tuple[str, str | None], datetime] = {}
         self.receivers: list[tuple[str, bool | None]] = []
         self.level: float | None = None
         self.started: Callable[[], float] = lambda: 0.0
@@ -150,7 +151,17 @@ class Recorder:
         if link is not None and self.links[-1:] != [link]:
             self.links.append(link)
 
-    def problem(self, transmitter: str, kind: Kind, text: str | None, *, receiver: str | None = None) -> None:
+    def problem(
+        self,
+        transmitter: str,
+        kind: Kind,
+        text: str | None,
+        *,
+        receiver: str | None = None,
+        since: datetime | None = None,
+    ) -> None:
+        if since is not None:
+            self.began[kind, receiver] = since
         if text is None:
             self.problems.pop((kind, receiver), None)
         else:

@@ -257,8 +257,10 @@ def test_the_event_of_a_refused_password_is_not_repeated_at_a_restart(tmp_path: 
             await put(each.outbox, command())
             await each.settle(10)
             assert each.recorder.events == ["unauthorized"]
+            began = each.recorder.began["unauthorized", "primary"]
         async with bench(tmp_path, dialer=each.dialer) as each:
             await each.settle(10)
+            assert abs(each.recorder.began["unauthorized", "primary"] - began) < timedelta(seconds=1)
             assert each.recorder.events == []
             assert list(each.recorder.problems) == [("unauthorized", "primary")]
             each.dialer.behaves = None
