@@ -57,6 +57,8 @@ class Station(Receiver):
                 attempt, answered = self._attempts.pop(task)
                 attempt.ended = now()
                 attempt.answered = answered and sent and attempt.ended - begun < _SURELY_READ_S
+            if not sent:  # such as an answer that was too slow, and the receiver ended before
+                self._ledger.troubles[self.name].append((begun, now()))
 
     def _fault_of(self, raw: bytes) -> Fault:
         fault = super()._fault_of(raw)
@@ -71,7 +73,7 @@ class Station(Receiver):
             arrived = Arrived(_name(request), request.transmitter_code, self.name, arrival.status, kind)
             attempt = self._ledger.arrived(arrived, self._begun[task])
             self._attempts[task] = attempt, arrival.answered
-        if arrival.request is not None and arrival.answered:
+        if arrival.request is not None and arrival.answered and now() - self._begun[task] < _SURELY_READ_S:
             self._ledger.logged_in(arrival.request.transmitter_code, self.name, arrival.status)
         await super()._note(arrival)
         self.arrivals.clear()  # the ledger has it; an hour of them would fill the memory
