@@ -27,7 +27,7 @@ from bridge.panels.topics import PanelTopics
 from bridge.record.figures import Subject
 from bridge.sos_access.client import AsyncSOSAccessClient
 from bridge.sos_access.peer import Peer
-from bridge.store.passwords import PasswordFile, PasswordHome, Passwords, password_file
+from bridge.store.passwords import PasswordFile, PasswordHome, Passwords, account, password_file
 from bridge.transmitters.line import Line
 from bridge.transmitters.network import Network
 from bridge.transmitters.routes import Route
@@ -138,13 +138,26 @@ def line(
     clock: Clock | None = None,
     network: Network | None = None,
     homes: Homes | None = None,
+    accounts: dict[str, Passwords] | None = None,
 ) -> Line:
-    """Return a transmitter's line. Raises ConfigError."""
+    """Return a transmitter's line. Raises ConfigError.
+
+    `accounts` has the passwords of the lines before it, by account: transmitters with the same account share them.
+    """
     network, clock, homes = network or Network(), clock or Clock(), homes or beside(settings.store.path)
+    accounts = {} if accounts is None else accounts
+    key = _account(each)
+    sharing = [other for other in settings.transmitters if other.name != each.name and _account(other) == key]
+    shared_as = f"{each.name}/" if sharing else ""
+    if key not in accounts:
+        others = {f"{other.name}/{name}": other.authentication for other in sharing for name in receivers(other)}
+        own = [f"{shared_as}{name}" for name in receivers(each)]
+        accounts[key] = Passwords(homes(each), each.authentication, own, others)
     return Line(
         name=each.name,
         client=client(each, each.authentication, clock),
-        passwords=Passwords(homes(each), each.authentication, list(receivers(each))),
+        passwords=accounts[key],
+        shared_as=shared_as,
         peers=_peers(each, network),
         network=network,
         clock=clock,
@@ -153,6 +166,10 @@ def line(
         undelivered_after=each.undelivered_after,
         max_age=timedelta(seconds=each.max_age),
     )
+
+
+def _account(each: TransmitterSettings) -> str:
+    return account(each.transmitter_code, each.transmitter_type)
 
 
 def _peers(each: TransmitterSettings, network: Network) -> dict[Route, Peer]:

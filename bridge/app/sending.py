@@ -9,6 +9,7 @@ from bridge.app.core import Core
 from bridge.app.file_limits import FILES_OF_A_TRANSMITTER, reserve
 from bridge.record.recorder import Recorder
 from bridge.store.edges import Edges
+from bridge.store.passwords import Passwords
 from bridge.transmitters.network import Network
 from bridge.transmitters.publisher import Publisher
 from bridge.transmitters.record import RecordPublisher
@@ -33,7 +34,8 @@ def make_sending(core: Core) -> SendingParts:
     measured = core.board.measured if core.board else None
     reserve(FILES_OF_A_TRANSMITTER * core.transmitters)
     network, homes = _network(core), core.place.homes if core.place else None
-    lines = [build.line(settings, each, clock, network, homes) for each in settings.transmitters]
+    accounts: dict[str, Passwords] = {}
+    lines = [build.line(settings, each, clock, network, homes, accounts) for each in settings.transmitters]
     return SendingParts(
         publisher,
         recorder,

@@ -349,25 +349,27 @@ class Session:
         if self._ending is SessionEnd.LOST:
             return
         acknowledged = len(connection.unconfirmed)
-        events = min(self._outgoing.waiting_events, _AT_ONCE)
-        for _ in range(events):
+        answered = False
+        for _ in range(min(self._outgoing.waiting_events, _AT_ONCE)):
             self.pulse.beat()
-            await self._publish_event(client, self._outgoing.next_event())
-        if await self._publish_states(client) or events:
+            answered |= await self._publish_event(client, self._outgoing.next_event())
+        if await self._publish_states(client) or answered:
             # An answer to something that we sent after our acknowledgements proves that the broker has those.
             self._deliveries.acknowledged(connection.unconfirmed[:acknowledged])
             del connection.unconfirmed[:acknowledged]
         if not self._outgoing.is_empty:
             self._outgoing.work.set()
 
-    async def _publish_event(self, client: Client, event: Event) -> None:
-        if event.topic and not self._outgoing.is_held(event):
+    async def _publish_event(self, client: Client, event: Event) -> bool:
+        """Publish `event` unless it is held; return whether the broker has acknowledged it."""
+        if sent := bool(event.topic) and not self._outgoing.is_held(event):
             await client.publish(event.topic, event.payload, qos=1, retain=event.retain)
         self._outgoing.event_published(event)
         if event.reply:
             await self._reply(client, event.reply, event.payload)
         self._reply_tries = 0
         self._outgoing.event_done()
+        return sent
 
     async def _reply(self, client: Client, reply: Reply, payload: str) -> None:
         if self._reply_tries == _REPLY_TRIES:

@@ -1,8 +1,8 @@
 """The passwords of one account, in a file or in the database (sos_access/PROTOCOL.md, Passwords).
 
 A receiver takes the old password until it gets the first message with the new one, and the two receivers of a
-transmitter need not agree. So a new password is on disk before anything is sent with it, and kept are all since the
-last one that every receiver has taken. The configured password is always tried as well: an operator may reset to it.
+transmitter need not agree. So a new password is on disk before anything is sent with it, and each is kept
+until every receiver takes a newer one. The configured password is always tried as well: an operator may reset to it.
 """
 
 from __future__ import annotations
@@ -11,15 +11,16 @@ import hashlib
 import json
 import secrets
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from bridge.common.errors import StoreError
+from bridge.common.errors import FieldError, StoreError
 from bridge.common.files import write_private
 from bridge.common.models import Secret
+from bridge.sos_access import elements
 
 MOST_OPEN = 5
 """Passwords kept at most; beyond that a rotation is refused, as it is unknown which of them is valid."""
@@ -78,29 +79,37 @@ class PasswordFile:
 class Passwords:
     """Which passwords to send with. Thread-safe; methods that write block until that is on disk."""
 
-    def __init__(self, home: PasswordHome, configured: Secret, receivers: Sequence[str] = ("primary",)) -> None:
-        """Load what is stored. If that is damaged, `problem` is set and the configured password tried."""
+    def __init__(
+        self,
+        home: PasswordHome,
+        configured: Secret,
+        receivers: Sequence[str] = ("primary",),
+        others: Mapping[str, Secret] | None = None,
+    ) -> None:
+        """Load what is stored. If that is damaged, `problem` is set and the configured password tried.
+
+        `others`: further receivers of the account that have a configured password of their own.
+        """
         self.problem: str | None = None
         """Why the passwords cannot be read, for a person."""
         self._unwritable: str | None = None
         self._home = home
         self._stored = False
         """Whether anything was ever saved."""
-        self._configured = configured
-        self._receivers = frozenset(receivers)
+        self._configured = {**dict.fromkeys(receivers, configured), **(others or {})}
+        """By receiver."""
         self._lock = threading.Lock()
         """Exchanges that end at the same time write from threads of their own."""
         self._salt = secrets.token_hex(16)
-        self._passwords = [_Password(configured)]
-        self.reconfigured = False
-        """Whether the configured password differs from the one of the last start."""
+        self._passwords = [_Password(each) for each in dict.fromkeys(self._configured.values())]
         self._load()
 
     def candidates(self, receiver: str | None = None) -> tuple[Secret, ...]:
         """Return the passwords to try, newest first; those that `receiver` refused come after the others."""
-        found = [*self._passwords]
-        if all(each.value != self._configured for each in found):
-            found.append(_Password(self._configured))
+        own = {self._configured[receiver]} if receiver in self._configured else {*self._configured.values()}
+        of_others = {*self._configured.values()} - own
+        found = [each for each in self._passwords if each.value not in of_others or receiver in each.taken]
+        found += [_Password(each) for each in own if all(each != other.value for other in found)]
         found.sort(key=lambda each: receiver in each.refused)
         return tuple(each.value for each in found)
 
@@ -164,22 +173,34 @@ class Passwords:
     def _confirmed(self, receiver: str, used: Secret) -> list[_Password]:
         passwords = self._passwords
         if all(each.value != used for each in passwords):
-            if used != self._configured:
+            if used not in self._configured.values():
                 return passwords
             passwords = [*passwords, _Password(used)]
-        passwords = [
+        return [
             _Password(each.value, each.taken | {receiver}, each.refused - {receiver}) if each.value == used else each
             for each in passwords
         ]
-        for number, each in enumerate(passwords):
-            if each.taken >= self._receivers:
-                return passwords[: number + 1]
-        return passwords
+
+    def _needed(self, passwords: list[_Password]) -> list[_Password]:
+        """Return `passwords` without those that each receiver has replaced, or refused while it takes another."""
+        newest: dict[str, int] = {}
+        for receiver in self._configured:
+            found = [number for number, each in enumerate(passwords) if receiver in each.taken]
+            if not found:
+                return passwords
+            newest[receiver] = found[0]
+        return [
+            each
+            for number, each in enumerate(passwords)
+            if number <= min(newest.values())
+            or any(number <= at and receiver not in each.refused for receiver, at in newest.items())
+        ]
 
     def _change(self, passwords: list[_Password]) -> None:
+        passwords = self._needed(passwords)
         if passwords == self._passwords:
             return
-        if len(passwords) == 1 and passwords[0].value == self._configured and not self._stored:
+        if not self._stored and all(each.value in self._configured.values() for each in passwords):
             self._passwords = passwords  # without a rotation there is nothing that a restart must know
         elif self.problem is None:
             self._save(passwords)
@@ -191,7 +212,8 @@ class Passwords:
             if content is None:
                 return
             stored = json.loads(content)
-            salt, mark = str(stored["salt"]), stored["configured"]
+            salt = str(stored["salt"])
+            reconfigured = stored["configured"] != self._mark(salt)
             passwords = [self._read(each) for each in stored["passwords"]]
             if not passwords:
                 raise ValueError("no password")  # noqa: TRY301 - handled below like other damage
@@ -199,7 +221,7 @@ class Passwords:
             self._stored = True
             self.problem = f"{error}; the configured password is tried"
             return
-        except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
+        except (FieldError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
             # The message must not quote the content: it has passwords.
             self.problem = (
                 f"{self._home.name} is damaged; the configured password is tried. {self._home.remedy} and set the"
@@ -207,25 +229,25 @@ class Passwords:
             )
             return
         self._salt = salt
-        if mark != self._mark():  # a password newly written into the configuration counts as the newest
-            self.reconfigured = True
-            passwords = [_Password(self._configured), *(each for each in passwords if each.value != self._configured)]
+        if reconfigured:  # a password newly written into the configuration counts as the newest
+            first = dict.fromkeys(self._configured.values())
+            passwords = [*map(_Password, first), *(each for each in passwords if each.value not in first)]
         self._passwords = passwords
 
     def _read(self, stored: dict[str, Any]) -> _Password:
-        if not isinstance(stored["value"], str):
-            raise TypeError("a password is a text")
+        elements.AUTHENTICATION.check(stored["value"])  # one that cannot be sent would end the bridge
         refused = stored["refused"]
         if isinstance(refused, bool):  # before 0.2.0 the receivers were not told apart
-            refused = self._receivers if refused else ()
-        return _Password(Secret(stored["value"]), frozenset(stored.get("taken", ())), frozenset(refused))
+            refused = self._configured if refused else ()
+        taken = stored.get("taken", ())
+        return _Password(Secret(stored["value"]), frozenset(map(str, taken)), frozenset(map(str, refused)))
 
     def _save(self, passwords: list[_Password]) -> None:
         if self.problem is not None:
             raise StoreError(self.problem)
         content = {
             "salt": self._salt,
-            "configured": self._mark(),
+            "configured": self._mark(self._salt),
             "passwords": [
                 {"value": each.value.reveal(), "taken": sorted(each.taken), "refused": sorted(each.refused)}
                 for each in passwords
@@ -238,9 +260,10 @@ class Passwords:
             raise
         self._passwords, self._unwritable, self._stored = passwords, None, True
 
-    def _mark(self) -> str:
+    def _mark(self, salt: str) -> str:
         """Return a hash that shows whether the configured password has changed, without storing it again."""
-        return hashlib.sha256(f"{self._salt}:{self._configured.reveal()}".encode()).hexdigest()
+        configured = "\0".join(sorted({each.reveal() for each in self._configured.values()}))
+        return hashlib.sha256(f"{salt}:{configured}".encode()).hexdigest()
 
 
 def directory(store: Path) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta
 from typing import Protocol
 
 from bridge.common.models import Result
@@ -24,8 +25,16 @@ class Reporter(Protocol):
     def routes(self, transmitter: str, routes: Routes) -> None:
         """The health of the routes has changed."""
 
-    def problem(self, transmitter: str, kind: Kind, text: str | None, *, receiver: str | None = None) -> None:
-        """Raise a problem, or clear it with None."""
+    def problem(
+        self,
+        transmitter: str,
+        kind: Kind,
+        text: str | None,
+        *,
+        receiver: str | None = None,
+        since: datetime | None = None,
+    ) -> None:
+        """Raise a problem, or clear it with None; `since`: when it began, if not now."""
 
     def heartbeat(self, transmitter: str, result: Result) -> None:
         """How a scheduled heartbeat ended."""
@@ -45,14 +54,20 @@ class Changes:
         self._reported_at = float("-inf")
         self._trouble: str | None = None
         self._refusing: set[str] = set()
+        self._unauthorized = False
+        """Whether the event was emitted since a receiver began to refuse, maybe before this start."""
         self._paused = False
+
+    def restored(self, state: LineState) -> None:
+        """Note that `state` is as it was before this start: its events were emitted then."""
+        self._unauthorized = bool(state.logins.refusals)
 
     def look(self, state: LineState, now: float) -> None:
         if (trouble := self._line.passwords.trouble) != self._trouble:
             self._trouble = trouble
             self._reporter.problem(self._line.name, Kind.PASSWORD_FILE, trouble)
         self._routes(state, now)
-        self._logins(state)
+        self._logins(state, now)
         self._heartbeats(state)
 
     def next_at(self, state: LineState) -> float:
@@ -71,16 +86,17 @@ class Changes:
         self._link = link
         self._reporter.routes(self._line.name, state.routes)
 
-    def _logins(self, state: LineState) -> None:
+    def _logins(self, state: LineState, now: float) -> None:
         name, refusing = self._line.name, set(state.logins.refusals)
         for receiver in sorted(refusing - self._refusing):
             text = f"the {receiver} receiver refuses transmitter code or password; ask the operator"
-            self._reporter.problem(name, Kind.UNAUTHORIZED, text, receiver=receiver)
-            if not self._refusing:
+            since = self._line.clock.now() - timedelta(seconds=now - state.logins.refusals[receiver].since)
+            self._reporter.problem(name, Kind.UNAUTHORIZED, text, receiver=receiver, since=since)
+            if not self._unauthorized:
                 self._reporter.emit("unauthorized", transmitter=name, error=text)
         for receiver in sorted(self._refusing - refusing):
             self._reporter.problem(name, Kind.UNAUTHORIZED, None, receiver=receiver)
-        self._refusing = refusing
+        self._refusing, self._unauthorized = refusing, bool(refusing)
 
     def _heartbeats(self, state: LineState) -> None:
         """The end of a pause is not an answer: the problem lasts until a ping is accepted."""

@@ -86,6 +86,8 @@ class Line:
     max_age: timedelta = timedelta(hours=24)
     owns_passwords: bool = True
     """Whether this program stores which password worked; only one program may."""
+    shared_as: str = ""
+    """Before the names of receivers in `passwords`, where several transmitters have one account."""
     _confirmed: dict[str, Secret | None] = field(default_factory=dict)
     """The password that each receiver accepted last, as it is stored."""
 
@@ -122,9 +124,15 @@ class Line:
         return sent._replace(attempts=failed + sent.attempts)
 
     async def ask(self, tries: Sequence[Try], request: AnyRequest, watch: Watch) -> Sent:
-        """Send `request` on one route after the other until a receiver accepts the password and the message."""
+        """Send `request` on one route after the other until a receiver accepts the password and the message.
+
+        A receiver that has answered is not asked again over another path.
+        """
         sent = Sent(())
+        answered: set[str] = set()
         for each in tries:
+            if each.route.receiver in answered:
+                continue
             watch.connecting(each.route)
             found = await self._asked(each, request, watch)
             sent = (found if found.exchange else sent)._replace(
@@ -133,6 +141,8 @@ class Line:
             )
             if found.attempts[-1].status in SERVING:
                 break
+            if found.attempts[-1].status is not None:
+                answered.add(each.route.receiver)
         return sent
 
     async def connect(self, route: Route) -> Attempt:
@@ -210,7 +220,8 @@ class Line:
         """Send `request` with each password that may be tried, until one is not refused."""
         route, peer = tried.route, self.peers[tried.route]
         watch.sending(route)
-        self.client.other_passwords = self.passwords.candidates(route.receiver)
+        receiver = f"{self.shared_as}{route.receiver}"
+        self.client.other_passwords = self.passwords.candidates(receiver)
         candidates = self.client.other_passwords[: 1 if tried.login is Login.LIKELIEST else None]
         attempt = Attempt(route, error="no password")
         logins: list[AnswerVerdict] = []
@@ -228,7 +239,7 @@ class Line:
             attempt = _attempt(tried, response, took_s)
             refused = attempt.answer is Answer.UNAUTHORIZED
             if refused or response.status in SERVING:
-                logins.append(AnswerVerdict(route.receiver, password, not refused))
+                logins.append(AnswerVerdict(receiver, password, not refused))
             if not refused:
                 break
         if attempt.status is None:

@@ -103,9 +103,17 @@ class Publisher:
                 self._problems.doubt(finding.kind, about)
         self._publish_problems(transmitter)
 
-    def problem(self, transmitter: str, kind: Kind, text: str | None, *, receiver: str | None = None) -> None:
+    def problem(
+        self,
+        transmitter: str,
+        kind: Kind,
+        text: str | None,
+        *,
+        receiver: str | None = None,
+        since: datetime | None = None,
+    ) -> None:
         """Raise a transmitter's problem with the `text` for people, or clear it with None."""
-        self._problems.set(kind, text, About(transmitter, receiver))
+        self._problems.set(kind, text, About(transmitter, receiver), since)
 
     def _problem_changed(self, about: About, _: Problem | None, __: Problem | None) -> None:
         self._publish_problems(about.transmitter)
@@ -222,7 +230,8 @@ class Publisher:
         for leaf, payload in states.items():
             self._outgoing.state(self._topics.of(name, leaf), payload)
         for kind, text in _queue_problems(counts).items():
-            self._problems.set(kind, text, About(name))
+            since = counts.oldest_at if kind is Kind.UNDELIVERED else None
+            self._problems.set(kind, text, About(name), since)
 
     def _publish_results(self, portion: Sequence[PendingResult]) -> None:
         self._results_due |= len(portion) > 1  # a portion of one is all that there was
@@ -252,7 +261,9 @@ class Publisher:
             return
         about = route if self._topics.reach(transmitter).tests_each_route else line
         error = f": {fields['error']}" if fields.get("error") else ""
-        self._problems.set(Kind.TEST_FAILED, f"the last test alarm failed, {outcome}{error}", about)
+        ended = fields.get("completed_at")
+        since = datetime.fromisoformat(ended) if ended else None
+        self._problems.set(Kind.TEST_FAILED, f"the last test alarm failed, {outcome}{error}", about, since)
 
     def _result_published(self, result: PendingResult) -> None:
         self._note_later(result)

@@ -18,6 +18,8 @@ from bridge.transmitters.routes import Answer, answer_of
 _MOST_FAULTS = 4
 """What went wrong in the last attempts; a result holds no story of a night."""
 
+_MINIMAL = "every receiver refused the whole alarm; delivered with its mandatory elements only"
+
 _NAMES = {Request.RESTORE: "restore of {code}", Request.PING: "ping", Request.AUTH: "password rotation"}
 
 
@@ -29,6 +31,8 @@ class Item:
     attempts: int = 0
     """All, also those before this start."""
     faults: list[str] = field(default_factory=list)
+    minimal: bool = False
+    """Whether it goes with its mandatory elements only."""
 
     def add(self, sent: Sent) -> None:
         self.attempts += len(sent.attempts)
@@ -71,7 +75,9 @@ def result(item: Item, outcome: Outcome, now: datetime, sent: Sent | None = None
         fields |= _answer(sent) | ({"error": error} if error is not None else {})
         if sent.exchange is None or (outcome is Outcome.REJECTED and error is None):
             fields["error"] = error or item.error or None
-    return command.ended(outcome, now, warnings=warnings(command, sent), **fields)
+    delivered = outcome in (Outcome.ACCEPTED, Outcome.DUPLICATE)
+    shortened = (_MINIMAL,) if item.minimal and delivered else ()
+    return command.ended(outcome, now, warnings=warnings(command, sent) + shortened, **fields)
 
 
 def heartbeat_result(sent: Sent, now: datetime) -> Result:

@@ -31,6 +31,7 @@ RETRY_S = 5.0
 TEST_WITHIN_S = 300.0
 """A test alarm is given up after it."""
 _TEST_EACH_S = 30.0
+_REFUSED = "not asked: every receiver refused transmitter code or password just now; ask the operator, then send a ping"
 
 Work = Coroutine[Any, Any, None]
 
@@ -123,6 +124,7 @@ class Sender:
             self.state.drop(step.number)
             return self.complete(item, Outcome.INVALID, error=str(error))
         if step.minimal:
+            item.minimal = True
             log.warning("%s: %s goes once more with its mandatory elements only: %s", self.line.name, item, item.error)
         self.state.alarm_began(step.number, now())
         self.state.logins.began(step.tries[0].route.receiver, step.tries[0].login, now())
@@ -186,10 +188,17 @@ class Sender:
         await self._settle(sent)
 
     async def _rotate(self, item: Item, tries: Sequence[Try], request: AnyRequest) -> None:
-        if (refusal := await self.line.rotation_refusal()) is not None:
+        failure = self._outbox.failure
+        refusal = await self.line.rotation_refusal() if failure is None else str(failure)
+        logins = self.state.logins
+        tries = [each for each in tries if logins.allowed(each.route.receiver, now(), new_alarm=False)]
+        if refusal is not None or not tries:
             self.state.ask_ended((), now(), ping=False)
-            await self.complete(item, Outcome.INVALID, error=refusal)
+            outcome = Outcome.UNAUTHORIZED if refusal is None else Outcome.INVALID
+            await self.complete(item, outcome, error=refusal or _REFUSED)
             return
+        for each in tries:
+            logins.began(each.route.receiver, Login.ALL, now())
         sent = await self._asked(item, tries, request, ping=False)
         outcome, error = outcome_of(sent), None
         if outcome is Outcome.ACCEPTED:

@@ -13,7 +13,7 @@ from contextlib import suppress
 from bridge.common.clock import Clock
 from bridge.common.errors import StoreError
 from bridge.common.lasting import LASTS
-from bridge.common.models import Request
+from bridge.common.models import Request, Secret
 from bridge.common.pulse import Pulse
 from bridge.store.outbox import Outbox
 from bridge.store.records import Queued
@@ -62,6 +62,8 @@ class Transmitter:
         self._load_at = float("-inf")
         self._fact = f"line {line.name}"
         """What the store keeps the line's state under."""
+        account = line.client.transmitter_code, line.client.transmitter_type
+        self._setup = kept.Setup(*account, Secret(line.client.authentication), line.peers)
 
     @property
     def delivered(self) -> int:
@@ -80,6 +82,7 @@ class Transmitter:
                 await self._wake.wait()
         self._state.started = now()
         await self._restore()
+        self._changes.restored(self._state)
         for route, peer in self._line.peers.items():
             self._line.network.follow(peer, route, self._line, self._heard)
         async with asyncio.TaskGroup() as tasks:
@@ -196,15 +199,13 @@ class Transmitter:
     async def _restore(self) -> None:
         try:
             text = await self._outbox.fact(self._fact)
-            addresses = kept.load(text, self._state, self._clock, now()) if text else {}
+            addresses = kept.load(text, self._state, self._setup, self._clock, now()) if text else {}
         except (StoreError, ValueError) as error:
             log.error("%s: %s", self.name, error, extra=LASTS)
             return
         known = self._line.network.dialer.resolver.known
         for host, found in addresses.items():
             known.setdefault(host, found)
-        if self._line.passwords.reconfigured:
-            self._state.logins.reset()
 
     async def _keep(self) -> None:
         """Keep the state over a restart: it is written when something has changed, not with every alarm."""
@@ -217,7 +218,7 @@ class Transmitter:
             if found == before:
                 continue
             try:
-                text = kept.dump(self._state, self._addresses, self._clock, now())
+                text = kept.dump(self._state, self._setup, self._addresses, self._clock, now())
                 await self._outbox.keep_fact(self._fact, text)
             except StoreError as error:
                 log.error("%s", error, extra=LASTS)

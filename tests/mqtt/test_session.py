@@ -8,8 +8,10 @@ import aiomqtt
 import pytest
 from support.session import ScriptedClient, make_session, running
 
+from bridge.common.models import Incoming
 from bridge.mqtt.outgoing import Outgoing
 from bridge.mqtt.routes import Router, TopicRoute
+from bridge.mqtt.session import _Connection
 
 
 class Busy(ScriptedClient):
@@ -82,6 +84,24 @@ def test_results_wait_neither_for_all_states_after_a_connect_nor_keep_online_wai
             assert published[-1] == "b/state"
             assert set(published) == {"b/result", "b/state"} | {f"b/{number}" for number in range(300)}
             await ended.wait()
+
+    asyncio.run(main())
+
+
+def test_a_result_that_the_broker_holds_already_proves_no_acknowledgement(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing was sent, so nothing was answered."""
+
+    async def main() -> None:
+        outgoing = Outgoing(asyncio.Event())
+        session = make_session(monkeypatch, outgoing, ScriptedClient)
+        connection = _Connection(
+            unconfirmed=[Incoming("b/set", b"ON", retained=False, duplicate=False, mid=1, reply=None)]
+        )
+        for payload, unproven in (("held", 1), ("new", 0)):
+            outgoing.hold("b/result", "held")
+            outgoing.publish("b/result", payload, retain=True)
+            await session._publish_waiting(ScriptedClient(), connection)  # type: ignore[arg-type]
+            assert len(connection.unconfirmed) == unproven
 
     asyncio.run(main())
 

@@ -134,6 +134,7 @@ class Recorder:
         self.heartbeats: list[str] = []
         self.events: list[str] = []
         self.problems: dict[tuple[str, str | None], str] = {}
+        self.began: dict[tuple[str, str | None], datetime] = {}
         self.receivers: list[tuple[str, bool | None]] = []
         self.level: float | None = None
         self.started: Callable[[], float] = lambda: 0.0
@@ -150,7 +151,17 @@ class Recorder:
         if link is not None and self.links[-1:] != [link]:
             self.links.append(link)
 
-    def problem(self, transmitter: str, kind: Kind, text: str | None, *, receiver: str | None = None) -> None:
+    def problem(
+        self,
+        transmitter: str,
+        kind: Kind,
+        text: str | None,
+        *,
+        receiver: str | None = None,
+        since: datetime | None = None,
+    ) -> None:
+        if since is not None:
+            self.began[kind, receiver] = since
         if text is None:
             self.problems.pop((kind, receiver), None)
         else:
@@ -176,17 +187,19 @@ class Bench:
         network: Network | None = None,
         own_clock: Clock | None = None,
         paths: Sequence[str] = ("",),
+        configured: Secret = OLD,
+        port: int = 1,
     ) -> None:
         self.dialer = dialer or FakeDialer()
         self.outbox = outbox
         self.recorder = Recorder()
         self._wall, self._set_at = NOW, 1000.0  # when virtual time begins
         self.clock = own_clock or clock(lambda: self.wall)
-        client = AsyncSOSAccessClient("IK1", "SV301", OLD, "OPER", ("localhost", 1), use_single_receiver=True)
-        self.passwords = Passwords(PasswordFile(folder / "passwords" / HOME), OLD, receivers)
+        client = AsyncSOSAccessClient("IK1", "SV301", configured, "OPER", ("localhost", 1), use_single_receiver=True)
+        self.passwords = Passwords(PasswordFile(folder / "passwords" / HOME), configured, receivers)
         self.line = Line(
             HOME, client, self.passwords,
-            {Route(name, path): Peer((name, 1), interface=path or None) for path in paths for name in receivers},
+            {Route(name, path): Peer((name, port), interface=path or None) for path in paths for name in receivers},
             network or Network(self.dialer), self.clock, heartbeat, max_age=timedelta(hours=1),
         )  # fmt: skip
         self.transmitter = Transmitter(self.line, outbox, self.recorder, self.clock)

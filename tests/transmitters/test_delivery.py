@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from support import virtual
-from support.line import DEAD, DROPS, OLD, SILENT, Answer, Bench, FakeDialer, bench, on_bench
+from support.line import DEAD, DROPS, NEW, OLD, SILENT, Answer, Bench, FakeDialer, bench, on_bench
 from support.outbox import HOME, command, entry, opened, put
 
 from bridge.common.models import Request
@@ -20,6 +22,10 @@ BOTH = ("primary", "secondary")
 LEVEL = 90.0
 PING = "PingRequest"
 Receiver = Callable[[AnyRequest | None], Answer]
+
+
+def silent(request: AnyRequest | None) -> Answer:
+    return 0 if request is None else SILENT
 
 
 def always(answer: Answer, *, pings: Answer = 0) -> Receiver:
@@ -408,6 +414,69 @@ def test_what_is_known_of_the_routes_counts_after_a_restart(tmp_path: Path) -> N
             await each.settle(2)
         async with bench(tmp_path, receivers=BOTH, dialer=dialer) as each:
             assert await raised(each) < 0.3
+
+    virtual.run(main())
+
+
+def test_what_another_address_brought_does_not_count(tmp_path: Path) -> None:
+    """A secondary at a mistyped address did not stay ON."""
+
+    async def main() -> None:
+        dialer = FakeDialer()
+        async with bench(tmp_path, receivers=BOTH, dialer=dialer) as each:
+            behave(each, always(DEAD), always(0))
+            await each.settle(60)
+        for port, up in ((1, True), (2, None)):
+            async with bench(tmp_path, receivers=BOTH, dialer=dialer, port=port) as each:
+                behave(each, silent, silent)
+                await each.settle(1)
+                assert dict(each.recorder.receivers).get("secondary") is up
+
+    virtual.run(main())
+
+
+@pytest.mark.parametrize("change", [{"configured": NEW}, {"port": 2}])
+def test_refusals_end_when_password_or_address_is_corrected(tmp_path: Path, change: dict[str, Any]) -> None:
+    """No rotation happened, so no password file shows that the configured password has changed."""
+
+    async def main() -> None:
+        dialer = FakeDialer()
+        async with bench(tmp_path, dialer=dialer) as each:
+            dialer.behaves = lambda receiver, request: 4
+            await put(each.outbox, command())
+            await each.settle(900)
+        dialer.behaves = None
+        async with bench(tmp_path, dialer=dialer) as each:
+            assert await each.settle(60) == []
+            assert NEW.reveal() not in (text := await each.outbox.fact("line home") or "")
+            assert OLD.reveal() not in text
+        async with bench(tmp_path, dialer=dialer, **change) as each:
+            assert "BA" in await each.settle(10)
+            assert each.recorder.problems == {}
+
+    virtual.run(main())
+
+
+def test_a_state_of_an_older_version_is_read(tmp_path: Path) -> None:
+    """It has no word of where it was found: the routes count, the refusals do not."""
+
+    async def main() -> None:
+        dialer = FakeDialer()
+        async with bench(tmp_path, receivers=BOTH, dialer=dialer) as each:
+            behave(each, always(4, pings=4), always(0))
+            await each.settle(60)
+            content = json.loads(await each.outbox.fact("line home") or "")
+            assert content["logins"]
+        async with opened(tmp_path) as outbox:
+            del content["salt"], content["logged_in_as"]
+            for route in content["routes"]:
+                del route["place"]
+            await outbox.keep_fact("line home", json.dumps(content))
+        async with bench(tmp_path, receivers=BOTH, dialer=dialer) as each:
+            behave(each, silent, silent)
+            await each.settle(1)
+            assert dict(each.recorder.receivers)["secondary"] is True
+            assert each.recorder.problems == {}
 
     virtual.run(main())
 

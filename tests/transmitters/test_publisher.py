@@ -7,7 +7,7 @@ import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any, cast
 from unittest.mock import Mock
@@ -17,6 +17,7 @@ import pytest
 from bridge.common.errors import StoreError
 from bridge.common.models import Command, PreparedAlarm, Request
 from bridge.common.problems import Kind, Problems
+from bridge.common.text import timestamp
 from bridge.mqtt.outgoing import Outgoing
 from bridge.record.recorder import Recorder
 from bridge.store.arrivals import Wakes
@@ -382,6 +383,28 @@ def test_what_the_outbox_shows_is_a_problem_until_it_is_gone() -> None:
             publisher.changed("home")
             await until(lambda: broker.states[info] == [])
             assert broker.states["b/transmitter/home/problem"] == "OFF"
+
+    run(scenario)
+
+
+def test_problems_begin_with_what_is_stored_and_not_with_the_start() -> None:
+    failed = {"outcome": "rejected", "completed_at": timestamp(ACCEPTED)}
+
+    class Failed(Owing):
+        async def last_results(self, *_: object) -> list[object]:
+            return [failed, failed | {"completed_at": timestamp(ACCEPTED + timedelta(days=1))}]
+
+    async def scenario() -> None:
+        outbox = Failed()
+        outbox.counted = Counts(pending=2, undelivered=1, oldest_at=ACCEPTED)
+        async with publishing(outbox) as (publisher, broker):
+            await publisher.restore()
+            publisher.routes("home", serving())
+            listed = broker.states["b/transmitter/home/problem/info"]
+            assert {each["kind"]: each["since"] for each in listed} == {
+                "test_failed": timestamp(ACCEPTED),
+                "undelivered": timestamp(ACCEPTED),
+            }
 
     run(scenario)
 

@@ -64,9 +64,28 @@ def test_an_alarm_that_is_refused_for_an_element_goes_once_more_without_it(tmp_p
         assert isinstance(whole, AlarmRequest)
         assert isinstance(minimal, AlarmRequest)
         assert (whole.section, minimal.section, minimal.alarm_type) == ("1", None, "AL")
-        assert await each.outcomes() == ["accepted"]
+        [result] = (await each.outbox.to_publish()).results
+        assert result.fields["outcome"] == "accepted"
+        assert "with its mandatory elements only" in result.fields["warnings"][-1]
 
     on_bench(tmp_path, body)
+
+
+@pytest.mark.parametrize("request_", [Request.PING, Request.AUTH])
+@pytest.mark.parametrize("status", [4, 5])
+def test_a_receiver_that_has_answered_is_not_asked_again_over_another_path(
+    tmp_path: Path, request_: Request, status: int
+) -> None:
+    async def body(each: Bench) -> None:
+        each.passwords.add(NEW)
+        each.dialer.behaves = lambda _receiver, request: status if request is not None else 0
+        await put(each.outbox, command(request_, reference="asked"))
+        await each.settle(60)
+        passwords = ["2", "1"] if status == 4 else ["2"]
+        asked = [document for document in each.dialer.sent if document.request.reference == "asked"]
+        assert [document.password for document in asked] == passwords * 2
+
+    on_bench(tmp_path, body, receivers=["primary", "secondary"], paths=["eth0", "wwan0"])
 
 
 @pytest.mark.parametrize(
@@ -198,6 +217,61 @@ def test_no_rotation_is_asked_for_that_could_not_be_stored(tmp_path: Path, monke
         assert await each.outcomes() == ["invalid"]
 
     on_bench(tmp_path, body)
+
+
+def test_no_rotation_is_asked_for_while_the_store_has_failed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its result would be lost with the process, and the command repeated."""
+
+    async def body(each: Bench) -> None:
+        monkeypatch.setattr(type(each.outbox), "failure", StoreError("disk full"))
+        await put(each.outbox, command(Request.AUTH))
+        await each.settle()
+        assert each.sent == []
+        monkeypatch.undo()
+        [result] = await results(each)
+        assert (result["outcome"], result["error"]) == ("invalid", "disk full")
+
+    on_bench(tmp_path, body)
+
+
+def test_rotations_do_not_begin_the_login_schedule_anew(tmp_path: Path) -> None:
+    async def body(each: Bench) -> None:
+        each.dialer.behaves = lambda _receiver, _request: 4
+        for _ in range(4):
+            await put(each.outbox, command(Request.AUTH))
+            await each.settle()
+        assert each.sent == ["NewAuthRequest"]
+        assert await each.outcomes() == ["unauthorized"] * 4
+        assert "ask the operator" in str((await results(each))[-1]["error"])
+        await put(each.outbox, command(Request.PING))
+        await each.settle()
+        assert each.sent == ["NewAuthRequest", PING]
+
+    on_bench(tmp_path, body)
+
+
+def test_the_event_of_a_refused_password_is_not_repeated_at_a_restart(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with bench(tmp_path) as each:
+            each.dialer.behaves = lambda _receiver, _request: 4
+            await put(each.outbox, command())
+            await each.settle(10)
+            assert each.recorder.events == ["unauthorized"]
+            began = each.recorder.began["unauthorized", "primary"]
+        async with bench(tmp_path, dialer=each.dialer) as each:
+            await each.settle(10)
+            assert abs(each.recorder.began["unauthorized", "primary"] - began) < timedelta(seconds=1)
+            assert each.recorder.events == []
+            assert list(each.recorder.problems) == [("unauthorized", "primary")]
+            each.dialer.behaves = None
+            await each.settle(1200)
+            assert each.recorder.problems == {}
+            each.dialer.behaves = lambda _receiver, _request: 4
+            await put(each.outbox, command())
+            await each.settle(10)
+            assert each.recorder.events == ["unauthorized"]
+
+    virtual.run(main())
 
 
 def test_every_password_that_is_kept_is_tried(tmp_path: Path) -> None:
