@@ -28,6 +28,7 @@ from bridge.store.sqlite.database import SqliteStore
 from bridge.store.sqlite.lock import hold
 
 ACCOUNT = ("IK00001", "SV300")
+FIRST, SECOND, THIRD, ROTATED = (Secret(letter * 15) for letter in "abcd")
 
 
 @pytest.fixture
@@ -68,8 +69,8 @@ def test_everything_is_copied_with_the_passwords(
 ) -> None:
     path = tmp_path / "sosbridge.db"
     asyncio.run(_fill(path))
-    new = Secret("rotated-1")
-    Passwords(PasswordFile(password_file(path, "home", *ACCOUNT)), Secret("first")).add(new)
+    new = ROTATED
+    Passwords(PasswordFile(password_file(path, "home", *ACCOUNT)), FIRST).add(new)
     assert call(["store", "copy", "--from", f"sqlite:{path}", "--to", url.reveal()]) == 0
     assert "password          1 rows" in capsys.readouterr().out
 
@@ -79,8 +80,8 @@ def test_everything_is_copied_with_the_passwords(
             assert await _content(outbox, Edges(store)) == await _content(Outbox(old), Edges(old))
             [(account, content)] = (await read_passwords(store)).items()
             table = PasswordTable(store, account, content)
-            passwords = await asyncio.to_thread(Passwords, table, Secret("first"))
-            assert passwords.candidates() == (new, Secret("first"))
+            passwords = await asyncio.to_thread(Passwords, table, FIRST)
+            assert passwords.candidates() == (new, FIRST)
             highest = (await Outbox(old).list())[-1].id
             [queued] = await put(outbox, command())
             assert queued.id > highest + 1, "numbers are not given twice"
@@ -105,17 +106,17 @@ def test_a_copied_store_has_one_shard_for_good(tmp_path: Path, url: Secret) -> N
 def test_a_password_in_the_table_is_there_for_the_next_owner(url: Secret) -> None:
     async def run() -> None:
         async with await PostgresStore.open(url) as store:
-            passwords = Passwords(PasswordTable(store, "a", None), Secret("first"))
-            await asyncio.to_thread(passwords.add, Secret("second"))
+            passwords = Passwords(PasswordTable(store, "a", None), FIRST)
+            await asyncio.to_thread(passwords.add, SECOND)
         async with await PostgresStore.open(url) as store:
             content = (await read_passwords(store))["a"]
-            passwords = Passwords(PasswordTable(store, "a", content), Secret("first"))
-            assert passwords.candidates() == (Secret("second"), Secret("first"))
+            passwords = Passwords(PasswordTable(store, "a", content), FIRST)
+            assert passwords.candidates() == (SECOND, FIRST)
             await store.write(lambda db: db.execute("UPDATE password SET content = '{'"))
-            damaged = Passwords(PasswordTable(store, "a", "{"), Secret("first"))
+            damaged = Passwords(PasswordTable(store, "a", "{"), FIRST)
             assert "the row a of the table password is damaged" in str(damaged.trouble)
             with pytest.raises(StoreError, match="damaged"):
-                await asyncio.to_thread(damaged.add, Secret("third"))
+                await asyncio.to_thread(damaged.add, THIRD)
             await store.write(lambda db: db.execute("UPDATE password SET content = ?", (content,)))
             await asyncio.to_thread(damaged.recheck)
             assert damaged.trouble is None
@@ -127,12 +128,12 @@ def test_a_password_in_the_table_is_there_for_the_next_owner(url: Secret) -> Non
 def test_a_password_is_not_stored_once_the_session_is_lost(postgres: PostgresServer, url: Secret) -> None:
     async def run() -> None:
         async with await PostgresStore.open(url) as store:
-            passwords = Passwords(PasswordTable(store, "a", None), Secret("first"))
+            passwords = Passwords(PasswordTable(store, "a", None), FIRST)
             with postgres.connect() as admin:
                 admin.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = 'copied'")
             with pytest.raises(StoreError):
-                await asyncio.to_thread(passwords.add, Secret("second"))
-            assert passwords.candidates() == (Secret("first"),)
+                await asyncio.to_thread(passwords.add, SECOND)
+            assert passwords.candidates() == (FIRST,)
 
     asyncio.run(run())
 
@@ -189,7 +190,7 @@ def test_a_store_that_is_used_or_missing_is_refused(
 def test_a_password_file_of_a_release_that_named_it_otherwise_is_not_forgotten(tmp_path: Path, url: Secret) -> None:
     path = tmp_path / "sosbridge.db"
     asyncio.run(_fill(path))
-    Passwords(PasswordFile(tmp_path / "sosbridge.passwords" / "home.json"), Secret("first")).add(Secret("second"))
+    Passwords(PasswordFile(tmp_path / "sosbridge.passwords" / "home.json"), FIRST).add(SECOND)
     with pytest.raises(StoreError, match="start the service once on the old store, then copy"):
         asyncio.run(copy(path, url))
 
