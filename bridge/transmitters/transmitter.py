@@ -13,6 +13,7 @@ from contextlib import suppress
 from bridge.common.clock import Clock
 from bridge.common.errors import StoreError
 from bridge.common.lasting import LASTS
+from bridge.common.loop import within
 from bridge.common.models import Request, Secret
 from bridge.common.pulse import Pulse
 from bridge.store.outbox import Outbox
@@ -208,24 +209,31 @@ class Transmitter:
             known.setdefault(host, found)
 
     async def _keep(self) -> None:
-        """Keep the state over a restart: it is written when something has changed, not with every alarm."""
-        before = kept.edges(self._state, self._addresses)
-        while True:
-            await self._turned.wait()
-            await asyncio.sleep(_KEEP_EACH_S)
-            self._turned.clear()
-            found = kept.edges(self._state, self._addresses)
-            if found == before:
-                continue
-            try:
-                text = kept.dump(self._state, self._setup, self._addresses, self._clock, now())
-                await self._outbox.keep_fact(self._fact, text)
-            except StoreError as error:
-                log.error("%s", error, extra=LASTS)
-                await asyncio.sleep(RETRY_S)
-                self._turned.set()
-            else:
-                before = found
+        """Keep the state over a restart: written at a stop and after changes, not with every alarm."""
+        kept_last = kept.edges(self._state, self._addresses)
+        try:
+            while True:
+                await self._turned.wait()
+                await asyncio.sleep(_KEEP_EACH_S)
+                self._turned.clear()
+                try:
+                    kept_last = await self._write_state(kept_last)
+                except StoreError as error:
+                    log.error("%s", error, extra=LASTS)
+                    await asyncio.sleep(RETRY_S)
+                    self._turned.set()
+        finally:
+            if self._line.network.permit():
+                with suppress(StoreError):
+                    await within(_KEEP_EACH_S, self._write_state(kept_last))
+
+    async def _write_state(self, before: tuple[object, ...]) -> tuple[object, ...]:
+        """Write the state unless its edges are still `before`; return them. Raises StoreError."""
+        found = kept.edges(self._state, self._addresses)
+        if found != before:
+            text = kept.dump(self._state, self._setup, self._addresses, self._clock, now())
+            await self._outbox.keep_fact(self._fact, text)
+        return found
 
     @property
     def _addresses(self) -> kept.Addresses:

@@ -274,6 +274,23 @@ def test_the_event_of_a_refused_password_is_not_repeated_at_a_restart(tmp_path: 
     virtual.run(main())
 
 
+def test_what_was_found_just_before_a_stop_is_kept(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with bench(tmp_path) as each:
+            each.dialer.behaves = lambda _receiver, _request: 4
+            await put(each.outbox, command())
+            await each.settle(40)
+            each.dialer.behaves = None
+            await put(each.outbox, command())
+            await each.settle(0.2)
+            assert (await each.outcomes())[-1] == "accepted"
+        async with bench(tmp_path, dialer=each.dialer) as each:
+            await each.settle()
+            assert list(each.recorder.problems) == []
+
+    virtual.run(main())
+
+
 def test_every_password_that_is_kept_is_tried(tmp_path: Path) -> None:
     """The configured one is wrong, so is the newest: an older one is right."""
 
