@@ -148,7 +148,7 @@ def test_what_was_kept_back_is_said_to_be() -> None:
 
 
 def test_a_pair_shares_its_accounts_and_only_the_primary_has_faults(tmp_path: Path) -> None:
-    port = free_port()
+    port = free_port(following=1)
     words = f"--pair --port {port} --transmitter 1:{PASSWORD} --state {tmp_path / 'state.json'} --status 5 --times 1"
 
     async def main() -> None:

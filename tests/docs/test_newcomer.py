@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support.brokers import Mosquitto
+from support.brokers import Mosquitto, free_port
 
 TOP = Path(__file__).parents[2]
 OWN = (TOP / "README.md").read_text("utf-8").split("## Your own configuration")[1]
@@ -31,15 +31,15 @@ def test_ten_commands_are_enough() -> None:
     assert lines[-1].startswith("mosquitto_sub")
 
 
-def free(port: int) -> int:
-    """Return the port, or another one if something on this machine has it."""
+def free(port: int) -> bool:
+    """Whether nothing on this machine has the port."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind(("127.0.0.1", port))
         except OSError:
-            probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+            return False
+        return True
 
 
 @pytest.fixture
@@ -65,9 +65,8 @@ def environment(tmp_path: Path) -> Iterator[dict[str, str]]:
 
 def test_the_commands_deliver_an_alarm(tmp_path: Path, environment: dict[str, str]) -> None:
     script = block()
-    primary = free(PORTS[0])
-    if primary != PORTS[0] or free(PORTS[1]) != PORTS[1]:
-        primary = next(port for port in range(20000, 30000, 2) if free(port) == port and free(port + 1) == port + 1)
+    if not all(map(free, PORTS)):
+        primary = free_port(following=1)
         script = script.replace("--pair", f"--pair --port {primary}")
         script = script.replace(str(PORTS[0]), str(primary)).replace(str(PORTS[1]), str(primary + 1))
     script = f"trap 'kill $(jobs -p)' EXIT\n{script}"

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
+from support.brokers import free_port
 
 from bridge.sos_access.connection import Dialer
 from bridge.sos_access.messages import PingResponse
@@ -113,10 +114,7 @@ def receiver_elsewhere(tls: ssl.SSLContext | None = None) -> Iterator[tuple[str,
 
 
 def closed_port() -> tuple[str, int]:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        address: tuple[str, int] = probe.getsockname()
-    return address
+    return "127.0.0.1", free_port()
 
 
 def dialling(work: Callable[[Dialer], Coroutine[Any, Any, T]], **options: Any) -> T:  # noqa: ANN401

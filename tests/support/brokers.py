@@ -18,13 +18,17 @@ STARTS_WITHIN_S = 20.0
 PUBACK = 4
 
 
-def free_port() -> int:
-    """Return a port that is free and stays so: none that the system gives to the next connection that goes out."""
+def free_port(following: int = 0) -> int:
+    """Return a port that is free and stays so: none that the system gives to the next connection that goes out.
+
+    So many that follow it are free as well.
+    """
     while True:
         port = 20_000 + secrets.randbelow(12_000)
-        with contextlib.suppress(OSError), socket.socket() as tcp, socket.socket(type=socket.SOCK_DGRAM) as udp:
-            tcp.bind(("127.0.0.1", port))
-            udp.bind(("127.0.0.1", port))
+        with contextlib.suppress(OSError), contextlib.ExitStack() as taken:
+            for each in range(port, port + following + 1):
+                for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM):
+                    taken.enter_context(socket.socket(type=kind)).bind(("127.0.0.1", each))
             return port
 
 

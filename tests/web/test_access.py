@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator
 import aiohttp
 import pytest
 from aiohttp.test_utils import make_mocked_request
+from support.brokers import free_port
 
 from bridge.common.models import Secret
 from bridge.common.problems import About, Kind, Problems
@@ -49,7 +50,7 @@ class Page:
         shown = (lambda: b"up 1\n") if metrics else None
         sources = Sources(lambda: True, self._hanging, self._report, shown, dashboard=lambda: self.dashboard)
         secret = None if login is None else Secret(login)
-        self.server = WebServer("127.0.0.1", _free_port(), secret, self.board, sources, self.listening.append)
+        self.server = WebServer("127.0.0.1", free_port(), secret, self.board, sources, self.listening.append)
 
     async def _hanging(self) -> list[str]:
         return self.hangs
@@ -69,13 +70,6 @@ class Page:
         finally:
             task.cancel()
             await asyncio.wait([task])
-
-
-def _free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        port: int = found.getsockname()[1]
-        return port
 
 
 async def _status(client: aiohttp.ClientSession, path: str, **more: object) -> int:
