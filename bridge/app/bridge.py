@@ -77,7 +77,7 @@ class Bridge:
     def _router(self) -> Router:
         """Return the routes of all commands; those of transmitters last: where the disk is full they wait."""
         topics, outbox, clock = self._core.topics, self._core.outbox, self._core.clock
-        commands = CommandHandler(topics, outbox, self._sending.publisher, clock, self._core.differs)
+        commands = CommandHandler(topics, outbox, self._sending.publisher, clock, self._core.others)
         of_panels = self._panels.commands.routes if topics.shard == 0 else ()
         return Router((self._announcer.route, *of_panels, *commands.routes), self._emit)
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from bridge import __version__
 from bridge.common.clock import Clock
-from bridge.common.models import Secret
+from bridge.common.models import NamedAlarm, Secret
 from bridge.config.panels import PanelSettings
 from bridge.config.settings import Settings
 from bridge.config.transmitters import ReceiverSettings, TransmitterSettings
@@ -40,9 +40,18 @@ _TAKES_OVER_S = 5.0
 
 def topics(settings: Settings, shard: int = 0, others: Collection[str] = ()) -> Topics:
     """Return the topics of a shard's transmitters; `others` are those of other shards."""
-    named = {each.name: {alarm.key: alarm.named() for alarm in each.alarms} for each in settings.transmitters}
+    named = {each.name: _named(each) for each in settings.transmitters}
     reaches = {each.name: _reach(each) for each in settings.transmitters}
     return Topics(settings.mqtt.base_topic, named, reaches, shard, others)
+
+
+def alarms(settings: Settings, transmitter: str) -> dict[str, NamedAlarm] | None:
+    """Return the configured alarms of a transmitter by key; None if it is not configured."""
+    return next((_named(each) for each in settings.transmitters if each.name == transmitter), None)
+
+
+def _named(each: TransmitterSettings) -> dict[str, NamedAlarm]:
+    return {alarm.key: alarm.named() for alarm in each.alarms}
 
 
 def _reach(each: TransmitterSettings) -> Reach:

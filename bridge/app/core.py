@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING
@@ -10,12 +11,14 @@ from typing import TYPE_CHECKING
 from bridge.app import build, web
 from bridge.app.ownership import Place
 from bridge.common.clock import Clock
+from bridge.common.models import NamedAlarm
 from bridge.common.problems import Problems
 from bridge.config.settings import Settings
 from bridge.mqtt.outgoing import Outgoing
 from bridge.store.database import Store
 from bridge.store.outbox import Outbox
 from bridge.store.postgres.requests import OtherShards
+from bridge.store.postgres.served import served
 from bridge.transmitters.topics import Topics
 
 if TYPE_CHECKING:
@@ -40,9 +43,31 @@ class Core:
         """How many this process may own, in all shards."""
         return len(self.topics.transmitters) + len(self.topics.others)
 
+    @property
+    def others(self) -> OtherOwners | None:
+        """The owners of other shards, where there may be any."""
+        return OtherOwners(self.place, self.store) if self.place and self.settings.store.shards > 1 else None
+
     def differs(self) -> bool:
         """Return whether the owner of another shard may have another configuration."""
         return self.place is not None and self.place.differs()
+
+
+@dataclass(frozen=True, slots=True)
+class OtherOwners:
+    """The owners of other shards (`bridge.transmitters.intake.Others`)."""
+
+    place: Place
+    store: Store
+
+    def differs(self) -> bool:
+        return self.place.differs()
+
+    async def served(self, transmitters: Collection[str]) -> set[str]:
+        return await self.store.read(lambda db: served(db, transmitters))
+
+    def alarms(self, transmitter: str) -> Mapping[str, NamedAlarm] | None:
+        return self.place.alarms(transmitter)
 
 
 def make_core(settings: Settings, store: Store, place: Place | None) -> Core:

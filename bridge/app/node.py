@@ -239,8 +239,9 @@ class Node:
         try:
             store = await PostgresStore.open(self._url, shard, lease_s=lease, node=self._name)
             ownership = Ownership(
-                store, self._name, shard, lease, lambda: self._cluster, lambda: self._membership is not None
-            )
+                store, self._name, shard, lease, lambda: self._cluster, lambda: self._membership is not None,
+                [each.name for each in self._parts[shard].transmitters], self._differs,
+            )  # fmt: skip
             proving = asyncio.create_task(ownership.prove_regularly(), name=f"shard {shard}: proof of life")
             try:
                 await self._serve(store, ownership)
@@ -270,6 +271,7 @@ class Node:
             self._pace,
             self._board,
             self._differs,
+            partial(build.alarms, self._settings),
         )
         # In a thread: of thousands of transmitters it takes seconds, in which the other shards go on.
         bridge = await asyncio.to_thread(Bridge, settings, store, place=place)

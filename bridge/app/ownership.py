@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -17,8 +17,10 @@ from bridge.app.build import Homes
 from bridge.common.errors import LostError
 from bridge.common.lasting import tolerated
 from bridge.common.loop import now, within
+from bridge.common.models import NamedAlarm
 from bridge.mqtt.session import Owner, SessionEnd
 from bridge.store.postgres.owner import PROOF, boot_clock, permits
+from bridge.store.postgres.served import note
 from bridge.transmitters.network import Pace
 
 if TYPE_CHECKING:  # psycopg is imported only where there is a database
@@ -50,11 +52,16 @@ class Ownership(Owner):
         lease_s: float,
         cluster: Callable[[], Cluster],
         reachable: Callable[[], bool],
+        transmitters: Sequence[str] = (),
+        differs: Callable[[], bool] = lambda: False,
     ) -> None:
-        """`cluster` returns what this node sees of the others.
+        """`transmitters` are those of the shard. `cluster` returns what this node sees of the others.
 
-        `reachable` returns whether another session of this node reaches the database.
+        `reachable` returns whether another session of this node reaches the database. `differs` returns whether another
+        node may have another configuration.
         """
+        self._transmitters = transmitters
+        self._differs = differs
         self._reachable = reachable
         self.shard = shard
         self.stop = asyncio.Event()
@@ -133,6 +140,13 @@ class Ownership(Owner):
             beat()
             await asyncio.sleep(_LOOK_S)
 
+    async def subscribed(self) -> None:
+        if self.shard == 0:  # which gets the commands of all
+            return
+        with tolerated(log):
+            only = not self._differs()
+            await self._store.write(lambda db: note(db, self.shard, self._transmitters, only=only))
+
     def thrown_out(self) -> None:
         self._ends.append(now())
         if len(self._ends) == _THROWN_OUT and now() - self._ends[0] < _THROWN_OUT_S and self._successors():
@@ -157,3 +171,5 @@ class Place:
     """What the node's page shows."""
     differs: Callable[[], bool]
     """Returns whether the owner of another shard may have another configuration."""
+    alarms: Callable[[str], Mapping[str, NamedAlarm] | None]
+    """Returns the configured alarms of a transmitter of any shard; None if this node does not know it."""

@@ -30,6 +30,8 @@ class TopicRoute:
     """Whether retained messages are taken. Commands must not be retained: each reconnect would repeat them."""
     optional: bool = False
     """Whether the broker may refuse the subscription."""
+    subscribe: tuple[str, ...] = ()
+    """What to subscribe to in place of `filter`, which matches more."""
 
 
 class Router:
@@ -45,7 +47,8 @@ class Router:
         self._routes = MQTTMatcher()  # type: ignore[no-untyped-call]
         self._emit = emit
         for route in routes:
-            (self.optional if route.optional else self.filters.setdefault(route.qos, [])).append(route.filter)
+            wanted = self.optional if route.optional else self.filters.setdefault(route.qos, [])
+            wanted += route.subscribe or (route.filter,)
             self._order[route.handle] = None
             self._routes[route.filter] = route
 

@@ -95,6 +95,9 @@ class Owner:
         """How the session is to end now."""
         return SessionEnd.OFFLINE
 
+    async def subscribed(self) -> None:
+        """The broker sends us all commands from now on."""
+
     def thrown_out(self) -> None:
         """The broker ended a connection that was made: maybe for another client with our id."""
 
@@ -243,6 +246,7 @@ class Session:
             # Commands are taken from here on: an alarm does not wait for states to be put in order.
             tasks.create_task(self._take(client, connection, first), name="mqtt: take commands")
             tasks.create_task(self._acknowledge_later(client, connection), name="mqtt: acknowledge later")
+            tasks.create_task(self._owner.subscribed(), name="mqtt: subscribed")
             await self._learn(client)
             await self._subscribe_optional(client)
             for _ in range(0, self._outgoing.waiting_states, _AT_ONCE):

@@ -5,14 +5,16 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
+from typing import Protocol
 
 from bridge.common.backoff import Backoff
 from bridge.common.clock import Clock
 from bridge.common.errors import StoreError
 from bridge.common.lasting import LASTS
-from bridge.common.models import Command, Incoming, Outcome, Request, Result
+from bridge.common.models import Command, Incoming, NamedAlarm, Outcome, Request, Result
 from bridge.common.payloads import CommandError
 from bridge.common.text import clean
 from bridge.mqtt.routes import TopicRoute
@@ -25,7 +27,18 @@ from bridge.transmitters.topics import Topics
 
 log = logging.getLogger(__name__)
 
-_LEFT = "left to another shard, whose owner may not know the transmitter: the configurations of the nodes differ"
+
+class Others(Protocol):
+    """The owners of other shards."""
+
+    def differs(self) -> bool:
+        """Return whether one of them may have another configuration."""
+
+    async def served(self, transmitters: Collection[str]) -> set[str]:
+        """Return those of these transmitters whose commands one of them gets. Raises StoreError."""
+
+    def alarms(self, transmitter: str) -> Mapping[str, NamedAlarm] | None:
+        """Return the configured alarms of a transmitter of any shard; None if this node does not know it."""
 
 
 class CommandHandler:
@@ -35,10 +48,10 @@ class CommandHandler:
         outbox: Outbox,
         publisher: Publisher,
         clock: Clock,
-        differs: Callable[[], bool] = lambda: False,
+        others: Others | None = None,
     ) -> None:
-        """`differs` returns whether the owner of another shard may have another configuration."""
-        self._differs = differs
+        """`others`: where there is more than one shard."""
+        self._others = others
         self._topics = topics
         self._outbox = outbox
         self._publisher = publisher
@@ -47,16 +60,19 @@ class CommandHandler:
 
     @property
     def routes(self) -> tuple[TopicRoute, ...]:
-        mistakes = (TopicRoute(pattern, self.handle, qos=0, optional=True) for pattern in self._topics.mistakes)
-        return (*(TopicRoute(pattern, self.handle) for pattern in self._topics.commands), *mistakes)
+        commands = (TopicRoute(pattern, self.handle, subscribe=some) for pattern, some in self._topics.commands.items())
+        mistakes = (
+            TopicRoute(pattern, self.handle, qos=0, optional=True, subscribe=some)
+            for pattern, some in self._topics.mistakes.items()
+        )
+        return (*commands, *mistakes)
 
     async def handle(self, batch: Sequence[Incoming]) -> None:
         """Store what `batch` commands; returns once the outbox has it."""
         entries: list[Entry] = []
+        left = await self._left(batch, self._others) if self._others else ()
         for message in batch:
-            if self._topics.is_elsewhere(message.topic):
-                if self._differs():
-                    log.warning("%s: %s", clean(message.topic), _LEFT)
+            if left and self._topics.transmitter(message.topic) in left:
                 continue
             try:
                 entries.append(self._entry(message))
@@ -73,21 +89,50 @@ class CommandHandler:
                     _named(entry.command) if isinstance(entry, CommandEntry) else "a fault",
                 )
 
+    async def _left(self, batch: Sequence[Incoming], others: Others) -> Collection[str]:
+        """Return the transmitters of `batch` whose commands are left to other owners.
+
+        Each owner gets the commands of its own, shard 0 those of all, and it answers for unknown ones. While nodes
+        differ, an owner may not know a transmitter yet, or not any more: then shard 0 takes its commands for it, and
+        what an earlier owner's subscription brings is kept for the next one.
+        """
+        unknown = {self._topics.transmitter(each.topic) for each in batch} - self._topics.transmitters.keys()
+        names = {name for name in unknown if name is not None}
+        if not names:
+            return ()
+        if not others.differs():
+            return names if self._topics.shard else {name for name in names if name in self._topics.others}
+        if self._topics.shard:
+            return ()
+        return await self._stubbornly(lambda: others.served(names), len(batch))
+
     async def _store(self, entries: Sequence[Entry]) -> None:
-        """Store `entries`; while the store can neither write nor go on in memory, nothing is acknowledged."""
+        await self._stubbornly(lambda: self._outbox.add(entries), len(entries))
+
+    async def _stubbornly(self, work: Callable[[], Awaitable[set[str]]], commands: int) -> set[str]:
+        """Do `work`; while the store can neither write nor go on in memory, nothing is acknowledged."""
         backoff = Backoff()
         while True:
             try:
-                await self._outbox.add(entries)
+                return await work()
             except StoreError as error:
-                log.critical("%d commands are not stored and not acknowledged: %s", len(entries), error, extra=LASTS)
+                log.critical("%d commands are not stored and not acknowledged: %s", commands, error, extra=LASTS)
                 await asyncio.sleep(backoff.fail())
-            else:
-                return
+
+    def _known(self, topic: str, others: Others) -> Topics:
+        """Return our topics, or those of a transmitter whose commands are taken for another owner."""
+        name = self._topics.transmitter(topic)
+        if name is None or name in self._topics.transmitters:
+            return self._topics
+        alarms = others.alarms(name)
+        if alarms is None and self._topics.shard:  # its alarms are in a configuration that this node has not
+            alarms = {}
+        return self._topics if alarms is None else replace(self._topics, transmitters={name: alarms})
 
     def _entry(self, message: Incoming) -> Entry:
         """Raises CommandError."""
-        parsed = parse(self._topics, message.topic, message.payload)
+        topics = self._known(message.topic, self._others) if self._others else self._topics
+        parsed = parse(topics, message.topic, message.payload)
         given = parsed.alarm is not None and parsed.alarm.reference is not None
         repeatable = given and parsed.alarm is not None and parsed.alarm.transmitter_time is not None
         return CommandEntry(self._command(parsed, message), delivery_of(message), repeatable)

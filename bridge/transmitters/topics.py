@@ -70,15 +70,16 @@ class Topics:
         return self.of(transmitter, _RESPONSE_TOPICS[request])
 
     @property
-    def commands(self) -> tuple[str, ...]:
-        """The filters of all command topics.
-
-        Those of shard 0 match unknown transmitters, too: a wrong name is answered, once.
-        """
-        return tuple(self.of(name, leaf) for name in self._filtered for leaf in COMMANDS)
+    def commands(self) -> dict[str, tuple[str, ...]]:
+        """What to subscribe to for commands, by the filters of all command topics."""
+        return {self.of("+", leaf): tuple(self.of(name, leaf) for name in self._filtered) for leaf in COMMANDS}
 
     @property
     def _filtered(self) -> Iterable[str]:
+        """What stands for transmitters in filters.
+
+        Shard 0 gets unknown ones, too: a wrong name is answered, once.
+        """
         return self.transmitters if self.shard else "+"
 
     def transmitter(self, topic: str) -> str | None:
@@ -93,12 +94,12 @@ class Topics:
         return self.transmitter(topic) in self.others
 
     @property
-    def mistakes(self) -> tuple[str, ...]:
-        """The filters of likely wrong topics, which are answered; none matches another filter.
+    def mistakes(self) -> dict[str, tuple[str, ...]]:
+        """Likely wrong topics, as `commands`: they are answered. None matches another filter.
 
         A filter for all wrong topics would match commands too, and a broker may then deliver a command twice.
         """
-        return tuple(self.of(name, leaf) for name in self._filtered for leaf in _MISTAKES)
+        return {self.of("+", leaf): tuple(self.of(name, leaf) for name in self._filtered) for leaf in _MISTAKES}
 
     @property
     def states(self) -> tuple[str, ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from support.outbox import HOME, NOW, clock, opened
 
 from bridge.common.clock import Clock
 from bridge.common.errors import StoreError
-from bridge.common.models import Incoming, Reply
+from bridge.common.models import Alarm, Incoming, NamedAlarm, Reply
 from bridge.store.outbox import Outbox
 from bridge.transmitters.intake import CommandHandler
 from bridge.transmitters.topics import Topics
@@ -131,17 +131,70 @@ def test_who_asks_for_an_answer_to_a_command_for_nobody_gets_one(tmp_path: Path)
     on_bench(tmp_path, body)
 
 
-@pytest.mark.parametrize("differs", [False, True])
-def test_a_command_left_to_another_shard_is_logged_while_nodes_differ(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture, *, differs: bool
+class Owners:
+    """Stands for the owners of other shards; one gets the commands for `served`, this node knows `shed`."""
+
+    def __init__(self, *, differ: bool, served: str = "") -> None:
+        self._differ = differ
+        self._served = served
+        self.fails = 0
+
+    def differs(self) -> bool:
+        return self._differ
+
+    async def served(self, transmitters: Collection[str]) -> set[str]:
+        if self.fails:
+            self.fails -= 1
+            raise StoreError("the database is away")
+        return {self._served} & set(transmitters)
+
+    def alarms(self, transmitter: str) -> Mapping[str, NamedAlarm] | None:
+        return {"smoke": NamedAlarm("smoke", "Smoke", Alarm("FA"))} if transmitter == "shed" else None
+
+
+@pytest.mark.parametrize(
+    ("shard", "differ", "served", "name", "leaf", "taken"),
+    [
+        (0, False, "", "shed", "alarm/raise", None),
+        (0, False, "", "attic", "alarm/raise", "unknown"),
+        (0, True, "shed", "shed", "alarm/raise", None),
+        (0, True, "", "shed", "alarm/raise", "BA"),
+        (0, True, "", "shed", "alarm/smoke/set", "FA"),
+        (0, True, "", "attic", "alarm/raise", "unknown"),
+        (0, True, "attic", "attic", "alarm/raise", None),
+        (1, False, "", "attic", "alarm/raise", None),
+        (1, True, "", "attic", "alarm/raise", "BA"),
+        (1, True, "", "attic", "alarm/smoke/set", "invalid"),
+    ],
+)
+def test_who_takes_a_command_for_the_transmitter_of_another_shard(
+    tmp_path: Path, shard: int, served: str, name: str, leaf: str, taken: str | None, *, differ: bool
 ) -> None:
-    topics = Topics("b", {HOME: {}}, others=frozenset({"shed"}))
+    topics = Topics("b", {HOME: {}}, shard=shard, others=frozenset({"shed"} if shard == 0 else ()))
 
     async def body(bench: Bench) -> None:
-        handler = CommandHandler(topics, bench.outbox, bench.heard, Clock(), lambda: differs)  # type: ignore[arg-type]
-        await handler.handle([message("b/transmitter/shed/alarm/raise"), message()])
-        assert len(await bench.outbox.list()) == 1
+        owners = Owners(differ=differ, served=served)
+        handler = CommandHandler(topics, bench.outbox, bench.heard, Clock(), owners)  # type: ignore[arg-type]
+        await handler.handle([message(f"b/transmitter/{name}/{leaf}", b"ON" if "set" in leaf else b"BA"), message()])
+        found = [(each.command.transmitter, each.command.alarm) for each in await bench.outbox.list()]
+        own = found.pop()
+        assert own[0] == HOME
+        queued = [(name, alarm.event_code) for name, alarm in found if alarm]
+        assert queued == ([(name, taken)] if taken in ("BA", "FA") else [])
+        assert [kind for kind, _ in bench.heard.events] == ["command_rejected"] * (taken in ("unknown", "invalid"))
 
     on_bench(tmp_path, body)
-    warnings = [each.getMessage() for each in caplog.records if each.levelname == "WARNING"]
-    assert [each.partition(":")[0] for each in warnings] == ["b/transmitter/shed/alarm/raise"] * differs
+
+
+def test_a_command_of_another_shard_waits_for_the_database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bridge.common.backoff.FIRST_S", 0.01)
+
+    async def body(bench: Bench) -> None:
+        owners = Owners(differ=True)
+        owners.fails = 2
+        topics = Topics("b", {HOME: {}}, others=frozenset({"shed"}))
+        handler = CommandHandler(topics, bench.outbox, bench.heard, Clock(), owners)  # type: ignore[arg-type]
+        await handler.handle([message("b/transmitter/shed/alarm/raise")])
+        assert [each.command.transmitter for each in await bench.outbox.list()] == ["shed"]
+
+    on_bench(tmp_path, body)
