@@ -59,7 +59,7 @@ def _reach(each: TransmitterSettings) -> Reach:
     if each.secondary_receiver:
         receivers["secondary"] = each.secondary_receiver
     paths = {path.name: path.interface or path.source or "" for path in each.paths}
-    return Reach(receivers, paths, each.heartbeat_s, each.check_idle_every, each.test_every_route)
+    return Reach(receivers, paths, each.heartbeat_s, each.test_every_route)
 
 
 def subjects(settings: Settings) -> list[Subject]:

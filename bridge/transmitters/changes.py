@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Protocol
 
 from bridge.common.models import Result
@@ -10,6 +11,7 @@ from bridge.common.problems import Kind
 from bridge.transmitters.line import Line
 from bridge.transmitters.rounds import LineState
 from bridge.transmitters.routes import Routes
+from bridge.transmitters.supervision import Supervision
 
 _ROUTES_EACH_S = 600.0
 """So often the times in what is published of the routes are brought up to date."""
@@ -22,7 +24,7 @@ class Reporter(Protocol):
     def changed(self, transmitter: str) -> None:
         """Results, active alarms or the waiting ones have changed in the outbox."""
 
-    def routes(self, transmitter: str, routes: Routes) -> None:
+    def routes(self, transmitter: str, routes: Routes, supervision: Supervision) -> None:
         """The health of the routes has changed."""
 
     def problem(
@@ -79,12 +81,13 @@ class Changes:
 
     def _routes(self, state: LineState, now: float) -> None:
         link = state.routes.link_up(self._line.heartbeat, state.started, now)
-        health = tuple((h.rank, h.up, h.last_error) for h in state.routes.health.values()), link
+        every = partial(state.supervision.checked_every, routes=state.routes, now=now)
+        health = tuple((h.rank, h.up, h.last_error, every(route)) for route, h in state.routes.health.items()), link
         if health == self._health and now - self._reported_at < _ROUTES_EACH_S:
             return
         self._health, self._reported_at = health, now
         self._link = link
-        self._reporter.routes(self._line.name, state.routes)
+        self._reporter.routes(self._line.name, state.routes, state.supervision)
 
     def _logins(self, state: LineState, now: float) -> None:
         name, refusing = self._line.name, set(state.logins.refusals)

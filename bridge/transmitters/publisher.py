@@ -24,6 +24,7 @@ from bridge.store.outbox import Outbox
 from bridge.store.records import Counts, LineStatus, PendingResult, Queued
 from bridge.transmitters.reachability import Reachability
 from bridge.transmitters.routes import Routes
+from bridge.transmitters.supervision import Supervision
 from bridge.transmitters.topics import Topics, active_payload, alarm_state
 
 log = logging.getLogger(__name__)
@@ -81,13 +82,13 @@ class Publisher:
         self._changed.add(transmitter)
         self._work.set()
 
-    def routes(self, transmitter: str, routes: Routes) -> None:
+    def routes(self, transmitter: str, routes: Routes, supervision: Supervision) -> None:
         """Publish the state of receivers, paths and link, at the start and when a route's health changes.
 
         The first call declares the state before the start: it publishes no events.
         """
         now, wall = asyncio.get_running_loop().time(), datetime.now().astimezone()
-        change = self._reachability[transmitter].update(routes, now, wall)
+        change = self._reachability[transmitter].update(routes, supervision, now, wall)
         for leaf, state in change.states.items():
             payload = state if isinstance(state, str) else json.dumps(state)
             self._outgoing.state(self._topics.of(transmitter, leaf), payload)

@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 from bridge.common.problems import About, Kind
 from bridge.common.text import LONGEST_ERROR, clean, timestamp
 from bridge.transmitters.routes import Health, Part, Routes
-from bridge.transmitters.supervision import HEARTBEATS_PER_LEVEL
+from bridge.transmitters.supervision import Supervision
 from bridge.transmitters.topics import Reach
 
 REACH_EVENTS: Final = ("receiver_down", "receiver_up", "path_down", "path_up")
@@ -72,7 +72,7 @@ class Reachability:
         yield from (("receiver", name) for name in self._reach.receivers)
         yield from (("path", name) for name in self._reach.paths)
 
-    def update(self, routes: Routes, now: float, wall: datetime) -> Change:
+    def update(self, routes: Routes, supervision: Supervision, now: float, wall: datetime) -> Change:
         """Return what to publish of `routes`; `now` is their clock and `wall` the time of day.
 
         The first call declares the state before the start, without events: those were published then.
@@ -82,9 +82,10 @@ class Reachability:
             failing = (health.failing_since for health in routes.health.values())
             self._started = min((now, *(at for at in failing if at is not None)))
         change = Change()
+        at = _Moment(routes, supervision, now, wall)
         for key in self._parts:
-            self._update_part(key, _Moment(routes, now, wall), change, silent=first)
-        self._update_link(_Moment(routes, now, wall), change)
+            self._update_part(key, at, change, silent=first)
+        self._update_link(at, change)
         return change
 
     def _update_part(self, key: Part, at: _Moment, change: Change, *, silent: bool) -> None:
@@ -113,14 +114,12 @@ class Reachability:
         if changed or part.success is None or success is None or success - part.success >= _SUCCESS_EACH_S:
             part.success = success
             part.success_at = None if success is None else timestamp(at.time_of(success))
-        in_use = at.routes.in_use(at.now)
-        beats = self._reach.level if name in (in_use.receiver, in_use.path) else None
         return {
             "address": (self._reach.receivers if kind == "receiver" else self._reach.paths)[name],
             "since": timestamp(part.since) if part.since else None,
             "last_success_at": part.success_at,
             "last_error": _last_error(found) or None,
-            "checked_every_s": round(beats / HEARTBEATS_PER_LEVEL if beats else self._reach.check_idle_every),
+            "checked_every_s": round(at.checked_every(key)),
         }
 
     def _update_link(self, at: _Moment, change: Change) -> None:
@@ -138,11 +137,18 @@ class _Moment(NamedTuple):
     """The routes at one time, by their clock and by the time of day."""
 
     routes: Routes
+    supervision: Supervision
     now: float
     wall: datetime
 
     def time_of(self, at: float) -> datetime:
         return self.wall - timedelta(seconds=self.now - at)
+
+    def checked_every(self, part: Part) -> float:
+        """Return how many seconds are between two checks of a receiver, or of a path."""
+        kind, name = part
+        routes = [route for route in self.routes.configured if getattr(route, kind) == name]
+        return min(self.supervision.checked_every(route, self.routes, self.now) for route in routes)
 
     def since(self, found: list[Health], *, up: bool | None) -> datetime | None:
         """Return since when a receiver or path is up or down, as far as its routes know."""

@@ -93,13 +93,22 @@ class Supervision:
     def check_at(self, route: Route, routes: Routes, now: float) -> float | None:
         """Return when `route` is to be checked; None: heartbeats look after it."""
         health = routes[route]
-        heartbeats = self.level is not None and not self.is_paused(now)
-        if heartbeats and health.serving and route == routes.in_use(now) and route.receiver not in self.to_ping:
+        if health.serving and route.receiver not in self.to_ping and self._has_heartbeats(route, routes, now):
             return None
         last = max((t for t in (health.checked_at, health.last_exchange) if t is not None), default=None)
         if last is None:
             return now
         return last + self._interval(health, now)
+
+    def checked_every(self, route: Route, routes: Routes, now: float) -> float:
+        """Return how many seconds are between two checks of `route` now, or two heartbeats over it."""
+        health = routes[route]
+        if self.level is not None and health.failing_since is None and self._has_heartbeats(route, routes, now):
+            return self.level / HEARTBEATS_PER_LEVEL
+        return self._interval(health, now)
+
+    def _has_heartbeats(self, route: Route, routes: Routes, now: float) -> bool:
+        return self.level is not None and not self.is_paused(now) and route == routes.in_use(now)
 
     def _interval(self, health: Health, now: float) -> float:
         since = [t for t in (health.failing_since, self.unserved_since) if t is not None]

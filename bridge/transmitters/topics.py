@@ -34,7 +34,6 @@ class Reach:
     """Interface or source address by the name of a network path; empty: the system's routing."""
     level: float | None = None
     """The heartbeat level in seconds; None: heartbeats are off."""
-    check_idle_every: float = 3600.0
     tests_each_route: bool = False
     """Whether each test alarm goes over one route."""
 

@@ -32,6 +32,7 @@ from bridge.store.edges import Edges
 from bridge.store.outbox import Outbox
 from bridge.transmitters.publisher import Publisher
 from bridge.transmitters.routes import Route, Routes
+from bridge.transmitters.supervision import Supervision
 from bridge.transmitters.topics import Reach, Topics
 
 MONTH = Month(2026, 10)
@@ -135,7 +136,7 @@ class Simulation:
 
     def report(self) -> None:
         if self.running is not None:
-            self.publisher.routes(HOME, self.routes)
+            self.publisher.routes(HOME, self.routes, Supervision())
 
     async def end(self, *, kill: bool) -> None:
         if self.running is None:

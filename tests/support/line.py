@@ -27,6 +27,7 @@ from bridge.store.passwords import PasswordFile, Passwords
 from bridge.transmitters.line import Line
 from bridge.transmitters.network import Network
 from bridge.transmitters.routes import Route, Routes
+from bridge.transmitters.supervision import Supervision
 from bridge.transmitters.transmitter import Transmitter
 
 OLD, NEW = Secret("1" * 15), Secret("2" * 15)
@@ -142,7 +143,7 @@ class Recorder:
     def changed(self, transmitter: str) -> None:
         pass
 
-    def routes(self, transmitter: str, routes: Routes) -> None:
+    def routes(self, transmitter: str, routes: Routes, supervision: Supervision) -> None:
         for receiver in routes.receivers:
             up = routes.up(("receiver", receiver))
             if dict(self.receivers).get(receiver) is not up:

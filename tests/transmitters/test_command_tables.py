@@ -79,7 +79,7 @@ def test_response_topic_of_each_request(request_: Request, leaf: str) -> None:
 
 
 def test_a_transmitter_without_a_reach_has_a_primary_receiver() -> None:
-    assert TOPICS.reach("home") == Reach({"primary": ""}, {}, level=None, check_idle_every=3600)
+    assert TOPICS.reach("home") == Reach({"primary": ""}, {}, level=None)
     assert not TOPICS.is_stale("b/transmitter/home/receiver/primary/state")
     assert TOPICS.is_stale("b/transmitter/home/receiver/secondary/state")
 

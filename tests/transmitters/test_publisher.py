@@ -25,9 +25,11 @@ from bridge.store.outbox import Outbox
 from bridge.store.records import Counts, LineStatus, PendingResult, Queued, State, ToPublish
 from bridge.transmitters.publisher import Publisher
 from bridge.transmitters.routes import Route, Routes
+from bridge.transmitters.supervision import Supervision
 from bridge.transmitters.topics import Reach, Topics
 
 RECEIVERS = {"primary": "a.example:1", "secondary": "b.example:1"}
+SUPERVISION = Supervision(180.0)
 TOPICS = Topics("b", {"home": {}}, {"home": Reach(RECEIVERS, level=180.0)})
 ACCEPTED = datetime(2026, 3, 1, tzinfo=UTC)
 COMMAND = Command(transmitter="home", request=Request.ALARM, accepted_at=ACCEPTED, alarm=PreparedAlarm("BA"))
@@ -317,12 +319,12 @@ def serving(*receivers: str) -> Routes:
 def test_that_nothing_is_wrong_is_published_once_every_receiver_was_checked() -> None:
     async def scenario() -> None:
         async with publishing(Owing()) as (publisher, broker):
-            publisher.routes("home", Routes(list(RECEIVERS)))
-            publisher.routes("home", serving("primary"))
+            publisher.routes("home", Routes(list(RECEIVERS)), SUPERVISION)
+            publisher.routes("home", serving("primary"), SUPERVISION)
             await until(lambda: "b/transmitter/home/outbox" in broker.states)
             assert "b/transmitter/home/problem" not in broker.states
             assert broker.states["b/transmitter/home/link"] == "ON"
-            publisher.routes("home", serving())
+            publisher.routes("home", serving(), SUPERVISION)
             assert broker.states["b/transmitter/home/problem"] == "OFF"
             assert broker.states["b/transmitter/home/problem/info"] == []
 
@@ -334,7 +336,7 @@ def test_a_problem_is_listed_since_it_began_until_it_is_cleared() -> None:
         async with publishing(Owing()) as (publisher, broker):
             publisher.problem("home", Kind.UNAUTHORIZED, "refused: 4", receiver="primary")
             assert "b/transmitter/home/problem" not in broker.states, "the routes are not known yet"
-            publisher.routes("home", serving())
+            publisher.routes("home", serving(), SUPERVISION)
             [first] = broker.states["b/transmitter/home/problem/info"]
             assert broker.states["b/transmitter/home/problem"] == "ON"
             assert (first["kind"], first["text"], first["receiver"]) == ("unauthorized", "refused: 4", "primary")
@@ -376,7 +378,7 @@ def test_what_the_outbox_shows_is_a_problem_until_it_is_gone() -> None:
         outbox.counted = Counts(pending=2, undelivered=1, rejected=3)
         info = "b/transmitter/home/problem/info"
         async with publishing(outbox) as (publisher, broker):
-            publisher.routes("home", serving())
+            publisher.routes("home", serving(), SUPERVISION)
             await until(lambda: broker.states.get(info))
             assert [each["kind"] for each in broker.states[info]] == ["rejected", "undelivered"]
             outbox.counted = Counts()
@@ -399,7 +401,7 @@ def test_problems_begin_with_what_is_stored_and_not_with_the_start() -> None:
         outbox.counted = Counts(pending=2, undelivered=1, oldest_at=ACCEPTED)
         async with publishing(outbox) as (publisher, broker):
             await publisher.restore()
-            publisher.routes("home", serving())
+            publisher.routes("home", serving(), SUPERVISION)
             listed = broker.states["b/transmitter/home/problem/info"]
             assert {each["kind"]: each["since"] for each in listed} == {
                 "test_failed": timestamp(ACCEPTED),
@@ -417,22 +419,22 @@ def test_routes_are_published_with_their_events_and_problems() -> None:
         async with publishing(Owing()) as (publisher, broker):
             for health in (primary, secondary):
                 health.answered(0, now - 100, alarm=False)
-            publisher.routes("home", routes)
+            publisher.routes("home", routes, SUPERVISION)
             home = {topic.removeprefix("b/transmitter/home/"): state for topic, state in broker.states.items()}
             assert (home["receiver/primary/state"], home["link"], home["problem"]) == ("ON", "ON", "OFF")
             assert home["receiver/secondary/info"]["address"] == "b.example:1"
             assert broker.events == []
             secondary.failed("timed out", now, alarm=True, connected=True)
-            publisher.routes("home", routes)
+            publisher.routes("home", routes, SUPERVISION)
             assert broker.states["b/transmitter/home/receiver/secondary/state"] == "OFF"
             assert broker.states["b/transmitter/home/problem"] == "ON"
             [event] = broker.events
             assert (event["type"], event["receiver"], event["error"]) == ("receiver_down", "secondary", "timed out")
             broker.declared.clear()
-            publisher.routes("home", routes)
+            publisher.routes("home", routes, SUPERVISION)
             assert broker.declared == []
             secondary.answered(0, now, alarm=True)
-            publisher.routes("home", routes)
+            publisher.routes("home", routes, SUPERVISION)
             assert broker.events[-1]["type"] == "receiver_up"
             assert broker.states["b/transmitter/home/problem"] == "OFF"
 

@@ -11,6 +11,7 @@ from support.outbox import NOW
 from bridge.common.text import timestamp
 from bridge.transmitters.reachability import Change, Finding, Reachability
 from bridge.transmitters.routes import Route, Routes
+from bridge.transmitters.supervision import Supervision
 from bridge.transmitters.topics import Reach
 
 RECEIVERS = {"primary": "alarm.example.com:19100", "secondary": "alarm2.example.com:19100"}
@@ -21,9 +22,10 @@ class Line:
     """Routes, and what is published of them as time goes by."""
 
     def __init__(self, paths: dict[str, str] | None = None, level: float | None = 180.0) -> None:
-        reach = Reach(RECEIVERS, paths or {}, level, 3600.0)
+        reach = Reach(RECEIVERS, paths or {}, level)
         self.routes = Routes(list(RECEIVERS), list(paths or {"": ""}))
         self.published = Reachability(reach)
+        self.supervision = Supervision(level)
         self.now = 1000.0
 
     @property
@@ -31,7 +33,7 @@ class Line:
         return NOW + timedelta(seconds=self.now)
 
     def update(self) -> Change:
-        return self.published.update(self.routes, self.now, self.wall)
+        return self.published.update(self.routes, self.supervision, self.now, self.wall)
 
     def answered(self, route: Route, status: int = 0) -> None:
         self.routes[route].answered(status, self.now, alarm=False)
@@ -64,6 +66,25 @@ def test_before_anything_is_known_no_state_is_published() -> None:
         ("receiver_down", "primary", None, False),
         ("receiver_down", "secondary", None, False),
     }
+
+
+def test_how_often_a_receiver_is_checked() -> None:
+    line = Line()
+
+    def every() -> list[object]:
+        states = line.update().states
+        return [states[f"receiver/{name}/info"]["checked_every_s"] for name in RECEIVERS]  # type: ignore[index]
+
+    line.answered(PRIMARY)
+    line.answered(SECONDARY)
+    assert every() == [45, 3600], "heartbeats, and the idle one each hour"
+    line.failed(PRIMARY)
+    line.supervision.observe(line.routes, line.now)
+    line.now += 60
+    line.failed(PRIMARY)
+    assert every() == [30, 45], "heartbeats go over the other one"
+    line.now += 600
+    assert every() == [300, 45]
 
 
 def test_a_receiver_goes_down_and_comes_back_with_an_event_each() -> None:
