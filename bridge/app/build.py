@@ -34,6 +34,9 @@ from bridge.transmitters.routes import Route
 from bridge.transmitters.scheduled_tests import PlannedTests
 from bridge.transmitters.topics import Reach, Topics
 
+_KEEPALIVE_S = 30.0
+_KEEPALIVE_IN_A_CLUSTER_S = 5.0
+"""Another node may reach the broker, and takes the shard."""
 _TAKES_OVER_S = 5.0
 """What the next owner of a shard needs, after the lease, until it has the MQTT session."""
 
@@ -105,7 +108,7 @@ def broker(settings: Settings, shard: int = 0) -> Broker:
         client_id=f"{mqtt.client_id or mqtt.base_topic.replace('/', '-')}{own_id}",
         session_expiry_s=int(mqtt.session_expiry),
         will_delay_s=int(settings.store.lease + _TAKES_OVER_S) if settings.store.url else 0,
-        keepalive_s=int(mqtt.keepalive),
+        keepalive_s=int(mqtt.keepalive or (_KEEPALIVE_IN_A_CLUSTER_S if settings.store.url else _KEEPALIVE_S)),
         transport=mqtt.transport,
         websocket_path=mqtt.websocket_path,
         tls=tls is not None,

@@ -54,7 +54,9 @@ class MqttSettings(Table):
     session_expiry: Duration = Field(
         7 * 86400.0, ge=0, le=0xFFFFFFFE, description="how long the broker keeps commands while the bridge is away"
     )
-    keepalive: Duration = Field(30.0, ge=5, le=3600, description="a broker that is silent for longer is disconnected")
+    keepalive: Duration | None = Field(
+        None, ge=5, le=3600, description="how long a broker may be silent; default: 30s, in a cluster 5s"
+    )
     transport: Annotated[Literal["tcp", "websockets"], AsText] = Field("tcp", description="how the broker is reached")
     websocket_path: WebsocketPath = Field("/mqtt", description="path for WebSockets")
     tls: TlsSettings | None = Field(None, description="enables TLS")

@@ -127,6 +127,8 @@ class Client(aiomqtt.Client):
 
     def _on_connect(self, client: paho.Client, userdata: object, flags: paho.ConnectFlags, *rest: Any) -> None:  # noqa: ANN401
         self._greeted_at = self._heard_at
+        # paho asks a silent broker for a sign of life after this time, and waits as long again for the answer.
+        client._keepalive /= 2  # type: ignore[assignment]  # noqa: SLF001
         self.session_present = flags.session_present  # messages that arrive before aiomqtt knows go to the inbox
         super()._on_connect(client, userdata, flags, *rest)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from functools import partial
 from typing import Protocol
 
 from bridge.common.models import Result
@@ -81,8 +80,10 @@ class Changes:
 
     def _routes(self, state: LineState, now: float) -> None:
         link = state.routes.link_up(self._line.heartbeat, state.started, now)
-        every = partial(state.supervision.checked_every, routes=state.routes, now=now)
-        health = tuple((h.rank, h.up, h.last_error, every(route)) for route, h in state.routes.health.items()), link
+        each = state.routes.health.values()
+        health: tuple[object, ...] = (link, *((h.rank, h.up, h.last_error) for h in each))
+        if any(h.failing_since is not None for h in each):  # then time changes how often a route is checked
+            health += tuple(state.supervision.checked_every(route, state.routes, now) for route in state.routes.health)
         if health == self._health and now - self._reported_at < _ROUTES_EACH_S:
             return
         self._health, self._reported_at = health, now
