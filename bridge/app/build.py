@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -260,10 +260,11 @@ def subscriptions(
         guid = panel_topics.guid(topic)
         return own.is_stale(topic) if guid is None else guid not in panels
 
-    states = own.states
-    if own.shard == 0:
-        states = (*states, *panel_topics.states, discovery.names.filter)
-    else:
-        ids = (transmitter_id(discovery.names, name) for name in own.transmitters)
-        states = (*states, *map(discovery.names.topic, ids))
+    def states() -> Iterator[str]:
+        yield from (each for pattern in own.states for each in own.subscribed(pattern))
+        if own.shard == 0:
+            yield from (*panel_topics.states, discovery.names.filter)
+        else:
+            yield from (discovery.names.topic(transmitter_id(discovery.names, name)) for name in own.transmitters)
+
     return Subscriptions(own.bridge("state"), states, is_ours, is_stale, discovery.learned)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from paho.mqtt.matcher import MQTTMatcher
@@ -30,8 +30,13 @@ class TopicRoute:
     """Whether retained messages are taken. Commands must not be retained: each reconnect would repeat them."""
     optional: bool = False
     """Whether the broker may refuse the subscription."""
-    subscribe: tuple[str, ...] = ()
-    """What to subscribe to in place of `filter`, which matches more."""
+    subscribe: Callable[[str], Iterable[str]] = lambda pattern: (pattern,)
+    """Returns what to subscribe to for `filter`, which may match more."""
+
+
+def _subscriptions(routes: Iterable[TopicRoute]) -> Iterator[str]:
+    """Return what to subscribe to, one by one: of thousands of transmitters it is megabytes."""
+    return (pattern for route in routes for pattern in route.subscribe(route.filter))
 
 
 class Router:
@@ -39,18 +44,25 @@ class Router:
 
     def __init__(self, routes: Iterable[TopicRoute], emit: Callable[..., None]) -> None:
         """Messages of a batch are handled in the order of `routes`; `emit` publishes on `bridge/event`."""
-        self.filters: dict[int, list[str]] = {}
-        """What to subscribe to, by QoS."""
-        self.optional: list[str] = []
-        """What to subscribe to with QoS 0 if the broker allows it."""
         self._order: dict[Handle, None] = {}
         self._routes = MQTTMatcher()  # type: ignore[no-untyped-call]
         self._emit = emit
-        for route in routes:
-            wanted = self.optional if route.optional else self.filters.setdefault(route.qos, [])
-            wanted += route.subscribe or (route.filter,)
+        self._all = [*routes]
+        for route in self._all:
             self._order[route.handle] = None
             self._routes[route.filter] = route
+
+    @property
+    def filters(self) -> dict[int, Iterator[str]]:
+        """What to subscribe to, by QoS."""
+        needed = [route for route in self._all if not route.optional]
+        levels = dict.fromkeys(route.qos for route in needed)
+        return {qos: _subscriptions([route for route in needed if route.qos == qos]) for qos in levels}
+
+    @property
+    def optional(self) -> Iterator[str]:
+        """What to subscribe to with QoS 0 if the broker allows it."""
+        return _subscriptions(route for route in self._all if route.optional)
 
     def takes(self, topic: str) -> bool:
         return self._route(topic) is not None

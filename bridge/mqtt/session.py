@@ -118,8 +118,8 @@ class Subscriptions:
 
     status: str
     """Holds `online` or `offline`."""
-    states: tuple[str, ...]
-    """Filters of all retained topics."""
+    states: Callable[[], Iterable[str]]
+    """Returns the filters of all retained topics."""
     is_ours: Callable[[str], bool]
     """Whether a topic that `states` match is ours."""
     is_stale: Callable[[str], bool]
@@ -287,10 +287,10 @@ class Session:
         """Read our retained topics: the broker sends all of them before it confirms the unsubscription."""
         self._outgoing.forget_held()
         try:
-            await self._subscribe(client, self._subscriptions.states, qos=0)
+            await self._subscribe(client, self._subscriptions.states(), qos=0)
         except BrokerError as error:
             log.warning("%s; all states are published again", error)
-        for some in _portions(self._subscriptions.states):
+        for some in _portions(self._subscriptions.states()):
             await client.unsubscribe(some, timeout=_LEARN_S)
         self._subscriptions.learned(self._outgoing.held)
         for topic in filter(self._subscriptions.is_stale, list(self._outgoing.held)):

@@ -60,12 +60,11 @@ class CommandHandler:
 
     @property
     def routes(self) -> tuple[TopicRoute, ...]:
-        commands = (TopicRoute(pattern, self.handle, subscribe=some) for pattern, some in self._topics.commands.items())
+        own = self._topics.subscribed
         mistakes = (
-            TopicRoute(pattern, self.handle, qos=0, optional=True, subscribe=some)
-            for pattern, some in self._topics.mistakes.items()
+            TopicRoute(pattern, self.handle, qos=0, optional=True, subscribe=own) for pattern in self._topics.mistakes
         )
-        return (*commands, *mistakes)
+        return (*(TopicRoute(pattern, self.handle, subscribe=own) for pattern in self._topics.commands), *mistakes)
 
     async def handle(self, batch: Sequence[Incoming]) -> None:
         """Store what `batch` commands; returns once the outbox has it."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from bridge.common.models import ActiveAlarm, AlarmIdentity, NamedAlarm, Request
@@ -69,17 +69,21 @@ class Topics:
         return self.of(transmitter, _RESPONSE_TOPICS[request])
 
     @property
-    def commands(self) -> dict[str, tuple[str, ...]]:
-        """What to subscribe to for commands, by the filters of all command topics."""
-        return {self.of("+", leaf): tuple(self.of(name, leaf) for name in self._filtered) for leaf in COMMANDS}
+    def commands(self) -> tuple[str, ...]:
+        """The filters of all command topics."""
+        return tuple(self.of("+", leaf) for leaf in COMMANDS)
 
-    @property
-    def _filtered(self) -> Iterable[str]:
-        """What stands for transmitters in filters.
+    def subscribed(self, pattern: str) -> Iterator[str]:
+        """Return what to subscribe to in place of a filter, of which a shard needs its own transmitters only.
 
         Shard 0 gets unknown ones, too: a wrong name is answered, once.
         """
-        return self.transmitters if self.shard else "+"
+        leaf = pattern.removeprefix(self.of("+", ""))
+        if self.shard == 0 or leaf == pattern:
+            yield pattern
+            return
+        for name in self.transmitters:
+            yield self.of(name, leaf)
 
     def transmitter(self, topic: str) -> str | None:
         """Return the name of the transmitter, configured or not, that a topic belongs to; None if to none."""
@@ -93,12 +97,12 @@ class Topics:
         return self.transmitter(topic) in self.others
 
     @property
-    def mistakes(self) -> dict[str, tuple[str, ...]]:
-        """Likely wrong topics, as `commands`: they are answered. None matches another filter.
+    def mistakes(self) -> tuple[str, ...]:
+        """The filters of likely wrong topics, which are answered; none matches another filter.
 
         A filter for all wrong topics would match commands too, and a broker may then deliver a command twice.
         """
-        return {self.of("+", leaf): tuple(self.of(name, leaf) for name in self._filtered) for leaf in _MISTAKES}
+        return tuple(self.of("+", leaf) for leaf in _MISTAKES)
 
     @property
     def states(self) -> tuple[str, ...]:
@@ -108,7 +112,7 @@ class Topics:
         responses = ("ping/response", "auth/response", "test/response", "record")
         leaves = (*alarm, *responses, *line, "outbox", "problem", "problem/info")
         bridge = (self.bridge(leaf) for leaf in ("state", "info", "health", "problem", "problem/info"))
-        return (*bridge, *(self.of(name, leaf) for name in self._filtered for leaf in leaves))
+        return (*bridge, *(self.of("+", leaf) for leaf in leaves))
 
     def is_stale(self, topic: str) -> bool:
         """Return whether a retained topic belongs to what is not configured.

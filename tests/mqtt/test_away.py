@@ -24,7 +24,7 @@ def _session(broker: Broker) -> Session:
         broker,
         Outgoing(asyncio.Event()),
         Router((), lambda *_, **__: None),
-        Subscriptions("b/state", ("b/+/link",), lambda _: True, lambda _: False),
+        Subscriptions("b/state", lambda: ("b/+/link",), lambda _: True, lambda _: False),
         NoDeliveries(),
         Problems(),
     )

@@ -35,7 +35,7 @@ class Configured:
             Broker("127.0.0.1", self.port, client_id="shard"),
             Outgoing(asyncio.Event()),
             Router((TopicRoute(f"b/{name}/raise", self._handle) for name in transmitters), lambda *_, **__: None),
-            Subscriptions("b/state", ("b/+/link",), lambda _: True, lambda _: False),
+            Subscriptions("b/state", lambda: ("b/+/link",), lambda _: True, lambda _: False),
             NoDeliveries(),
             Problems(),
         )

@@ -69,7 +69,7 @@ def make_session(
     """
     monkeypatch.setattr("bridge.mqtt.session.make_client", lambda *_, **__: client())
     monkeypatch.setattr("bridge.mqtt.session.Backoff", lambda: Backoff(jitter=lambda: 0.0))
-    subscriptions = Subscriptions("b/state", states, lambda _: True, lambda _: False)
+    subscriptions = Subscriptions("b/state", lambda: states, lambda _: True, lambda _: False)
     return Session(
         Broker("127.0.0.1"), outgoing, Router((), lambda *_, **__: None), subscriptions, NoDeliveries(), Problems()
     )
