@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -144,40 +144,53 @@ def beside(store: Path) -> Homes:
     return lambda each: PasswordFile(password_file(store, each.name, each.transmitter_code, each.transmitter_type))
 
 
-def line(
-    settings: Settings,
-    each: TransmitterSettings,
-    clock: Clock | None = None,
-    network: Network | None = None,
-    homes: Homes | None = None,
-    accounts: dict[str, Passwords] | None = None,
-) -> Line:
-    """Return a transmitter's line. Raises ConfigError.
-
-    `accounts` has the passwords of the lines before it, by account: transmitters with the same account share them.
-    """
+def lines(
+    settings: Settings, clock: Clock | None = None, network: Network | None = None, homes: Homes | None = None
+) -> list[Line]:
+    """Return the transmitters' lines; those of the same account share its passwords. Raises ConfigError."""
     network, clock, homes = network or Network(), clock or Clock(), homes or beside(settings.store.path)
-    accounts = {} if accounts is None else accounts
-    key = _account(each)
-    sharing = [other for other in settings.transmitters if other.name != each.name and _account(other) == key]
-    shared_as = f"{each.name}/" if sharing else ""
-    if key not in accounts:
-        others = {f"{other.name}/{name}": other.authentication for other in sharing for name in receivers(other)}
-        own = [f"{shared_as}{name}" for name in receivers(each)]
-        accounts[key] = Passwords(homes(each), each.authentication, own, others)
-    return Line(
-        name=each.name,
-        client=client(each, each.authentication, clock),
-        passwords=accounts[key],
-        shared_as=shared_as,
-        peers=_peers(each, network),
-        network=network,
-        clock=clock,
-        heartbeat=each.heartbeat_s,
-        check_idle_every=each.check_idle_every,
-        undelivered_after=each.undelivered_after,
-        max_age=timedelta(seconds=each.max_age),
-    )
+    of_accounts: dict[str, list[TransmitterSettings]] = {}
+    for each in settings.transmitters:
+        of_accounts.setdefault(_account(each), []).append(each)
+    passwords = {key: _passwords(sharing, homes) for key, sharing in of_accounts.items()}
+    return [
+        Line(
+            name=each.name,
+            client=client(each, each.authentication, clock),
+            passwords=passwords[_account(each)],
+            shared_as=_shared_as(each, of_accounts[_account(each)]),
+            peers=_peers(each, network),
+            network=network,
+            clock=clock,
+            heartbeat=each.heartbeat_s,
+            check_idle_every=each.check_idle_every,
+            undelivered_after=each.undelivered_after,
+            max_age=timedelta(seconds=each.max_age),
+        )
+        for each in settings.transmitters
+    ]
+
+
+def line(settings: Settings, each: TransmitterSettings, homes: Homes) -> Line:
+    """Return one transmitter's line. Raises ConfigError."""
+    sharing = tuple(other for other in settings.transmitters if _account(other) == _account(each))
+    found = lines(settings.model_copy(update={"transmitters": sharing}), homes=homes)
+    return found[sharing.index(each)]
+
+
+def _passwords(sharing: Sequence[TransmitterSettings], homes: Homes) -> Passwords:
+    """Return the passwords of the transmitters of one account."""
+    first, *others = sharing
+    further = {
+        f"{_shared_as(other, sharing)}{name}": other.authentication for other in others for name in receivers(other)
+    }
+    own = [f"{_shared_as(first, sharing)}{name}" for name in receivers(first)]
+    return Passwords(homes(first), first.authentication, own, further)
+
+
+def _shared_as(each: TransmitterSettings, sharing: Sequence[TransmitterSettings]) -> str:
+    """Return what the names of its receivers begin with, where others have the same account."""
+    return f"{each.name}/" if len(sharing) > 1 else ""
 
 
 def _account(each: TransmitterSettings) -> str:

@@ -9,7 +9,6 @@ from bridge.app.core import Core
 from bridge.app.file_limits import FILES_OF_A_TRANSMITTER, reserve
 from bridge.record.recorder import Recorder
 from bridge.store.edges import Edges
-from bridge.store.passwords import Passwords
 from bridge.transmitters.network import Network
 from bridge.transmitters.publisher import Publisher
 from bridge.transmitters.record import RecordPublisher
@@ -34,8 +33,7 @@ def make_sending(core: Core) -> SendingParts:
     measured = core.board.measured if core.board else None
     reserve(FILES_OF_A_TRANSMITTER * core.transmitters)
     network, homes = _network(core), core.place.homes if core.place else None
-    accounts: dict[str, Passwords] = {}
-    lines = [build.line(settings, each, clock, network, homes, accounts) for each in settings.transmitters]
+    lines = build.lines(settings, clock, network, homes)
     return SendingParts(
         publisher,
         recorder,

@@ -77,7 +77,7 @@ async def rotate_password(args: argparse.Namespace) -> int:
 
 
 def _line(settings: Settings, each: TransmitterSettings, at: Homes, *, owner: bool) -> Line:
-    found = replace(line(settings, each, homes=at), owns_passwords=owner)
+    found = replace(line(settings, each, at), owns_passwords=owner)
     if found.passwords.problem is not None:
         print(coloured(f"warning: {found.passwords.problem}", good=None), file=sys.stderr)
     return found

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, Literal
 
-from bridge.app.build import broker, line
+from bridge.app.build import broker, lines
 from bridge.app.health_client import UnhealthyError, ask
 from bridge.cli import database, stores
 from bridge.cli.findings import Finding, print_findings
@@ -145,8 +145,8 @@ async def _broker(site: _Site) -> AsyncIterator[Finding]:
 
 async def _transmitters(site: _Site) -> AsyncIterator[Finding]:
     homes = await stores.homes(site.settings)
-    for each in site.settings.transmitters:
-        sender = replace(line(site.settings, each, homes=homes), owns_passwords=False)
+    for each, own in zip(site.settings.transmitters, lines(site.settings, homes=homes), strict=True):
+        sender = replace(own, owns_passwords=False)
         password = _password(site, each, sender)
         yield password
         receivers = dict.fromkeys(route.receiver for route in sender.peers)

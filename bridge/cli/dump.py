@@ -153,8 +153,8 @@ async def _secrets(settings: Settings | None) -> list[Secret]:
     at = None
     with suppress(BridgeError):  # no library for the database
         at = await homes(settings)
-    for each in settings.transmitters:
-        found += build.line(settings, each, homes=at).passwords.candidates()
+    for each in build.lines(settings, homes=at):
+        found += each.passwords.candidates()
     return [secret for secret in found if len(secret.reveal()) >= _SHORTEST_MASKED]
 
 

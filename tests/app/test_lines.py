@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from unittest.mock import Mock
+
+import pytest
 
 from bridge.app import build
 from bridge.common.models import Secret
 from bridge.config.sources import load
-from bridge.store.passwords import Passwords
+from bridge.store.passwords import Passwords, account
 
 TABLE = """
 [[transmitters]]
@@ -30,8 +33,7 @@ def test_transmitters_of_one_account_overwrite_no_password_of_each_other(tmp_pat
     settings = load(path)
 
     def lines() -> dict[str, Passwords]:
-        accounts: dict[str, Passwords] = {}
-        found = [build.line(settings, each, accounts=accounts) for each in settings.transmitters]
+        found = build.lines(settings)
         assert [each.shared_as for each in found] == ["home/", "shed/"]
         return {each.name: each.passwords for each in found}
 
@@ -44,3 +46,14 @@ def test_transmitters_of_one_account_overwrite_no_password_of_each_other(tmp_pat
     again = lines()
     assert NEW_HOME in again["home"].candidates("home/primary")
     assert NEW_SHED in again["shed"].candidates("shed/primary")
+
+
+def test_each_of_many_transmitters_costs_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ten thousand that were compared with each other took a minute to start."""
+    path = tmp_path / "bridge.toml"
+    tables = [TABLE.format(name=f"t{n}").replace("IK1", f"IK{n}") for n in range(200)]
+    path.write_text(f'[store]\npath = "{tmp_path}/bridge.db"\n' + "".join(tables))
+    asked = Mock(side_effect=account)
+    monkeypatch.setattr("bridge.app.build.account", asked)
+    assert len(build.lines(load(path))) == len(tables)
+    assert asked.call_count <= 5 * len(tables)
