@@ -121,6 +121,8 @@ class Publisher:
         self._ledger = ledger
         self._client: aiomqtt.Client | None = None
         self._connected = asyncio.Event()
+        self.over = False
+        """No more is sent: aiomqtt now and then swallows the cancellation of who sends (Python 3.11)."""
 
     async def run(self) -> None:
         """Keep connected."""
@@ -139,7 +141,7 @@ class Publisher:
     async def load(self, transmitter: str, dice: random.Random, rate: float, until: float) -> None:
         """Send alarms and restores of one transmitter, so many a second in the mean, now and then many at once."""
         number, waiting = 0, list[Alarm]()
-        while now() < until:
+        while now() < until and not self.over:
             waiting = [alarm for alarm in waiting if not alarm.ended]
             if len(waiting) < _WAITING_AT_MOST:
                 number += 1

@@ -181,6 +181,7 @@ class Run:
         try:
             await (self._promote(self._pair) if self._pair else self._fail(ends))
         finally:
+            self.publisher.over = True
             for load in loads:
                 load.cancel()
             await asyncio.gather(*loads, return_exceptions=True)
