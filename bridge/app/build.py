@@ -274,7 +274,7 @@ def subscriptions(
         return own.is_stale(topic) if guid is None else guid not in panels
 
     def states() -> Iterator[str]:
-        yield from (each for pattern in own.states for each in own.subscribed(pattern))
+        yield from (each for pattern in own.states for each in own.to_subscribe(pattern))
         if own.shard == 0:
             yield from (*panel_topics.states, discovery.names.filter)
         else:

@@ -18,7 +18,7 @@ from bridge.mqtt.outgoing import Outgoing
 from bridge.store.database import Store
 from bridge.store.outbox import Outbox
 from bridge.store.postgres.requests import OtherShards
-from bridge.store.postgres.served import served
+from bridge.store.postgres.subscribed import subscribed
 from bridge.transmitters.topics import Topics
 
 if TYPE_CHECKING:
@@ -63,8 +63,8 @@ class OtherOwners:
     def differs(self) -> bool:
         return self.place.differs()
 
-    async def served(self, transmitters: Collection[str]) -> set[str]:
-        return await self.store.read(lambda db: served(db, transmitters))
+    async def subscribed(self, transmitters: Collection[str]) -> set[str]:
+        return await self.store.read(lambda db: subscribed(db, transmitters))
 
     def alarms(self, transmitter: str) -> Mapping[str, NamedAlarm] | None:
         return self.place.alarms(transmitter)

@@ -20,7 +20,7 @@ from bridge.common.loop import now, within
 from bridge.common.models import NamedAlarm
 from bridge.mqtt.session import Owner, SessionEnd
 from bridge.store.postgres.owner import PROOF, boot_clock, permits
-from bridge.store.postgres.served import note
+from bridge.store.postgres.subscribed import set_subscribed
 from bridge.transmitters.network import Pace
 
 if TYPE_CHECKING:  # psycopg is imported only where there is a database
@@ -145,7 +145,7 @@ class Ownership(Owner):
             return
         with tolerated(log):
             only = not self._differs()
-            await self._store.write(lambda db: note(db, self.shard, self._transmitters, only=only))
+            await self._store.write(lambda db: set_subscribed(db, self.shard, self._transmitters, only=only))
 
     def thrown_out(self) -> None:
         self._ends.append(now())

@@ -34,8 +34,8 @@ class Others(Protocol):
     def differs(self) -> bool:
         """Return whether one of them may have another configuration."""
 
-    async def served(self, transmitters: Collection[str]) -> set[str]:
-        """Return those of these transmitters whose commands one of them gets. Raises StoreError."""
+    async def subscribed(self, transmitters: Collection[str]) -> set[str]:
+        """Return which of these transmitters another shard is subscribed to. Raises StoreError."""
 
     def alarms(self, transmitter: str) -> Mapping[str, NamedAlarm] | None:
         """Return the configured alarms of a transmitter of any shard; None if this node does not know it."""
@@ -60,7 +60,7 @@ class CommandHandler:
 
     @property
     def routes(self) -> tuple[TopicRoute, ...]:
-        own = self._topics.subscribed
+        own = self._topics.to_subscribe
         mistakes = (
             TopicRoute(pattern, self.handle, qos=0, optional=True, subscribe=own) for pattern in self._topics.mistakes
         )
@@ -91,9 +91,9 @@ class CommandHandler:
     async def _left(self, batch: Sequence[Incoming], others: Others) -> Collection[str]:
         """Return the transmitters of `batch` whose commands are left to other owners.
 
-        Each owner gets the commands of its own, shard 0 those of all, and it answers for unknown ones. While nodes
-        differ, an owner may not know a transmitter yet, or not any more: then shard 0 takes its commands for it, and
-        what an earlier owner's subscription brings is kept for the next one.
+        Each shard is subscribed to the commands of its own transmitters, shard 0 to all, and it answers for unknown
+        ones. While configurations differ, the owner of a shard may not know one of its transmitters: shard 0 then takes
+        the commands that no other shard is subscribed to, and a shard stores those of an earlier subscription.
         """
         unknown = {self._topics.transmitter(each.topic) for each in batch} - self._topics.transmitters.keys()
         names = {name for name in unknown if name is not None}
@@ -103,13 +103,13 @@ class CommandHandler:
             return names if self._topics.shard else {name for name in names if name in self._topics.others}
         if self._topics.shard:
             return ()
-        return await self._stubbornly(lambda: others.served(names), len(batch))
+        return await self._retried(lambda: others.subscribed(names), len(batch))
 
     async def _store(self, entries: Sequence[Entry]) -> None:
-        await self._stubbornly(lambda: self._outbox.add(entries), len(entries))
+        await self._retried(lambda: self._outbox.add(entries), len(entries))
 
-    async def _stubbornly(self, work: Callable[[], Awaitable[set[str]]], commands: int) -> set[str]:
-        """Do `work`; while the store can neither write nor go on in memory, nothing is acknowledged."""
+    async def _retried(self, work: Callable[[], Awaitable[set[str]]], commands: int) -> set[str]:
+        """Do `work`, again and again while the store fails: until then nothing is acknowledged."""
         backoff = Backoff()
         while True:
             try:

@@ -73,7 +73,7 @@ class Topics:
         """The filters of all command topics."""
         return tuple(self.of("+", leaf) for leaf in COMMANDS)
 
-    def subscribed(self, pattern: str) -> Iterator[str]:
+    def to_subscribe(self, pattern: str) -> Iterator[str]:
         """Return what to subscribe to in place of a filter, of which a shard needs its own transmitters only.
 
         Shard 0 gets unknown ones, too: a wrong name is answered, once.

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+from pathlib import Path
 from unittest.mock import Mock
 
 import pytest
 
 from bridge.app import build
+from bridge.config.sources import load
 from bridge.homeassistant.announcer import Announcer
 from bridge.homeassistant.devices import transmitter_id
 from bridge.homeassistant.entity import Names
@@ -67,3 +69,14 @@ def test_topics_of_unknown_transmitters_are_kept_while_nodes_differ(
 ) -> None:
     found = [_subscriptions("shed", differs=differs).is_stale(topic) for differs in (False, True)]
     assert found == [stale, while_nodes_differ]
+
+
+@pytest.mark.parametrize(
+    ("url", "keepalive", "expected_s"),
+    [("", "", 30), ("postgresql://a:b@127.0.0.1/c", "", 5), ("postgresql://a:b@127.0.0.1/c", "20s", 20)],
+)
+def test_the_keepalive_is_shorter_in_a_cluster(tmp_path: Path, url: str, keepalive: str, expected_s: int) -> None:
+    overrides = [f"store.url={url}"] * bool(url) + [f"mqtt.keepalive={keepalive}"] * bool(keepalive)
+    file = tmp_path / "bridge.toml"
+    file.write_text('[mqtt]\nhost = "127.0.0.1"\n')
+    assert build.broker(load(file, overrides)).keepalive_s == expected_s

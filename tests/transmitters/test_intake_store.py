@@ -132,28 +132,28 @@ def test_who_asks_for_an_answer_to_a_command_for_nobody_gets_one(tmp_path: Path)
 
 
 class Owners:
-    """Stands for the owners of other shards; one gets the commands for `served`, this node knows `shed`."""
+    """Stands for the owners of other shards; one is subscribed to `subscribed`, this node knows `shed`."""
 
-    def __init__(self, *, differ: bool, served: str = "") -> None:
+    def __init__(self, *, differ: bool, subscribed: str = "") -> None:
         self._differ = differ
-        self._served = served
+        self._subscribed = subscribed
         self.fails = 0
 
     def differs(self) -> bool:
         return self._differ
 
-    async def served(self, transmitters: Collection[str]) -> set[str]:
+    async def subscribed(self, transmitters: Collection[str]) -> set[str]:
         if self.fails:
             self.fails -= 1
             raise StoreError("the database is away")
-        return {self._served} & set(transmitters)
+        return {self._subscribed} & set(transmitters)
 
     def alarms(self, transmitter: str) -> Mapping[str, NamedAlarm] | None:
         return {"smoke": NamedAlarm("smoke", "Smoke", Alarm("FA"))} if transmitter == "shed" else None
 
 
 @pytest.mark.parametrize(
-    ("shard", "differ", "served", "name", "leaf", "taken"),
+    ("shard", "differ", "subscribed", "name", "leaf", "taken"),
     [
         (0, False, "", "shed", "alarm/raise", None),
         (0, False, "", "attic", "alarm/raise", "unknown"),
@@ -168,12 +168,12 @@ class Owners:
     ],
 )
 def test_who_takes_a_command_for_the_transmitter_of_another_shard(
-    tmp_path: Path, shard: int, served: str, name: str, leaf: str, taken: str | None, *, differ: bool
+    tmp_path: Path, shard: int, subscribed: str, name: str, leaf: str, taken: str | None, *, differ: bool
 ) -> None:
     topics = Topics("b", {HOME: {}}, shard=shard, others=frozenset({"shed"} if shard == 0 else ()))
 
     async def body(bench: Bench) -> None:
-        owners = Owners(differ=differ, served=served)
+        owners = Owners(differ=differ, subscribed=subscribed)
         handler = CommandHandler(topics, bench.outbox, bench.heard, Clock(), owners)  # type: ignore[arg-type]
         await handler.handle([message(f"b/transmitter/{name}/{leaf}", b"ON" if "set" in leaf else b"BA"), message()])
         found = [(each.command.transmitter, each.command.alarm) for each in await bench.outbox.list()]

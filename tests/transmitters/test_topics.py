@@ -369,6 +369,6 @@ def test_topics_of_shards() -> None:
     assert (first.bridge("event"), second.bridge("event")) == ("b/bridge/event", "b/bridge/event")
     ping = "b/transmitter/+/ping"
     assert ping in first.commands
-    assert ([*first.subscribed(ping)], [*second.subscribed(ping)]) == ([ping], ["b/transmitter/shed/ping"])
-    assert [*second.subscribed("b/shard/1/state")] == ["b/shard/1/state"]
+    assert ([*first.to_subscribe(ping)], [*second.to_subscribe(ping)]) == ([ping], ["b/transmitter/shed/ping"])
+    assert [*second.to_subscribe("b/shard/1/state")] == ["b/shard/1/state"]
     assert [first.is_elsewhere(f"b/transmitter/{name}/ping") for name in (HOME, "shed", "none")] == [False, True, False]

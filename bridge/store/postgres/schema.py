@@ -47,8 +47,8 @@ SHARED_MIGRATIONS: tuple[str, ...] = (
         at timestamptz NOT NULL DEFAULT now(),
         answer text                                 -- JSON; NULL: not done yet
     );
-    -- whose commands the MQTT session of a shard brings
-    CREATE TABLE served (name text PRIMARY KEY, shard integer NOT NULL);
+    -- the transmitters whose commands the MQTT session of a shard is subscribed to
+    CREATE TABLE subscribed (name text PRIMARY KEY, shard integer NOT NULL);
     CREATE INDEX request_open ON request (shard, id) WHERE answer IS NULL;
     """,
 )
