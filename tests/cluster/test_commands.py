@@ -157,6 +157,7 @@ async def test_page_and_metrics_of_a_node_that_stands_by(site: Nodes) -> None:
     site.nodes["a"].kill()
     await site.mqtt.wait("bridge/state", after=mark)
     await second.logs("home")
+    await second.logs("connected to broker")  # its `online` is heard a moment before it knows that it is connected
     state = json.loads(await asyncio.to_thread(_get, port, "state?since=0"))
     assert (state["state"], list(state["transmitters"]), state["connected"]) == ("owner of shard 0", ["home"], True)
     assert 'sosbridge_shard_owned{shard="0"} 1.0' in await asyncio.to_thread(_get, port, "metrics")
