@@ -35,7 +35,7 @@ from bridge.transmitters.scheduled_tests import PlannedTests
 from bridge.transmitters.topics import Reach, Topics
 
 _KEEPALIVE_S = 30.0
-_KEEPALIVE_IN_A_CLUSTER_S = 5.0
+_KEEPALIVE_IN_A_CLUSTER_S = 4.0
 """Another node may reach the broker, and takes the shard."""
 _TAKES_OVER_S = 5.0
 """What the next owner of a shard needs, after the lease, until it has the MQTT session."""

@@ -55,7 +55,7 @@ class MqttSettings(Table):
         7 * 86400.0, ge=0, le=0xFFFFFFFE, description="how long the broker keeps commands while the bridge is away"
     )
     keepalive: Duration | None = Field(
-        None, ge=5, le=3600, description="how long a broker may be silent; default: 30s, in a cluster 5s"
+        None, ge=4, le=3600, description="how long a broker may be silent; default: 30s, in a cluster 4s"
     )
     transport: Annotated[Literal["tcp", "websockets"], AsText] = Field("tcp", description="how the broker is reached")
     websocket_path: WebsocketPath = Field("/mqtt", description="path for WebSockets")

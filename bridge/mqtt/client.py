@@ -132,6 +132,11 @@ class Client(aiomqtt.Client):
         self.session_present = flags.session_present  # messages that arrive before aiomqtt knows go to the inbox
         super()._on_connect(client, userdata, flags, *rest)
 
+    async def _misc_loop(self) -> None:
+        """Look after the keepalive; aiomqtt does it each second, which is long beside a keepalive of a few."""
+        while self._client.loop_misc() == paho.MQTT_ERR_SUCCESS:  # noqa: ASYNC110 - only the time has passed
+            await asyncio.sleep(min(1.0, self._client.keepalive / 4))
+
     def _on_disconnect(self, *details: Any) -> None:  # noqa: ANN401
         if not self._connected.done():  # aiomqtt would wait for the whole timeout and lose the reason
             self._connected.set_exception(aiomqtt.MqttError(_DISCONNECTED))

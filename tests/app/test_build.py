@@ -73,7 +73,7 @@ def test_topics_of_unknown_transmitters_are_kept_while_nodes_differ(
 
 @pytest.mark.parametrize(
     ("url", "keepalive", "expected_s"),
-    [("", "", 30), ("postgresql://a:b@127.0.0.1/c", "", 5), ("postgresql://a:b@127.0.0.1/c", "20s", 20)],
+    [("", "", 30), ("postgresql://a:b@127.0.0.1/c", "", 4), ("postgresql://a:b@127.0.0.1/c", "20s", 20)],
 )
 def test_the_keepalive_is_shorter_in_a_cluster(tmp_path: Path, url: str, keepalive: str, expected_s: int) -> None:
     overrides = [f"store.url={url}"] * bool(url) + [f"mqtt.keepalive={keepalive}"] * bool(keepalive)

@@ -138,7 +138,7 @@ class Run:
         hosts = ",".join(f"127.0.0.1:{wire.port}" for wire in node.databases)
         url = f"postgresql://tests@{hosts}/{_BASE}?target_session_attrs=read-write"
         ports = [receiver.address[1] for receiver in self.receivers]
-        text = configuration(node.product.config.parent, _BASE, node.broker.port, ports, self.transmitters)
+        text = configuration(node.product.config.parent, _BASE, node.broker.port, ports, self.transmitters, "")
         own = _NODE.format(name=node.name, most=node.most)
         own += _STORE.format(url=url, lease=_LEASE_S, shards=self.options.shards)
         node.product.config.write_text(text.replace("store = {path = ", own), "utf-8")

@@ -18,7 +18,7 @@ from chaos.ledger import Ledger, now
 PASSWORD = "firstpassword15"
 _ENDS_WITHIN_S = 30.0
 _GENERAL = """\
-mqtt = {{host = "127.0.0.1", port = {broker}, base_topic = "{base}", keepalive = "5s"}}
+mqtt = {{host = "127.0.0.1", port = {broker}, base_topic = "{base}"{keepalive}}}
 homeassistant = {{enabled = false}}
 store = {{path = {store}}}
 """
@@ -61,11 +61,18 @@ def store_of(folder: Path) -> Path:
     return folder / "disk" / "bridge.db"
 
 
-def configuration(folder: Path, base: str, broker: int, receivers: Sequence[int], transmitters: Sequence[str]) -> str:
-    """Return the TOML file of a bridge with these transmitters."""
+def configuration(
+    folder: Path,
+    base: str,
+    broker: int,
+    receivers: Sequence[int],
+    transmitters: Sequence[str],
+    keepalive: str = ', keepalive = "5s"',
+) -> str:
+    """Return the TOML file of a bridge with these transmitters; `keepalive` is empty for the usual one."""
     primary, secondary = (f"127.0.0.1:{port}" for port in receivers)
     store = json.dumps(str(store_of(folder)))
-    text = _GENERAL.format(broker=broker, base=base, store=store)
+    text = _GENERAL.format(broker=broker, base=base, keepalive=keepalive, store=store)
     for name in transmitters:
         values = {"name": name, "code": code(name), "primary": primary, "secondary": secondary}
         text += _TRANSMITTER.format(password=PASSWORD, **values)

@@ -30,6 +30,7 @@ async def test_the_state_is_what_the_panel_says_or_what_is_read_after_a_command(
     assert "error" not in response
     assert panel.arm_state == ArmCode.ARMED_AWAY
     await site.state("armed_away")  # read: the panel says nothing
+    await site.told("armed_away")
     [event] = [seen.value for seen in site.mqtt.of(f"panel/{GUID}/event", mark)]
     assert (event["type"], event["source"], "missed" in event) == ("armed_away", "status", False)
     panel.says.set()
