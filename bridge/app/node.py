@@ -40,6 +40,8 @@ _LOOK_S = 0.5
 _AGAIN_S = 1.0
 """Until the database is tried again."""
 _BROKER_EACH_S = 5.0
+_CONNECTS_S = 4.0
+"""A connection to the broker that takes no longer is no fault. What is longer, others know before the shard is free."""
 _REST_S = 60.0
 """How long a node leaves shards to others after it gave one up, while they reach the broker."""
 _HEAD_START_S = 2.0
@@ -318,21 +320,24 @@ class Node:
 
     async def _watch_broker(self) -> None:
         """Look whether this node reaches the broker, also while it stands by."""
-        own, reached = build.broker(self._settings), True
+        own = build.broker(self._settings)
         trial = replace(own, client_id=f"{own.client_id}-{self._name}")
         while True:
             if self._bridges:
-                before, reached = reached, all(each.status.broker_away_s() == 0 for each in self._bridges.values())
-                if reached or not before:  # a connection that is being made is no fault
-                    self._broker = reached
-            else:
-                try:
-                    await try_connection(trial)
+                away_s = max(each.status.broker_away_s() for each in self._bridges.values())
+                if away_s == 0:
                     self._broker = True
-                except BrokerError as error:
-                    if self._broker is not False:
-                        log.warning("the broker does not answer this node: %s", error)
+                elif away_s > _CONNECTS_S:
                     self._broker = False
+                await asyncio.sleep(_LOOK_S)
+                continue
+            try:
+                await try_connection(trial)
+                self._broker = True
+            except BrokerError as error:
+                if self._broker is not False:
+                    log.warning("the broker does not answer this node: %s", error)
+                self._broker = False
             await asyncio.sleep(_BROKER_EACH_S)
 
     # What the page and the health check show
