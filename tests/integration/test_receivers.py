@@ -185,7 +185,8 @@ async def test_a_wrong_password_mended_at_the_receiver(site: Site) -> None:
     assert (result["outcome"], result["reference"]) == ("unauthorized", "r0")
     assert result["status"] in (4, 6)
     await site.event("unauthorized")
-    await site.mqtt.holds(OUTBOX, lambda outbox: (outbox["pending"], outbox["unauthorized"]) == (2, 1))
+    # Usually the second alarm waits for the first; it is tried, too, where a receiver had refused a ping before.
+    await site.mqtt.holds(OUTBOX, lambda outbox: outbox["pending"] == 2 and outbox["unauthorized"] >= 1)
     assert (await site.do("ping"))["outcome"] == "unauthorized"
     site.set_password(PASSWORD)
     assert (await site.do("ping"))["outcome"] == "accepted"  # and so the alarms go, without waiting out the minute
