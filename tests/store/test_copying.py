@@ -96,7 +96,7 @@ def test_a_copied_store_has_one_shard_for_good(tmp_path: Path, url: Secret) -> N
     asyncio.run(copy(path, url))
 
     async def join(shards: int) -> None:
-        name = f"of {shards}"  # the server holds a name a little longer than its session
+        name = f"of {shards}"  # the server holds the name of one that failed a little longer
         await (await Membership.join(url, name, "1", "digest", shards, shards)).leave()
 
     with pytest.raises(ConfigError, match=r"store\.shards is 8, but this database has 1 shards; use that number"):

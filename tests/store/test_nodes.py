@@ -64,8 +64,8 @@ def test_a_name_is_one_process_until_that_ends(url: Secret) -> None:
         first = await _join(url, "a")
         with pytest.raises(BusyError, match="give each its own"):
             await _join(url, "a")
-        await first.close()
-        await (await _join(url, "a")).close()
+        await first.leave()
+        await (await _join(url, "a")).leave()
 
     _run(scenario)
 
