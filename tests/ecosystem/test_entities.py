@@ -148,8 +148,8 @@ async def test_a_receiver_that_is_away_from_the_start(home: Home) -> None:
     assert (await home.do("ping"))["outcome"] == "unreachable"
     hass, heartbeat = home.hass, f"sensor.{TRANSMITTER}_last_heartbeat"
     await hass.becomes(f"binary_sensor.{TRANSMITTER}_problem", "on")
-    assert hass.state(f"binary_sensor.{TRANSMITTER}_link") == "off"
-    assert "link_down" in _problems(home)
+    await hass.becomes(f"binary_sensor.{TRANSMITTER}_link", "off")
+    await hass.until(lambda: "link_down" in _problems(home), "the line is down")
     assert hass.state(heartbeat) == "unknown"
     await home.primary.start()
     await home.do("ping")
