@@ -43,17 +43,13 @@ _TAKES_OVER_S = 5.0
 
 def topics(settings: Settings, shard: int = 0, others: Collection[str] = ()) -> Topics:
     """Return the topics of a shard's transmitters; `others` are those of other shards."""
-    named = {each.name: _named(each) for each in settings.transmitters}
+    named = {each.name: alarms(each) for each in settings.transmitters}
     reaches = {each.name: _reach(each) for each in settings.transmitters}
     return Topics(settings.mqtt.base_topic, named, reaches, shard, others)
 
 
-def alarms(settings: Settings, transmitter: str) -> dict[str, NamedAlarm] | None:
-    """Return the configured alarms of a transmitter by key; None if it is not configured."""
-    return next((_named(each) for each in settings.transmitters if each.name == transmitter), None)
-
-
-def _named(each: TransmitterSettings) -> dict[str, NamedAlarm]:
+def alarms(each: TransmitterSettings) -> dict[str, NamedAlarm]:
+    """Return the configured alarms of a transmitter by key."""
     return {alarm.key: alarm.named() for alarm in each.alarms}
 
 

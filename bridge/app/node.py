@@ -20,10 +20,10 @@ from bridge.app.front import front
 from bridge.app.ownership import Ownership, Place
 from bridge.common.errors import BridgeError, BusyError, LostError, StoreError, first
 from bridge.common.lasting import LASTS, Lasting
-from bridge.common.models import Secret
+from bridge.common.models import NamedAlarm, Secret
 from bridge.common.problems import Kind, NodeProblems, Problems
 from bridge.config.settings import Settings
-from bridge.config.shards import ShardsOfOthers, digest, divided
+from bridge.config.shards import Parts, ShardsOfOthers, digest
 from bridge.config.transmitters import TransmitterSettings
 from bridge.mqtt.client import BrokerError, try_connection
 from bridge.record.months import Month
@@ -64,12 +64,12 @@ _REQUEST = "request"
 
 class Node:
     def __init__(self, settings: Settings, url: Secret) -> None:
-        self._settings, self._url = settings, url
+        self._parts = Parts(settings)
+        self._settings, self._url = self._parts.common, url
         self._name = settings.node.name
         self._most = settings.node.shards or settings.store.shards
         self._digest = digest(settings)
-        self._parts = divided(settings)
-        self._shards = {each.name: shard for shard, part in enumerate(self._parts) for each in part.transmitters}
+        self._max_ages = build.max_ages(settings)
         self._problems = NodeProblems()
         self._problems.doubt(Kind.STORE_FAILED)
         self._board = web.board(settings, self._problems)
@@ -242,7 +242,7 @@ class Node:
             store = await PostgresStore.open(self._url, shard, lease_s=lease, node=self._name)
             ownership = Ownership(
                 store, self._name, shard, lease, lambda: self._cluster, lambda: self._membership is not None,
-                [each.name for each in self._parts[shard].transmitters], self._differs,
+                self._parts.names(shard), self._differs,
             )  # fmt: skip
             proving = asyncio.create_task(ownership.prove_regularly(), name=f"shard {shard}: proof of life")
             try:
@@ -263,20 +263,19 @@ class Node:
     async def _serve(self, store: PostgresStore, ownership: Ownership) -> None:
         """Run the bridge of a shard until it is given up or lost."""
         shard = ownership.shard
-        settings = self._parts[shard]
         place = Place(
             ownership,
             await _homes(store),
-            ShardsOfOthers(self._shards, shard),
-            build.max_ages(self._settings) if shard == 0 else {},
+            ShardsOfOthers(self._parts.shards, shard),
+            self._max_ages if shard == 0 else {},
             partial(self._move, ownership),
             self._pace,
             self._board,
             self._differs,
-            partial(build.alarms, self._settings),
+            self._alarms,
         )
         # In a thread: of thousands of transmitters it takes seconds, in which the other shards go on.
-        bridge = await asyncio.to_thread(Bridge, settings, store, place=place)
+        bridge = await asyncio.to_thread(lambda: Bridge(self._parts[shard], store, place=place))
         log.info("node %s owns shard %d", self._name, shard)
         self._problems.set(Kind.STANDBY_MISSING, None)
         self._problems.set(Kind.CONFIGURATION_DIFFERS, None)
@@ -298,7 +297,12 @@ class Node:
                 rests = asyncio.get_running_loop().time() + _REST_S
                 self._not_before[shard] = max(rests, self._not_before.get(shard, 0.0))
             if self._board is not None:
-                self._board.forget([each.name for each in settings.transmitters], bridge=shard == 0)
+                self._board.forget(self._parts.names(shard), bridge=shard == 0)
+
+    def _alarms(self, transmitter: str) -> Mapping[str, NamedAlarm] | None:
+        """Return the configured alarms of a transmitter of any shard; None if it is not configured."""
+        settings = self._parts.transmitter(transmitter)
+        return None if settings is None else build.alarms(settings)
 
     def _differs(self) -> bool:
         others = standby_check.configured_otherwise(self._cluster, self._name, self._digest)

@@ -25,7 +25,9 @@ async def run(settings: Settings) -> None:
             require("postgres", "store.url", "psycopg")
             from bridge.app.node import Node  # noqa: PLC0415 - imports the extra `postgres`
 
-            await Node(settings, settings.store.url).run(stop)
+            node = Node(settings, settings.store.url)
+            del settings  # of thousands of transmitters; the node keeps them in less memory
+            await node.run(stop)
     log.info("stopped")
 
 

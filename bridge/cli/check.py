@@ -19,7 +19,7 @@ from bridge.common.errors import BridgeError
 from bridge.common.text import clean, counted
 from bridge.config.panels import PanelSettings
 from bridge.config.settings import Settings
-from bridge.config.shards import divided
+from bridge.config.shards import Parts
 from bridge.config.sources import find
 from bridge.config.transmitters import TransmitterSettings
 from bridge.config.types import host_port
@@ -103,7 +103,7 @@ async def _store(site: _Site) -> AsyncIterator[Finding]:
     stray: dict[str, int] = {}
     counts: list[Counts] = []
     try:
-        for shard, part in enumerate(divided(site.settings)):
+        for shard, part in enumerate(Parts(site.settings)):
             async with stores.opened(site.settings, shard=shard) as store:
                 outbox, where = Outbox(store), store.name.removeprefix("the store ")
                 stray |= await outbox.unconfigured(names)

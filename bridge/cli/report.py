@@ -16,7 +16,7 @@ from bridge.common.clock import Clock
 from bridge.common.errors import BridgeError
 from bridge.common.text import clean
 from bridge.config.settings import Settings
-from bridge.config.shards import divided
+from bridge.config.shards import Parts
 from bridge.record import export, report
 from bridge.record.figures import Figures
 from bridge.record.months import Month
@@ -37,7 +37,7 @@ async def show(args: argparse.Namespace) -> int:
     now = Clock().now().timestamp()
     path, running, month = existing_store(settings), await is_running(settings), args.month or Month.of(now)
     months: list[Figures] = []
-    for shard, part in enumerate(divided(settings)):
+    for shard, part in enumerate(Parts(settings)):
         found = [each for each in subjects(part) if chosen in (None, each.name)]
         if found:
             async with opened(settings, path, shard) as store:

@@ -20,7 +20,9 @@ async def run(args: argparse.Namespace) -> int:
     setup_logging(settings.log.level, settings.log.format, keep=True)
     file = args.config or find()
     log.info("sosbridge %s, configuration %s", __version__, file or "from the environment, without a file")
-    await app.run(settings)
+    service = app.run(settings)
+    del settings  # which a node keeps in less memory
+    await service
     # Everything is written and closed, but a thread resolving the broker's name could keep the process for minutes.
     logging.shutdown()
     os._exit(0)

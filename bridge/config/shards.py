@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
+import pickle
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 from zlib import crc32
@@ -31,19 +33,67 @@ def shard_of(transmitter: str, shards: int) -> int:
     return crc32(transmitter.encode()) % shards
 
 
-def divided(settings: Settings) -> list[Settings]:
-    """Return the settings of each shard, with its transmitters; panels and their rules are with shard 0."""
-    shards = settings.store.shards
-    if shards == 1 or settings.store.url is None:
-        return [settings]
-    parts: list[list[TransmitterSettings]] = [[] for _ in range(shards)]
-    for each in settings.transmitters:
-        parts[shard_of(each.name, shards)].append(each)
-    without_panels = settings.model_copy(update={"g90": None, "forward": ()})
-    return [
-        (without_panels if shard else settings).model_copy(update={"transmitters": tuple(part)})
-        for shard, part in enumerate(parts)
-    ]
+class Parts:
+    """The settings of each shard, with its transmitters; panels and their rules are with shard 0.
+
+    Most shards belong to other nodes: transmitters take a tenth of the memory here until their settings are asked for.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        count = settings.store.shards if settings.store.url is not None else 1
+        self.common = settings.model_copy(update={"transmitters": ()})
+        """What is the same for all transmitters."""
+        self.shards = {each.name: shard_of(each.name, count) for each in settings.transmitters}
+        """The shard of each transmitter, by name."""
+        parts: list[list[TransmitterSettings]] = [[] for _ in range(count)]
+        for each in settings.transmitters:
+            parts[self.shards[each.name]].append(each)
+        self._packed = [_packed(part) for part in parts]
+
+    def __len__(self) -> int:
+        return len(self._packed)
+
+    def __iter__(self) -> Iterator[Settings]:
+        return map(self.__getitem__, range(len(self)))
+
+    def __getitem__(self, shard: int) -> Settings:
+        part: dict[str, Any] = {"transmitters": tuple(_unpacked(self._packed[shard]))}
+        if shard:
+            part |= {"g90": None, "forward": ()}
+        return self.common.model_copy(update=part)
+
+    def names(self, shard: int) -> list[str]:
+        """Return the names of the transmitters of a shard."""
+        return [name for name, each in self.shards.items() if each == shard]
+
+    def transmitter(self, name: str) -> TransmitterSettings | None:
+        """Return the settings of a transmitter of any shard; None if it is not configured."""
+        if (shard := self.shards.get(name)) is None:
+            return None
+        return next(each for each in _unpacked(self._packed[shard]) if each.name == name)
+
+
+class _Pickler(pickle.Pickler):
+    """Secrets refuse to be pickled. What is packed here never leaves the process."""
+
+    def persistent_id(self, obj: object) -> str | None:
+        return obj.reveal() if isinstance(obj, Secret) else None
+
+
+class _Unpickler(pickle.Unpickler):
+    def persistent_load(self, pid: str) -> Secret:
+        return Secret(pid)
+
+
+def _packed(transmitters: list[TransmitterSettings]) -> bytes:
+    packed = io.BytesIO()
+    _Pickler(packed).dump(transmitters)
+    return packed.getvalue()
+
+
+def _unpacked(packed: bytes) -> list[TransmitterSettings]:
+    found: list[TransmitterSettings] = _Unpickler(io.BytesIO(packed)).load()
+    return found
 
 
 class ShardsOfOthers(Mapping[str, int]):

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import gc
+import tracemalloc
 from pathlib import Path
 
 import pytest
 
 from bridge.config.settings import Settings
-from bridge.config.shards import ShardsOfOthers, digest, divided, shard_of
+from bridge.config.shards import Parts, ShardsOfOthers, digest, shard_of
 from bridge.config.sources import load
 
 TEXT = """
@@ -59,20 +61,49 @@ def _loaded(folder: Path, text: str = TEXT) -> Settings:
 
 def test_each_transmitter_is_in_one_shard(tmp_path: Path) -> None:
     settings = _loaded(tmp_path)
-    parts = divided(settings)
+    parts = Parts(settings)
     assert [[each.name for each in part.transmitters] for part in parts] == [["home"], ["shed"]]
     assert [bool(part.g90) for part in parts] == [True, False], "panels are with shard 0"
     assert [len(part.forward) for part in parts] == [1, 0], "and raise alarms for all"
 
 
+def test_a_part_has_the_transmitters_as_they_were_configured(tmp_path: Path) -> None:
+    settings = _loaded(tmp_path)
+    parts = Parts(settings)
+    found = [each for part in parts for each in part.transmitters]
+    assert (len(parts), found) == (2, [*settings.transmitters])
+    assert [each.model_fields_set for each in found] == [each.model_fields_set for each in settings.transmitters]
+    assert [parts.names(0), parts.names(1)] == [["home"], ["shed"]]
+    assert [parts.transmitter(name) for name in ("home", "shed", "attic")] == [*settings.transmitters, None]
+
+
+def test_the_transmitters_of_other_nodes_take_little_memory(tmp_path: Path) -> None:
+    """Each node has the configuration of all."""
+    head, row, rest = TEXT.partition('[[transmitters]]\nname = "shed"')
+    row += rest.partition("[g90]")[0]
+    text = head + "".join(row.replace("shed", f"t{n}").replace("IK2", f"IK-{n}") for n in range(500)) + row
+    tracemalloc.start()
+    try:
+        settings = _loaded(tmp_path, text)
+        gc.collect()
+        all_of_it = tracemalloc.get_traced_memory()[0]
+        parts = Parts(settings)
+        del settings
+        gc.collect()
+        assert tracemalloc.get_traced_memory()[0] < all_of_it / 4
+        assert sum(len(part.transmitters) for part in parts) == 502
+    finally:
+        tracemalloc.stop()
+
+
 def test_a_store_that_is_a_file_has_everything(tmp_path: Path) -> None:
     settings = _loaded(tmp_path, TEXT.replace('url = "postgresql://sosbridge@db1/sosbridge"\n', ""))
-    assert divided(settings) == [settings]
+    assert [*Parts(settings)] == [settings]
 
 
 def test_one_shard_has_everything(tmp_path: Path) -> None:
     settings = _loaded(tmp_path, TEXT.replace("shards = 2", "shards = 1"))
-    assert divided(settings) == [settings]
+    assert [*Parts(settings)] == [settings]
 
 
 def test_what_is_in_other_shards() -> None:
