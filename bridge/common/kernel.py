@@ -1,4 +1,4 @@
-"""What the system knows of itself: its boot, the machine, and whether its time is synchronised."""
+"""What the system knows of itself: boot, machine, whether its time is right; free memory."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import hashlib
 import secrets
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from functools import cache, lru_cache
 from pathlib import Path
 
@@ -42,6 +43,12 @@ def _is_synchronised(_second: int) -> bool | None:
 @cache  # each CDLL makes a class of its own
 def _libc() -> ctypes.CDLL:
     return ctypes.CDLL(None)
+
+
+def give_memory_back() -> None:
+    """Return freed memory to the system; glibc keeps it for the thread that freed it."""
+    with suppress(AttributeError):  # another C library
+        _libc().malloc_trim(0)
 
 
 def machine_id() -> str:
