@@ -241,10 +241,10 @@ class Session:
         for qos, filters in self._router.filters.items():
             await self._subscribe(client, filters, qos)
         # What the broker repeats has come by now: the fewer commands have ended since, the more of it is recognised.
-        first = self._new(connection)
+        first = self._received(connection)
         async with asyncio.TaskGroup() as tasks:
             # Commands are taken from here on: an alarm does not wait for states to be put in order.
-            tasks.create_task(self._take(client, connection, first), name="mqtt: take commands")
+            tasks.create_task(self._take(client, connection, *first), name="mqtt: take commands")
             tasks.create_task(self._acknowledge_later(client, connection), name="mqtt: acknowledge later")
             tasks.create_task(self._owner.subscribed(), name="mqtt: subscribed")
             await self._learn(client)
@@ -306,23 +306,22 @@ class Session:
         if not taken and message.retain and self._subscriptions.is_ours(topic):
             self._outgoing.hold(topic, message.payload.decode("utf-8", "replace"))
 
-    def _new(self, connection: _Connection, *received: Incoming) -> list[Incoming]:
-        """Return `received` and the rest of the inbox without redeliveries, which are acknowledged again."""
+    def _received(self, connection: _Connection, *received: Incoming) -> tuple[list[Incoming], list[Incoming]]:
+        """Return `received` and the rest of the inbox, and those among them that are no redeliveries."""
         messages = [*received]
         while not connection.inbox.empty():
             messages.append(connection.inbox.get_nowait())
-        found: list[Incoming] = []
-        for message in messages:
-            again = self._deliveries.is_redelivery(message)
-            (connection.handled if again else found).append(message)
-        return found
+        return messages, [each for each in messages if not self._deliveries.is_redelivery(each)]
 
-    async def _take(self, client: Client, connection: _Connection, batch: list[Incoming]) -> None:
+    async def _take(
+        self, client: Client, connection: _Connection, messages: list[Incoming], new: list[Incoming]
+    ) -> None:
         while True:
-            await self._router.dispatch(batch)
-            connection.handled += batch
+            await self._router.dispatch(new)
+            # In the order of the messages (MQTT 5, 4.6): else mosquitto sends a new one before those that wait.
+            connection.handled += messages
             self._acknowledge(client, connection)
-            batch = self._new(connection, await connection.inbox.get())
+            messages, new = self._received(connection, await connection.inbox.get())
 
     async def _acknowledge_later(self, client: Client, connection: _Connection) -> None:
         while True:
