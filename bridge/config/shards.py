@@ -36,7 +36,7 @@ def shard_of(transmitter: str, shards: int) -> int:
 class Parts:
     """The settings of each shard, with its transmitters; panels and their rules are with shard 0.
 
-    Most shards belong to other nodes: transmitters take a tenth of the memory here until their settings are asked for.
+    Most shards belong to other nodes: transmitters take a sixth of the memory here until their settings are asked for.
     """
 
     def __init__(self, settings: Settings) -> None:
