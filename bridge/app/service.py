@@ -7,7 +7,7 @@ import logging
 
 from bridge.app.bridge import Bridge, run_once
 from bridge.common.extras import require
-from bridge.common.kernel import share_freed_memory
+from bridge.common.kernel import give_memory_back
 from bridge.common.stop import stop_signals
 from bridge.config.settings import Settings
 from bridge.panels.events import check_stored
@@ -28,7 +28,7 @@ async def run(settings: Settings) -> None:
 
             node = Node(settings, settings.store.url)
             del settings  # of thousands of transmitters; the node keeps them in less memory
-            share_freed_memory()
+            give_memory_back()
             await node.run(stop)
     log.info("stopped")
 

@@ -13,8 +13,6 @@ from pathlib import Path
 
 _TIME_ERROR = 5
 """Result of adjtimex while the clock is not synchronised."""
-_ARENA_MAX = -8
-"""M_ARENA_MAX of glibc's mallopt. Threads of Python allocate one after the other, and gain nothing by more arenas."""
 _LARGEST_TIMEX = 512
 """Bytes; more than any system's structure. All zero, nothing is changed."""
 
@@ -47,10 +45,9 @@ def _libc() -> ctypes.CDLL:
     return ctypes.CDLL(None)
 
 
-def share_freed_memory() -> None:
-    """Let all threads use what one has freed: glibc keeps it for that one. Call it before they start."""
+def give_memory_back() -> None:
+    """Return freed memory to the system; glibc keeps it, for the thread that freed it."""
     with suppress(AttributeError):  # another C library
-        _libc().mallopt(_ARENA_MAX, 1)
         _libc().malloc_trim(0)
 
 
