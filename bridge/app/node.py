@@ -41,7 +41,7 @@ _AGAIN_S = 1.0
 """Until the database is tried again."""
 _BROKER_EACH_S = 5.0
 _CONNECTS_S = 4.0
-"""A connection to the broker that takes no longer is no fault. What is longer, others know before the shard is free."""
+"""A longer outage of the broker is reported to the other nodes, before the shard is released (`ownership._AWAY_S`)."""
 _REST_S = 60.0
 """How long a node leaves shards to others after it gave one up, while they reach the broker."""
 _HEAD_START_S = 2.0

@@ -113,7 +113,7 @@ class Ownership(Owner):
             left_s = _AWAY_S - away_s()
             if left_s <= 0 and (better := [each.name for each in self._successors() if each.broker]):
                 self.release(f"the broker does not answer this node, but {', '.join(better)}")
-            await asyncio.sleep(left_s if 0 < left_s < _EACH_S else _EACH_S)
+            await asyncio.sleep(max(left_s, _LOOK_S) if 0 < left_s < _EACH_S else _EACH_S)
 
     async def _watch_database(self) -> None:
         """Raise LostError where the database answers nothing any more, and does not end the session either."""

@@ -27,7 +27,7 @@ async def run(settings: Settings) -> None:
             from bridge.app.node import Node  # noqa: PLC0415 - imports the extra `postgres`
 
             node = Node(settings, settings.store.url)
-            del settings  # of thousands of transmitters; the node keeps them in less memory
+            del settings  # the node keeps those of thousands of transmitters in less memory
             give_memory_back()
             await node.run(stop)
     log.info("stopped")

@@ -79,6 +79,22 @@ def test_a_broker_that_is_away_for_all_is_waited_for(broker: bool | None) -> Non
     virtual.run(scenario())
 
 
+def test_a_shard_is_released_once_the_broker_has_been_silent_for_five_seconds() -> None:
+    """Not with the next look after that."""
+
+    async def scenario() -> None:
+        ownership = _owned([B])
+        begun = now()
+        task = asyncio.create_task(ownership.run(lambda: max(0.0, now() - begun - 10.3)))
+        async with asyncio.timeout(20):
+            await ownership.stop.wait()
+        assert now() - begun == pytest.approx(15.3, abs=0.05)
+        task.cancel()
+        await asyncio.wait([task])
+
+    virtual.run(scenario())
+
+
 def test_a_lost_session_ends_it_at_once() -> None:
     async def scenario() -> None:
         store = _Store()

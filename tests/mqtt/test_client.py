@@ -11,6 +11,8 @@ from typing import Any
 
 import aiomqtt
 import pytest
+from paho.mqtt.client import MQTT_ERR_SUCCESS
+from support import virtual
 
 from bridge.common.errors import LostError
 from bridge.mqtt.client import Broker, BrokerError, Client, make_client, try_connection
@@ -43,6 +45,31 @@ def test_an_answer_that_does_not_come_is_an_error() -> None:
             await client()._wait_for(never, timeout=0)
 
     asyncio.run(scenario())
+
+
+@pytest.mark.parametrize(("keepalive_s", "looks"), [(2, [0.0, 0.5, 1.0, 1.5, 2.0]), (30, [0.0, 1.0, 2.0])])
+def test_a_short_keepalive_is_looked_at_more_often(
+    monkeypatch: pytest.MonkeyPatch, keepalive_s: int, looks: list[float]
+) -> None:
+    """Else a network that swallows everything is noticed a second later than the keepalive says."""
+
+    async def scenario() -> None:
+        found: list[float] = []
+        loop = asyncio.get_running_loop()
+        connected, begun = client(), loop.time()
+
+        def look() -> int:
+            found.append(loop.time() - begun)
+            return MQTT_ERR_SUCCESS
+
+        connected._client.keepalive = keepalive_s
+        monkeypatch.setattr(connected._client, "loop_misc", look)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(2.2):
+                await connected._misc_loop()
+        assert found == pytest.approx(looks, abs=0.01)
+
+    virtual.run(scenario())
 
 
 def test_a_socket_that_closes_before_it_is_written_to_is_left_alone() -> None:

@@ -220,7 +220,8 @@ class Membership:
         """Say that this node ends, and close its session."""
         try:
             await self._session.rows("UPDATE node SET stopped = TRUE WHERE name = %s", self._name)
-            await self._session.rows("SELECT pg_advisory_unlock_all()")  # the server may notice the end too late
+            # The server may notice the end of the session later.
+            await self._session.rows("SELECT pg_advisory_unlock_all()")
         finally:
             await self.close()
 
