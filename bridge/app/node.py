@@ -69,7 +69,6 @@ class Node:
         self._name = settings.node.name
         self._most = settings.node.shards or settings.store.shards
         self._digest = digest(settings)
-        self._max_ages = build.max_ages(settings)
         self._problems = NodeProblems()
         self._problems.doubt(Kind.STORE_FAILED)
         self._board = web.board(settings, self._problems)
@@ -267,7 +266,7 @@ class Node:
             ownership,
             await _homes(store),
             ShardsOfOthers(self._parts.shards, shard),
-            self._max_ages if shard == 0 else {},
+            self._parts.max_ages() if shard == 0 else {},
             partial(self._move, ownership),
             self._pace,
             self._board,

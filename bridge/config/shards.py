@@ -6,9 +6,11 @@ import hashlib
 import io
 import json
 import pickle
-from collections.abc import Iterable, Iterator, Mapping
+import zlib
+from collections.abc import Iterator, Mapping
+from functools import cached_property
+from itertools import chain
 from typing import Any, Final
-from zlib import crc32
 
 from bridge.common.models import Secret
 from bridge.config.settings import Settings
@@ -30,25 +32,32 @@ _OF_A_PATH = ("interface", "source")
 
 def shard_of(transmitter: str, shards: int) -> int:
     """Return the shard that a transmitter belongs to."""
-    return crc32(transmitter.encode()) % shards
+    return zlib.crc32(transmitter.encode()) % shards
 
 
 class Parts:
     """The settings of each shard, with its transmitters; panels and their rules are with shard 0.
 
-    Most shards belong to other nodes: transmitters take a sixth of the memory here until their settings are asked for.
+    Most shards belong to other nodes: until their settings are asked for, transmitters take next to no memory here.
     """
 
     def __init__(self, settings: Settings) -> None:
         count = settings.store.shards if settings.store.url is not None else 1
         self.common = settings.model_copy(update={"transmitters": ()})
         """What is the same for all transmitters."""
-        self.shards = {each.name: shard_of(each.name, count) for each in settings.transmitters}
-        """The shard of each transmitter, by name."""
+        shards = {each.name: shard_of(each.name, count) for each in settings.transmitters}
         parts: list[list[TransmitterSettings]] = [[] for _ in range(count)]
         for each in settings.transmitters:
-            parts[self.shards[each.name]].append(each)
+            parts[shards[each.name]].append(each)
         self._packed = [_packed(part) for part in parts]
+        self._packed_shards = _packed(shards)
+
+    @cached_property
+    def shards(self) -> dict[str, int]:
+        """The shard of each transmitter, by name."""
+        # A name that was read with the settings keeps the memory around it from being given back with them.
+        found: dict[str, int] = _unpacked(self._packed_shards)
+        return found
 
     def __len__(self) -> int:
         return len(self._packed)
@@ -57,7 +66,7 @@ class Parts:
         return map(self.__getitem__, range(len(self)))
 
     def __getitem__(self, shard: int) -> Settings:
-        part: dict[str, Any] = {"transmitters": tuple(_unpacked(self._packed[shard]))}
+        part: dict[str, Any] = {"transmitters": tuple(self._transmitters(shard))}
         if shard:
             part |= {"g90": None, "forward": ()}
         return self.common.model_copy(update=part)
@@ -70,7 +79,15 @@ class Parts:
         """Return the settings of a transmitter of any shard; None if it is not configured."""
         if (shard := self.shards.get(name)) is None:
             return None
-        return next(each for each in _unpacked(self._packed[shard]) if each.name == name)
+        return next(each for each in self._transmitters(shard) if each.name == name)
+
+    def max_ages(self) -> dict[str, float]:
+        """Return how old an alarm of each transmitter of any shard may be, in seconds."""
+        return {each.name: each.max_age for shard in range(len(self)) for each in self._transmitters(shard)}
+
+    def _transmitters(self, shard: int) -> list[TransmitterSettings]:
+        found: list[TransmitterSettings] = _unpacked(self._packed[shard])
+        return found
 
 
 class _Pickler(pickle.Pickler):
@@ -85,15 +102,14 @@ class _Unpickler(pickle.Unpickler):
         return Secret(pid)
 
 
-def _packed(transmitters: list[TransmitterSettings]) -> bytes:
+def _packed(value: object) -> bytes:
     packed = io.BytesIO()
-    _Pickler(packed).dump(transmitters)
-    return packed.getvalue()
+    _Pickler(packed).dump(value)
+    return zlib.compress(packed.getvalue(), level=1)
 
 
-def _unpacked(packed: bytes) -> list[TransmitterSettings]:
-    found: list[TransmitterSettings] = _Unpickler(io.BytesIO(packed)).load()
-    return found
+def _unpacked(packed: bytes) -> Any:  # noqa: ANN401 - what was packed
+    return _Unpickler(io.BytesIO(zlib.decompress(packed))).load()
 
 
 class ShardsOfOthers(Mapping[str, int]):
@@ -123,17 +139,19 @@ def digest(settings: Settings) -> str:
 
     Secrets are part of it: the long passwords of transmitters keep a panel's short code from being found by trying.
     """
-    found: dict[str, Any] = settings.model_dump(exclude=_OF_THE_NODE)
-    for path in (path for each in found["transmitters"] for path in each["paths"]):
+    found: dict[str, Any] = settings.model_dump(exclude={**_OF_THE_NODE, "transmitters": True})
+    # Nodes may include their files in different orders.
+    if found["g90"]:
+        found["g90"]["panels"] = sorted(found["g90"]["panels"], key=lambda panel: str(panel["guid"]))
+    hashed = hashlib.sha256()
+    for each in chain([found], map(_shared, sorted(settings.transmitters, key=lambda transmitter: transmitter.name))):
+        hashed.update(json.dumps(each, sort_keys=True, default=Secret.reveal).encode())
+    return hashed.hexdigest()[:16]
+
+
+def _shared(transmitter: TransmitterSettings) -> dict[str, Any]:
+    found = transmitter.model_dump()
+    for path in found["paths"]:
         for name in _OF_A_PATH:
             del path[name]
-    found["transmitters"] = _sorted(found["transmitters"], "name")
-    if found["g90"]:
-        found["g90"]["panels"] = _sorted(found["g90"]["panels"], "guid")
-    text = json.dumps(found, sort_keys=True, default=Secret.reveal)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
-def _sorted(tables: Iterable[dict[str, Any]], name: str) -> list[dict[str, Any]]:
-    """Return tables whose order says nothing: nodes may include their files in different orders."""
-    return sorted(tables, key=lambda table: str(table[name]))
+    return found

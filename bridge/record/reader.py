@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 
 from bridge.common.models import Request
 from bridge.record.alarms import PENDING, AlarmEntry, read_entry
@@ -27,16 +27,16 @@ async def read_report(
     """
     edges, pending = Edges(store), await outbox.list()
     if running:
-        runs = (await edges.runs(now, now, [""]))[""]
+        runs = (await edges.runs(now, now)).of("")
         now = min(now, runs[-1].end) if runs else now
     waiting = [(each.command.transmitter, _waiting(each)) for each in pending if _is_waiting(each)]
-    return await read_month(edges, subjects, month, now, waiting)
+    return [found async for found in read_month(edges, subjects, month, now, waiting)]
 
 
 async def read_month(
     edges: Edges, subjects: Sequence[Subject], month: Month, now: float, pending: Iterable[tuple[str, AlarmEntry]] = ()
-) -> list[Figures]:
-    """Return the figures of each of `subjects`, in order. Raises StoreError.
+) -> AsyncIterator[Figures]:
+    """Yield the figures of each of `subjects`, in order; those of thousands would take much memory. Raises StoreError.
 
     `now` is until when a month that is not over is measured; `pending` are alarms that wait, by transmitter.
     """
@@ -49,12 +49,10 @@ async def read_month(
                 entries[result.transmitter].append(found)
     for name, waiting in pending:
         entries[name].append(waiting)
-    runs = await edges.runs(start, end, [subject.name for subject in subjects])
-    months = []
+    runs = await edges.runs(start, end)
     for subject in subjects:
-        months.append(figures(subject, month, runs[subject.name], entries[subject.name], now))
+        yield figures(subject, month, runs.of(subject.name), entries.get(subject.name, ()), now)
         await asyncio.sleep(0)  # a thousand transmitters take a while
-    return months
 
 
 def _entry(result: StoredResult) -> AlarmEntry | None:

@@ -6,7 +6,7 @@ Runs and edges are only added. A run's last write is its end where the bridge wa
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import AsyncIterator, Collection, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import NamedTuple
@@ -37,6 +37,17 @@ class OpenRun:
     id: int | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Runs:
+    """Runs in order: start, end, and edges by transmitter."""
+
+    found: Sequence[tuple[float, float, Mapping[str, Sequence[Edge]]]]
+
+    def of(self, transmitter: str) -> list[Run]:
+        """Return all of them, with the edges of one transmitter."""
+        return [Run(start, end, tuple(edges.get(transmitter, ()))) for start, end, edges in self.found]
+
+
 class StoredResult(NamedTuple):
     """A row of the history; `payload` is the result as published."""
 
@@ -64,15 +75,14 @@ class Edges:
         run.id = await self._store.write(partial(_save, number=run.id, start=run.start, end=run.end, edges=edges))
         del run.edges[: len(edges)]
 
-    async def runs(self, start: float, end: float, names: Collection[str]) -> dict[str, list[Run]]:
-        """Return all runs, in order, for each transmitter; with its edges where they touch `start` to `end`."""
-        found: dict[str, list[Run]] = {name: [] for name in names}
+    async def runs(self, start: float, end: float) -> Runs:
+        """Return all runs, with edges where they touch `start` to `end`."""
+        found = []
         for number, began, last in await self._store.read(_runs):
             touches = began < end and last >= start
             edges = await self._store.read(partial(_edges, run=number)) if touches else {}
-            for name, runs in found.items():
-                runs.append(Run(began, last, tuple(edges.get(name, ()))))
-        return found
+            found.append((began, last, edges))
+        return Runs(found)
 
     async def results(self, since: float = 0.0, transmitter: str | None = None) -> AsyncIterator[list[StoredResult]]:
         """Yield the results that were completed at `since` or later, in order, a portion at a time."""

@@ -31,9 +31,9 @@ class RecordPublisher:
         outgoing: Outgoing,
         subjects: Sequence[Subject],
         clock: Clock,
-        measured: Callable[[Sequence[Figures]], None] | None = None,
+        measured: Callable[[Figures], None] | None = None,
     ) -> None:
-        """`measured` is called with the figures of all transmitters."""
+        """`measured` is called with the figures of each transmitter."""
         self._measured = measured
         self._topics = topics
         self._edges = edges
@@ -57,12 +57,9 @@ class RecordPublisher:
         if self._clock.is_wrong or self._edges.is_partial:
             return
         try:
-            months = await read_month(self._edges, self._subjects, Month.of(until - 1), until)
+            async for found in read_month(self._edges, self._subjects, Month.of(until - 1), until):
+                if self._measured:
+                    self._measured(found)
+                self._outgoing.state(self._topics.of(found.transmitter, "record"), json.dumps(found.as_json()))
         except StoreError as error:
             log.error("%s", error)
-            return
-        if self._measured:
-            self._measured(months)
-        for month in months:
-            self._outgoing.state(self._topics.of(month.transmitter, "record"), json.dumps(month.as_json()))
-            await asyncio.sleep(0)  # thousands take a while

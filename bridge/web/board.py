@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from bisect import bisect_left
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from datetime import datetime
 from typing import NamedTuple
 
@@ -109,12 +109,11 @@ class Board:
             self._days.pop(name, None)
         self.forgotten = self.sequence = self.sequence + 1
 
-    def measured(self, months: Sequence[Figures]) -> None:
-        """Note the availability of each link by day."""
-        for month in months:
-            days = [view.day(day, found) for day, found in month.parts[LINK].days]
-            self._days[month.transmitter] = {"month": str(month.month), "days": days}
-            self._touch(Key("transmitter", month.transmitter))
+    def measured(self, month: Figures) -> None:
+        """Note the availability of a transmitter's link by day."""
+        days = [view.day(day, found) for day, found in month.parts[LINK].days]
+        self._days[month.transmitter] = {"month": str(month.month), "days": days}
+        self._touch(Key("transmitter", month.transmitter))
 
     def _note_event(self, key: Key, leaf: str, fields: view.Json) -> None:
         self._count(key, leaf, fields)

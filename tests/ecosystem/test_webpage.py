@@ -46,7 +46,8 @@ class Scene:
         self._publish("bridge/info", {"version": __version__, "started_at": self._ago(hours=71)})
         for name in self.names:
             self._transmitter(name)
-        self.board.measured([self._figures(name) for name in self.names])
+        for name in self.names:
+            self.board.measured(self._figures(name))
         self._panel()
 
     def die(self) -> None:

@@ -195,7 +195,8 @@ def simulate(folder: Path, plan: Plan) -> Figures:
             await found.until(MONTH.end() - MONTH.start())
             await asyncio.gather(*alarms)
             await found.end(kill=False)
-            (figures,) = await read_month(found.edges, [SUBJECT], MONTH, found.clock.now().timestamp())
+            now = found.clock.now().timestamp()
+            (figures,) = [each async for each in read_month(found.edges, [SUBJECT], MONTH, now)]
             return figures
 
     return virtual.run(main())

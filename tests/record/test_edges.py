@@ -27,7 +27,7 @@ def open_run() -> OpenRun:
 
 
 async def runs_of(store: Store) -> list[Run]:
-    return (await Edges(store).runs(0.0, 1000.0, ["home"]))["home"]
+    return (await Edges(store).runs(0.0, 1000.0)).of("home")
 
 
 @sqlite_only

@@ -68,7 +68,7 @@ class Lab:
     async def spans(self, until: float = 0.0) -> list[tuple[float, float, bool | None]]:
         """Return what is known of the link from the beginning on, times in seconds since then."""
         end = BEGIN + until if until else self.wall
-        runs = (await self.edges.runs(BEGIN, end, ["home"]))["home"]
+        runs = (await self.edges.runs(BEGIN, end)).of("home")
         found = timeline(runs, "home", "link").between(BEGIN, end)
         return [(round(span.start - BEGIN, 3), round(span.end - BEGIN, 3), span.up) for span in found]
 
@@ -242,7 +242,7 @@ def test_each_month_begins_a_run_with_what_is_known(tmp_path: Path, monkeypatch:
         await each.stop()
         (spans,) = await each.spans()
         assert spans == (0, 40 * 86400, True)
-        runs = (await each.edges.runs(0, each.wall, ["home"]))["home"]
+        runs = (await each.edges.runs(0, each.wall)).of("home")
         assert len(runs) == 2
         assert runs[0].end == runs[1].start
         april = datetime(2026, 4, 1).astimezone().timestamp()
@@ -259,7 +259,7 @@ def test_runs_are_kept_for_13_months(tmp_path: Path, monkeypatch: pytest.MonkeyP
         each.link(up=True)
         await asyncio.sleep(500 * 86400)
         await each.stop()
-        runs = (await each.edges.runs(0, each.wall, ["home"]))["home"]
+        runs = (await each.edges.runs(0, each.wall)).of("home")
         assert 13 * 28 * 86400 < each.wall - runs[0].start < 15 * 31 * 86400
         assert all(run.edges for run in runs)
         known = await each.store.read(

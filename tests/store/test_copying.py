@@ -60,7 +60,7 @@ async def _content(outbox: Outbox, edges: Edges) -> list[object]:
     return [
         await outbox.list(), mids, (await outbox.to_publish()).results, await outbox.last_result(HOME, list(Request)),
         (await outbox.status(HOME)).active, await outbox.panels(), await outbox.fact("line home"),
-        await edges.runs(0, 1e9, [HOME]), [each async for each in edges.results()],
+        (await edges.runs(0, 1e9)).of(HOME), [each async for each in edges.results()],
     ]  # fmt: skip
 
 

@@ -128,7 +128,7 @@ def test_days_are_those_of_the_record(board: Board) -> None:
     day = Availability(up_s=86300.0, down_s=100.0, unknown_s=0.0, outages=1, longest_outage_s=100.0)
     part = PartFigures(day, ((date(2026, 11, 1), day),))
     figures = Figures("home", Month(2026, 11), 0.0, 1.0, {"link": part}, {}, None, 0, 30.0, 0, 0, ())
-    board.measured([figures])
+    board.measured(figures)
     found = board.since(-1)["transmitters"]["home"]  # type: ignore[index]
     assert (found["month"], found["days"][0]) == (
         "2026-11", {"day": "2026-11-01", "percent": 99.884, "up_s": 86300.0, "down_s": 100.0, "unknown_s": 0.0}
