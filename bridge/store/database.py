@@ -67,8 +67,14 @@ class Statements:
     """The unpublished results in order, at most 500; parameters: list of those to leave out."""
     owed_undelivered: str
     """The commands whose `undelivered` event is to be published, at most 1000; parameters: list of transmitters."""
-    last_result: str
-    """The last published result; parameters: transmitter, list of requests."""
+    active: str
+    """The active alarms in order; parameters: list of transmitters."""
+    counts: str
+    """The numbers of alarms by transmitter; parameters: list of transmitters. One without alarms may be left out."""
+    last_results: str
+    """The last published result of each transmitter and request; parameters: lists of transmitters and requests."""
+    last_tests: str
+    """The results of the last test alarms of each transmitter; parameters: list of transmitters, how many of each."""
     unconfigured: str
     """The number of pending alarms by transmitter; parameters: list of transmitters to leave out."""
     change_mark: str

@@ -5,22 +5,22 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
-from functools import partial
 from typing import Any
 
 from bridge.common.clock import Cutoff
-from bridge.common.models import Request
-from bridge.store.database import Db, Store
+from bridge.common.models import ActiveAlarm, Request
+from bridge.store.database import Db, Statements, Store
 from bridge.store.records import (
     Counts,
+    LastKnown,
     LineStatus,
     Queued,
     ToPublish,
     read_active,
+    read_counts,
     read_panel,
     read_pending_result,
     read_queued,
-    read_time,
 )
 
 
@@ -57,7 +57,7 @@ class OutboxReader:
         return str(row["value"]) if row else None
 
     async def status(self, transmitter: str) -> LineStatus:
-        return await self._store.read(partial(_status, transmitter=transmitter))
+        return (await self.to_publish([transmitter], None)).lines[transmitter]
 
     async def totals(self, transmitters: Collection[str]) -> Counter[str]:
         """Return how many alarms of these transmitters there are, by state."""
@@ -75,27 +75,28 @@ class OutboxReader:
 
         The results are in order, at most 500, without those numbered `but`; None: no results.
         """
-        sql, sent = self._store.statements.owed_results, json.dumps(list(but or ()))
+        statements, sent, names = self._store.statements, json.dumps(list(but or ())), list(transmitters)
 
         def work(db: Db) -> ToPublish:
-            found = db.execute(sql, (sent,)) if but is not None else ()
-            return ToPublish(
-                [read_pending_result(row) for row in found], {name: _status(db, name) for name in transmitters}
-            )
+            found = db.execute(statements.owed_results, (sent,)) if but is not None else ()
+            return ToPublish([read_pending_result(row) for row in found], _lines(db, statements, names))
 
         return await self._store.read(work)
 
-    async def last_result(self, transmitter: str, requests: Collection[Request]) -> str | None:
-        """Return the payload of the last published result of these requests."""
-        sql, values = self._store.statements.last_result, (transmitter, json.dumps(list(requests)))
-        row = await self._store.read(lambda db: db.execute(sql, values).fetchone())
-        return str(row["result"]) if row else None
+    async def last_known(self, transmitters: Collection[str], most_tests: int) -> dict[str, LastKnown]:
+        """Return what was published last of these transmitters, in one read, with so many test alarms of each."""
+        statements, names, requests = self._store.statements, json.dumps(list(transmitters)), json.dumps(list(Request))
 
-    async def last_results(self, transmitter: str, request: Request, most: int) -> list[dict[str, Any]]:
-        """Return the fields of the last results of a request, oldest first."""
-        sql = "SELECT * FROM history WHERE transmitter = ? AND request = ? ORDER BY id DESC LIMIT ?"
-        rows = await self._store.read(lambda db: db.execute(sql, (transmitter, request, most)).fetchall())
-        return [read_pending_result(row).fields for row in reversed(rows)]
+        def work(db: Db) -> dict[str, LastKnown]:
+            lines = _lines(db, statements, transmitters)
+            known = {name: LastKnown({}, [], lines[name]) for name in transmitters}
+            for row in db.execute(statements.last_results, (names, requests)):
+                known[row["transmitter"]].results[Request(row["request"])] = str(row["result"])
+            for row in db.execute(statements.last_tests, (names, most_tests)):
+                known[row["transmitter"]].tests.append(read_pending_result(row).fields)
+            return known
+
+        return await self._store.read(work)
 
     async def test_result(self, transmitter: str, number: int) -> dict[str, Any] | None:
         """Return the fields of the result of a test alarm; None until it has ended."""
@@ -132,17 +133,12 @@ class OutboxReader:
         return int(row["data_version"])
 
 
-def _status(db: Db, transmitter: str) -> LineStatus:
-    sql = "SELECT * FROM active WHERE transmitter = ? ORDER BY since, event_code, section, detector, area"
-    active = [read_active(row) for row in db.execute(sql, (transmitter,))]
-    sql = (
-        "SELECT count(*) FILTER (WHERE state = 'pending') AS pending,"
-        " min(accepted_at) FILTER (WHERE state = 'pending') AS oldest,"
-        " count(*) FILTER (WHERE state = 'rejected') AS rejected,"
-        " count(*) FILTER (WHERE state = 'pending' AND unauthorized = 1) AS unauthorized,"
-        " count(*) FILTER (WHERE state = 'pending' AND undelivered > 0) AS undelivered"
-        " FROM command WHERE transmitter = ? AND request IN ('alarm', 'restore')"
-    )
-    found = dict(db.execute(sql, (transmitter,)).fetchone())
-    oldest = found.pop("oldest")
-    return LineStatus(active, Counts(**found, oldest_at=None if oldest is None else read_time(oldest)))
+def _lines(db: Db, statements: Statements, transmitters: Collection[str]) -> dict[str, LineStatus]:
+    if not transmitters:
+        return {}
+    names = json.dumps(list(transmitters))
+    active: dict[str, list[ActiveAlarm]] = {name: [] for name in transmitters}
+    for row in db.execute(statements.active, (names,)):
+        active[row["transmitter"]].append(read_active(row))
+    counts = {row["transmitter"]: read_counts(row) for row in db.execute(statements.counts, (names,))}
+    return {name: LineStatus(active[name], counts.get(name, Counts())) for name in transmitters}

@@ -103,6 +103,16 @@ class LineStatus(NamedTuple):
     counts: Counts
 
 
+class LastKnown(NamedTuple):
+    """What is known of one transmitter at a start."""
+
+    results: dict[Request, str]
+    """The payload of the last published result of each request, oldest first."""
+    tests: list[dict[str, Any]]
+    """The fields of the results of the last test alarms, oldest first."""
+    status: LineStatus
+
+
 class ToPublish(NamedTuple):
     """What the publisher reads at once."""
 
@@ -270,6 +280,11 @@ def read_active(row: Row) -> ActiveAlarm:
         return ActiveAlarm(read_identity(row), read_time(row["since"]), row["reference"])
     except (ValueError, TypeError, OverflowError, OSError) as error:
         raise DamagedError(f"the store: an active alarm cannot be read ({type(error).__name__})") from None
+
+
+def read_counts(row: Row) -> Counts:
+    counts = {name: row[name] for name in ("pending", "rejected", "unauthorized", "undelivered")}
+    return Counts(**counts, oldest_at=None if row["oldest"] is None else read_time(row["oldest"]))
 
 
 def read_panel(row: Row) -> dict[str, Any]:

@@ -157,15 +157,14 @@ class Publisher:
         """Declare what was published last before this start: a broker that lost its store gets it again."""
         await self._look_for_unconfigured()
         self._publish_problems(None)
-        kinds = ((Request.ALARM, Request.RESTORE), (Request.PING,), (Request.AUTH,), (Request.TEST,))
-        for name in self._topics.transmitters:
-            for requests in kinds:
-                payload = await self._outbox.last_result(name, requests)
-                if payload is not None:
-                    self._outgoing.state(self._topics.response(name, requests[0]), payload)
-            for fields in await self._outbox.last_results(name, Request.TEST, _LAST_TESTS):
-                self._tested(name, fields)
-            self._refresh(name, await self._outbox.status(name))
+        names = iter(self._topics.transmitters)
+        while some := list(itertools.islice(names, _LINES_AT_ONCE)):
+            for name, known in (await self._outbox.last_known(some, _LAST_TESTS)).items():
+                for request, payload in known.results.items():
+                    self._outgoing.state(self._topics.response(name, request), payload)
+                for fields in known.tests:
+                    self._tested(name, fields)
+                self._refresh(name, known.status)
 
     async def _look_for_unconfigured(self) -> None:
         """Raise or clear the problem of alarms whose transmitter is not configured any more."""

@@ -58,8 +58,8 @@ async def _content(outbox: Outbox, edges: Edges) -> list[object]:
         lambda db: [tuple(row[n] for n in ("mid", "token")) for row in db.execute("SELECT * FROM command ORDER BY id")]
     )
     return [
-        await outbox.list(), mids, (await outbox.to_publish()).results, await outbox.last_result(HOME, list(Request)),
-        (await outbox.status(HOME)).active, await outbox.panels(), await outbox.fact("line home"),
+        await outbox.list(), mids, (await outbox.to_publish()).results, await outbox.last_known([HOME], 9),
+        await outbox.panels(), await outbox.fact("line home"),
         (await edges.runs(0, 1e9)).of(HOME), [each async for each in edges.results()],
     ]  # fmt: skip
 

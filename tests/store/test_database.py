@@ -123,7 +123,8 @@ def test_a_store_of_every_release_comes_up_to_date_with_its_rows(tmp_path: Path,
         assert (active.identity, active.reference) == (AlarmIdentity("FA", section="2"), "r0")
         [owed] = (await outbox.to_publish()).results
         assert (owed.id, owed.reply) == (4, Reply("answers/me", b"\x01"))
-        assert await outbox.last_result("home", [Request.ALARM]) == '{"outcome": "accepted"}'
+        known = (await outbox.last_known(["home"], 1))["home"]
+        assert known.results == {Request.ALARM: '{"outcome": "accepted"}'}
         assert list(await outbox.panels()) == ["GB7F20C14D05A91"][: version - 1]
         [new] = (await put_commands(outbox, command()))[-1:]
         assert new.id == 10, "numbers are not given twice"

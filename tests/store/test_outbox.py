@@ -13,7 +13,7 @@ from support.outbox import HOME, NOW, clock, command, entry, opened, put, result
 
 from bridge.common.models import ActiveAlarm, AlarmIdentity, Command, Outcome, Reply, Request
 from bridge.store.outbox import Outbox
-from bridge.store.records import Counts, InvalidEntry
+from bridge.store.records import Counts, InvalidEntry, LastKnown, LineStatus
 
 pytestmark = pytest.mark.usefixtures("each_store")
 
@@ -146,19 +146,46 @@ def test_a_result_is_owed_until_it_is_published(tmp_path: Path) -> None:
         assert json.loads(first.payload)["reference"] == "1"
         assert (first.request, first.reply, second.reply) == (ALARM, reply, None)
         assert (await outbox.to_publish(but={first.id})).results == [second]
-        assert await outbox.last_result(HOME, [ALARM, RESTORE]) is None
+        assert (await outbox.last_known([HOME], 1))[HOME].results == {}
         await outbox.published([first])
 
     async def then(outbox: Outbox) -> None:
         [left] = (await outbox.to_publish()).results
         assert left.request is PING
-        last = await outbox.last_result(HOME, [ALARM, RESTORE])
-        assert last
-        assert json.loads(last)["outcome"] == "accepted"
-        assert await outbox.last_result(HOME, [PING]) is None
-        assert await outbox.last_result("other", [ALARM]) is None
+        found = await outbox.last_known([HOME, "other"], 1)
+        assert [(request, json.loads(last)["outcome"]) for request, last in found[HOME].results.items()] == [
+            (ALARM, "accepted")
+        ]
+        assert found["other"] == LastKnown({}, [], LineStatus([], Counts()))
 
     over_restarts(tmp_path, complete, publish, then)
+
+
+def test_a_start_reads_what_was_last(tmp_path: Path) -> None:
+    async def work(outbox: Outbox) -> None:
+        for name in (HOME, "other"):
+            for number in range(4):
+                tested = command(Request.TEST, reference=f"{name}{number}", transmitter=name)
+                await _complete(outbox, tested, Outcome.ACCEPTED)
+            for request, reference in ((RESTORE, "r"), (ALARM, "a"), (ALARM, "b")):
+                sent = command(request, reference=f"{name} {reference}", transmitter=name)
+                await _complete(outbox, sent, Outcome.ACCEPTED)
+        await outbox.published((await outbox.to_publish()).results)
+        await put(outbox, command(code="FA"))
+
+    async def then(outbox: Outbox) -> None:
+        found = await outbox.last_known([HOME, "other", "third"], 3)
+        assert [*found] == [HOME, "other", "third"]
+        for name in (HOME, "other"):
+            results, tests, _ = found[name]
+            assert [(request, json.loads(last)["reference"]) for request, last in results.items()] == [
+                (Request.TEST, f"{name}3"), (RESTORE, f"{name} r"), (ALARM, f"{name} b")
+            ], "oldest first: they have one topic"  # fmt: skip
+            assert [each["reference"] for each in tests] == [f"{name}1", f"{name}2", f"{name}3"]
+        assert [found[name].status.counts.pending for name in found] == [1, 0, 0]
+        assert [len(found[name].status.active) for name in found] == [1, 1, 0]
+
+    over_restarts(tmp_path, work, then)
 
 
 def test_a_result_cannot_be_owed_without_its_command_having_ended(tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ from bridge.mqtt.outgoing import Outgoing
 from bridge.record.recorder import Recorder
 from bridge.store.arrivals import Wakes
 from bridge.store.outbox import Outbox
-from bridge.store.records import Counts, LineStatus, PendingResult, Queued, State, ToPublish
+from bridge.store.records import Counts, LastKnown, LineStatus, PendingResult, Queued, State, ToPublish
 from bridge.transmitters.publisher import Publisher
 from bridge.transmitters.routes import Route, Routes
 from bridge.transmitters.supervision import Supervision
@@ -74,10 +74,8 @@ class Owing:
     async def unconfigured(self, _: object) -> dict[str, int]:
         return self.stray
 
-    async def last_result(self, *_: object) -> None: ...
-
-    async def last_results(self, *_: object) -> list[object]:
-        return []
+    async def last_known(self, names: Collection[str], _: int) -> dict[str, LastKnown]:
+        return {name: LastKnown({}, [], await self.status(name)) for name in names}
 
     async def owed_undelivered(self, _: object) -> list[Queued]:
         self.searches += 1
@@ -393,8 +391,9 @@ def test_problems_begin_with_what_is_stored_and_not_with_the_start() -> None:
     failed = {"outcome": "rejected", "completed_at": timestamp(ACCEPTED)}
 
     class Failed(Owing):
-        async def last_results(self, *_: object) -> list[object]:
-            return [failed, failed | {"completed_at": timestamp(ACCEPTED + timedelta(days=1))}]
+        async def last_known(self, names: Collection[str], _: int) -> dict[str, LastKnown]:
+            tests = [failed, failed | {"completed_at": timestamp(ACCEPTED + timedelta(days=1))}]
+            return {name: LastKnown({}, tests, await self.status(name)) for name in names}
 
     async def scenario() -> None:
         outbox = Failed()

@@ -13,9 +13,35 @@ STATEMENTS = Statements(
         SELECT * FROM command WHERE undelivered = 1 AND transmitter IN (SELECT json_array_elements_text(?))
         ORDER BY id LIMIT 1000
     """,
-    last_result="""
-        SELECT result FROM history WHERE transmitter = ? AND published = 1
-        AND request IN (SELECT json_array_elements_text(?)) ORDER BY id DESC LIMIT 1
+    # Each name in turn: where many rows wait, a plan over all of them would read the whole table.
+    active="""
+        SELECT active.* FROM json_array_elements_text(?) AS given(name) CROSS JOIN LATERAL (
+            SELECT * FROM active WHERE transmitter = name
+        ) AS active ORDER BY since, event_code, section, detector, area
+    """,
+    counts="""
+        SELECT name AS transmitter, counted.* FROM json_array_elements_text(?) AS given(name) CROSS JOIN LATERAL (
+            SELECT
+                count(*) FILTER (WHERE state = 'pending') AS pending,
+                min(accepted_at) FILTER (WHERE state = 'pending') AS oldest,
+                count(*) FILTER (WHERE state = 'rejected') AS rejected,
+                count(*) FILTER (WHERE state = 'pending' AND unauthorized = 1) AS unauthorized,
+                count(*) FILTER (WHERE state = 'pending' AND undelivered > 0) AS undelivered
+            FROM command WHERE transmitter = name AND request IN ('alarm', 'restore')
+        ) AS counted
+    """,
+    last_results="""
+        SELECT found.* FROM json_array_elements_text(?) AS given(name)
+        CROSS JOIN json_array_elements_text(?) AS wanted(request)
+        CROSS JOIN LATERAL (
+            SELECT * FROM history WHERE transmitter = name AND history.request = wanted.request AND published = 1
+            ORDER BY id DESC LIMIT 1
+        ) AS found ORDER BY id
+    """,
+    last_tests="""
+        SELECT found.* FROM json_array_elements_text(?) AS given(name) CROSS JOIN LATERAL (
+            SELECT * FROM history WHERE transmitter = name AND request = 'test' ORDER BY id DESC LIMIT ?
+        ) AS found ORDER BY id
     """,
     unconfigured="""
         SELECT transmitter, count(*) AS n FROM command WHERE state = 'pending' AND request IN ('alarm', 'restore')

@@ -12,9 +12,33 @@ STATEMENTS = Statements(
         SELECT * FROM command WHERE undelivered = 1 AND transmitter IN (SELECT value FROM json_each(?))
         ORDER BY id LIMIT 1000
     """,
-    last_result="""
-        SELECT result FROM history WHERE transmitter = ? AND published = 1
-        AND request IN (SELECT value FROM json_each(?)) ORDER BY id DESC LIMIT 1
+    active="""
+        SELECT * FROM active WHERE transmitter IN (SELECT value FROM json_each(?))
+        ORDER BY since, event_code, section, detector, area
+    """,
+    counts="""
+        SELECT transmitter,
+            count(*) FILTER (WHERE state = 'pending') AS pending,
+            min(accepted_at) FILTER (WHERE state = 'pending') AS oldest,
+            count(*) FILTER (WHERE state = 'rejected') AS rejected,
+            count(*) FILTER (WHERE state = 'pending' AND unauthorized = 1) AS unauthorized,
+            count(*) FILTER (WHERE state = 'pending' AND undelivered > 0) AS undelivered
+        FROM command WHERE transmitter IN (SELECT value FROM json_each(?)) AND request IN ('alarm', 'restore')
+        GROUP BY transmitter
+    """,
+    last_results="""
+        SELECT * FROM history WHERE id IN (
+            SELECT (
+                SELECT id FROM history WHERE transmitter = name.value AND request = wanted.value AND published = 1
+                ORDER BY id DESC LIMIT 1
+            ) FROM json_each(?) AS name, json_each(?) AS wanted
+        ) ORDER BY id
+    """,
+    last_tests="""
+        SELECT * FROM (
+            SELECT *, row_number() OVER (PARTITION BY transmitter ORDER BY id DESC) AS place FROM history
+            WHERE transmitter IN (SELECT value FROM json_each(?)) AND request = 'test'
+        ) WHERE place <= ? ORDER BY id
     """,
     unconfigured="""
         SELECT transmitter, count(*) AS n FROM command WHERE state = 'pending' AND request IN ('alarm', 'restore')
