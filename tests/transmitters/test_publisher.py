@@ -75,6 +75,7 @@ class Owing:
         return self.stray
 
     async def last_known(self, names: Collection[str], _: int) -> dict[str, LastKnown]:
+        self.reads.append(set(names))
         return {name: LastKnown({}, [], await self.status(name)) for name in names}
 
     async def owed_undelivered(self, _: object) -> list[Queued]:
@@ -266,6 +267,21 @@ def test_many_transmitters_are_read_in_portions(monkeypatch: pytest.MonkeyPatch)
 
     monkeypatch.setattr("bridge.transmitters.publisher._LINES_AT_ONCE", 1)
     topics = Topics("b", {"home": {}, "office": {}}, {"home": Reach(RECEIVERS), "office": Reach(RECEIVERS)})
+    monkeypatch.setattr(f"{__name__}.TOPICS", topics)
+    run(scenario)
+
+
+def test_a_start_reads_many_transmitters_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It does so before it connects to the broker: a read for each of thousands is an alarm that waits."""
+
+    async def scenario() -> None:
+        outbox = Owing()
+        publisher = Publisher(TOPICS, cast("Outbox", outbox), Broker(), Problems(), Mock(spec=Recorder))
+        await publisher.restore()
+        assert (len(outbox.reads), set().union(*outbox.reads)) == (3, {*names})
+
+    names = [f"t{number}" for number in range(120)]
+    topics = Topics("b", {name: {} for name in names}, {name: Reach(RECEIVERS) for name in names})
     monkeypatch.setattr(f"{__name__}.TOPICS", topics)
     run(scenario)
 
