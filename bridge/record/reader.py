@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections import defaultdict
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncGenerator, Iterable, Sequence
 
 from bridge.common.models import Request
 from bridge.record.alarms import PENDING, AlarmEntry, read_entry
@@ -35,10 +34,11 @@ async def read_report(
 
 async def read_month(
     edges: Edges, subjects: Sequence[Subject], month: Month, now: float, pending: Iterable[tuple[str, AlarmEntry]] = ()
-) -> AsyncIterator[Figures]:
-    """Yield the figures of each of `subjects`, in order; those of thousands would take much memory. Raises StoreError.
+) -> AsyncGenerator[Figures, None]:
+    """Yield the figures of each of `subjects`, in order. Raises StoreError.
 
-    `now` is until when a month that is not over is measured; `pending` are alarms that wait, by transmitter.
+    Those of thousands would take much memory at once. `now` is until when a month that is not over is measured;
+    `pending` are alarms that wait, by transmitter.
     """
     start, end = month.start(), month.end()
     entries: dict[str, list[AlarmEntry]] = defaultdict(list)
@@ -52,7 +52,6 @@ async def read_month(
     runs = await edges.runs(start, end)
     for subject in subjects:
         yield figures(subject, month, runs.of(subject.name), entries.get(subject.name, ()), now)
-        await asyncio.sleep(0)  # a thousand transmitters take a while
 
 
 def _entry(result: StoredResult) -> AlarmEntry | None:

@@ -6,6 +6,7 @@ import asyncio
 import json
 import logging
 from collections.abc import Callable, Sequence
+from contextlib import aclosing
 
 from bridge.common.clock import Clock
 from bridge.common.errors import StoreError
@@ -19,6 +20,8 @@ from bridge.transmitters.topics import Topics
 log = logging.getLogger(__name__)
 
 _EACH_S = 3600.0
+_BETWEEN_S = 0.005
+"""Between two transmitters: thousands take seconds of the processor, which a start needs for alarms."""
 _AFTER_S = 5.0
 """What is measured up to the full hour is on disk by then."""
 
@@ -57,9 +60,11 @@ class RecordPublisher:
         if self._clock.is_wrong or self._edges.is_partial:
             return
         try:
-            async for found in read_month(self._edges, self._subjects, Month.of(until - 1), until):
-                if self._measured:
-                    self._measured(found)
-                self._outgoing.state(self._topics.of(found.transmitter, "record"), json.dumps(found.as_json()))
+            async with aclosing(read_month(self._edges, self._subjects, Month.of(until - 1), until)) as months:
+                async for found in months:
+                    if self._measured:
+                        self._measured(found)
+                    self._outgoing.state(self._topics.of(found.transmitter, "record"), json.dumps(found.as_json()))
+                    await asyncio.sleep(_BETWEEN_S)
         except StoreError as error:
             log.error("%s", error)
