@@ -80,4 +80,4 @@ def make_core(settings: Settings, store: Store, place: Place | None) -> Core:
     if board:
         outgoing.follow(board.published)
     topics = build.topics(settings, shard, others)
-    return Core(settings, store, place, Clock(), problems, outbox, topics, outgoing, board)
+    return Core(settings, store, place, Clock(shared=place is not None), problems, outbox, topics, outgoing, board)

@@ -35,7 +35,9 @@ class Cutoff:
 
     boot: str
     steady: float
-    """Everything of this boot before this time; everything of earlier boots if this is positive."""
+    """Everything of this boot before this time."""
+    earlier: bool
+    """Whether everything of earlier boots of this machine is that old."""
     wall: float | None
     """Unix time; None while the wall clock is not sure."""
 
@@ -43,7 +45,8 @@ class Cutoff:
 class Clock:
     """Wall clock and steady clock, in seconds, and how far the clocks of receivers are off.
 
-    `boot` identifies the run of the steady clock.
+    `boot` identifies the run of the steady clock. `shared`: other machines note moments as well, as nodes of a cluster
+    do. Then, and where a moment names no boot, another boot is not an earlier one of this machine.
     """
 
     def __init__(
@@ -52,10 +55,13 @@ class Clock:
         steady: Callable[[], float] | None = None,
         boot: str | None = None,
         synchronised: Callable[[], bool | None] = is_synchronised,
+        *,
+        shared: bool = False,
     ) -> None:
         self._wall = wall
         self._boot, self._steady = (boot, steady) if boot is not None and steady is not None else steady_clock()
         self._synchronised = synchronised
+        self._shared = shared
         self.was_synchronised = False
         """Whether this machine is known to have a time service."""
         self.offsets: dict[str, float] = {}
@@ -97,15 +103,15 @@ class Clock:
     def cutoff(self, age: timedelta) -> Cutoff:
         """Return the selection of what is older than `age`."""
         seconds = age.total_seconds()
-        return Cutoff(self._boot, self._steady() - seconds, self._wall() - seconds if self.is_sure else None)
+        steady, wall = self._steady() - seconds, self._wall() - seconds if self.is_sure else None
+        return Cutoff(self._boot, steady, not self._shared and steady > 0, wall)
 
     def age_s(self, moment: Moment, at: datetime) -> float:
         """Return the least age in seconds of `at`; `moment` was taken at the same time."""
         if moment.boot == self._boot:
             return self._steady() - moment.steady
-        if moment.sure and self.is_sure:
-            return max(self._wall() - at.timestamp(), self._steady())
-        return self._steady()
+        least = self._steady() if moment.boot and not self._shared else 0.0
+        return max(self._wall() - at.timestamp(), least) if moment.sure and self.is_sure else least
 
     def timed(self, alarm: AlarmT, at: datetime) -> tuple[AlarmT, tuple[str, ...]]:
         """Return `alarm` with `at` as its time, and warnings (sos_access/PROTOCOL.md, alarmrequest).

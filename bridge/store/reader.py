@@ -38,9 +38,9 @@ class OutboxReader:
         sql = (
             "SELECT * FROM command WHERE transmitter = ? AND state = 'pending'"
             " AND request IN ('alarm', 'restore') AND CASE WHEN boot = ? THEN steady < ?"
-            " ELSE ? > 0 OR (sure = 1 AND accepted_at < ?) END ORDER BY id LIMIT 1000"
+            " ELSE (boot <> '' AND ? = 1) OR (sure = 1 AND accepted_at < ?) END ORDER BY id LIMIT 1000"
         )
-        values = (transmitter, cutoff.boot, cutoff.steady, cutoff.steady, cutoff.wall)
+        values = (transmitter, cutoff.boot, cutoff.steady, int(cutoff.earlier), cutoff.wall)
         return await self._queued(sql, values)
 
     async def first(self, transmitter: str) -> Queued | None:

@@ -42,8 +42,8 @@ class Machine:
     def steady(self) -> float:
         return (self.true - self.booted).total_seconds()
 
-    def clock(self) -> Clock:
-        return Clock(self.wall, self.steady, f"boot {self.boots}", lambda: self.synchronised)
+    def clock(self, *, shared: bool = False) -> Clock:
+        return Clock(self.wall, self.steady, f"boot {self.boots}", lambda: self.synchronised, shared=shared)
 
     def wall(self) -> float:
         return self.shown.timestamp()
@@ -236,6 +236,27 @@ def test_an_alarm_of_a_boot_before_expires_after_its_age_in_this_one(machine: Ma
     assert virtual.run(body()) == ["expired"]
 
 
+@pytest.mark.parametrize(
+    ("boot", "shared", "outcome"),
+    [("a boot before", False, ["expired"]), ("a boot before", True, []), ("", False, [])],
+    ids=["of this machine", "perhaps of another machine", "of a boot that is not known"],
+)
+def test_only_an_earlier_boot_of_this_machine_makes_old(
+    machine: Machine, tmp_path: Path, *, boot: str, shared: bool, outcome: list[str]
+) -> None:
+    machine.true += DAY  # it has run for longer than an alarm may wait
+
+    async def body() -> list[str]:
+        async with opened(tmp_path) as outbox:
+            await put(outbox, replace(command(at=machine.shown), moment=Moment(boot, 5.0)))
+            async with Bench(tmp_path, outbox, None, own_clock=machine.clock(shared=shared)) as bench:
+                bench.dialer.behaves = lambda receiver, request: BUSY[0]
+                await bench.settle(11)
+                return await bench.outcomes()
+
+    assert virtual.run(body()) == outcome
+
+
 def test_how_long_something_waits_for_certain(machine: Machine) -> None:
     clock = machine.clock()
     then, at = clock.moment(), machine.shown
@@ -249,6 +270,12 @@ def test_how_long_something_waits_for_certain(machine: Machine) -> None:
     assert clock.age_s(then, at) == 0, "it was not proved then"
     assert clock.age_s(replace(then, sure=True), at) == (SOON + LATE).total_seconds()
     assert clock.age_s(Moment(), at) == 0
+    machine.true += SOON
+    assert clock.age_s(then, at) == SOON.total_seconds()
+    assert clock.age_s(Moment(), at) == 0
+    shared = machine.clock(shared=True)
+    assert shared.age_s(then, at) == 0, "the boot of another machine"
+    assert shared.age_s(replace(then, sure=True), at) == (SOON + LATE + SOON).total_seconds()
 
 
 def test_the_outbox_asks_for_the_first_of_those_that_wait(tmp_path: Path) -> None:

@@ -130,6 +130,7 @@ def _check(database: Path, *, pending: bool) -> int:
     """Open the database as the service would; return the number of pending commands."""
     with closing(connect(database)) as db:
         count = count_pending(db)
+        db.execute("UPDATE command SET boot = ''")  # perhaps of another machine, which says nothing about their age
         if not pending:
             alarms = "state = 'pending' AND request IN ('alarm', 'restore')"
             db.execute(f"UPDATE command SET state = 'rejected', mid = NULL, error = ? WHERE {alarms}", (_NOT_SENT,))  # noqa: S608 - constant

@@ -22,6 +22,7 @@ from typing import Any, TypeVar
 
 from bridge.common.errors import BridgeError, DamagedError, StoreError
 from bridge.common.files import sync_directory
+from bridge.common.kernel import steady_clock
 from bridge.common.models import Alarm, Request
 from bridge.common.text import counted
 from bridge.sos_access.prepare import prepare_leniently
@@ -253,7 +254,9 @@ def _bare_alarm(row: sqlite3.Row) -> dict[str, Any]:
     }
     names = ("id", "transmitter", "request", "event_code", "area", "section", "detector")
     kept = {name: row[name] for name in names}
-    return {**kept, "body": json.dumps(body), "accepted_at": time.time(), "state": State.PENDING}
+    boot, steady = steady_clock()
+    accepted = {"accepted_at": time.time(), "boot": boot, "steady": steady()}  # now: else it may count as expired
+    return {**kept, **accepted, "body": json.dumps(body), "state": State.PENDING}
 
 
 def _part(path: Path, part: str) -> Path:
