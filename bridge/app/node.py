@@ -262,11 +262,12 @@ class Node:
     async def _serve(self, store: PostgresStore, ownership: Ownership) -> None:
         """Run the bridge of a shard until it is given up or lost."""
         shard = ownership.shard
+        max_ages = await asyncio.to_thread(self._parts.max_ages) if shard == 0 else {}
         place = Place(
             ownership,
             await _homes(store),
             ShardsOfOthers(self._parts.shards, shard),
-            self._parts.max_ages() if shard == 0 else {},
+            max_ages,
             partial(self._move, ownership),
             self._pace,
             self._board,
