@@ -262,7 +262,7 @@ class Node:
     async def _serve(self, store: PostgresStore, ownership: Ownership) -> None:
         """Run the bridge of a shard until it is given up or lost."""
         shard = ownership.shard
-        max_ages = await asyncio.to_thread(self._parts.max_ages) if shard == 0 else {}
+        max_ages = await asyncio.to_thread(self._max_ages) if shard == 0 else {}
         place = Place(
             ownership,
             await _homes(store),
@@ -298,6 +298,10 @@ class Node:
                 self._not_before[shard] = max(rests, self._not_before.get(shard, 0.0))
             if self._board is not None:
                 self._board.forget(self._parts.names(shard), bridge=shard == 0)
+
+    def _max_ages(self) -> dict[str, float]:
+        """Return how old an alarm of each transmitter of any shard may be, in seconds."""
+        return {name: age for part in self._parts for name, age in build.max_ages(part).items()}
 
     def _alarms(self, transmitter: str) -> Mapping[str, NamedAlarm] | None:
         """Return the configured alarms of a transmitter of any shard; None if it is not configured."""

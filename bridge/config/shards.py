@@ -81,10 +81,6 @@ class Parts:
             return None
         return next(each for each in self._transmitters(shard) if each.name == name)
 
-    def max_ages(self) -> dict[str, float]:
-        """Return how old an alarm of each transmitter of any shard may be, in seconds."""
-        return {each.name: each.max_age for shard in range(len(self)) for each in self._transmitters(shard)}
-
     def _transmitters(self, shard: int) -> list[TransmitterSettings]:
         found: list[TransmitterSettings] = _unpacked(self._packed[shard])
         return found
