@@ -59,6 +59,16 @@ Work = Callable[[Any], T]
 """A job, which gets a Db: what it executes is one transaction, or part of one."""
 
 
+COUNTED = """
+    count(*) FILTER (WHERE state = 'pending') AS pending,
+    min(accepted_at) FILTER (WHERE state = 'pending') AS oldest,
+    count(*) FILTER (WHERE state = 'rejected') AS rejected,
+    count(*) FILTER (WHERE state = 'pending' AND unauthorized = 1) AS unauthorized,
+    count(*) FILTER (WHERE state = 'pending' AND undelivered > 0) AS undelivered
+"""
+"""The columns of `Counts`, over the alarms and restores of a transmitter."""
+
+
 @dataclass(frozen=True, slots=True)
 class Statements:
     """SQL that differs between the stores. `list` parameters are lists as JSON."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bridge.store.database import Statements
+from bridge.store.database import COUNTED, Statements
 
 STATEMENTS = Statements(
     owed_results="""
@@ -19,17 +19,11 @@ STATEMENTS = Statements(
             SELECT * FROM active WHERE transmitter = name
         ) AS active ORDER BY since, event_code, section, detector, area
     """,
-    counts="""
+    counts=f"""
         SELECT name AS transmitter, counted.* FROM json_array_elements_text(?) AS given(name) CROSS JOIN LATERAL (
-            SELECT
-                count(*) FILTER (WHERE state = 'pending') AS pending,
-                min(accepted_at) FILTER (WHERE state = 'pending') AS oldest,
-                count(*) FILTER (WHERE state = 'rejected') AS rejected,
-                count(*) FILTER (WHERE state = 'pending' AND unauthorized = 1) AS unauthorized,
-                count(*) FILTER (WHERE state = 'pending' AND undelivered > 0) AS undelivered
-            FROM command WHERE transmitter = name AND request IN ('alarm', 'restore')
+            SELECT {COUNTED} FROM command WHERE transmitter = name AND request IN ('alarm', 'restore')
         ) AS counted
-    """,
+    """,  # noqa: S608 - a constant
     last_results="""
         SELECT found.* FROM json_array_elements_text(?) AS given(name)
         CROSS JOIN json_array_elements_text(?) AS wanted(request)

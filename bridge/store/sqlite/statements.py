@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bridge.store.database import Statements
+from bridge.store.database import COUNTED, Statements
 
 STATEMENTS = Statements(
     owed_results="""
@@ -16,16 +16,11 @@ STATEMENTS = Statements(
         SELECT * FROM active WHERE transmitter IN (SELECT value FROM json_each(?))
         ORDER BY since, event_code, section, detector, area
     """,
-    counts="""
-        SELECT transmitter,
-            count(*) FILTER (WHERE state = 'pending') AS pending,
-            min(accepted_at) FILTER (WHERE state = 'pending') AS oldest,
-            count(*) FILTER (WHERE state = 'rejected') AS rejected,
-            count(*) FILTER (WHERE state = 'pending' AND unauthorized = 1) AS unauthorized,
-            count(*) FILTER (WHERE state = 'pending' AND undelivered > 0) AS undelivered
-        FROM command WHERE transmitter IN (SELECT value FROM json_each(?)) AND request IN ('alarm', 'restore')
+    counts=f"""
+        SELECT transmitter, {COUNTED} FROM command
+        WHERE transmitter IN (SELECT value FROM json_each(?)) AND request IN ('alarm', 'restore')
         GROUP BY transmitter
-    """,
+    """,  # noqa: S608 - a constant
     last_results="""
         SELECT * FROM history WHERE id IN (
             SELECT (
